@@ -1,0 +1,1 @@
+"""Train the student: a committee of teachers, one small student."""

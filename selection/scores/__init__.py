@@ -1,0 +1,1 @@
+"""Transferability scores: pure functions ``Evidence -> float``, higher is better. The registry is ``selection.scores.registry``."""

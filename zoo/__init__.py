@@ -1,0 +1,1 @@
+"""Who is there: models of the Hub, of timm and of folders, in a local catalogue."""

@@ -1,0 +1,87 @@
+"""How every command starts and how it fails: one line on stderr and an exit status, never a traceback."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from zoo.errors import UserError
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
+
+
+def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name: str) -> int:
+    """Parse ``argv`` for ``function`` (a function with typer annotations), call it, return the exit status.
+
+    0 done; 2 the user's input was wrong; 1 anything else. ``--debug`` anywhere lets the traceback through.
+    """
+    import typer
+    from typer.main import get_command
+
+    given = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in given
+    given = [word for word in given if word != "--debug"]
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(epilog="--debug shows the traceback of an error.")(function)
+    command = get_command(app)
+    try:
+        status = command.main(args=given, prog_name=f"python -m {name}", standalone_mode=False)
+        return int(status or 0)
+    except KeyboardInterrupt:
+        return _fail("stopped; what was finished is kept, run the same command again to go on", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the rim: every error becomes a sentence here
+        if debug:
+            raise
+        return _explain(error, name)
+
+
+def _explain(error: Exception, name: str) -> int:
+    message = getattr(error, "format_message", None)
+    if callable(message):  # click's usage errors, under whatever name typer carries them
+        return _fail(f"{message()} (python -m {name} --help lists the options)", 2)
+    if type(error).__name__ == "Abort":
+        return _fail("stopped; what was finished is kept, run the same command again to go on", 130)
+    if isinstance(error, UserError):
+        return _fail(str(error), 2)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _fail(f"the disk is full ({error.filename or 'while writing'}); free some space and run again, "
+                     "what was finished is kept", 1)
+    return _fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)"
+                 if not type(error).__module__.startswith("zoo") else str(error), 1)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {clean(message)}", file=sys.stderr)
+    return status
+
+
+def clean(text: object, limit: int = 2_000) -> str:
+    """``text`` as one printable line: no control or bidirectional characters, at most ``limit`` characters.
+
+    Names, labels and card text come from strangers and may hold terminal escape sequences.
+    """
+    line = _CONTROL.sub("", " ".join(str(text)[: 4 * limit].split()))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def split_list(values: Iterable[str] | None) -> list[str]:
+    """``["a,b", "c"]`` -> ``["a", "b", "c"]``: a list option may be repeated or separated by commas."""
+    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
+
+
+def choose(kind: str, given: str, valid: Iterable[str]) -> str:
+    """Return ``given`` if it is one of ``valid``, else raise ``UserError`` naming the nearest and all valid ones."""
+    names = list(valid)
+    if given in names:
+        return given
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UserError(f"no {kind} {given!r}{hint} (valid: {', '.join(names)})")
