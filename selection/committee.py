@@ -1,0 +1,65 @@
+"""The few teachers that teach best together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from selection.evidence import Evidence, Floats
+
+
+@dataclass(frozen=True)
+class Member:
+    """One teacher of a committee and what it adds: ``gain`` is in nats of log likelihood a probe sample."""
+
+    model: str
+    gain: float
+
+
+@dataclass(frozen=True)
+class Committee:
+    """``members`` in the order they were chosen; ``covered`` is their joint benefit, in nats a probe sample."""
+
+    members: tuple[Member, ...]
+    covered: float
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The members' ids."""
+        return tuple(member.model for member in self.members)
+
+
+def benefit(evidence: Evidence) -> Floats:
+    """How much this teacher knows of each labelled sample beyond its class's frequency: (n,) float64, >= 0, in nats.
+
+    b_t(x) = max(0, out-of-fold log p_t(y|x) - log prior(y)) with p_t a linear head on the teacher's features
+    (methods.md section 5, our reading of DiverseDistill, arXiv 2402.14035).
+    """
+    from selection.scores.linear_probe import log_likelihood
+
+    known = evidence.labelled()
+    prior = np.bincount(known.labels, minlength=len(known.classes)) / len(known.labels)  # (C,)
+    return np.asarray(np.maximum(0.0, log_likelihood(evidence) - np.log(prior[known.labels])))
+
+
+def choose(benefits: Mapping[str, Floats], *, size: int, least: float = 0.01) -> Committee:
+    """Greedy facility location: F(S) = mean_n max_{t in S} b_t(x_n), F(empty) = 0, at most ``size`` teachers.
+
+    ``benefits`` maps a model to its (n,) benefits on the same samples. Stops early when no teacher adds ``least`` nats a
+    sample, so a copy of a member is never taken and the committee may be empty. Greedy is within 1 - 1/e of the best set
+    of ``size`` (Nemhauser 1978). Ties go to the name that sorts first.
+    """
+    members: list[Member] = []
+    covered = np.zeros_like(next(iter(benefits.values()))) if benefits else np.zeros(1)
+    rest = sorted(benefits)
+    while rest and len(members) < size:
+        gains = [float(np.maximum(benefits[name] - covered, 0.0).mean()) for name in rest]
+        best = int(np.argmax(gains))
+        if gains[best] < least:
+            break
+        name = rest.pop(best)
+        members.append(Member(name, gains[best]))
+        covered = np.maximum(covered, benefits[name])
+    return Committee(tuple(members), float(covered.mean()))

@@ -1,0 +1,139 @@
+"""A ranking: which models related best to a probe, how sure that is, and what made it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model's place. ``value`` (higher is better) lies in [``low``, ``high``], or all three are ``None`` and ``error`` says why.
+
+    ``group`` numbers the sets of models that are too close to call, 1 the best; ``seconds`` is what probing and scoring
+    took when it was done; ``scores`` holds further scores asked for, by name (``None`` where one does not apply).
+    ``knn`` is leave-one-out nearest-neighbour accuracy in [0, 1], the cheap baseline beside every score.
+    """
+
+    model: str
+    revision: str
+    source: str
+    location: str | None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+    group: int | None = None
+    knn: float | None = None
+    params_total: int | None = None
+    license: str | None = None
+    scores: dict[str, float | None] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Rows best first, failed models last, with the probe, the score and the versions that made them.
+
+    ``committee`` names the models that teach best together (at most ``--top``); ``warnings`` are sentences for the user.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    split: dict[str, Any]
+    probe: dict[str, Any]
+    score: str
+    catalogue: str
+    versions: dict[str, str]
+    rows: tuple[Row, ...]
+    committee: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    candidates: dict[str, Any] = field(default_factory=dict)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One line a model, in the ranking's order; further scores are columns ``score:NAME``."""
+        import pandas as pd
+
+        flat = [{k: v for k, v in asdict(row).items() if k != "scores"}
+                | {f"score:{name}": value for name, value in row.scores.items()} for row in self.rows]
+        return pd.DataFrame(flat)
+
+    def to_json(self) -> str:
+        """The text of ``ranking.json`` (strict JSON: no NaN)."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write ``ranking.json`` whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                out.write(self.to_json())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: Path) -> Ranking:
+        """Read ``ranking.json``; ``UserError`` where the file is absent or not one."""
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            rows = tuple(Row(**(row | {"warnings": tuple(row.get("warnings", ()))})) for row in raw["rows"])
+            lists = {name: tuple(raw.get(name, ())) for name in ("classes", "committee", "warnings")}
+            plain = {name: raw[name] for name in ("task", "split", "probe", "score", "catalogue", "versions")}
+            return cls(**plain, **lists, rows=rows, candidates=raw.get("candidates", {}))
+        except FileNotFoundError:
+            raise UserError(f"no ranking at {path}; make one: python -m selection.rank --task TASK --out {path}") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is not a ranking ({type(error).__name__}: {error}); "
+                            f"make one: python -m selection.rank --task TASK --out {path}") from None
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Best value first, ties by name; failed models last, by name."""
+    return sorted(rows, key=lambda row: (row.value is None, -(row.value or 0.0), row.model))
+
+
+def grouped(rows: Sequence[Row], close: dict[tuple[str, str], bool]) -> list[Row]:
+    """Number the sets of models that are too close to call.
+
+    ``rows`` are in order. The best model not yet in a group leads the next one; every following model stays in it for as
+    long as ``close[leader, model]`` holds, or, where that pair was not compared, as long as the two intervals overlap.
+    """
+    done: list[Row] = []
+    leader: Row | None = None
+    number = 0
+    for row in rows:
+        if row.value is None:
+            done.append(row)
+            continue
+        if leader is None or not close.get((leader.model, row.model), overlap(leader, row)):
+            leader, number = row, number + 1
+        done.append(replace(row, group=number))
+    return done
+
+
+def overlap(a: Row, b: Row) -> bool:
+    """Whether the intervals of two ranked rows share a point."""
+    assert a.low is not None and a.high is not None and b.low is not None and b.high is not None
+    return a.low <= b.high and b.low <= a.high
+
+
+def finite(value: float) -> float:
+    """``value`` as a float, or ``ValueError``: a score that is NaN or infinite is a failure, never a number in a table."""
+    if not math.isfinite(value):
+        raise ValueError(f"the score is {value}, expected a finite number")
+    return float(value)
