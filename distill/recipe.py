@@ -1,0 +1,185 @@
+"""What a distillation method is: a module that turns one batch into named loss terms, and is thrown away afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from zoo.card import ModelCard
+from zoo.errors import UserError
+
+if TYPE_CHECKING:
+    from zoo.split import SplitTeacher
+
+NEEDS: dict[str, str] = {
+    "features": "each teacher's stored pooled features",
+    "logits": "each teacher's own stored logits",
+    "probe_logits": "the answers of a linear head fitted on each teacher's stored features (distill.probe_head)",
+    "online": "the view itself at every step: the teachers' layers are run, nothing is stored",
+    "split": "teachers that can be run from the middle (zoo.split)",
+    "ground_cost": "a ground cost from each teacher's classes to the task's classes",
+    "label_space": "teachers that know all of the task's classes by name",
+    "three_classes": "a task of at least three classes",
+    "two_teachers": "at least two teachers",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """What one teacher says of a batch; ``None`` where the recipe's ``needs`` do not ask for it.
+
+    features      (B, D_t) float32, pooled
+    logits        (B, C_t) float32, the teacher's own head; None for a teacher without one
+    probe_logits  (B, C) float32 in the task's label space, calibrated; out of fold on labelled images
+    hidden        (B, c, h, w) or (B, n, c), the teacher's own lower state; None: the recipe computes it from the view
+    """
+
+    features: Tensor | None = None
+    logits: Tensor | None = None
+    probe_logits: Tensor | None = None
+    hidden: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """One training batch.
+
+    view     (B, 3, h, w) float in [0, 1], on the student's device, before any normalisation
+    labels   (B,) int64 in [0, C), or -1 where an image is unlabelled
+    index    (B,) int64, the image's index in the training set
+    answers  one ``Answers`` a teacher, in the order of ``Context.teachers``
+    """
+
+    view: Tensor
+    labels: Tensor
+    index: Tensor
+    answers: tuple[Answers, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudentState:
+    """The student's forward pass, with gradient.
+
+    logits    (B, C)
+    features  (B, D_s), pooled, before the classifier
+    hidden    (B, c, h', w'), the last stage's map before pooling (tokens of a ViT as (B, c, n, 1))
+    low       (B, c_l, h_l, w_l), an earlier stage's map: the output of ``zoo.split.boundary(student)``
+    """
+
+    logits: Tensor
+    features: Tensor
+    hidden: Tensor
+    low: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TeacherInfo:
+    """What a recipe may know of one teacher before training.
+
+    ``num_classes`` is C_t, 0 for a teacher without a head. ``columns`` are the C columns of the teacher's logits that
+    are the task's classes, in the task's order, or None where it does not know them all by name. ``ground_cost``
+    (C_t, C) float >= 0, or (C, C) for a teacher without a head (then its probe's answers are transported), or None.
+    ``mean_cost`` is the teacher's mean transport cost on the labelled training images under that ground cost.
+    ``splitter`` runs the teacher from the middle; None where its family is unknown, and ``split_reason`` says so.
+    """
+
+    card: ModelCard
+    feature_dim: int
+    num_classes: int
+    labels: tuple[str, ...] | None = None
+    columns: tuple[int, ...] | None = None
+    ground_cost: Tensor | None = None
+    mean_cost: float | None = None
+    splitter: SplitTeacher | None = None
+    split_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """The task, the student's shapes and the teachers that a recipe is built for.
+
+    ``feature_dim`` is D_s, ``hidden_shape`` (c, h', w') and ``low_shape`` (c_l, h_l, w_l) of ``StudentState``.
+    ``seed`` starts the recipe's own weights and draws.
+    """
+
+    classes: tuple[str, ...]
+    feature_dim: int
+    hidden_shape: tuple[int, int, int]
+    low_shape: tuple[int, int, int]
+    teachers: tuple[TeacherInfo, ...]
+    seed: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes of the task."""
+        return len(self.classes)
+
+
+class Recipe(nn.Module):
+    """A distillation method.
+
+    ``forward(batch, student, progress=p)``, with p in [0, 1] the share of training done, returns the weighted, named
+    terms as scalars with gradient; the loss is their sum, in fp32 whatever the autocast. A term is a mean over the
+    images it concerns: the teachers' terms over all, ``cross_entropy`` over the labelled ones (0 where there is none).
+    A recipe holds every trainable parameter beyond the student's own; without it the student answers the same.
+    Its draws follow from the seed and the count of steps, both in ``state_dict()``, so a resumed run repeats them.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def weights(self) -> list[float] | None:
+        """Each teacher's present share, summing to 1, for the metrics; None where the method has none."""
+        return None
+
+    def metrics(self) -> Mapping[str, float]:
+        """Further figures since the last call (such as the share of teacher forwards skipped), for the metrics."""
+        return {}
+
+
+def refusal(needs: frozenset[str], context: Context) -> str | None:
+    """Why a method with these ``needs`` cannot run in ``context``, in a sentence that says how to mend it; or None."""
+    teachers = context.teachers
+    if needs & (NEEDS.keys() - {"three_classes"}) and not teachers:
+        return "it needs a teacher and none was given: choose one with selection.rank, or use --method plain"
+    if "two_teachers" in needs and len(teachers) < 2:
+        return f"it weighs teachers against each other and {len(teachers)} was given: raise --top to 2 or more"
+    if "three_classes" in needs and context.num_classes < 3:
+        return f"it needs at least three classes and the task has {context.num_classes}: use --method probe_kd"
+    if "label_space" in needs and (strangers := [t.card.id for t in teachers if t.columns is None]):
+        return (f"{', '.join(strangers)} does not know all {context.num_classes} classes of the task by name: "
+                "use --method probe_kd, which fits a head for them")
+    if "ground_cost" in needs and (bare := [t.card.id for t in teachers if t.ground_cost is None]):
+        return f"there is no ground cost between the classes of {', '.join(bare)} and the task's: use --method probe_kd"
+    if "split" in needs and (whole := [t for t in teachers if t.splitter is None]):
+        return (f"{', '.join(t.card.id for t in whole)} cannot be run from the middle "
+                f"({whole[0].split_reason or 'its family is unknown'}): use --method probe_kd")
+    return None
+
+
+def require(name: str, needs: frozenset[str], context: Context) -> None:
+    """Raise ``UserError`` where the method ``name`` cannot run in ``context``."""
+    if reason := refusal(needs, context):
+        raise UserError(f"--method {name} cannot run here: {reason}")
+
+
+def task_term(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of ``logits`` (B, C) averaged over the labelled images of ``labels`` (B,); 0 where there is none.
+
+    Written without indexing by a mask, so that its shapes never depend on the data (no wait for the device).
+    """
+    total = nn.functional.cross_entropy(
+        logits.float(), labels, ignore_index=-1, reduction="sum", label_smoothing=smoothing
+    )
+    return total / (labels >= 0).sum().clamp(min=1)
+
+
+def seeded(seed: int, step: int) -> torch.Generator:
+    """A CPU generator for the draws of one step: the same seed and step draw the same, whatever happened before."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
