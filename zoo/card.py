@@ -11,13 +11,16 @@ from typing import Any
 class ModelCard:
     """A row of the catalogue. ``None`` means unknown, never zero; lists are tuples.
 
-    ``source`` is ``hub``, ``timm``, ``folder`` or ``small``; ``location`` is a local folder for the last two and a Hub id
-    for the first two. ``sha`` is the 40-hex revision (for folders: of the content). ``labels`` are the teacher's class
-    names in the order of its logits and ``label_source`` says where they came from: ``config`` (the model's own config),
-    ``inferred:imagenet-1k`` and its like (by class count, from timm), or ``None``. ``input_size`` is pixels, the shorter
-    of height and width; ``mean`` and ``std`` per channel for inputs in [0, 1]. ``params_total`` counts scalars,
-    ``weight_bytes`` is the file size. A model with ``loadable = False`` stays listed with its reason.
-    ``trained_on`` is the datasets its card names; ``detail_state`` is ``None`` (not asked), ``done`` or ``failed``.
+    ``source`` is ``hub``, ``timm``, ``folder`` or ``small``; ``location`` is a local folder for the last two and a Hub
+    id for the first two. ``sha`` is the 40-hex revision (for folders: of the content). ``labels`` are the teacher's
+    class names in the order of its logits and ``label_source`` says where they came from: ``config`` (the model's own
+    config), ``inferred:imagenet-1k`` and its like (by class count, from timm), or ``None``. ``input_size`` is pixels,
+    the shorter of height and width; ``mean`` and ``std`` per channel for inputs in [0, 1]; ``feature_dim`` is the width
+    of the pooled features. ``params_total`` counts scalars, ``weight_bytes`` is the file size. ``datasets`` is the
+    training data that the card names, ``accuracy`` a fraction in [0, 1] as the card reports it. A model with
+    ``loadable = False`` stays listed with its reason. ``detail_state`` is ``None`` (not asked), ``done`` or ``failed``.
+    ``family`` is the id at the root of the ``base_model`` lineage, ``repack`` marks a mere change of format,
+    ``removed_at`` a model that the source no longer has. Times are UTC.
     """
 
     id: str
@@ -48,6 +51,7 @@ class ModelCard:
     std: tuple[float, ...] | None = None
     interpolation: str | None = None
     crop_pct: float | None = None
+    crop_mode: str | None = None
     feature_dim: int | None = None
     params_total: int | None = None
     weight_format: str | None = None
@@ -58,6 +62,9 @@ class ModelCard:
     accuracy: float | None = None
     detail_state: str | None = None
     detail_error: str | None = None
+    family: str | None = None
+    repack: bool | None = None
+    removed_at: dt.datetime | None = None
 
     @property
     def revision(self) -> str:
@@ -66,7 +73,7 @@ class ModelCard:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> ModelCard:
-        """A card from a catalogue row; unknown columns are left out, lists become tuples, NaN and NaT become ``None``."""
+        """A card from a catalogue row: unknown columns are left out, lists become tuples, NaN and NaT ``None``."""
         known = {f.name for f in fields(cls)}
         return cls(**{name: _plain(value) for name, value in row.items() if name in known})
 
@@ -74,10 +81,11 @@ class ModelCard:
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool, int)):
         return value
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return tuple(value)
-    if hasattr(value, "to_pydatetime"):
-        value = value.to_pydatetime()
-    return None if value != value else value  # NaN, NaT and pandas' NA are not equal to themselves
+    if hasattr(value, "to_pydatetime") and value == value:
+        return value.to_pydatetime(warn=False)
+    # pandas' NA answers a comparison with NA, which has no truth value; NaN and NaT are not equal to themselves
+    return value if (value == value) is True else None

@@ -1,0 +1,413 @@
+"""The catalogue: a DuckDB file with one writer, and a Parquet snapshot beside it for every reader."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.card import ModelCard
+from zoo.command import choose, clean
+from zoo.errors import UserError
+from zoo.home import default_catalogue
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+# Version n's statements turn a catalogue of version n - 1 into one of version n; every new column needs its ALTER here.
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+_SQL_TYPES = {
+    "str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "dt.datetime": "TIMESTAMP",
+    "tuple[str, ...]": "VARCHAR[]", "tuple[float, ...]": "DOUBLE[]",
+}
+COLUMNS: dict[str, str] = {f.name: _SQL_TYPES[str(f.type).removesuffix(" | None")] for f in fields(ModelCard)}
+DESCENDING = ("downloads", "likes", "accuracy", "created_at", "last_modified", "indexed_at", "removed_at")
+_MACROS = (
+    # ImageNet's names are synonyms in one string: "tench, Tinca tinca"
+    "CREATE TEMP MACRO has_label(labels, name) AS "
+    "list_contains(string_split(lower(array_to_string(labels, ', ')), ', '), lower(name))",
+)
+
+
+class Catalogue:
+    """Models and what is known of them; a context manager.
+
+    A reader (the default) sees the last published snapshot and needs no lock, so any number may read while one writer
+    crawls. A writer excludes every other writer. Expressions and queries of the user run on a connection that can
+    reach no other file and no network.
+    """
+
+    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, *, writable: bool) -> None:
+        self.path = path
+        self.writable = writable
+        self._connection = connection
+        self._in_transaction = False
+
+    @classmethod
+    def open(cls, path: Path | None = None, *, write: bool = False) -> Catalogue:
+        """The catalogue at ``path`` (default: under ``$TEACHER_ZOO_HOME``); ``write`` makes it where there is none.
+
+        Raises ``UserError`` where there is nothing to read, another process is writing, or the file is damaged,
+        foreign, or from a newer version of this tool.
+        """
+        path = Path(path) if path is not None else default_catalogue()
+        return cls(path, _writer(path) if write else _reader(path), writable=write)
+
+    def __enter__(self) -> Catalogue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; closing twice is harmless."""
+        self._connection.close()
+
+    @property
+    def snapshot(self) -> Path:
+        """The Parquet file that readers open."""
+        return snapshot_of(self.path)
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def models(
+        self, *, where: str | None = None, columns: Sequence[str] | None = None, sort: str | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """The models that meet ``where`` (a boolean SQL expression over the columns), as a table.
+
+        ``sort`` names columns, separated by commas: ``COL``, ``COL asc``, ``COL desc`` or ``-COL`` (descending).
+        Without a direction it is ascending, except for downloads, likes, accuracy and the times: most or latest first.
+        Unknown values come last. Raises ``UserError`` for a faulty expression, naming the nearest column to a misspelt
+        one.
+        """
+        table: pd.DataFrame = self._answer(
+            _select(where=where, columns=columns, sort=sort, limit=limit), lambda relation: relation.df()
+        )
+        return table
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """The answer to one SELECT over the table ``models``. Raises ``UserError`` for anything else."""
+        table: pd.DataFrame = self._answer(query, lambda relation: relation.df())
+        return table
+
+    def cards(
+        self, *, where: str | None = None, models: Sequence[str] = (), limit: int | None = None
+    ) -> list[ModelCard]:
+        """Cards in order of id; ``models`` narrows to exact ids or globs (``timm/resnet*``), and meets ``where``."""
+        if models:
+            wanted = " OR ".join(f"id {'GLOB' if set('*?[') & set(m) else '='} {_quote(m)}" for m in models)
+            where = f"({wanted})" + (f" AND ({where}\n)" if where else "")
+        query = _select(where=where, columns=None, sort="id", limit=limit)
+        rows = self._answer(query, lambda relation: relation.to_arrow_table().to_pylist())
+        return [ModelCard.from_row(row) for row in rows]
+
+    def count(self, where: str | None = None) -> int:
+        """How many models meet ``where``."""
+        query = "SELECT count(*) FROM models" + (f" WHERE ({where}\n)" if where else "")
+        return int(self._answer(query, lambda relation: relation.fetchall())[0][0])
+
+    def _answer(self, query: str, fetch: Callable[[duckdb.DuckDBPyRelation], Any]) -> Any:
+        import duckdb
+
+        try:
+            statements = self._connection.extract_statements(query)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise UserError("one SELECT is expected; the catalogue can be read, not changed, by a query")
+            return fetch(self._connection.sql(query))
+        except duckdb.Error as error:
+            raise _sentence(error, self.snapshot) from None
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside becomes true at once, or not at all (also after kill -9)."""
+        if self._in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN")
+        self._in_transaction = True
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        else:
+            self._connection.execute("COMMIT")
+        finally:
+            self._in_transaction = False
+
+    def upsert(self, cards: Iterable[ModelCard]) -> int:
+        """Add ``cards``, replacing rows of the same id (the last card of an id wins); returns how many ids."""
+        unique = list({card.id: card for card in cards}.values())
+        if unique:
+            self._insert("models", _arrow(unique))
+        return len(unique)
+
+    def save_configs(self, configs: Iterable[tuple[str, str, str, str]]) -> None:
+        """Keep raw files: (model id, revision, file name, text); one text for each of these three."""
+        import pyarrow as pa
+
+        rows = list({row[:3]: row for row in configs}.values())
+        names = ("id", "sha", "file", "body")
+        table = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)})
+        if rows:
+            self._insert("configs", table, key=names[:3])
+
+    def config(self, model: str, sha: str, file: str = "config.json") -> str | None:
+        """The raw text that was kept of one file at one revision, or ``None``."""
+        query = "SELECT body FROM configs WHERE id = ? AND sha = ? AND file = ?"
+        found = self._connection.execute(query, [model, sha, file]).fetchall()
+        return str(found[0][0]) if found else None
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Forget these models."""
+        self._connection.execute("DELETE FROM models WHERE id IN (SELECT unnest(?::VARCHAR[]))", [list(ids)])
+
+    def mark(self, where: str, values: Mapping[str, object]) -> int:
+        """Set columns of the rows that meet ``where`` (trusted SQL, not the user's); returns how many rows."""
+        for name in values:
+            choose("column", name, COLUMNS)
+        assignments = ", ".join(f'"{name}" = ?' for name in values)
+        query = f"UPDATE models SET {assignments} WHERE {where}"
+        return int(self._connection.execute(query, list(values.values())).fetchall()[0][0])
+
+    def state(self, key: str) -> str | None:
+        """What ``set_state`` saved under ``key`` (a crawl's cursor, a watermark), or ``None``."""
+        found = self._connection.execute("SELECT value FROM state WHERE key = ?", [key]).fetchall()
+        return None if not found else found[0][0]
+
+    def set_state(self, key: str, value: str | None) -> None:
+        """Save ``value`` under ``key``; ``None`` forgets it."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM state WHERE key = ?", [key])
+            if value is not None:
+                self._connection.execute("INSERT INTO state VALUES (?, ?)", [key, value])
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The writer's connection, for the doctor and for passes over millions of rows that stay inside DuckDB."""
+        return self._connection
+
+    def publish(self) -> Path:
+        """Write the snapshot beside the database and rename it into place; readers see the old or the new one."""
+        partial = self.snapshot.with_name(f".{self.snapshot.name}.{os.getpid()}.tmp")
+        self._connection.execute("CHECKPOINT")
+        try:
+            # Loadable models and the downloaded ones first: a filter on them skips most row groups.
+            self._connection.execute(
+                f"COPY (SELECT * FROM models ORDER BY loadable DESC NULLS LAST, downloads DESC NULLS LAST, id) "
+                f"TO {_quote(str(partial))} (FORMAT parquet, COMPRESSION zstd, "
+                f"KV_METADATA {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})"
+            )
+            os.replace(partial, self.snapshot)
+        finally:
+            partial.unlink(missing_ok=True)
+        return self.snapshot
+
+    def _insert(self, table: str, rows: pa.Table, key: Sequence[str] = ("id",)) -> None:
+        matches = " AND ".join(f"{table}.{name} = page.{name}" for name in key)
+        self._connection.register("page", rows)
+        try:
+            with self.transaction():
+                self._connection.execute(f"DELETE FROM {table} USING page WHERE {matches}")
+                self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM page")
+        finally:
+            self._connection.unregister("page")
+
+
+def snapshot_of(path: Path) -> Path:
+    """Where the snapshot of the catalogue at ``path`` lies; a path that is itself a snapshot is its own."""
+    return path.with_suffix(".parquet")
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------
+
+
+def _reader(path: Path) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    snapshot = snapshot_of(path)
+    if not snapshot.is_file():
+        if path.is_file() and path != snapshot:
+            raise UserError(f"the catalogue {path} was never published; let the crawl finish: python -m zoo.crawl")
+        raise UserError(f"there is no catalogue at {path}; make one, for example: python -m zoo.crawl --source timm "
+                        "(every model timm knows, no network), --source FOLDER, or python -m zoo.crawl (the Hub)")
+    connection = _connect(":memory:", snapshot)
+    try:
+        _check_version(_snapshot_version(connection, snapshot), snapshot)
+        connection.execute(f"CREATE VIEW models AS SELECT {_known_columns(connection, snapshot)} "
+                           f"FROM read_parquet({_quote(str(snapshot))})")
+    except duckdb.Error as error:
+        raise _sentence(error, snapshot) from None
+    return connection
+
+
+def _writer(path: Path) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = _connect(str(path), path.resolve().parent)
+        tables = {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
+        if not tables:
+            _create(connection)
+        elif not {"models", "state"} <= tables:
+            raise UserError(f"{path} is a DuckDB file of something else (tables: {', '.join(sorted(tables))}); "
+                            "give another file with --catalogue")
+        _migrate(connection, path)
+    except duckdb.Error as error:
+        raise _sentence(error, path) from None
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"the catalogue {path} cannot be made: {path.parent} is not a folder") from None
+    return connection
+
+
+def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
+    """A connection that can reach ``allowed`` (a file, or a folder and what is in it) and nothing else."""
+    import duckdb
+
+    connection = duckdb.connect(database)
+    setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
+    for statement in (
+        "SET autoinstall_known_extensions = false", "SET autoload_known_extensions = false",
+        "SET python_enable_replacements = false", f"SET {setting} = [{_quote(str(allowed))}]",
+        "SET enable_external_access = false", *_MACROS, "SET lock_configuration = true",
+    ):
+        connection.execute(statement)
+    return connection
+
+
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
+    connection.execute("BEGIN")
+    connection.execute(f"CREATE TABLE models ({columns})")  # no primary key: a page costs a tenth without one
+    connection.execute("CREATE TABLE configs (id VARCHAR, sha VARCHAR, file VARCHAR, body VARCHAR)")
+    connection.execute("CREATE TABLE state (key VARCHAR, value VARCHAR)")
+    connection.execute("INSERT INTO state VALUES ('schema_version', ?)", [str(SCHEMA_VERSION)])
+    connection.execute("COMMIT")
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    found = connection.execute("SELECT value FROM state WHERE key = 'schema_version'").fetchall()
+    version = int(found[0][0]) if found and str(found[0][0]).isdecimal() else 0
+    _check_version(version, path)
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        connection.execute("BEGIN")
+        for statement in MIGRATIONS[step]:
+            connection.execute(statement)
+        connection.execute("UPDATE state SET value = ? WHERE key = 'schema_version'", [str(step)])
+        connection.execute("COMMIT")
+
+
+def _check_version(version: int, path: Path) -> None:
+    if version > SCHEMA_VERSION:
+        raise UserError(f"{path} was written by a newer teacher-zoo (schema {version}, this one knows up to "
+                        f"{SCHEMA_VERSION}); upgrade teacher-zoo or give another file with --catalogue")
+    if version < 1:
+        raise UserError(f"{path} is not a catalogue of teacher-zoo; give another file with --catalogue")
+
+
+def _snapshot_version(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> int:
+    query = f"SELECT value FROM parquet_kv_metadata({_quote(str(snapshot))}) WHERE decode(key) = 'teacher_zoo_schema'"
+    found = connection.execute(query).fetchall()
+    return int(found[0][0]) if found and found[0][0].isdigit() else 0
+
+
+def _known_columns(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> str:
+    """A snapshot of an older version lacks the newer columns: they are unknown, not an error."""
+    there = {row[0] for row in connection.execute(f"DESCRIBE FROM read_parquet({_quote(str(snapshot))})").fetchall()}
+    return ", ".join(f'"{name}"' if name in there else f'NULL::{kind} AS "{name}"' for name, kind in COLUMNS.items())
+
+
+# --- statements ------------------------------------------------------------------------------------------------------
+
+
+def _select(*, where: str | None, columns: Sequence[str] | None, sort: str | None, limit: int | None) -> str:
+    names = [choose("column", name, COLUMNS) for name in columns or COLUMNS]
+    query = f"SELECT {', '.join(_name(name) for name in names)} FROM models"
+    if where and where.strip():
+        query += f" WHERE ({where}\n)"  # the line break ends a trailing comment
+    if sort:
+        query += f" ORDER BY {_order(sort)}"
+    if limit is not None:
+        if limit < 0:
+            raise UserError(f"limit {limit}: a number of models, 0 or more, is expected")
+        query += f" LIMIT {limit}"
+    return query
+
+
+def _order(sort: str) -> str:
+    terms = []
+    for term in sort.split(","):
+        matched = re.fullmatch(r"\s*(-?)\s*(\w+)\s*(asc|desc)?\s*", term, re.IGNORECASE)
+        if not matched:
+            raise UserError(f"sort {term.strip()!r}: a column is expected, alone or as 'COL desc', 'COL asc' or -COL")
+        minus, name, direction = matched.groups()
+        choose("column", name, COLUMNS)
+        down = bool(minus) if minus or direction else name in DESCENDING
+        terms.append(f"{_name(name)} {'DESC' if down or (direction or '').lower() == 'desc' else 'ASC'} NULLS LAST")
+    return ", ".join([*terms, "id"])
+
+
+def _name(column: str) -> str:
+    return f'"{column}"'
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _arrow(cards: Sequence[ModelCard]) -> pa.Table:
+    """(n cards) -> a table with one column a field, in the catalogue's types."""
+    import pyarrow as pa
+
+    types = {
+        "VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(),
+        "TIMESTAMP": pa.timestamp("us"), "VARCHAR[]": pa.list_(pa.string()), "DOUBLE[]": pa.list_(pa.float64()),
+    }
+    return pa.table({
+        name: pa.array([getattr(card, name) for card in cards], types[kind]) for name, kind in COLUMNS.items()
+    })
+
+
+def _sentence(error: Exception, path: Path) -> UserError:
+    """DuckDB's error as one line that says what to do."""
+    text = str(error)
+    if "set lock on file" in text:
+        holder = re.search(r"held in (\S+) \(PID (\d+)\)", text)
+        who = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "another process"
+        return UserError(f"{who} is writing the catalogue {path}; wait for it to end, or give another file with "
+                         "--catalogue (reading works meanwhile)")
+    missing = re.search(r'(?:column|name) "([^"]+)" (?:not found|that does not exist)|column named "([^"]+)"', text)
+    if missing:
+        try:
+            choose("column", missing[1] or missing[2], COLUMNS)
+        except UserError as named:
+            return named
+    if type(error).__name__ in ("IOException", "SerializationException", "InternalException") or "magic bytes" in text:
+        if "system operations are disabled" in text:
+            return UserError("a query reads the table models only; files and the network are out of its reach")
+        return UserError(f"the catalogue {path} cannot be read ({_first_line(text)}); if it is damaged, remove it and "
+                         "crawl again, or give another file with --catalogue")
+    if type(error).__name__ == "PermissionException":
+        return UserError("a query reads the table models only; files and the network are out of its reach")
+    return UserError(f"the query was not understood: {_first_line(text)}")
+
+
+def _first_line(text: str) -> str:
+    return clean(text.strip().splitlines()[0] if text.strip() else "no reason given", 300)
+
+
+def utc_now() -> dt.datetime:
+    """Now, as the catalogue keeps times: UTC without a zone."""
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
