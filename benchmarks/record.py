@@ -1,0 +1,88 @@
+"""One measured figure, with all that is needed to believe it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "timm", "faiss-gpu", "faiss-cpu", "pot", "duckdb", "pandas")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that move the figures, those that are installed."""
+    found = {"python": platform.python_version()}
+    for name in ("teacher-zoo", *PACKAGES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    """The processor, how many cores this process may use, and how many threads it allows itself."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].split(":", 1)[1].strip() if lines else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"system": f"{platform.system()} {platform.machine()}", "processor": model, "cores": cores,
+            "threads": os.environ.get("OMP_NUM_THREADS", "unset")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRecord:
+    """One figure.
+
+    ``name`` is dotted, benchmark first (``scoring.knn``); ``unit`` in words (``ms``, ``accuracy``, ``ratio``); ``low``
+    and ``high`` are the error bar in the same unit, and ``spread`` says what they are; ``setting`` what was measured
+    on (sizes, data sets, digests, revisions); ``seeds`` the seeds it is a mean over.
+    """
+
+    name: str
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    spread: str = ""
+    setting: Mapping[str, object] = field(default_factory=dict)
+    seeds: Sequence[int] = ()
+    versions: Mapping[str, str] = field(default_factory=versions)
+    machine: Mapping[str, str | int] = field(default_factory=machine)
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def append(path: Path, records: Iterable[BenchRecord]) -> None:
+    """Add the records to a JSON Lines file in one write, so that two writers never mix lines and a kill tears none.
+
+    A last line torn by a full disk is closed first; ``read`` passes over it.
+    """
+    text = "".join(json.dumps(asdict(record), sort_keys=True, allow_nan=False) + "\n" for record in records)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        os.write(handle, (("\n" if torn else "") + text).encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read(path: Path) -> list[BenchRecord]:
+    """The records of a file in the order they were written; lines that are no JSON (torn) are passed over."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        found.append(BenchRecord(**{**row, "seeds": tuple(row["seeds"])}))
+    return found

@@ -1,0 +1,48 @@
+"""Measure one thing: ``python -m benchmarks.run NAME``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.record import append
+from zoo.command import choose, run
+
+RECORDS = Path(__file__).parent / "records"
+
+BENCHMARKS: dict[str, str] = {  # name -> module with run(out: Path) -> list[BenchRecord], imported when asked for
+    "scoring": "benchmarks.scoring",
+    "probing": "benchmarks.probing",
+    "catalogue": "benchmarks.catalogue",
+    "recall": "benchmarks.recall",
+    "distill_step": "benchmarks.distill_step",
+    "truth": "benchmarks.truth",
+}
+
+
+def measure(name: str, out: Path = RECORDS) -> Path:
+    """Run one benchmark and add its records to ``out/NAME.jsonl``; return that file."""
+    module = importlib.import_module(BENCHMARKS[choose("benchmark", name, BENCHMARKS)])
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{name}.jsonl"
+    append(path, module.run(out))
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    def command(
+        name: Annotated[str, typer.Argument(help=f"one of: {', '.join(BENCHMARKS)}")],
+        out: Annotated[Path, typer.Option(help="folder that takes the records, NAME.jsonl")] = RECORDS,
+    ) -> None:
+        """Measure one thing, print it, and keep the figures as records with versions, machine and date."""
+        print(f"records in {measure(name, out)}")
+
+    return run(command, argv, name="benchmarks.run")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
