@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.card import ModelCard
-from zoo.catalogue import Catalogue
+from zoo.catalogue import Catalogue, snapshot_of
 from zoo.errors import UserError
 from zoo.home import default_catalogue
 from zoo.sources import folder
@@ -33,8 +34,15 @@ class Candidates:
     left_out: int
 
 
-def candidates(classes: Sequence[str], *, catalogue: Path | None = None, where: str | None = None,
-               models: Sequence[str] = (), offline: bool = False, most: int | None = MOST) -> Candidates:
+def candidates(
+    classes: Sequence[str],
+    *,
+    catalogue: Path | None = None,
+    where: str | None = None,
+    models: Sequence[str] = (),
+    offline: bool = False,
+    most: int | None = MOST,
+) -> Candidates:
     """The models that meet ``where`` and ``models`` (ids or globs), the best ``most`` by the prior.
 
     With no catalogue yet the packaged small zoo is used. ``offline`` keeps only models whose weights are on this machine.
@@ -62,10 +70,12 @@ def candidates(classes: Sequence[str], *, catalogue: Path | None = None, where: 
 def _known(catalogue: Path | None, where: str | None) -> tuple[list[ModelCard], str]:
     """The catalogue's cards that meet ``where``, and its name; the packaged zoo where there is no catalogue."""
     path = catalogue or default_catalogue()
-    if catalogue is None and not path.exists() and not path.with_suffix(".parquet").exists():
+    if catalogue is None and not path.exists() and not snapshot_of(path).exists():
+        cards = list(folder.cards(folder.small_zoo(), source="small"))
         if where is None:
-            return list(folder.cards(folder.small_zoo(), source="small")), "small zoo"
-        with Catalogue.of(folder.cards(folder.small_zoo(), source="small")) as small:
+            return cards, "small zoo"
+        with tempfile.TemporaryDirectory() as scratch, Catalogue.open(Path(scratch) / "small.duckdb", write=True) as small:
+            small.upsert(cards)
             return small.cards(where=where), "small zoo"
     with Catalogue.open(path) as known:
         return known.cards(where=where), str(path)
@@ -80,8 +90,9 @@ def _named(cards: Sequence[ModelCard], models: Sequence[str], name: str) -> list
         if not hits:
             near = difflib.get_close_matches(pattern, ids, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UserError(f"no model {pattern!r} among the {len(ids)} of {name} that match{hint} "
-                            "(python -m zoo.query lists them)")
+            raise UserError(
+                f"no model {pattern!r} among the {len(ids)} of {name} that match{hint} (python -m zoo.query lists them)"
+            )
         chosen.update(hits)
     return [card for card in cards if card.id in chosen]
 

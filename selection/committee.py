@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from selection.evidence import Evidence, Floats
+from selection.scores.linear_probe import leave_one_out
+from selection.scores.prepared import prepare
+
+SHARPNESS = (1.0, 2.0, 4.0, 8.0, 16.0)  # inverse temperatures of the softmax over one-hot regressions
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,21 @@ class Committee:
 def benefit(evidence: Evidence) -> Floats:
     """How much this teacher knows of each labelled sample beyond its class's frequency: (n,) float64, >= 0, in nats.
 
-    b_t(x) = max(0, out-of-fold log p_t(y|x) - log prior(y)) with p_t a linear head on the teacher's features
-    (methods.md section 5, our reading of DiverseDistill, arXiv 2402.14035).
+    b_t(x) = max(0, out-of-fold log p_t(y|x) - log prior(y)) (methods.md section 5, our reading of DiverseDistill,
+    arXiv 2402.14035). p_t is a leave-one-out ridge head on the teacher's features, its answers turned into probabilities
+    by the softmax whose temperature and ridge strength make the left-out labels likeliest; that choice is ours.
     """
-    from selection.scores.linear_probe import log_likelihood
+    from scipy.special import log_softmax
 
-    known = evidence.labelled()
-    prior = np.bincount(known.labels, minlength=len(known.classes)) / len(known.labels)  # (C,)
-    return np.asarray(np.maximum(0.0, log_likelihood(evidence) - np.log(prior[known.labels])))
+    ready = prepare(evidence)
+    rows = np.arange(len(ready.labels))
+    known: Floats = np.full(len(rows), -np.inf)
+    for answers in leave_one_out(ready.features, ready.one_hot):  # (n, C) a ridge strength
+        for sharpness in SHARPNESS:
+            likelihood = log_softmax(sharpness * answers.astype(np.float64), axis=1)[rows, ready.labels]  # (n,)
+            if likelihood.mean() > known.mean():
+                known = likelihood
+    return np.asarray(np.maximum(0.0, known - np.log(ready.prior[ready.labels])))
 
 
 def choose(benefits: Mapping[str, Floats], *, size: int, least: float = 0.01) -> Committee:

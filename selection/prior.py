@@ -19,11 +19,13 @@ def prior(cards: Sequence[ModelCard], classes: Sequence[str], *, encoder: NameEn
     the number of classes it was trained on, and the logarithm of its size up to 100 million parameters. Weights are ours.
     """
     encoder = encoder or NameEncoder.table()
-    parts = np.array([
-        _label_costs(cards, classes, encoder),
-        [math.log(card.num_classes) if card.num_classes and card.num_classes > 1 else math.nan for card in cards],
-        [math.log(min(card.params_total, 100_000_000)) if card.params_total else math.nan for card in cards],
-    ])  # (3, n)
+    parts = np.array(
+        [
+            _label_costs(cards, classes, encoder),
+            [math.log(card.num_classes) if card.num_classes and card.num_classes > 1 else math.nan for card in cards],
+            [math.log(min(card.params_total, 100_000_000)) if card.params_total else math.nan for card in cards],
+        ]
+    )  # (3, n)
     known = np.isfinite(parts)
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
     filled = np.where(known, parts, 0.0)

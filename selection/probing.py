@@ -34,9 +34,16 @@ def key_of(card: ModelCard, probe: Probe) -> CacheKey:
     return CacheKey(model=card.id, revision=card.revision, preprocessing=preprocessing_of(card).key, probe=probe.digest)
 
 
-def answers(cards: Sequence[ModelCard], probe: Probe, cache: FeatureCache, *, device: str | None = None, offline: bool = False,
-            started: Callable[[ModelCard], None] = lambda card: None,
-            batch_done: Callable[[int], None] = lambda images: None) -> Iterator[Answer]:
+def answers(
+    cards: Sequence[ModelCard],
+    probe: Probe,
+    cache: FeatureCache,
+    *,
+    device: str | None = None,
+    offline: bool = False,
+    started: Callable[[ModelCard], None] = lambda card: None,
+    batch_done: Callable[[int], None] = lambda images: None,
+) -> Iterator[Answer]:
     """Yield an ``Answer`` for every card: those in the cache first, then the others as each is done, in order.
 
     The next model is fetched and loaded while this one runs. An answer is in the cache before it is yielded, so a run
@@ -84,8 +91,13 @@ def _probed(card: ModelCard, teacher: Teacher, probe: Probe, cache: FeatureCache
     except TeacherError as error:
         return Answer(card, None, str(error))
     weights, bias = teacher.classifier or (None, None)
-    stored = StoredOutputs(features=outputs.features, logits=outputs.logits, classifier_weights=weights, classifier_bias=bias,
-                           seconds=time.perf_counter() - begin)
+    stored = StoredOutputs(
+        features=outputs.features,
+        logits=outputs.logits,
+        classifier_weights=weights,
+        classifier_bias=bias,
+        seconds=time.perf_counter() - begin,
+    )
     cache.put(key_of(card, probe), stored)
     return Answer(card, stored)
 

@@ -88,25 +88,39 @@ def _rank(task: str | Task, settings: Settings, progress: Progress | None) -> tu
     if settings.offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     opened = Task.open(task, unlabelled=settings.unlabelled) if isinstance(task, str) else task
-    found = candidates(opened.classes, catalogue=settings.catalogue, where=settings.where, models=settings.models,
-                       offline=settings.offline)
+    found = candidates(
+        opened.classes, catalogue=settings.catalogue, where=settings.where, models=settings.models, offline=settings.offline
+    )
     work = Work(opened, Probe.draw(opened, size=settings.probe_size, seed=settings.seed))
     encoder = NameEncoder.sentence_transformer(settings.label_encoder) if settings.label_encoder else NameEncoder.table()
     shown = progress or Progress.silent()
     rows = [replace(_row(card), error=card.not_loadable_reason or "cannot be loaded safely") for card in found.failed]
     cache = FeatureCache(feature_folder(), max_bytes=settings.max_size)
     with shown.over(len(found.cards), work.probe.size) as bar:
-        for answer in answers(found.cards, work.probe, cache, device=settings.device, offline=settings.offline,
-                              started=bar.started, batch_done=bar.advance):
+        for answer in answers(
+            found.cards,
+            work.probe,
+            cache,
+            device=settings.device,
+            offline=settings.offline,
+            started=bar.started,
+            batch_done=bar.advance,
+        ):
             rows.append(_scored(answer, work, encoder, score, also, settings.seed))
             bar.finished(rows[-1], cached=answer.cached)
     if all(row.value is None for row in rows):
         raise Unavailable(f"all {len(rows)} models failed; the first: {rows[0].model}: {rows[0].error}")
     ordered = grouped(in_order(rows), _close(rows, work, score))
     return Ranking(
-        task=opened.name, classes=opened.classes, split={"digest": opened.digest, "seed": opened.split_seed},
-        probe={"size": work.probe.size, "seed": work.probe.seed, "digest": work.probe.digest}, score=score.name,
-        catalogue=found.catalogue, versions=versions(), rows=tuple(ordered), committee=_committee(work, settings.top, ordered),
+        task=opened.name,
+        classes=opened.classes,
+        split={"digest": opened.digest, "seed": opened.split_seed},
+        probe={"size": work.probe.size, "seed": work.probe.seed, "digest": work.probe.digest},
+        score=score.name,
+        catalogue=found.catalogue,
+        versions=versions(),
+        rows=tuple(ordered),
+        committee=_committee(work, settings.top, ordered),
         warnings=tuple(_warnings(work, ordered)),
         candidates={"known": found.known, "loadable": found.loadable, "probed": work.probed, "left_out": found.left_out},
     ), work
@@ -124,8 +138,14 @@ def _check(settings: Settings) -> None:
 
 
 def _row(card: ModelCard) -> Row:
-    return Row(model=card.id, revision=card.revision, source=card.source, location=card.location,
-               params_total=card.params_total, license=card.license)
+    return Row(
+        model=card.id,
+        revision=card.revision,
+        source=card.source,
+        location=card.location,
+        params_total=card.params_total,
+        license=card.license,
+    )
 
 
 def _scored(answer: Answer, work: Work, encoder: NameEncoder, score: Score, also: Sequence[Score], seed: int) -> Row:
@@ -143,14 +163,23 @@ def _scored(answer: Answer, work: Work, encoder: NameEncoder, score: Score, also
     try:
         evidence = evidence_of(answer, work.probe, encoder)
         found = interval(score, evidence, rng=np.random.default_rng(seed))
-        row = replace(row, value=finite(found.value), low=finite(found.low), high=finite(found.high),
-                      knn=finite(SCORES["knn"].value(evidence)))
+        row = replace(
+            row,
+            value=finite(found.value),
+            low=finite(found.low),
+            high=finite(found.high),
+            knn=finite(SCORES["knn"].value(evidence)),
+        )
     except ValueError as error:
         return replace(row, error=f"{score.name}: {error}")
     work.cards[row.model], work.evidence[row.model] = answer.card, evidence
     scores = {other.name: _or_none(other, evidence) for other in also}
-    return replace(row, scores=scores, seconds=answer.stored.seconds + time.perf_counter() - begin,
-                   warnings=tuple(leaks(answer.card, work.task)))
+    return replace(
+        row,
+        scores=scores,
+        seconds=answer.stored.seconds + time.perf_counter() - begin,
+        warnings=tuple(leaks(answer.card, work.task)),
+    )
 
 
 def _or_none(score: Score, evidence: Evidence) -> float | None:
@@ -177,27 +206,30 @@ def evidence_of(answer: Answer, probe: Probe, encoder: NameEncoder) -> Evidence:
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)
     names = labels if labels and probabilities is not None and len(labels) == probabilities.shape[1] else None
     return Evidence(
-        features=stored.features, labels=probe.labels, classes=probe.classes, probabilities=probabilities, teacher_classes=names,
-        class_embeddings=encoder.encode(probe.classes), teacher_embeddings=encoder.encode(names) if names else None,
-        classifier_weights=stored.classifier_weights, classifier_bias=stored.classifier_bias)
+        features=stored.features,
+        labels=probe.labels,
+        classes=probe.classes,
+        probabilities=probabilities,
+        teacher_classes=names,
+        class_embeddings=encoder.encode(probe.classes),
+        teacher_embeddings=encoder.encode(names) if names else None,
+        classifier_weights=stored.classifier_weights,
+        classifier_bias=stored.classifier_bias,
+    )
 
 
 def _close(rows: Sequence[Row], work: Work, score: Score) -> dict[tuple[str, str], bool]:
-    """For scores that are means over samples: which pairs of models a paired bootstrap cannot tell apart."""
+    """Which models cannot be told from the leader of their group, resampling both in pairs."""
     import numpy as np
 
-    from selection.interval import difference
+    from selection.interval import compare
 
-    if score.terms is None:
-        return {}
-    names = [row.model for row in in_order(rows) if row.value is not None]
-    terms = {name: score.terms(work.evidence[name]) for name in names}
     close: dict[tuple[str, str], bool] = {}
     leader = ""
-    for name in names:
+    for name in (row.model for row in in_order(rows) if row.value is not None):
         if leader:
-            gap = difference(terms[leader], terms[name], rng=np.random.default_rng(0))
-            close[leader, name] = gap.low <= 0.0 <= gap.high
+            gap = compare(score, work.evidence[leader], work.evidence[name], rng=np.random.default_rng(0))
+            close[leader, name] = not gap.decided
         if not leader or not close[leader, name]:
             leader = name
     return close
@@ -217,8 +249,10 @@ def leaks(card: ModelCard, task: Task) -> list[str]:
         return [f"{clean(card.id, 80)} was trained on {clean(named[0], 60)}, which names this task itself: its place flatters it"]
     theirs = {label.strip().lower() for label in card.labels or ()}
     if len(task.classes) > 2 and {name.strip().lower() for name in task.classes} == theirs:
-        return [f"{clean(card.id, 80)} has exactly this task's {len(task.classes)} class names: "
-                "if it was trained on the same images, its place flatters it"]
+        return [
+            f"{clean(card.id, 80)} has exactly this task's {len(task.classes)} class names: "
+            "if it was trained on the same images, its place flatters it"
+        ]
     return []
 
 
@@ -274,9 +308,20 @@ def _command(
         if path is not None and path.is_dir():
             raise UserError(f"{path} is a folder; give a file to write")
     settings = Settings(
-        models=tuple(split_list(models)), where=where, top=top, score=score, also=_further(also), probe_size=probe_size, seed=seed,
-        offline=offline, device=device, catalogue=catalogue, unlabelled=unlabelled, label_encoder=label_encoder,
-        max_size=byte_size(max_size, "--max-size") if max_size else None)
+        models=tuple(split_list(models)),
+        where=where,
+        top=top,
+        score=score,
+        also=_further(also),
+        probe_size=probe_size,
+        seed=seed,
+        offline=offline,
+        device=device,
+        catalogue=catalogue,
+        unlabelled=unlabelled,
+        label_encoder=label_encoder,
+        max_size=byte_size(max_size, "--max-size") if max_size else None,
+    )
     ranking, work = _rank(task, settings, Progress.live())
     for line in ranking.warnings:
         print(f"warning: {clean(line, 400)}", file=sys.stderr)

@@ -66,8 +66,11 @@ class Ranking:
         """One line a model, in the ranking's order; further scores are columns ``score:NAME``."""
         import pandas as pd
 
-        flat = [{k: v for k, v in asdict(row).items() if k != "scores"}
-                | {f"score:{name}": value for name, value in row.scores.items()} for row in self.rows]
+        flat = [
+            {k: v for k, v in asdict(row).items() if k != "scores"}
+            | {f"score:{name}": value for name, value in row.scores.items()}
+            for row in self.rows
+        ]
         return pd.DataFrame(flat)
 
     def to_json(self) -> str:
@@ -98,8 +101,10 @@ class Ranking:
         except FileNotFoundError:
             raise UserError(f"no ranking at {path}; make one: python -m selection.rank --task TASK --out {path}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is not a ranking ({type(error).__name__}: {error}); "
-                            f"make one: python -m selection.rank --task TASK --out {path}") from None
+            raise UserError(
+                f"{path} is not a ranking ({type(error).__name__}: {error}); "
+                f"make one: python -m selection.rank --task TASK --out {path}"
+            ) from None
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:

@@ -36,9 +36,20 @@ def _cells(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
     lines = []
     for place, row in enumerate((row for row in ranking.rows if row.value is not None), start=1):
         further = [_number(row.scores.get(name)) for name in extra]
-        lines.append([str(place), clean(row.model, 60), _number(row.value), f"{_number(row.low)} .. {_number(row.high)}",
-                      _letter(row), _percent(row.knn), *further, size(row.params_total),
-                      "-" if row.seconds is None else f"{row.seconds:.1f}", clean(row.license or "unknown", 20)])
+        lines.append(
+            [
+                str(place),
+                clean(row.model, 60),
+                _number(row.value),
+                f"{_number(row.low)} .. {_number(row.high)}",
+                _letter(row),
+                _percent(row.knn),
+                *further,
+                size(row.params_total),
+                "-" if row.seconds is None else f"{row.seconds:.1f}",
+                clean(row.license or "unknown", 20),
+            ]
+        )
     return heads, lines
 
 

@@ -13,8 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = ("zoo", "selection", "distill", "benchmarks")
 HEAVY = ("torch", "faiss", "ot", "timm", "transformers", "plotly", "datasets", "accelerate")
-COMMANDS = [".".join(path.relative_to(ROOT).with_suffix("").parts) for floor in FLOORS
-            for path in sorted((ROOT / floor).rglob("*.py")) if '__name__ == "__main__"' in path.read_text()]
+COMMANDS = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for floor in FLOORS
+    for path in sorted((ROOT / floor).rglob("*.py"))
+    if '__name__ == "__main__"' in path.read_text()
+]
 
 
 def _imported(path: Path) -> set[str]:
@@ -30,7 +34,7 @@ def _imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("floor", FLOORS)
 def test_imports_flow_down(floor: str) -> None:
-    above = FLOORS[FLOORS.index(floor) + 1:]
+    above = FLOORS[FLOORS.index(floor) + 1 :]
     files = sorted((ROOT / floor).rglob("*.py"))
     assert files
     climbing = [(str(path), name) for path in files for name in _imported(path) if name.split(".")[0] in above]
@@ -50,18 +54,32 @@ def test_importing_a_command_loads_nothing_heavy(command: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy_and_exits_0(command: str, tmp_path: Path) -> None:
-    code = (f"import sys, runpy; sys.argv = ['x', '--help']\n"
-            f"try: runpy.run_module({command!r}, run_name='__main__')\n"
-            f"except SystemExit as e: print(); print([m for m in {HEAVY!r} if m in sys.modules], e.code)")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True,
-                          env=os.environ | {"TEACHER_ZOO_HOME": str(tmp_path)})
+    code = (
+        f"import sys, runpy; sys.argv = ['x', '--help']\n"
+        f"try: runpy.run_module({command!r}, run_name='__main__')\n"
+        f"except SystemExit as e: print(); print([m for m in {HEAVY!r} if m in sys.modules], e.code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+        env=os.environ | {"TEACHER_ZOO_HOME": str(tmp_path)},
+    )
     assert done.stdout.strip().splitlines()[-1] == "[] 0"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_option_is_one_line_and_status_2(command: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", command, "--no-such-option"], capture_output=True, text=True, cwd=ROOT,
-                          env=os.environ | {"TEACHER_ZOO_HOME": str(tmp_path)}, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", command, "--no-such-option"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"TEACHER_ZOO_HOME": str(tmp_path)},
+        check=False,
+    )
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "--no-such-option" in done.stderr

@@ -18,9 +18,18 @@ def row(model: str, value: float | None, half: float = 0.1, error: str | None = 
 
 
 def ranking(*rows: Row) -> Ranking:
-    return Ranking(task="t", classes=("a", "b"), split={"digest": "d", "seed": 1}, probe={"size": 4, "seed": 0, "digest": "p"},
-                   score="knn", catalogue="small zoo", versions={"python": "3"}, rows=rows, committee=("best",),
-                   warnings=("look",))
+    return Ranking(
+        task="t",
+        classes=("a", "b"),
+        split={"digest": "d", "seed": 1},
+        probe={"size": 4, "seed": 0, "digest": "p"},
+        score="knn",
+        catalogue="small zoo",
+        versions={"python": "3"},
+        rows=rows,
+        committee=("best",),
+        warnings=("look",),
+    )
 
 
 def test_best_first_failed_last_ties_by_name() -> None:

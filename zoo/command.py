@@ -37,7 +37,7 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001 - the rim: every error becomes a sentence here
+    except Exception as error:  # the rim, every error becomes a sentence here
         if debug:
             raise
         return _explain(error, name)
@@ -52,10 +52,15 @@ def _explain(error: Exception, name: str) -> int:
     if isinstance(error, UserError):
         return _fail(str(error), 2)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _fail(f"the disk is full ({error.filename or 'while writing'}); free some space and run again, "
-                     "what was finished is kept", 1)
-    return _fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)"
-                 if not type(error).__module__.startswith("zoo") else str(error), 1)
+        return _fail(
+            f"the disk is full ({error.filename or 'while writing'}); free some space and run again, what was finished is kept", 1
+        )
+    return _fail(
+        f"{type(error).__name__}: {error} (run again with --debug for the traceback)"
+        if not type(error).__module__.startswith("zoo")
+        else str(error),
+        1,
+    )
 
 
 def _fail(message: str, status: int) -> int:
