@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model's place. ``value`` (higher is better) lies in [``low``, ``high``], or all three are ``None`` and ``error`` says why.
+    """One model's place: ``value`` (higher is better) in [``low``, ``high``], or all three ``None`` and ``error`` says why.
 
     ``group`` numbers the sets of models that are too close to call, 1 the best; ``seconds`` is what probing and scoring
     took when it was done; ``scores`` holds further scores asked for, by name (``None`` where one does not apply).
@@ -95,8 +95,8 @@ class Ranking:
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
             rows = tuple(Row(**(row | {"warnings": tuple(row.get("warnings", ()))})) for row in raw["rows"])
-            lists = {name: tuple(raw.get(name, ())) for name in ("classes", "committee", "warnings")}
-            plain = {name: raw[name] for name in ("task", "split", "probe", "score", "catalogue", "versions")}
+            lists: dict[str, Any] = {name: tuple(raw.get(name, ())) for name in ("classes", "committee", "warnings")}
+            plain: dict[str, Any] = {name: raw[name] for name in ("task", "split", "probe", "score", "catalogue", "versions")}
             return cls(**plain, **lists, rows=rows, candidates=raw.get("candidates", {}))
         except FileNotFoundError:
             raise UserError(f"no ranking at {path}; make one: python -m selection.rank --task TASK --out {path}") from None
