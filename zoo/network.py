@@ -1,0 +1,283 @@
+"""The bare torch network of one model: built from its config, its weights checked against the config, never run as code."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import TeacherError
+from zoo.preprocessing import Preprocessing, read_json
+
+_WEIGHTS = "model.safetensors"
+_PICKLES = ("pytorch_model.bin", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_RESERVED = {
+    "num_classes", "features_only", "out_indices", "feature_cls", "feature_cfg", "pruned", "pretrained_strict",
+    "pretrained_filter_fn", "pretrained_model_args", "kwargs_filter", "model_cfg", "model_cls", "variant", "device", "dtype",
+}
+_MODULES = 100_000
+_SLACK = 5_000_000  # scalars beside the stored ones: tables that a network derives, heads that it replaces
+
+
+@dataclass(frozen=True)
+class Network:
+    """``module`` in eval mode on the CPU, float32, frozen; ``num_classes`` 0 means no head.
+
+    ``library`` is ``timm`` or ``transformers``.
+    """
+
+    module: Any
+    num_classes: int
+    library: str
+
+
+def load(folder: Path, preprocessing: Preprocessing) -> Network:
+    """The network that ``folder`` (Hub layout) describes, with its weights; ``TeacherError`` on any fault of either.
+
+    The config and the weights' header are strangers' data: the network is first built without memory (torch's meta
+    device) and must match the header tensor for tensor before anything is allocated.
+    """
+    import torch
+
+    path = _weights_path(folder)
+    config = read_json(folder / "config.json")
+    shapes = _header(path)
+    scalars = sum(math.prod(shape) for shape in shapes.values())
+    _check_memory(scalars)
+    limit = 2 * scalars + _SLACK
+    try:
+        with _bounded(limit), torch.device("meta"):
+            module = _build(config, preprocessing).module
+    except (NotImplementedError, RuntimeError) as error:
+        if "meta" not in str(error):
+            raise
+        module = None  # some constructors compute with values; the bounds hold for the real build as well
+    if module is not None:
+        _compare(module, shapes)
+    with _bounded(limit), _skip_initialisation():
+        network = _build(config, preprocessing)
+    _compare(network.module, shapes)
+    _fill(network.module, path)
+    network.module.eval().requires_grad_(False)
+    return network
+
+
+def _build(config: dict[str, Any], preprocessing: Preprocessing) -> Network:
+    try:
+        if "architecture" in config:
+            return _build_timm(config, preprocessing)
+        if "model_type" in config:
+            return _build_transformers(config)
+    except (TeacherError, NotImplementedError):
+        raise
+    except RuntimeError as error:
+        if "meta" in str(error):
+            raise
+        raise TeacherError(f"the network cannot be built from its config: {error}") from error
+    except Exception as error:
+        raise TeacherError(f"the network cannot be built from its config: {type(error).__name__}: {error}") from error
+    raise TeacherError("config.json names neither an architecture (timm) nor a model_type (transformers)")
+
+
+def _build_timm(config: dict[str, Any], preprocessing: Preprocessing) -> Network:
+    import timm
+
+    architecture = str(config["architecture"]).partition(".")[0]
+    if not timm.is_model(architecture):
+        raise TeacherError(f"timm {timm.__version__} has no architecture {architecture!r}")
+    cfg = config.get("pretrained_cfg")
+    cfg = cfg if isinstance(cfg, dict) else config
+    num_classes = _class_count(config.get("num_classes", cfg.get("num_classes")))
+    overlay: dict[str, Any] = {"input_size": (3, *preprocessing.input_size)}
+    if isinstance(cfg.get("fixed_input_size"), bool):
+        overlay["fixed_input_size"] = cfg["fixed_input_size"]
+    arguments = _model_args(config.get("model_args"))
+    if arguments.get("in_chans", 3) != 3:
+        raise TeacherError(f"the network takes {arguments['in_chans']} channels, only colour images are fed")
+    module = timm.create_model(architecture, pretrained=False, pretrained_cfg_overlay=overlay, num_classes=num_classes,
+                               **arguments)
+    return Network(module, num_classes, "timm")
+
+
+def _model_args(arguments: Any) -> dict[str, Any]:
+    """A config's ``model_args`` if they are plain values for the constructor, and nothing that names a file or a class."""
+    import timm
+
+    if arguments is None:
+        return {}
+    if not isinstance(arguments, dict):
+        raise TeacherError(f"model_args is a {type(arguments).__name__}, expected an object")
+    reserved = _RESERVED | set(inspect.signature(timm.create_model).parameters)
+    for name in arguments:
+        if name in reserved or not name.isidentifier() or name.startswith("_"):
+            raise TeacherError(f"model_args may not set {name!r}")
+    _check_plain(arguments, "model_args", depth=4)
+    return dict(arguments)
+
+
+def _check_plain(value: Any, name: str, *, depth: int) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, (int, float)):
+        if not abs(value) <= 1_000_000:
+            raise TeacherError(f"{name} is {value}, expected at most a million")
+    elif isinstance(value, str):
+        if not re.fullmatch(r"[\w.+-]{0,64}", value):
+            raise TeacherError(f"{name} is a text that no architecture takes")
+    elif isinstance(value, (list, dict)) and depth and len(value) <= 256:
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in pairs:
+            _check_plain(key, f"a key of {name}", depth=0)
+            _check_plain(part, f"{name}.{key}", depth=depth - 1)
+    else:
+        raise TeacherError(f"{name} is no plain value, or too large a list")
+
+
+def _class_count(count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= 1_000_000:
+        raise TeacherError(f"num_classes is {count!r}, expected a whole number")
+    return count
+
+
+def _build_transformers(config: dict[str, Any]) -> Network:
+    try:
+        from transformers import AutoConfig, AutoModelForImageClassification
+    except ImportError as error:
+        raise TeacherError("a transformers model: pip install 'teacher-zoo[transformers]' to load it") from error
+    kind = str(config["model_type"])
+    if "auto_map" in config:
+        raise TeacherError("the model brings its own code (auto_map), which is never run")
+    if not any("ForImageClassification" in str(name) for name in config.get("architectures") or ()):
+        raise TeacherError(f"{config.get('architectures')} is no image classifier of transformers")
+    _check_plain({k: v for k, v in config.items() if k not in ("id2label", "label2id")}, "config", depth=6)
+    plain = _without_loaders(config)
+    settings = AutoConfig.for_model(plain.pop("model_type"), **plain)
+    if type(settings) not in AutoModelForImageClassification._model_mapping:
+        raise TeacherError(f"transformers has no image classifier for model_type {kind!r}")
+    module = AutoModelForImageClassification.from_config(settings, trust_remote_code=False, attn_implementation="eager")
+    return Network(module, _class_count(settings.num_labels), "transformers")
+
+
+def _without_loaders(config: dict[str, Any]) -> dict[str, Any]:
+    """``config`` less the keys through which it could fetch code, kernels or other weights."""
+    drop = re.compile(r"_.*|.*(attn|experts)_implementation|quantization_config|(torch_)?dtype|.*backbone.*|.*kernel_?config.*"
+                      r"|architectures|transformers_version|use_timm.*|trust_remote_code|name_or_path")
+    return {key: _without_loaders(value) if isinstance(value, dict) else value
+            for key, value in config.items() if not drop.fullmatch(str(key))}
+
+
+@contextmanager
+def _bounded(limit: int) -> Iterator[None]:
+    """Stop any construction in this thread that registers more than ``limit`` scalars or 100,000 modules."""
+    from torch.nn.modules import module as registry
+
+    thread, scalars, modules = threading.get_ident(), 0, 0
+
+    def tensor_added(_module: Any, name: str, tensor: Any) -> None:
+        nonlocal scalars
+        if tensor is not None and threading.get_ident() == thread:
+            scalars += tensor.numel()
+            if scalars > limit:
+                raise TeacherError(f"the config asks for more than {scalars:,} numbers (at {name!r}), "
+                                   f"far more than the weights hold")
+
+    def module_added(_module: Any, _name: str, _child: Any) -> None:
+        nonlocal modules
+        modules += threading.get_ident() == thread
+        if modules > _MODULES:
+            raise TeacherError(f"the config asks for more than {_MODULES:,} layers")
+
+    hooks = [registry.register_module_parameter_registration_hook(tensor_added),
+             registry.register_module_buffer_registration_hook(tensor_added),
+             registry.register_module_module_registration_hook(module_added)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _skip_initialisation() -> Iterator[None]:
+    """Leave new parameters of this thread unset: the weights replace every one, and drawing them takes seconds."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    drawn = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_}
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return args[0] if function in drawn else function(*args, **(kwargs or {}))
+
+    with Undrawn():
+        yield
+
+
+def _weights_path(folder: Path) -> Path:
+    path = folder / _WEIGHTS
+    if path.is_file():
+        return path
+    pickles = [found.name for pattern in _PICKLES for found in folder.glob(pattern)]
+    if pickles:
+        raise TeacherError(f"only pickled weights ({pickles[0]}), which can run code; {_WEIGHTS} is needed")
+    raise TeacherError(f"no {_WEIGHTS} in {folder}")
+
+
+def _header(path: Path) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> shape, read without the tensors; safetensors itself checks offsets against the file's length."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise TeacherError(f"{path.name} is damaged: {error}") from error
+
+
+def _check_memory(scalars: int) -> None:
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not every system tells
+        return
+    if 4 * scalars > free:
+        raise TeacherError(f"{4 * scalars / 2**30:.1f} GiB of weights, {free / 2**30:.1f} GiB of memory are free")
+
+
+def _derived(name: str) -> bool:
+    return name.endswith(("num_batches_tracked", "relative_position_index", "position_ids"))  # counted, not learned
+
+
+def _compare(module: Any, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise ``TeacherError`` naming the first tensor that the config asks for and the weights lack, or the reverse."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items() if not _derived(name)}
+    for name, shape in wanted.items():
+        if name not in shapes:
+            raise TeacherError(f"tensor {name!r} {shape} is missing from the weights")
+        if shapes[name] != shape:
+            raise TeacherError(f"tensor {name!r} is {shapes[name]} in the weights, the config asks for {shape}")
+    extra = [name for name in shapes if name not in wanted and not _derived(name)]
+    if extra:
+        raise TeacherError(f"tensor {extra[0]!r} of the weights has no place in the network ({len(extra)} such)")
+
+
+def _fill(module: Any, path: Path) -> None:
+    """Copy the stored tensors into ``module``, half precision as float32; NaN or infinity is a ``TeacherError``."""
+    import torch
+    from safetensors import safe_open
+
+    state = module.state_dict()
+    with torch.no_grad(), safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - not a dict
+            if _derived(name):
+                continue
+            tensor = file.get_tensor(name)
+            if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+                raise TeacherError(f"tensor {name!r} holds NaN or infinite values")
+            state[name].copy_(tensor)

@@ -1,0 +1,193 @@
+"""How a model wants its images: read from its config, done on the CPU exactly as its own library does it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.card import ModelCard
+from zoo.errors import TeacherError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # PIL's numbers, as transformers stores them
+_CROP_MODES = ("center", "squash", "border")
+_LARGEST_SIDE = 2_048
+_LARGEST_CONFIG = 32 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """The evaluation transform of one model, in timm's terms.
+
+    ``input_size`` is (height, width) in pixels. The image is resized to ``floor(input_size / crop_pct)`` and its centre
+    is cut out: ``center`` keeps the aspect ratio and fits the shorter side, ``squash`` stretches both sides, ``border``
+    fits the longer side and fills up with the mean colour. ``mean`` and ``std`` are per channel for pixels in [0, 1].
+    """
+
+    input_size: tuple[int, int]
+    mean: tuple[float, float, float] = _IMAGENET_MEAN
+    std: tuple[float, float, float] = _IMAGENET_STD
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+    crop_mode: str = "center"
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(side, int) and 1 <= side <= _LARGEST_SIDE for side in self.input_size):
+            raise TeacherError(f"input size {self.input_size} is not between 1 and {_LARGEST_SIDE} pixels a side")
+        if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:
+            raise TeacherError(f"mean {self.mean} and std {self.std} must be finite, and std above 0")
+        if self.interpolation not in _RESAMPLING:
+            raise TeacherError(f"unknown interpolation {self.interpolation!r} (valid: {', '.join(_RESAMPLING)})")
+        if not 0.1 <= self.crop_pct <= 2:
+            raise TeacherError(f"crop_pct {self.crop_pct} is not between 0.1 and 2")
+        if self.crop_mode not in _CROP_MODES:
+            raise TeacherError(f"unknown crop_mode {self.crop_mode!r} (valid: {', '.join(_CROP_MODES)})")
+
+    @property
+    def key(self) -> str:
+        """One line of text, equal exactly where the preprocessing is equal: for the keys of a cache."""
+        numbers = ",".join(f"{v:.9g}" for v in (*self.mean, *self.std, self.crop_pct))
+        return f"{self.input_size[0]}x{self.input_size[1]}-{self.interpolation}-{self.crop_mode}-{numbers}"
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """``image`` as RGB of exactly ``input_size``, pixel for pixel what timm's evaluation transform gives."""
+        from PIL import Image
+
+        image = image if image.mode == "RGB" else image.convert("RGB")
+        size = self._resized(image.height, image.width)
+        if size != (image.height, image.width):
+            image = image.resize(size[::-1], Image.Resampling(_RESAMPLING.index(self.interpolation)))
+        return self._cut(image)
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        goal_h, goal_w = (math.floor(side / self.crop_pct) for side in self.input_size)
+        if self.crop_mode == "squash":
+            return goal_h, goal_w
+        if self.crop_mode == "center" and goal_h == goal_w:  # torchvision cuts off the fraction, timm rounds it
+            shorter = min(height, width)
+            return (height * goal_h // shorter if height > width else goal_h,
+                    width * goal_h // shorter if width > height else goal_h)
+        pick = max if self.crop_mode == "border" else min
+        ratio = pick(height / goal_h, width / goal_w)
+        return max(1, round(height / ratio)), max(1, round(width / ratio))
+
+    def _cut(self, image: Image.Image) -> Image.Image:
+        from PIL import Image
+
+        height, width = self.input_size
+        pad_h, pad_w = max(0, height - image.height), max(0, width - image.width)
+        if pad_h or pad_w:
+            fill = tuple(round(255 * v) for v in self.mean) if self.crop_mode == "border" else (0, 0, 0)
+            canvas = Image.new("RGB", (image.width + pad_w, image.height + pad_h), fill)
+            canvas.paste(image, (pad_w // 2, pad_h // 2))
+            image = canvas
+        top, left = round((image.height - height) / 2), round((image.width - width) / 2)
+        if (image.height, image.width) == (height, width):
+            return image
+        return image.crop((left, top, left + width, top + height))
+
+
+def preprocessing_of(card: ModelCard, folder: Path | None = None) -> Preprocessing:
+    """How the model of ``card`` wants its images; needs no torch and no weights, so it serves as a cache key.
+
+    Read from ``folder``'s config (for models of a FOLDER: the card's own location) where there is one, since a card
+    knows no crop mode; otherwise from the card's fields, with timm's defaults for what is unknown.
+    """
+    if folder is None and card.source in ("folder", "small") and card.location:
+        folder = Path(card.location)
+    if folder is not None and (folder / "config.json").is_file():
+        return from_config(read_json(folder / "config.json"), folder)
+    return _build((card.input_size, card.input_size), card.mean, card.std, card.interpolation, card.crop_pct, None)
+
+
+def from_config(config: dict[str, Any], folder: Path) -> Preprocessing:
+    """The preprocessing that a timm config, or a transformers config with its preprocessor file, asks for."""
+    if "architecture" not in config and (folder / "preprocessor_config.json").is_file():
+        return from_transformers(read_json(folder / "preprocessor_config.json"))
+    cfg = config.get("pretrained_cfg") if isinstance(config.get("pretrained_cfg"), dict) else config
+    assert isinstance(cfg, dict)
+    size = cfg.get("input_size") or (3, *_pair(config.get("image_size") or 224))
+    if not isinstance(size, Sequence) or len(size) != 3 or size[0] != 3:
+        raise TeacherError(f"input_size {size!r} is not [3, height, width]: only colour images are fed")
+    return _build(tuple(size[1:]), cfg.get("mean"), cfg.get("std"), cfg.get("interpolation"), cfg.get("crop_pct"),
+                  cfg.get("crop_mode"))
+
+
+def from_transformers(processor: dict[str, Any]) -> Preprocessing:
+    """A ``preprocessor_config.json`` in timm's terms.
+
+    Where transformers would leave the longer side uncut, the centre is cut to a square: batches need one size (ours).
+    """
+    size, crop, pct = processor.get("size", 224), processor.get("crop_size"), processor.get("crop_pct")
+    edge = size.get("shortest_edge") if isinstance(size, dict) else (size if isinstance(size, int) else None)
+    resized = _pair(size if edge is None else edge)
+    cut = _pair(crop) if processor.get("do_center_crop") and crop else resized
+    mode = "squash" if edge is None or (isinstance(size, int) and not processor.get("do_center_crop")) else "center"
+    if pct is not None:  # ConvNeXT's processor: from 384 pixels on the image is stretched and not cut
+        mode, pct = ("squash", 1.0) if resized[0] >= 384 else ("center", pct)
+    else:
+        pct = cut[0] / resized[0]
+        if math.floor(cut[0] / pct) != resized[0]:
+            pct = cut[0] / (resized[0] + 0.5)
+    scale = 255 * float(processor.get("rescale_factor", 1 / 255)) if processor.get("do_rescale", True) else 255.0
+    offset = 1.0 if processor.get("rescale_offset") else 0.0
+    normalised = processor.get("do_normalize", True)
+    mean = processor.get("image_mean", _IMAGENET_MEAN) if normalised else (0.0,)
+    std = processor.get("image_std", _IMAGENET_STD) if normalised else (1.0,)
+    if not 0 < scale < math.inf:
+        raise TeacherError(f"rescale_factor {processor.get('rescale_factor')!r} is not above 0")
+    resample = processor.get("resample", 2)
+    if not isinstance(resample, int) or not 0 <= resample < len(_RESAMPLING):
+        raise TeacherError(f"resample {resample!r} is no filter of PIL (0 to {len(_RESAMPLING) - 1})")
+    return _build(cut, tuple((m + offset) / scale for m in _triple(mean)), tuple(s / scale for s in _triple(std)),
+                  _RESAMPLING[resample], pct, mode)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; ``TeacherError`` where it is none, or larger than 32 MiB."""
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise TeacherError(f"{path.name} is larger than {_LARGEST_CONFIG >> 20} MiB")
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise TeacherError(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise TeacherError(f"{path.name} holds a {type(value).__name__}, expected an object")
+    return value
+
+
+def _build(size: Any, mean: Any, std: Any, interpolation: Any, crop_pct: Any, crop_mode: Any) -> Preprocessing:
+    height, width = (side if side is not None else 224 for side in _pair(size))
+    try:
+        return Preprocessing(
+            input_size=(height, width), mean=_triple(mean or _IMAGENET_MEAN), std=_triple(std or _IMAGENET_STD),
+            interpolation=str(interpolation or "bicubic"), crop_pct=float(crop_pct or 0.875),
+            crop_mode=str(crop_mode or "center"))
+    except (TypeError, ValueError) as error:
+        raise TeacherError(f"the preprocessing cannot be read: {error}") from error
+
+
+def _pair(size: Any) -> tuple[Any, Any]:
+    if isinstance(size, dict):
+        size = (size.get("height"), size.get("width"))
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2:
+        return size[0], size[1]
+    raise TeacherError(f"{size!r} is no image size")
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    values = [values] if isinstance(values, (int, float)) else list(values)
+    values = values * 3 if len(values) == 1 else values
+    if len(values) != 3:
+        raise TeacherError(f"{len(values)} values for 3 colour channels")
+    return float(values[0]), float(values[1]), float(values[2])

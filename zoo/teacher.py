@@ -1,0 +1,260 @@
+"""A card's weights, loaded and frozen: raw images in, features and logits out, with the model's own preprocessing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.card import ModelCard
+from zoo.errors import TeacherError
+from zoo.network import Network
+from zoo.network import load as load_network
+from zoo.preprocessing import Preprocessing, preprocessing_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Outputs", "Preprocessing", "Teacher", "load_ahead", "preprocessing_of"]
+
+_WORKERS = 4
+
+
+class Outputs(NamedTuple):
+    """features (B, D) float32, pooled, before the head; logits (B, C_t) float32, or None without a head."""
+
+    features: Any
+    logits: Any
+
+
+class Teacher:
+    """One loaded model, frozen and in eval mode.
+
+    card           where it came from
+    module         the torch network itself
+    device         a ``torch.device``; on CUDA the network runs in bfloat16 by autocast, outputs are float32 everywhere
+    preprocessing  how it wants its images
+    feature_dim    D; ``num_classes`` C_t, 0 without a head; ``labels`` C_t names in the order of the logits, or None
+    """
+
+    def __init__(self, card: ModelCard, network: Network, preprocessing: Preprocessing, *, device: str) -> None:
+        import torch
+
+        self.card = card
+        self.device = torch.device(device)
+        self.preprocessing = preprocessing
+        self.num_classes = network.num_classes
+        self.labels = card.labels if card.labels and len(card.labels) == self.num_classes else None
+        self.module = network.module.to(self.device, memory_format=torch.channels_last)
+        self._library = network.library
+        self._head: Any = None  # the last layer, where applying it to the features gives the logits
+        scale = [1 / s for s in preprocessing.std]
+        shift = [-m / s for m, s in zip(preprocessing.mean, preprocessing.std, strict=True)]
+        self._scale = torch.tensor(scale, device=self.device).view(1, 3, 1, 1)
+        self._shift = torch.tensor(shift, device=self.device).view(1, 3, 1, 1)
+        self.feature_dim = self._try_out()
+
+    @classmethod
+    def load(cls, card: ModelCard, *, device: str = "cpu", offline: bool = False) -> Teacher:
+        """Load ``card``'s model; weights that are not on this machine are fetched unless ``offline``.
+
+        Raises ``TeacherError``, with the reason, on any fault of the model.
+        """
+        if card.source in ("folder", "small"):
+            if not card.location:
+                raise TeacherError("the card names no folder")
+            folder = Path(card.location)
+            if not (folder / "config.json").is_file():
+                raise TeacherError(f"no config.json in {folder}")
+        else:
+            from zoo.download import fetch
+
+            folder = fetch(card, offline=offline)
+        preprocessing = preprocessing_of(card, folder)
+        return cls(card, load_network(folder, preprocessing), preprocessing, device=device)
+
+    def prepare(self, image: Image.Image) -> Any:
+        """``image`` (PIL) resized and cut as the model wants it: (3, H, W) uint8 on the CPU. Safe in threads."""
+        import numpy as np
+        import torch
+
+        pixels = np.array(self.preprocessing.apply(image))  # (H, W, 3), a copy that torch may own
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def normalise(self, pixels: Any) -> Any:
+        """(B, 3, H, W), uint8 or float in [0, 1] -> float32 on the device, ready for ``forward``."""
+        import torch
+
+        pixels = pixels.to(self.device, non_blocking=True)
+        scale = self._scale if pixels.is_floating_point() else self._scale / 255
+        pixels = pixels.to(torch.float32, memory_format=torch.channels_last)
+        return torch.addcmul(self._shift, pixels, scale)
+
+    def view(self, pixels: Any) -> Any:
+        """(B, 3, h, w) float in [0, 1] on the device -> (B, 3, H, W) normalised: all of the view, resized to fit.
+
+        A training view is a crop already, so the teacher sees just what the student sees: nothing more is cut off.
+        Smooth filters are antialiased; a model that wants nearest neighbours gets them.
+        """
+        import torch.nn.functional as F
+
+        size, name = self.preprocessing.input_size, self.preprocessing.interpolation
+        if tuple(pixels.shape[-2:]) != size:
+            if name == "nearest":
+                pixels = F.interpolate(pixels, size, mode="nearest-exact")  # PIL's rule: the pixel under the centre
+            else:
+                mode = "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
+                pixels = F.interpolate(pixels, size, mode=mode, antialias=True, align_corners=False).clamp(0, 1)
+        return self.normalise(pixels)
+
+    def forward(self, inputs: Any) -> Outputs:
+        """(B, 3, H, W) normalised, on the device -> ``Outputs`` of float32 tensors, without gradients."""
+        import torch
+
+        half = torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
+        with torch.no_grad(), half:
+            features, logits = self._timm(inputs) if self._library == "timm" else self._transformers(inputs)
+        features = features.float()
+        if self._head is not None:
+            with torch.no_grad():
+                logits = self._apply_head(features)
+        return Outputs(features, None if logits is None else logits.float())
+
+    def outputs(self, images: Iterable[Image.Image], *, batch_size: int = 64,
+                on_batch: Callable[[int], None] | None = None) -> Outputs:
+        """``Outputs`` of numpy float32 arrays, (N, D) and (N, C_t) or None, in the order of ``images``.
+
+        Images are resized (and decoded, where PIL has only opened them) in worker threads while the network runs;
+        ``on_batch`` is told the number of images done.
+        """
+        import numpy as np
+        import torch
+
+        features, logits, done = [], [], 0
+        for pixels in _batches(self.prepare, images, batch_size):
+            pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels
+            answer = self.forward(self.normalise(pixels))
+            features.append(answer.features)
+            logits.append(answer.logits)
+            done += len(pixels)
+            if on_batch is not None:
+                on_batch(done)
+        if not features:
+            width = self.num_classes
+            return Outputs(np.zeros((0, self.feature_dim), np.float32), np.zeros((0, width), np.float32) if width else None)
+        joined = torch.cat(features).cpu().numpy()
+        return Outputs(joined, torch.cat(logits).cpu().numpy() if self.num_classes else None)
+
+    @property
+    def classifier(self) -> tuple[Any, Any] | None:
+        """(weights (C_t, D), bias (C_t,)) float32 numpy of the last layer, where logits = features @ weights.T + bias."""
+        if self._head is None:
+            return None
+        weights = self._head.weight.detach().float().flatten(1).cpu().numpy()
+        bias = self._head.bias
+        return weights, (weights[:, 0] * 0 if bias is None else bias.detach().float().cpu().numpy())
+
+    def _timm(self, inputs: Any) -> tuple[Any, Any]:
+        hidden = self.module.forward_features(inputs)
+        features = _pooled(self.module.forward_head(hidden, pre_logits=True))
+        if self._head is not None or not self.num_classes:
+            return features, None
+        return features, self.module.forward_head(hidden)
+
+    def _transformers(self, inputs: Any) -> tuple[Any, Any]:
+        """Features are what enters the last linear layer with one output a class."""
+        import torch
+
+        heads = [layer for layer in self.module.modules()
+                 if isinstance(layer, torch.nn.Linear) and layer.out_features == self.num_classes]
+        if not heads:
+            raise TeacherError("the network has no linear head with one output a class")
+        seen: list[Any] = []
+        hook = heads[-1].register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
+        try:
+            logits = self.module(pixel_values=inputs).logits
+        finally:
+            hook.remove()
+        return _pooled(seen[-1]), logits
+
+    def _apply_head(self, features: Any) -> Any:
+        import torch
+
+        return torch.nn.functional.linear(features, self._head.weight.flatten(1), self._head.bias)
+
+    def _try_out(self) -> int:
+        """One forward pass of two images: finds D, checks the outputs, and finds out whether the last layer is linear."""
+        import torch
+
+        pixels = torch.rand(2, 3, *self.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
+        try:
+            features, logits = self.forward(self.normalise(pixels))
+            head = self.module.get_classifier() if self._library == "timm" else None
+        except TeacherError:
+            raise
+        except Exception as error:
+            raise TeacherError(f"the network fails on an image of its own size: {type(error).__name__}: {error}") from error
+        shape = None if logits is None else tuple(logits.shape)
+        if features.ndim != 2 or (self.num_classes and shape != (2, self.num_classes)):
+            raise TeacherError(f"features {tuple(features.shape)} and logits {shape} do not fit {self.num_classes} classes")
+        if not torch.isfinite(features).all() or (logits is not None and not torch.isfinite(logits).all()):
+            raise TeacherError("the network answers NaN or infinite values")
+        if self._library == "transformers":
+            head = next(layer for layer in reversed(list(self.module.modules()))
+                        if isinstance(layer, torch.nn.Linear) and layer.out_features == self.num_classes)
+        if logits is not None and isinstance(head, (torch.nn.Linear, torch.nn.Conv2d)):
+            self._settle_head(head, features, logits)
+        return int(features.shape[1])
+
+    def _settle_head(self, head: Any, features: Any, logits: Any) -> None:
+        import torch
+
+        if head.weight.flatten(1).shape != (self.num_classes, features.shape[1]):
+            return
+        self._head = head
+        tolerance = (0.05 if self.device.type == "cuda" else 1e-3) * (1 + float(logits.abs().max()))
+        with torch.no_grad():
+            if (self._apply_head(features) - logits).abs().max() > tolerance:
+                self._head = None  # two heads averaged, a scaled or normalised one: only the network itself knows
+
+
+def load_ahead(cards: Iterable[ModelCard], *, device: str = "cpu",
+               offline: bool = False) -> Iterator[tuple[ModelCard, Teacher | TeacherError]]:
+    """Each card with its teacher, or the reason why there is none; the next one loads while the caller works on this one."""
+
+    def attempt(card: ModelCard) -> tuple[ModelCard, Teacher | TeacherError]:
+        try:
+            return card, Teacher.load(card, device=device, offline=offline)
+        except TeacherError as error:
+            return card, error
+
+    with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
+        waiting = iter(cards)
+        ahead = deque(pool.submit(attempt, card) for card in islice(waiting, 1))
+        while ahead:
+            result = ahead.popleft().result()
+            ahead.extend(pool.submit(attempt, card) for card in islice(waiting, 1))
+            yield result
+
+
+def _batches(prepare: Callable[[Any], Any], images: Iterable[Any], batch_size: int) -> Iterator[Any]:
+    """Stacked (B, 3, H, W) uint8 batches in order; two batches are in work ahead of the caller."""
+    import torch
+
+    waiting = iter(images)
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="prepare") as pool:
+        pending: deque[Future[Any]] = deque(pool.submit(prepare, image) for image in islice(waiting, 3 * batch_size))
+        while pending:
+            batch = torch.stack([pending.popleft().result() for _ in range(min(batch_size, len(pending)))])
+            pending.extend(pool.submit(prepare, image) for image in islice(waiting, batch_size))
+            yield batch
+
+
+def _pooled(features: Any) -> Any:
+    """(B, D) from (B, D), tokens (B, n, D) or a map (B, D, h, w): the mean, where the network itself does not pool."""
+    if features.ndim == 3:
+        return features.mean(1)
+    return features.flatten(2).mean(2) if features.ndim == 4 else features
