@@ -1,0 +1,183 @@
+"""The header of a safetensors file: which tensors it holds, told without reading them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import TeacherError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
+_LARGEST_HEADER = 25 * 2**20
+_LARGEST_INDEX = 25 * 2**20
+_MOST_SHARDS = 1_000
+_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "U16": 16,
+    "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """``tensors`` maps a name to (dtype as safetensors writes it, shape); ``params_total`` counts the scalars of all
+    tensors, ``bytes`` is the size of the file, or of all shards together."""
+
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
+    params_total: int
+    bytes: int
+
+
+def header_length(first: bytes) -> int:
+    """The length of the JSON that follows ``first``, the file's first 8 bytes.
+
+    Raises ``TeacherError`` where it is more than 25 MB, so that a caller reads, or fetches, no more than that.
+    """
+    if len(first) < 8:
+        raise TeacherError(f"the weights are cut off: {len(first)} bytes, a safetensors file has at least 8")
+    length = int.from_bytes(first[:8], "little")
+    if length > _LARGEST_HEADER:
+        raise TeacherError(f"the weights' header claims {length:,} bytes, more than {_LARGEST_HEADER:,}: "
+                           "not a safetensors file, or a hostile one")
+    return length
+
+
+def parse_header(text: bytes, *, file_bytes: int) -> Header:
+    """What the header's JSON ``text`` (without the 8 bytes before it) says of a file of ``file_bytes`` bytes.
+
+    Raises ``TeacherError`` where it is no valid header or does not agree with the file's size: tensors must lie
+    back to back, each as long as its shape and dtype, and fill the file.
+    """
+    try:
+        entries = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise TeacherError(f"the weights' header is not valid JSON ({str(error)[:80]})") from None
+    if not isinstance(entries, dict):
+        raise TeacherError("the weights' header is not a JSON object")
+    entries.pop("__metadata__", None)
+    tensors, spans = {}, []
+    for name, entry in entries.items():
+        dtype, shape, span = _entry(name, entry)
+        tensors[name] = (dtype, shape)
+        spans.append((*span, name))
+    _check_spans(spans, file_bytes - 8 - len(text))
+    return Header(tensors=tensors, params_total=sum(math.prod(shape) for _, shape in tensors.values()),
+                  bytes=file_bytes)
+
+
+def read_header(path: Path) -> Header:
+    """The header of one safetensors file. Raises ``TeacherError`` where it is truncated, damaged or lies."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = header_length(file.read(8))
+            if length > size - 8:
+                raise TeacherError(f"the weights are cut off: the header alone should have {length:,} bytes, "
+                                   f"{path.name} has {size:,}")
+            return parse_header(file.read(length), file_bytes=size)
+    except OSError as error:
+        raise TeacherError(f"{path.name} cannot be read: {error.strerror or error}") from None
+
+
+def read_headers(paths: Iterable[Path]) -> Header:
+    """One header for all shards of a model. Raises ``TeacherError`` where a tensor stands in two of them."""
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
+    params, size = 0, 0
+    for path in paths:
+        header = read_header(path)
+        twice = tensors.keys() & header.tensors.keys()
+        if twice:
+            raise TeacherError(f"tensor {min(twice)!r} stands in more than one shard")
+        tensors |= header.tensors
+        params, size = params + header.params_total, size + header.bytes
+    return Header(tensors=tensors, params_total=params, bytes=size)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of the model in ``folder``: ``model.safetensors``, or the shards that its index names.
+
+    Raises ``TeacherError`` where there are none (saying what is there instead), where the index names anything but
+    plain file names, or a shard is missing.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        files = [folder / name for name in shard_names(_read_index(folder / INDEX))]
+        missing = [file.name for file in files if not file.is_file()]
+        if missing:
+            raise TeacherError(f"{len(missing)} of {len(files)} shards are missing, the first is {missing[0]}")
+        return files
+    names = sorted(path.name for path in folder.iterdir())
+    pickles = [name for name in names if name.endswith(PICKLES)]
+    if pickles:
+        raise TeacherError(f"no safetensors, only {pickles[0]}: loading a pickle can run any code, so it is never done")
+    others = [name for name in names if name.endswith(".safetensors")]
+    raise TeacherError(f"no {WEIGHTS}" + (f", only {others[0]}" if others else " and no other weights"))
+
+
+def shard_names(index: object) -> list[str]:
+    """The files that a parsed ``model.safetensors.index.json`` names, sorted. ``TeacherError`` for a faulty one."""
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise TeacherError(f"{INDEX} has no weight_map")
+    names = set()
+    for name in weight_map.values():
+        if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
+            raise TeacherError(f"{INDEX} names {str(name)[:80]!r}, which is not a plain file name")
+        names.add(name)
+    if len(names) > _MOST_SHARDS:
+        raise TeacherError(f"{INDEX} names {len(names):,} shards, more than {_MOST_SHARDS:,}")
+    return sorted(names)
+
+
+def _read_index(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _LARGEST_INDEX:
+            raise TeacherError(f"{INDEX} is larger than {_LARGEST_INDEX >> 20} MiB")
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise TeacherError(f"{INDEX} cannot be read: {str(error)[:80]}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], tuple[int, int]]:
+    fault = TeacherError(f"the weights' header is wrong about tensor {name[:80]!r}")
+    if not isinstance(entry, dict):
+        raise fault
+    dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(dtype, str) or not _naturals(shape) or not _naturals(span) or len(span) != 2:
+        raise fault
+    bits = _BITS.get(dtype)
+    if bits is None:
+        raise TeacherError(f"tensor {name[:80]!r} has the unknown type {dtype[:20]!r}")
+    if 8 * (span[1] - span[0]) != bits * math.prod(shape):
+        raise fault
+    return dtype, tuple(shape), (span[0], span[1])
+
+
+def _naturals(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**60 for item in value)
+
+
+def _check_spans(spans: list[tuple[int, int, str]], data_bytes: int) -> None:
+    end = 0
+    for begin, stop, name in sorted(spans):
+        if begin != end:
+            raise TeacherError(f"the weights' header lies: tensor {name[:80]!r} overlaps another or leaves a gap")
+        end = stop
+    if end > data_bytes:
+        raise TeacherError(f"the weights are cut off: {end:,} bytes of tensors expected, {max(data_bytes, 0):,} found")
+    if end < data_bytes:
+        raise TeacherError(f"the weights' header lies: {data_bytes - end:,} bytes belong to no tensor")
