@@ -1,0 +1,115 @@
+"""Encoded bytes of one image to RGB pixels, whatever a stranger's folder holds."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+MAX_PIXELS = 178_956_970  # the size at which Pillow too takes an image for a decompression bomb
+MAX_BYTES = 256 * 2**20
+PROBE_SIDE = 512  # pixels of the shorter side: above the input of nearly every teacher, 500 photographs fit in memory
+
+# Raster formats only. Pillow's EPS reader would start Ghostscript on a stranger's program, and nobody photographs in it.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA", "PCX", "SGI", "QOI")
+_LARGE = 16_000_000
+_one_large_image = threading.Lock()  # large images are decoded one at a time, so that threads do not add up their memory
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class CorruptImage(ValueError):
+    """These bytes are no image that can be used; the message says why."""
+
+
+def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
+    """The image in ``raw`` as RGB, upright; with ``shorter`` its shorter side is at most that many pixels.
+
+    The format is told by content. The first frame of an animation counts; transparency lies on white; 16-bit gray keeps
+    its high byte; floating point in [0, 1] is stretched to 0..255 and any other range from its least to its greatest
+    value; EXIF orientation is applied. A JPEG is reduced while it is decoded (by 2, 4 or 8), then every image bicubically
+    with antialiasing, so the same bytes always give the same pixels. Raises ``CorruptImage``: no image, truncated, more
+    than ``MAX_PIXELS`` pixels, or nothing that can be shown as RGB.
+    """
+    try:
+        image = _open(raw)
+        pixels = image.width * image.height
+        if pixels > MAX_PIXELS:
+            raise CorruptImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
+        if pixels > _LARGE:
+            with _one_large_image:
+                return _pixels(image, shorter)
+        return _pixels(image, shorter)
+    except CorruptImage:
+        raise
+    except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
+        raise CorruptImage(str(error) or type(error).__name__) from error
+
+
+def _open(raw: bytes) -> Image.Image:
+    """Like ``Image.open``, but for ``_FORMATS`` only and without its size check, which warns through global state."""
+    Image.init()
+    for name in _FORMATS:
+        if name not in Image.OPEN:
+            continue
+        factory, accept = Image.OPEN[name]
+        if accept is not None and accept(raw[:16]) is not True:  # a text says that the codec is missing
+            continue
+        try:
+            opened: Image.Image = factory(io.BytesIO(raw), "")
+            return opened
+        except (SyntaxError, IndexError, TypeError, KeyError, EOFError):  # what Pillow's readers raise for "not mine"
+            continue
+    raise CorruptImage("empty file" if not raw else "no image format that is known here")
+
+
+def _pixels(image: Any, shorter: int | None) -> Image.Image:
+    if shorter is not None:
+        image.draft("RGB", (shorter, shorter))
+    image.load()
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(0x0112))
+    except Exception:  # noqa: BLE001 - broken metadata must not cost the picture
+        turn = None
+    rgb = _rgb(image)
+    small = min(rgb.size)
+    if shorter is not None and small > shorter:
+        width, height = (max(1, round(side * shorter / small)) for side in rgb.size)
+        rgb = rgb.resize((width, height), Image.Resampling.BICUBIC)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGB", layer.size, (255, 255, 255))
+        white.paste(layer, mask=layer.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Gray (h, w) of 16 or 32 bits, or floating point, to uint8."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if np.issubdtype(values.dtype, np.integer) and low >= 0 and high <= 65_535:
+        return np.asarray(values.astype(np.int64) >> 8, dtype=np.uint8)
+    if not np.isfinite(low + high):
+        raise CorruptImage("infinite or no finite pixel values")
+    if np.issubdtype(values.dtype, np.floating) and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    scaled = (np.nan_to_num(values.astype(np.float64), nan=low) - low) / max(high - low, 1e-12)
+    return np.asarray(np.rint(scaled * 255), dtype=np.uint8)
