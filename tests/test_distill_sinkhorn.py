@@ -1,0 +1,188 @@
+"""Laws of the batched transport, against POT and against unrolled differentiation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from distill.sinkhorn import SCALING_RANGE, entropic_value, plan, solve, top, transport_cost
+
+B, C_T, C = 4, 7, 5
+
+
+def draw(seed: int, *, dtype: torch.dtype = torch.float64, sharp: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    p = torch.softmax(sharp * torch.randn(B, C_T, generator=generator, dtype=torch.float64), dim=1)
+    q = torch.softmax(sharp * torch.randn(B, C, generator=generator, dtype=torch.float64), dim=1)
+    cost = torch.rand(C_T, C, generator=generator, dtype=torch.float64)
+    return p.to(dtype), q.to(dtype), cost.to(dtype)
+
+
+def exact(p: Tensor, q: Tensor, cost: Tensor) -> np.ndarray:
+    import ot
+
+    return np.array([ot.emd2(a.numpy(), b.numpy(), cost.numpy()) for a, b in zip(p, q / q.sum(1, keepdim=True),
+                                                                                strict=True)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cost_is_at_least_exact_and_tends_to_it(seed: int) -> None:
+    p, q, cost = draw(seed)
+    truth = exact(p, q, cost)
+    gaps = [transport_cost(p, q, cost, eps=eps, iterations=1500).numpy() - truth for eps in (0.3, 0.1, 0.03, 0.01)]
+    assert all((gap > -1e-6).all() for gap in gaps)
+    assert all((small <= large + 1e-9).all() for large, small in itertools.pairwise(gaps))
+    assert gaps[-1].max() < 0.01
+
+
+@pytest.mark.parametrize("eps", [0.5, 0.05, 0.01])
+def test_plan_equals_pot(eps: float) -> None:
+    import ot
+
+    p, q, cost = draw(1)
+    ours = plan(solve(p, q, cost, eps=eps, iterations=1200), cost, eps=eps)
+    for i in range(B):
+        theirs = ot.sinkhorn(p[i].numpy(), q[i].numpy(), cost.numpy(), eps, method="sinkhorn_log", numItermax=5000,
+                             stopThr=1e-13)
+        np.testing.assert_allclose(ours[i].numpy(), theirs, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_marginals_at_the_default_iterations(dtype: torch.dtype) -> None:
+    for seed in range(5):
+        p, q, cost = draw(seed, dtype=dtype, sharp=2.0)
+        eps = 0.05 * float(cost.max())
+        moved = plan(solve(p, q, cost, eps=eps, iterations=50), cost, eps=eps)
+        assert (moved.sum(dim=1) - q).abs().max() < 1e-5  # met by the last half-step
+        assert (moved.sum(dim=2) - p).abs().max() < 2e-3
+        moved = plan(solve(p, q, cost, eps=eps, iterations=1500), cost, eps=eps)
+        assert (moved.sum(dim=2) - p).abs().max() < 1e-4
+
+
+def test_scaling_and_log_domain_agree() -> None:
+    from distill.sinkhorn import _scale, _scale_in_logs
+
+    p, q, cost = draw(3, sharp=4.0)
+    scaled = cost / (float(cost.max()) / (SCALING_RANGE - 1))
+    for ours, other in zip(_scale(p, q, scaled, 60), _scale_in_logs(p, q, scaled, 60), strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-9, atol=1e-9)
+    narrow = [_scale(*(x.float() for x in (p, q, scaled)), 60), _scale_in_logs(p, q, scaled, 60)]
+    torch.testing.assert_close(narrow[0].v.double(), narrow[1].v, rtol=1e-4, atol=1e-4)
+
+
+def test_one_hot_target_needs_no_solver() -> None:
+    p, _, cost = draw(5)
+    target = torch.tensor([0, 2, 4, 2])
+    one_hot = torch.nn.functional.one_hot(target, C).double()
+    closed = (p[:, :, None] * cost).sum(dim=1)[torch.arange(B), target]
+    for eps in (1.0, 0.05):
+        torch.testing.assert_close(transport_cost(p, one_hot, cost, eps=eps, iterations=5), closed)
+
+
+def test_scales_with_the_cost_and_ignores_the_order_of_classes_and_samples() -> None:
+    p, q, cost = draw(6)
+    value = transport_cost(p, q, cost, eps=0.1)
+    torch.testing.assert_close(transport_cost(p, q, 3 * cost, eps=0.3), 3 * value)
+    rows, columns, samples = torch.randperm(C_T), torch.randperm(C), torch.randperm(B)
+    torch.testing.assert_close(transport_cost(p[:, rows], q[:, columns], cost[rows][:, columns], eps=0.1), value)
+    torch.testing.assert_close(transport_cost(p[samples], q[samples], cost, eps=0.1), value[samples])
+    torch.testing.assert_close(transport_cost(p[:2], q[:2], cost, eps=0.1), value[:2])  # chunked equals whole
+
+
+def test_concave_in_the_cost_and_linear_against_one_hot() -> None:
+    p, q, cost = draw(7)
+    other = draw(8)[2]
+    mixed = exact(p, q, (cost + other) / 2)
+    assert (mixed >= (exact(p, q, cost) + exact(p, q, other)) / 2 - 1e-9).all()
+    one_hot = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 3]), C).double()
+    parts = [transport_cost(p, one_hot, m, eps=0.1) for m in (cost, other, cost + other)]
+    torch.testing.assert_close(parts[0] + parts[1], parts[2])
+
+
+@pytest.mark.parametrize("eps", [0.3, 0.05])
+@pytest.mark.parametrize("own", [False, True])
+def test_implicit_gradient_equals_unrolled(eps: float, own: bool) -> None:
+    for seed in range(2):
+        p, q, cost = draw(seed)
+        matrix = cost.expand(B, C_T, C).contiguous() if own else cost
+        gradients = []
+        for value in (
+            lambda p, q, m: transport_cost(p, q, m, eps=eps, iterations=1200),
+            lambda p, q, m: (plan(solve(p, q, m, eps=eps, iterations=1200), m, eps=eps) * m).sum(dim=(1, 2)),
+        ):
+            logits = q.log().requires_grad_()
+            value(p, torch.softmax(logits, dim=1), matrix).sum().backward()
+            gradients.append(logits.grad)
+        torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)
+        assert gradients[0].abs().max() > 1e-3
+
+
+def test_implicit_gradient_of_a_sharp_student_is_finite() -> None:
+    p, _, cost = draw(0, dtype=torch.float32, sharp=20.0)
+    for scale in (10.0, 100.0, 1000.0):
+        logits = (scale * torch.randn(B, C, generator=torch.Generator().manual_seed(0))).requires_grad_()
+        transport_cost(p, torch.softmax(logits, dim=1), cost, eps=0.05).sum().backward()
+        assert torch.isfinite(logits.grad).all()
+
+
+def test_descending_the_cost_lowers_it() -> None:
+    p, q, cost = draw(9, dtype=torch.float32)
+    logits = q.log().requires_grad_()
+    optimizer = torch.optim.SGD([logits], lr=2.0)
+    values = []
+    for _ in range(100):
+        value = transport_cost(p, torch.softmax(logits, dim=1), cost, eps=0.05).sum()
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(float(value.detach()))
+    assert values[-1] < 0.8 * values[0]
+    nearest = (p @ cost.min(dim=1).values).sum()  # no q can be nearer than each class's nearest
+    assert values[-1] >= float(nearest) - 1e-4
+
+
+@pytest.mark.parametrize("eps", [0.5, 0.1])
+def test_envelope_gradient_equals_unrolled(eps: float) -> None:
+    p, q, cost = draw(2)
+
+    def unrolled(q: Tensor) -> Tensor:
+        moved = plan(solve(p, q, cost, eps=eps, iterations=2000), cost, eps=eps)
+        divergence = (moved * (moved / (p[:, :, None] * q[:, None, :])).log()).sum(dim=(1, 2))
+        return (moved * cost).sum(dim=(1, 2)) + eps * divergence
+
+    results = []
+    for value in (lambda q: entropic_value(p, q, cost, eps=eps, iterations=2000), unrolled):
+        logits = q.log().requires_grad_()
+        answer = value(torch.softmax(logits, dim=1))
+        answer.sum().backward()
+        results.append((answer.detach(), logits.grad))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-5, atol=1e-7)
+
+
+def test_top_keeps_the_likeliest_and_bounds_the_error() -> None:
+    p, q, cost = draw(4, sharp=3.0)
+    assert top(p, cost, C_T)[1] is cost
+    kept, own = top(p, cost, 4)
+    assert kept.shape == (B, 4)
+    assert own.shape == (B, 4, C)
+    cut = 1 - p.topk(4, dim=1).values.sum(dim=1)
+    torch.testing.assert_close(kept.sum(dim=1), torch.ones(B, dtype=torch.float64))
+    near = np.array([exact(kept[i : i + 1], q[i : i + 1], own[i])[0] for i in range(B)])
+    assert (np.abs(near - exact(p, q, cost)) <= (cut * cost.max()).numpy() + 1e-12).all()
+    torch.testing.assert_close(
+        transport_cost(kept, q, own, eps=0.1)[1:2], transport_cost(kept[1:2], q[1:2], own[1], eps=0.1)
+    )
+
+
+def test_float32_agrees_with_float64_and_inputs_are_unchanged() -> None:
+    wide, narrow = draw(11), draw(11, dtype=torch.float32)
+    before = [x.clone() for x in narrow]
+    ours = transport_cost(*narrow, eps=0.05)
+    assert all(torch.equal(a, b) for a, b in zip(before, narrow, strict=True))
+    assert torch.equal(ours, transport_cost(*narrow, eps=0.05))
+    torch.testing.assert_close(ours.double(), transport_cost(*wide, eps=0.05), rtol=1e-4, atol=1e-5)
