@@ -39,7 +39,7 @@ def test_cost_is_at_least_exact_and_tends_to_it(seed: int) -> None:
     assert gaps[-1].max() < 0.01
 
 
-@pytest.mark.parametrize("eps", [0.5, 0.05, 0.01])
+@pytest.mark.parametrize("eps", [0.5, 0.1, 0.03])
 def test_plan_equals_pot(eps: float) -> None:
     import ot
 
