@@ -17,9 +17,10 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
 UNLABELLED = ("unlabelled", "unlabeled")
 _IGNORED = {"__macosx", "thumbs.db", "desktop.ini", "icon\r", "lost+found", "@eadir", "$recycle.bin"}
 # Everything else is a candidate, told by its content when it is read: names of images lie often enough.
-_NO_IMAGE = {f".{one}" for one in (
-    "txt csv tsv json jsonl xml yaml yml toml md html htm db ini log py ipynb zip gz tar npy npz mat h5 parquet arrow pdf mp4 avi mov"
-).split()}
+_NO_IMAGE = {
+    *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".md", ".html", ".htm", ".log", ".pdf"),
+    *(".ini", ".db", ".py", ".ipynb", ".zip", ".gz", ".tar", ".npy", ".npz", ".mat", ".h5", ".parquet", ".arrow", ".mp4", ".avi", ".mov"),
+}
 
 
 class Files:
