@@ -1,0 +1,146 @@
+"""A folder of models in Hub layout: ``NAME/config.json`` and ``NAME/model.safetensors``, on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.card import ModelCard
+from zoo.command import clean
+from zoo.describe import Fields, describe, front_matter, not_loadable
+from zoo.errors import TeacherError, UserError
+from zoo.weights import PICKLES, read_headers, weight_files
+
+_LARGEST_CONFIG = 32 * 2**20
+_LARGEST_README = 2**20
+_SIGNS = ("config.json", "model.safetensors", "model.safetensors.index.json")
+
+
+def small_zoo() -> Path:
+    """The folder of the small zoo that ships inside the package."""
+    return Path(__file__).resolve().parents[1] / "small"
+
+
+def cards(root: Path, source: str = "folder", *, taken: Container[str] = frozenset()) -> Iterator[ModelCard]:
+    """A card for each model below ``root``, in order of name, or for ``root`` itself where that is one model.
+
+    An id is the folder's name; where it is in ``taken``, or met before, a number is added (``name-2``). A model at fault
+    is a card with ``loadable = False`` and the reason. Raises ``UserError`` where ``root`` is no folder or holds no
+    model.
+    """
+    folders = model_folders(root)
+    seen: set[str] = set()
+    for folder in folders:
+        name = clean(folder.name.encode(errors="replace").decode(), 200) or "model"
+        numbered = (f"{name}-{i}" for i in range(2, len(folders) + 10_000))
+        chosen = name
+        while chosen in taken or chosen in seen:
+            chosen = next(numbered)
+        seen.add(chosen)
+        yield card(folder, source=source, model=chosen, root=root)
+
+
+def model_folders(root: Path) -> list[Path]:
+    """The folders below ``root`` (or ``root`` itself) that look like models. ``UserError`` where there is none."""
+    if not root.exists():
+        raise UserError(f"no folder {root}; a folder with one sub-folder a model (config.json and model.safetensors in "
+                        "each) is expected")
+    if not root.is_dir():
+        raise UserError(f"{root} is a file; a folder with one sub-folder a model is expected")
+    root = root.resolve()
+    if _looks_like_model(root):
+        return [root]
+    folders = [path for path in sorted(root.iterdir()) if not path.name.startswith(".") and path.is_dir()]
+    models = [path for path in folders if _looks_like_model(path)]
+    if not models:
+        found = f"{len(folders)} sub-folders, none with a config.json" if folders else "no sub-folder"
+        raise UserError(f"no model in {root}: it has {found}; NAME/config.json and NAME/model.safetensors are expected")
+    return models
+
+
+def card(folder: Path, *, source: str = "folder", model: str | None = None, root: Path | None = None) -> ModelCard:
+    """The card of one model; never raises for what is in its files.
+
+    ``sha`` is the first 40 hex digits of the sha256 over config and weights. Files that are links to outside of ``root``
+    (default: ``folder``) are not read.
+    """
+    inside = (root or folder).resolve()
+    fields: Fields = {}
+    try:
+        config = _json(folder / "config.json", inside)
+        processor = _json(folder / "preprocessor_config.json", inside, optional=True)
+        readme = front_matter(_text(folder / "README.md", inside, limit=_LARGEST_README))
+        files, header = [], None
+        fields = describe(config, processor=processor, datasets=readme.get("datasets")) | readme
+        files = [_inside(path, inside) for path in weight_files(folder)]
+        header = read_headers(files)
+        fields = describe(config, processor=processor, weights=header, datasets=readme.get("datasets")) | readme
+    except (TeacherError, OSError) as error:
+        fields = not_loadable(fields, str(error)) | {"detail_state": "failed", "detail_error": clean(error, 500)}
+        files = []
+    if not _storable(folder):
+        fields = not_loadable(fields, "the folder's name is not UTF-8")
+    return ModelCard(id=model or folder.name, source=source, location=str(folder).encode(errors="replace").decode(),
+                     **{"sha": _digest([folder / "config.json", *files], inside), **fields})
+
+
+def _looks_like_model(folder: Path) -> bool:
+    try:
+        return any(path.name in _SIGNS or path.name.endswith((*PICKLES, ".safetensors")) for path in folder.iterdir())
+    except OSError:
+        return False
+
+
+def _inside(path: Path, root: Path) -> Path:
+    resolved = path.resolve()
+    if not resolved.is_relative_to(root):
+        raise TeacherError(f"{path.name} is a link to outside of {root}, which is not followed")
+    if not resolved.is_file():
+        raise TeacherError(f"{path.name} is not a regular file" if resolved.exists() else f"no {path.name}")
+    return resolved
+
+
+def _json(path: Path, root: Path, *, optional: bool = False) -> Any:
+    if optional and not path.is_file():
+        return None
+    resolved = _inside(path, root)
+    if resolved.stat().st_size > _LARGEST_CONFIG:
+        raise TeacherError(f"{path.name} is larger than {_LARGEST_CONFIG >> 20} MiB")
+    try:
+        return json.loads(resolved.read_bytes().decode("utf-8"))
+    except UnicodeDecodeError:
+        raise TeacherError(f"{path.name} is not UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise TeacherError(f"{path.name} is not valid JSON ({str(error)[:100]})") from None
+
+
+def _text(path: Path, root: Path, *, limit: int) -> str:
+    """The beginning of a text file; empty where there is none that may be read."""
+    try:
+        with _inside(path, root).open("rb") as file:
+            return file.read(limit).decode("utf-8", errors="replace")
+    except (TeacherError, OSError):
+        return ""
+
+
+def _digest(files: Sequence[Path], root: Path) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        for path in files:
+            with _inside(path, root).open("rb") as file:
+                while block := file.read(2**20):
+                    digest.update(block)
+    except (TeacherError, OSError):
+        return None
+    return digest.hexdigest()[:40]
+
+
+def _storable(folder: Path) -> bool:
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

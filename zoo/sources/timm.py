@@ -1,0 +1,76 @@
+"""Every pretrained model that the installed timm knows: no network, no weights, no instantiation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from zoo.card import ModelCard
+from zoo.describe import license_name
+from zoo.labels import LabelSpace, inferred
+
+# What the parts of timm's pretrained tags (resnet50.a1_in1k) say of the training data, in the Hub's dataset names.
+_DATASETS = {
+    "in1k": "imagenet-1k", "in12k": "imagenet-12k", "in21k": "imagenet-21k", "in22k": "imagenet-22k",
+    "inw21k": "imagenet-w21-p", "laion2b": "laion-2b", "laion400m": "laion-400m", "laiona": "laion-aesthetic",
+    "openai": "openai-wit-400m", "webli": "webli", "metaclip": "metaclip", "datacompxl": "datacomp-1b",
+    "datacomp1b": "datacomp-1b", "dfn2b": "dfn-2b", "dfn5b": "dfn-5b", "dfndr2b": "dfndr-2b", "yfcc15m": "yfcc-15m",
+    "cc12m": "cc-12m", "lvd142m": "lvd-142m", "lvd1689m": "lvd-1689m", "sat493m": "sat-493m", "sa1b": "sa-1b",
+    "jft": "jft-300m", "bamboo": "bamboo", "merged2b": "merged-2b", "m38m": "merged-38m", "swag": "instagram-3.6b",
+    "swsl": "instagram-1b", "ssl": "yfcc-100m", "wsl": "instagram-1b",
+}
+
+
+def cards() -> Iterator[ModelCard]:
+    """One card for each name of ``timm.list_pretrained()``, in that order; ids are those of the Hub (``timm/...``).
+
+    Weights lie on the Hub at ``location``. A name without a Hub repository, or that shares another's, is not loadable.
+    Label names are ImageNet's where the number of classes is that of an ImageNet.
+    """
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    names = timm.list_pretrained()
+    owners = {f"timm/{name}" for name in names}
+    for name in names:
+        yield _card(name, get_pretrained_cfg(name).to_dict(), owners)
+
+
+def _card(name: str, cfg: dict[str, Any], owners: set[str]) -> ModelCard:
+    repository: str | None = cfg.get("hf_hub_id")
+    own = repository is not None and repository not in owners - {f"timm/{name}"}
+    reason = None
+    if repository is None:
+        reason = "its weights are on no Hub repository as safetensors, only at an address of their own"
+    elif not own:
+        reason = f"its weights are those of {repository}, which is listed by itself"
+    classes = cfg.get("num_classes")
+    size = cfg.get("input_size") or (None, None, None)
+    datasets = _datasets(cfg.get("tag") or "")
+    space = inferred(classes) if datasets and "imagenet" in datasets[-1] else LabelSpace()
+    return ModelCard(
+        id=repository if own and repository else f"timm/{name}", source="timm", location=repository,
+        author=repository.split("/")[0] if repository else None, library_name="timm",
+        pipeline_tag="image-classification" if space.labels else "image-feature-extraction",
+        license=license_name(cfg.get("license")) if cfg.get("license") != "unknown" else None,
+        architecture=name.split(".")[0], datasets=datasets or None, num_classes=classes,
+        labels=space.labels, label_source=space.source,
+        input_size=min(size[1:]) if size[1] else None, mean=tuple(cfg["mean"]), std=tuple(cfg["std"]),
+        interpolation=cfg.get("interpolation"), crop_pct=cfg.get("crop_pct"), crop_mode=cfg.get("crop_mode"),
+        weight_format="safetensors" if repository else None, custom_code=False,
+        loadable=_loadable(name, repository, reason), not_loadable_reason=reason,
+    )
+
+
+def _loadable(name: str, repository: str | None, reason: str | None) -> bool | None:
+    """Unknown where the repository is not in timm's own layout, as far as its name tells."""
+    if reason is not None:
+        return False
+    return True if repository and repository.split("/")[1] == name else None
+
+
+def _datasets(tag: str) -> tuple[str, ...]:
+    """The training data that a pretrained tag names, in order: pretraining first."""
+    parts = re.split(r"[_\W]+", tag)
+    return tuple(dict.fromkeys(_DATASETS[part] for part in parts if part in _DATASETS))
