@@ -1,0 +1,112 @@
+"""The training batches: a pure function of the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill.data import Labels, Pixels, Stream
+from distill.outputs import TeacherOutputs
+from distill.recipe import Answers, Batch
+from distill.views import Augmentation, render
+
+RESIDENT_SHARE = 0.5  # of the device's free memory that images may take
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TeacherTable:
+    """What is at hand of one teacher, by view and image; ``None`` where the method does not ask for it.
+
+    features (V, N, D) float16, logits (V, N, C_t) float16, probe_logits (V, N, C) float32 or float16.
+    """
+
+    features: Tensor | None = None
+    logits: Tensor | None = None
+    probe_logits: Tensor | None = None
+
+    def to(self, device: str | torch.device) -> TeacherTable:
+        """The same, held on ``device``."""
+        return TeacherTable(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})
+
+    def at(self, view: Tensor, index: Tensor) -> Answers:
+        """The answers on view ``view`` (B,) of image ``index`` (B,), float32."""
+        picked = {name: None if value is None else value[view, index].float() for name, value in vars(self).items()}
+        return Answers(**picked)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batches:
+    """Draws batch after batch of labelled and unlabelled images.
+
+    A batch of B images holds ``labelled`` labelled ones, the rest is unlabelled; each kind goes through its images in
+    seeded passes (``Stream``), and the pass number chooses the view: ``pass % views`` where the answers of ``views``
+    views are stored, otherwise a new view in every pass. Position alone decides, so a resumed run repeats nothing.
+    """
+
+    images: Tensor  # (N, 3, s, s) uint8, on the device where it fits
+    labels: Tensor  # (N,) int64 on the device
+    streams: tuple[Stream, Stream | None]  # labelled, unlabelled
+    sizes: tuple[int, int]  # images of each kind in a batch
+    size: int  # of the view, pixels
+    augmentation: Augmentation
+    seed: int
+    views: int | None
+    teachers: tuple[TeacherTable, ...]
+    device: torch.device
+
+    @classmethod
+    def build(cls, pixels: Pixels, *, batch_size: int, labelled_share: float | None, size: int, augmentation: Augmentation,
+              seed: int, views: int | None = None, teachers: tuple[TeacherTable, ...] = (), use_unlabelled: bool = True,
+              device: str | torch.device = "cpu") -> Batches:
+        """``labelled_share`` of a batch is labelled; None: in proportion, but at least a quarter."""
+        device = torch.device(device)
+        labelled = pixels.usable[pixels.labels[pixels.usable] >= 0]
+        unlabelled = pixels.usable[pixels.labels[pixels.usable] < 0]
+        sizes = _sizes(len(labelled), len(unlabelled) if use_unlabelled else 0, batch_size, labelled_share)
+        images = torch.from_numpy(pixels.images)
+        if device.type == "cuda" and images.numel() < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+            images = images.to(device)
+        streams = (Stream(labelled, seed=seed), Stream(unlabelled, seed=seed + 1) if sizes[1] else None)
+        return cls(images=images, labels=torch.from_numpy(pixels.labels).to(device), streams=streams, sizes=sizes, size=size,
+                   augmentation=augmentation, seed=seed, views=views, teachers=tuple(t.to(device) for t in teachers),
+                   device=device)
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Steps in which every image of the larger kind is seen about once."""
+        rows = [len(s.rows) / n for s, n in zip(self.streams, self.sizes, strict=True) if s is not None]
+        return max(1, round(max(rows)))
+
+    def at(self, step: int, *, part: int = 0, parts: int = 1) -> Batch:
+        """Batch ``step``; of ``parts`` equal parts (processes, accumulation) the one numbered ``part``."""
+        rows, views = self._rows(step)
+        index = torch.from_numpy(rows[part::parts].copy()).to(self.device, non_blocking=True)  # (B,)
+        number = torch.from_numpy(views[part::parts].copy()).to(self.device, non_blocking=True)  # (B,)
+        shown = render(self.images, index, number, augmentation=self.augmentation, seed=self.seed, size=self.size)
+        labels = self.labels[index]
+        if shown.mixed is not None:
+            labels = torch.where(shown.mixed, torch.full_like(labels, -1), labels)
+        return Batch(view=shown.pixels, labels=labels, index=index,
+                     answers=tuple(teacher.at(number, index) for teacher in self.teachers))
+
+    def _rows(self, step: int) -> tuple[Labels, Labels]:
+        """The images of batch ``step`` and their view numbers, both (B,)."""
+        rows, views = [], []
+        for stream, count in zip(self.streams, self.sizes, strict=True):
+            if stream is None:
+                continue
+            for number, piece in stream.take(step * count, count):
+                rows.append(piece)
+                views.append(np.full(len(piece), number % self.views if self.views else number, dtype=np.int64))
+        return np.concatenate(rows), np.concatenate(views)
+
+
+def _sizes(labelled: int, unlabelled: int, batch_size: int, share: float | None) -> tuple[int, int]:
+    if not unlabelled:
+        return batch_size, 0
+    wanted = max(0.25, labelled / (labelled + unlabelled)) if share is None else share
+    kept = min(max(1, round(wanted * batch_size)), batch_size - 1)
+    return kept, batch_size - kept

@@ -1,0 +1,213 @@
+"""The one training loop: every method, one process or several, whole or resumed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distill.batches import Batches
+from distill.processes import Processes
+from distill.recipe import Batch, Recipe
+from distill.run import RunFolder
+from distill.student import Student
+from zoo.errors import Unavailable
+
+Validate = Callable[[Student], Mapping[str, Any]]
+
+
+class Diverged(Unavailable):
+    """The loss became NaN or infinite; what was kept before it is sound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast. ``batch_size`` is the whole batch, shared by all processes and ``accumulate`` parts.
+
+    ``optimizer`` is ``adamw`` or ``sgd`` (Nesterov momentum 0.9). The rate rises linearly over the first ``warmup`` share of
+    the steps and falls by a cosine to 0, or, where ``milestones`` (shares of the steps) are given, by 10 at each of them.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    optimizer: str = "adamw"
+    rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    milestones: tuple[float, ...] = ()
+    accumulate: int = 1
+    checkpoint_seconds: float = 30.0
+
+    def at(self, progress: float) -> float:
+        """The learning rate when the share ``progress`` of all steps is done."""
+        if progress < self.warmup:
+            return self.rate * (progress / self.warmup * 0.99 + 0.01)
+        if self.milestones:
+            return self.rate * 0.1 ** sum(progress >= m for m in self.milestones)
+        return self.rate * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+
+
+class Learner(nn.Module):
+    """Student and recipe as one module, so that several processes exchange the gradients of both."""
+
+    def __init__(self, student: Student, recipe: Recipe) -> None:
+        super().__init__()
+        self.student, self.recipe = student, recipe
+
+    def forward(self, batch: Batch, progress: float, autocast: Callable[[], Any]) -> tuple[dict[str, Tensor], Tensor]:
+        with autocast():
+            state = self.student(batch.view)
+        terms = self.recipe(batch, state, progress=progress)
+        right = (state.logits.detach().argmax(1) == batch.labels).sum()
+        return terms, torch.stack([right, (batch.labels >= 0).sum()])
+
+
+def fit(student: Student, recipe: Recipe, batches: Batches, schedule: Schedule, *, run: RunFolder, where: Processes,
+        seed: int, validate: Validate, on_epoch: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+    """Train ``student`` with ``recipe``; checkpoints and metrics go to ``run``, where a stopped run goes on.
+
+    Every draw follows from ``seed`` and the step, nothing from the wall clock or from how often the run was stopped; on a
+    CPU with the same number of threads a resumed run ends with the same bits. Raises ``Diverged``, ``OSError``.
+    """
+    learner = Learner(student, recipe)
+    optimizer = make_optimizer(learner, schedule)
+    wrapped, optimizer = where.prepare(learner, optimizer)
+    parts = where.world * schedule.accumulate
+    steps_an_epoch = batches.steps_an_epoch
+    total = schedule.epochs * steps_an_epoch
+
+    step, tally = 0, Tally(where.device)
+    if (kept := run.load_checkpoint(device=where.device)) is not None:
+        learner.load_state_dict(kept["learner"])
+        optimizer.load_state_dict(kept["optimizer"])
+        step, tally.sums = int(kept["step"]), dict(kept["sums"])
+    if where.is_main:
+        run.keep_metrics(step // steps_an_epoch)
+    saved = begun = time.monotonic()
+    learner.train()
+
+    while step < total:
+        progress = step / total
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.at(progress)
+        torch.manual_seed(_step_seed(seed, step, where.rank))  # dropout and the like: no hidden state to lose
+        optimizer.zero_grad(set_to_none=True)
+        for part in range(schedule.accumulate):
+            batch = batches.at(step, part=where.rank * schedule.accumulate + part, parts=parts)  # (B / parts, ...)
+            last = part == schedule.accumulate - 1
+            with where.gather_later(wrapped, last):
+                terms, hits = wrapped(batch, progress, where.autocast)  # {name: ()}, (2,)
+                loss = torch.stack(list(terms.values())).sum() / schedule.accumulate  # ()
+                where.backward(loss)
+            tally.add(terms, hits)
+        tally.check(step, every=1 if where.device.type == "cpu" else 50)
+        optimizer.step()
+        step += 1
+
+        if step % steps_an_epoch == 0:
+            tally.check(step, every=1)
+            line = _line(step, steps_an_epoch, schedule, tally, recipe, where, time.monotonic() - begun)
+            if where.is_main:
+                line |= validate(student)
+                line["teachers"] = _weighted(line.get("teachers", []), recipe.weights())
+                run.add_metrics(line)
+                if on_epoch:
+                    on_epoch(line)
+            learner.train()
+            tally, begun = Tally(where.device), time.monotonic()
+        if where.is_main and (step == total or time.monotonic() - saved > schedule.checkpoint_seconds):
+            tally.check(step, every=1)
+            run.save_checkpoint({"learner": learner.state_dict(), "optimizer": optimizer.state_dict(), "step": step,
+                                 "sums": tally.sums})
+            saved = time.monotonic()
+    where.wait()
+
+
+def make_optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """Matrices and kernels decay, biases and norms do not."""
+    wanted = [p for p in module.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in wanted if p.ndim > 1], "weight_decay": schedule.weight_decay},
+              {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0}]
+    if schedule.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=schedule.rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=schedule.rate)
+
+
+class Tally:
+    """Sums over the steps of an epoch, kept on the device so that no step waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.sums: dict[str, Tensor] = {}
+
+    def add(self, terms: Mapping[str, Tensor], hits: Tensor) -> None:
+        """One batch: its named terms, and how many labelled images were right, of how many."""
+        values = {f"term:{name}": value.detach().float() for name, value in terms.items()}
+        for name, value in {**values, "right": hits[0].float(), "labelled": hits[1].float(),
+                            "batches": torch.ones((), device=self.device)}.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def check(self, step: int, *, every: int) -> None:
+        """Every ``every`` steps, raise ``Diverged`` where a term is NaN or infinite."""
+        if step % every or not self.sums:
+            return
+        names = sorted(self.sums)
+        finite = torch.isfinite(torch.stack([self.sums[name] for name in names])).tolist()
+        if bad := [name.removeprefix("term:") for name, ok in zip(names, finite, strict=True) if not ok]:
+            raise Diverged(f"the loss became NaN or infinite at step {step} ({', '.join(bad)}): the checkpoint before it is kept; "
+                           "train anew in another --out with a smaller --rate")
+
+    def means(self, where: Processes) -> tuple[dict[str, float], float | None]:
+        """Each term's mean over the epoch, and the share of labelled training images that were right."""
+        names = sorted(self.sums)
+        values = dict(zip(names, where.mean(torch.stack([self.sums[n] for n in names])).tolist(), strict=True))
+        terms = {n.removeprefix("term:"): v / values["batches"] for n, v in values.items() if n.startswith("term:")}
+        return terms, values["right"] / values["labelled"] if values["labelled"] else None
+
+
+def _line(step: int, steps_an_epoch: int, schedule: Schedule, tally: Tally, recipe: Recipe, where: Processes,
+          seconds: float) -> dict[str, Any]:
+    terms, right = tally.means(where)
+    extra = {name: float(value) for name, value in recipe.metrics().items()}
+    return {"epoch": step // steps_an_epoch - 1, "step": step, "loss": sum(terms.values()), "terms": terms,
+            "rate": schedule.at((step - 1) / (schedule.epochs * steps_an_epoch)), "train_accuracy": right,
+            "seconds": seconds, "images_a_second": steps_an_epoch * schedule.batch_size / seconds, **({"method": extra} if extra else {})}
+
+
+def _weighted(teachers: list[dict[str, Any]], weights: list[float] | None) -> list[dict[str, Any]]:
+    if weights is None:
+        return teachers
+    return [teacher | {"weight": float(weight)} for teacher, weight in zip(teachers, weights, strict=True)]
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return (seed * 1_000_003 + step * 8_191 + rank) % 2**62
+
+
+def time_steps(student: Student, recipe: Recipe, batches: Batches, schedule: Schedule, where: Processes, *,
+               steps: int = 3) -> float:
+    """Seconds a step, after one to warm up; student and recipe are as before."""
+    learner = Learner(student, recipe).to(where.device)
+    before = {name: value.detach().clone() for name, value in learner.state_dict().items()}
+    laps = []
+    for step in range(steps + 1):
+        began = time.monotonic()
+        for part in range(schedule.accumulate):
+            terms, _ = learner(batches.at(step, part=part, parts=schedule.accumulate), 0.0, where.autocast)
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        if where.device.type == "cuda":
+            torch.cuda.synchronize()
+        laps.append(time.monotonic() - began)
+    learner.zero_grad(set_to_none=True)
+    learner.load_state_dict(before)
+    return sorted(laps[1:])[len(laps[1:]) // 2]
+
+
+def parameters(module: nn.Module) -> Iterator[int]:
+    """The size of each trainable parameter."""
+    return (p.numel() for p in module.parameters() if p.requires_grad)

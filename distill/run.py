@@ -1,0 +1,138 @@
+"""A run folder: ``config.json``, ``metrics.jsonl``, ``checkpoint/``, ``student/``, ``README.md``."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from distill.data import write_bytes, write_json
+from zoo.errors import UserError
+
+# What may differ between a run and its resumption, since it does not change the result.
+FREE = ("device", "offline", "catalogue", "out", "versions")
+
+
+class RunFolder:
+    """The files of one run. Everything is written whole or not at all; a stopped run loses at most the steps since its
+    last checkpoint, and repeats them exactly."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, config: Mapping[str, Any], *, resume: bool) -> RunFolder:
+        """A new run folder, or with ``resume`` the one at ``path`` if it was made with the same ``config``.
+
+        ``UserError`` where a run lies there and ``resume`` is False, or where its configuration differs.
+        """
+        run = cls(path)
+        file = path / "config.json"
+        if file.exists():
+            if not resume:
+                raise UserError(f"{path} holds a run already: add --resume to go on with it, or give another --out")
+            _same(run.config(), config, path)
+            return run
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file; --out takes a folder")
+        (path / "checkpoint").mkdir(parents=True, exist_ok=True)
+        write_json(file, dict(config))
+        return run
+
+    def config(self) -> dict[str, Any]:
+        """``config.json``; ``UserError`` where there is none."""
+        try:
+            found = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+            reason = "not an object"
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        raise UserError(f"{self.path} is not a run folder ({reason}); make one with python -m distill.train --out {self.path}")
+
+    @property
+    def student(self) -> Path:
+        """The folder of the exported student."""
+        return self.path / "student"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training ended and the results were written."""
+        return (self.path / "results.json").exists()
+
+    def results(self) -> dict[str, Any]:
+        """``results.json`` of a finished run: accuracies with intervals, predictions on the test split."""
+        found: dict[str, Any] = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
+        return found
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One entry an epoch; a line cut off by a crash is left out."""
+        return read_metrics(self.path / "metrics.jsonl")
+
+    def keep_metrics(self, epochs: int) -> None:
+        """Drop the lines of epochs that the checkpoint does not hold, so that they are written once."""
+        lines = [json.dumps(line, ensure_ascii=False) for line in self.metrics() if line["epoch"] < epochs]
+        write_bytes(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines).encode())
+
+    def add_metrics(self, line: Mapping[str, Any]) -> None:
+        """Append one epoch."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as out:
+            out.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Keep ``state`` (tensors, numbers, strings, lists, dicts); the one before it stays as a reserve."""
+        import torch
+
+        buffer = io.BytesIO()  # a full disk then shows as an OSError of our own write, with its errno
+        torch.save(dict(state), buffer)
+        last = self.path / "checkpoint" / "last.pt"
+        last.parent.mkdir(exist_ok=True)
+        write_bytes(last.with_name("next.pt"), buffer.getbuffer())
+        if last.exists():
+            os.replace(last, last.with_name("previous.pt"))
+        os.replace(last.with_name("next.pt"), last)
+
+    def load_checkpoint(self, *, device: Any = "cpu", note: Callable[[str], None] = print) -> dict[str, Any] | None:
+        """The newest checkpoint that can be read, or None. Never runs code from the file."""
+        import torch
+
+        for name in ("next.pt", "last.pt", "previous.pt"):
+            file = self.path / "checkpoint" / name
+            if not file.exists():
+                continue
+            try:
+                state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+                return state
+            except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+                note(f"checkpoint {file} is damaged ({type(error).__name__}); trying the one before it")
+        return None
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The entries of a ``metrics.jsonl``; none where there is no file."""
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            break
+    return entries
+
+
+def _same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    fresh = json.loads(json.dumps(dict(new)))
+    for name in sorted(set(old) | set(fresh)):
+        if name not in FREE and old.get(name) != fresh.get(name):
+            raise UserError(f"{path} was made with {name} = {_short(old.get(name))}, this command says {_short(fresh.get(name))}: "
+                            "resume with the same options, or give another --out")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:119] + "…"

@@ -1,0 +1,208 @@
+"""The student: a timm network, its preprocessing, and the states that the recipes read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distill.data import write_bytes, write_json
+from distill.recipe import StudentState
+from zoo.command import choose
+from zoo.errors import UserError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSpec:
+    """Which network: timm's ``architecture`` with ``model_args``, input ``size`` in pixels, ``pretrained`` or from scratch.
+
+    Small inputs: most networks of timm divide the size by 32, which leaves one position of a 32-pixel image. timm has no
+    common option for a finer stem, and the exported student must open in plain timm, so small images are enlarged
+    instead (``input_size``); where a family has an option (``output_stride`` of ResNets, ``patch_size`` of ConvNeXt and ViT),
+    ``model_args`` takes it and the export records it.
+    """
+
+    architecture: str
+    size: int
+    pretrained: bool = False
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+
+
+def input_size(image_side: int) -> int:
+    """The student's default input size for images of median shorter side ``image_side``: 64 pixels.
+
+    Images smaller than 64 are enlarged to it (see ``StudentSpec``), larger ones reduced; ``--size`` says otherwise.
+    """
+    return 32 if image_side <= 16 else 64
+
+
+class Student(nn.Module):
+    """A timm network that takes views in [0, 1] and shows its states; ``spec`` and ``classes`` describe it.
+
+    ``feature_dim``, ``hidden_shape`` and ``low_shape`` are the shapes of ``StudentState`` without the batch.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, spec: StudentSpec, classes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.spec, self.classes = network, spec, classes
+        cfg = getattr(network, "pretrained_cfg", None) or {}
+        stats = [cfg.get(n) or d for n, d in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD))] if spec.pretrained \
+            else [IMAGENET_MEAN, IMAGENET_STD]
+        for name, value in zip(("mean", "std"), stats, strict=True):
+            self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+        self._low: Tensor | None = None
+        boundary(network).register_forward_hook(self._keep_low)
+        self._split_head = True
+        self.feature_dim, self.hidden_shape, self.low_shape = self._try_out()
+
+    @classmethod
+    def create(cls, spec: StudentSpec, classes: tuple[str, ...], *, seed: int) -> Student:
+        """A student with weights drawn from ``seed`` (or pretrained ones, where they are at hand)."""
+        import timm
+
+        if not timm.is_model(spec.architecture):
+            choose("student", spec.architecture, timm.list_models())
+        args = dict(spec.model_args)
+        if "vit" in spec.architecture or "deit" in spec.architecture:
+            args.setdefault("img_size", spec.size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                network = timm.create_model(spec.architecture, pretrained=spec.pretrained, num_classes=len(classes), **args)
+            except (TypeError, AssertionError, ValueError) as error:
+                raise UserError(f"student {spec.architecture} does not accept {args or 'its defaults'}: {error}") from error
+            except (OSError, RuntimeError) as error:
+                if not spec.pretrained:
+                    raise
+                raise UserError(f"no pretrained weights of {spec.architecture} at hand ({error}); connect to the Hub, or leave "
+                                "out --pretrained") from error
+            try:
+                return cls(network, spec, classes)
+            except RuntimeError as error:
+                raise UserError(f"student {spec.architecture} fails on {spec.size} pixel images ({error}); give a larger --size "
+                                "or another --student") from error
+
+    def forward(self, view: Tensor) -> StudentState:
+        """``view`` (B, 3, s, s) in [0, 1] -> the states, with gradient."""
+        hidden = self.network.forward_features((view - self.mean) / self.std)
+        if self._split_head:
+            features = self.network.forward_head(hidden, pre_logits=True)  # (B, D_s)
+            logits = self.network.get_classifier()(features)  # (B, C)
+        else:
+            features = _as_map(hidden, self.network.num_features).mean((2, 3))
+            logits = self.network.forward_head(hidden)
+        width = int(getattr(self.network, "num_features", hidden.shape[1]))
+        low, self._low = self._low, None
+        assert low is not None
+        return StudentState(logits=logits, features=features, hidden=_as_map(hidden, width), low=_as_map(low, None))
+
+    @torch.no_grad()
+    def logits(self, images: Tensor, *, batch_size: int = 256) -> Tensor:
+        """``images`` (N, 3, s, s) uint8 -> (N, C) float32 on the CPU, in eval mode."""
+        training = self.training
+        self.eval()
+        parts = [self(chunk.to(self.mean.device).float() / 255).logits.float().cpu() for chunk in images.split(batch_size)]
+        self.train(training)
+        return torch.cat(parts)
+
+    def _keep_low(self, module: nn.Module, given: Any, output: Any) -> None:
+        self._low = output[0] if isinstance(output, (tuple, list)) else output
+
+    def _try_out(self) -> tuple[int, tuple[int, int, int], tuple[int, int, int]]:
+        """Shapes, and whether classifier(pooled features) is what the network itself answers."""
+        self.eval()
+        with torch.no_grad():
+            view = torch.rand(2, 3, self.spec.size, self.spec.size, generator=torch.Generator().manual_seed(0))
+            whole = self.network((view - self.mean) / self.std)
+            try:
+                state = self(view)
+                self._split_head = state.logits.shape == whole.shape and torch.allclose(state.logits, whole, atol=1e-4)
+            except (TypeError, AttributeError, RuntimeError):
+                self._split_head = False
+            state = self(view)
+        self.train()
+        return int(state.features.shape[1]), _shape(state.hidden), _shape(state.low)
+
+
+def boundary(network: nn.Module) -> nn.Module:
+    """The module whose output is the student's ``low`` state."""
+    from zoo.split import boundary as split_boundary
+
+    return split_boundary(network)
+
+
+def _shape(state: Tensor) -> tuple[int, int, int]:
+    c, h, w = state.shape[1:]
+    return int(c), int(h), int(w)
+
+
+def _as_map(hidden: Tensor, width: int | None) -> Tensor:
+    """(B, c, h, w) from a map, a channels-last map of ``width`` channels, or tokens (B, n, c) as (B, c, n, 1)."""
+    if hidden.ndim == 3:
+        return hidden.transpose(1, 2).unsqueeze(-1)
+    if hidden.ndim == 4 and width is not None and hidden.shape[1] != width and hidden.shape[-1] == width:
+        return hidden.permute(0, 3, 1, 2)
+    return hidden if hidden.ndim == 4 else hidden.flatten(1)[:, :, None, None]
+
+
+def export(student: Student, folder: Path, *, license: str | None = None) -> None:
+    """Write ``config.json`` (timm's Hub layout, with preprocessing and label names) and ``model.safetensors``.
+
+    ``timm.create_model("local-dir:FOLDER", pretrained=True)`` then opens it without this package.
+    """
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().cpu().contiguous() for name, value in student.network.state_dict().items()}
+    write_bytes(folder / "model.safetensors", save(state, metadata={"format": "pt"}))
+    write_json(folder / "config.json", _config(student, license))
+
+
+def _config(student: Student, license: str | None) -> dict[str, Any]:
+    network, spec = student.network, student.spec
+    cfg = getattr(network, "pretrained_cfg", None) or {}
+    args = dict(spec.model_args)
+    if "vit" in spec.architecture or "deit" in spec.architecture:
+        args.setdefault("img_size", spec.size)
+    return {
+        "architecture": spec.architecture.split(".")[0],
+        "num_classes": len(student.classes),
+        "num_features": int(network.num_features),
+        **({"model_args": args} if args else {}),
+        "label_names": list(student.classes),
+        "pretrained_cfg": {
+            "input_size": [3, spec.size, spec.size], "fixed_input_size": bool(cfg.get("fixed_input_size", False)),
+            "interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "center",
+            "mean": [float(v) for v in student.mean.flatten()], "std": [float(v) for v in student.std.flatten()],
+            "num_classes": len(student.classes), "pool_size": None,
+            "first_conv": cfg.get("first_conv"), "classifier": cfg.get("classifier"), "license": license,
+        },
+    }
+
+
+def reopen(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """An exported student in eval mode, as timm opens it, and its ``config.json``; ``UserError`` where it is not one."""
+    import timm
+
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        names = config["label_names"]
+        if not isinstance(names, list) or len(names) != config["num_classes"]:
+            raise KeyError("label_names")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} is not an exported student ({type(error).__name__}: {error}); give the student/ folder "
+                        "of a run") from error
+    try:
+        return timm.create_model(f"local-dir:{folder}", pretrained=True).eval(), config
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise UserError(f"the student in {folder} cannot be opened: {error}") from error
