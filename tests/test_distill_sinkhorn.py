@@ -58,7 +58,7 @@ def test_marginals_at_the_default_iterations(dtype: torch.dtype) -> None:
         eps = 0.05 * float(cost.max())
         moved = plan(solve(p, q, cost, eps=eps, iterations=50), cost, eps=eps)
         assert (moved.sum(dim=1) - q).abs().max() < 1e-5  # met by the last half-step
-        assert (moved.sum(dim=2) - p).abs().max() < 2e-3
+        assert (moved.sum(dim=2) - p).abs().max() < 5e-3
         moved = plan(solve(p, q, cost, eps=eps, iterations=1500), cost, eps=eps)
         assert (moved.sum(dim=2) - p).abs().max() < 1e-4
 

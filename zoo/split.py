@@ -1,0 +1,262 @@
+"""A teacher cut in two: its lower layers up to a hidden state, and its frozen upper layers from any state put there."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import TeacherError
+from zoo.teacher import Outputs, Teacher
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SHARE = 0.75  # of a teacher's blocks that lie below the cut
+
+
+class CannotSplit(TeacherError):
+    """The network's family is not known here; the message is a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A network as a chain: ``before``, then ``blocks`` one after another, then ``after``, which feeds the head.
+
+    ``prefix`` is the number of tokens that stand before the patches (0 for maps).
+    """
+
+    before: Callable[[Any], Any]
+    blocks: tuple[Any, ...]
+    after: Callable[[Any], Any]
+    prefix: int = 0
+
+
+def trunk(network: nn.Module) -> Trunk:
+    """The chain of a ResNet-, EfficientNet- (and MobileNet-), ConvNeXt-, RegNet- or ViT-like network.
+
+    Of timm all of these, of transformers ViT, ResNet and ConvNeXt. Raises ``CannotSplit`` for others.
+    """
+    for family in (_resnet, _efficientnet, _convnext, _regnet, _vit, _transformers_vit, _transformers_stages):
+        try:
+            return family(network)
+        except AttributeError:
+            continue
+    raise CannotSplit(f"{type(network).__name__} is not ResNet-, MobileNet-, EfficientNet-, ConvNeXt- or ViT-like, so it "
+                      "cannot be run from the middle")
+
+
+def boundary(network: nn.Module, *, share: float = 0.5) -> nn.Module:
+    """The block whose output is the state after ``share`` of the blocks; for families unknown here, by timm's own list."""
+    try:
+        blocks = trunk(network).blocks
+        found: nn.Module = blocks[_cut(len(blocks), share) - 1]
+        return found
+    except CannotSplit:
+        stages = [stage["module"] for stage in getattr(network, "feature_info", []) or [] if isinstance(stage, dict)]
+        if not stages:
+            raise
+        return network.get_submodule(stages[_cut(len(stages), share) - 1])
+
+
+def _cut(count: int, share: float) -> int:
+    return min(max(round(count * share), 1), max(count - 1, 1))
+
+
+def _chain(*parts: Any) -> Callable[[Any], Any]:
+    def run(x: Any) -> Any:
+        for part in parts:
+            x = part(x)
+        return x
+
+    return run
+
+
+def _flat(stages: Any) -> tuple[Any, ...]:
+    return tuple(block for stage in stages for block in (stage if hasattr(stage, "__iter__") else (stage,)))
+
+
+def _resnet(net: Any) -> Trunk:
+    before = _chain(net.conv1, net.bn1, net.act1, net.maxpool)
+    return Trunk(before, _flat((net.layer1, net.layer2, net.layer3, net.layer4)), _chain())
+
+
+def _efficientnet(net: Any) -> Trunk:
+    after = _chain(net.conv_head, net.bn2) if hasattr(net, "bn2") else _chain()  # MobileNetV3 has it in the head
+    return Trunk(_chain(net.conv_stem, net.bn1), _flat(net.blocks), after)
+
+
+def _convnext(net: Any) -> Trunk:
+    blocks = tuple(part for stage in net.stages for part in (stage.downsample, *stage.blocks))
+    return Trunk(_chain(net.stem), blocks, _chain(net.norm_pre))
+
+
+def _regnet(net: Any) -> Trunk:
+    blocks = tuple(block for stage in (net.s1, net.s2, net.s3, net.s4) for block in stage.children())
+    return Trunk(_chain(net.stem), blocks, _chain(net.final_conv))
+
+
+def _vit(net: Any) -> Trunk:
+    before = _chain(net.patch_embed, net._pos_embed, net.patch_drop, net.norm_pre)
+    return Trunk(before, tuple(net.blocks), _chain(net.norm), prefix=int(net.num_prefix_tokens))
+
+
+def _transformers_vit(net: Any) -> Trunk:
+    layers = getattr(net.vit, "layers", None) or net.vit.encoder.layer  # version 5, version 4
+    first = lambda x: x[0] if isinstance(x, tuple) else x  # noqa: E731
+    return Trunk(net.vit.embeddings, tuple(_Then(layer, first) for layer in layers), net.vit.layernorm, prefix=1)
+
+
+def _transformers_stages(net: Any) -> Trunk:
+    if hasattr(net, "resnet"):
+        blocks = tuple(layer for stage in net.resnet.encoder.stages for layer in stage.layers)
+        return Trunk(net.resnet.embedder, blocks, net.resnet.pooler)
+    norm = net.convnext.layernorm
+    return Trunk(net.convnext.embeddings, tuple(net.convnext.encoder.stages), lambda x: norm(x.mean([-2, -1])))
+
+
+@dataclass(frozen=True)
+class _Then:
+    layer: Any
+    then: Callable[[Any], Any]
+
+    def __call__(self, x: Any) -> Any:
+        return self.then(self.layer(x))
+
+
+class SplitTeacher:
+    """A frozen teacher that answers to states as well as to images.
+
+    card       the teacher's
+    state      shape of the hidden state of one image: (c, h, w), or (n, c) for tokens
+    channels   c; ``grid`` (h, w) of the map or of the patches; ``prefix`` the number of tokens before the patches
+    feature_dim D_t and num_classes C_t of ``upper``'s outputs
+    """
+
+    def __init__(self, teacher: Teacher, *, share: float = SHARE) -> None:
+        self.teacher, self.card = teacher, teacher.card
+        self.feature_dim, self.num_classes = teacher.feature_dim, teacher.num_classes
+        self._share = share
+        self._cut_open()
+        self._check()
+
+    def _cut_open(self) -> None:
+        chain = trunk(self.teacher.module)
+        cut = _cut(len(chain.blocks), self._share)
+        self._lower = _chain(chain.before, *chain.blocks[:cut])
+        self._upper = _chain(*chain.blocks[cut:], chain.after)
+        self.prefix = chain.prefix
+
+    def lower(self, inputs: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised as ``Teacher.view`` does -> the hidden state (B, c, h, w) or (B, n, c); no gradient."""
+        import torch
+
+        with torch.no_grad(), self._autocast():
+            hidden: Tensor = self._lower(inputs)
+            return hidden.float()
+
+    def upper(self, hidden: Tensor) -> Outputs:
+        """``Outputs`` of the frozen upper layers, float32, with gradient to ``hidden``; maps may have any height and width."""
+        with self._autocast():
+            end = self._upper(hidden)
+            features = self._features(end).float()
+        if (classifier := self._classifier()) is not None:
+            weights, bias = classifier
+            return Outputs(features, features @ weights.T + bias)
+        with self._autocast():
+            logits = self.teacher.module.forward_head(end) if self.num_classes and self._timm else None
+        return Outputs(features, None if logits is None else logits.float())
+
+    def as_map(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The state as ``(map (B, c, h, w), prefix tokens (B, p, c) or None)``."""
+        if hidden.ndim == 4:
+            return hidden, None
+        tokens = hidden[:, self.prefix :].mT  # (B, c, n)
+        return tokens.unflatten(2, self.grid), hidden[:, : self.prefix] if self.prefix else None
+
+    def join(self, state: Tensor, prefix: Tensor | None = None) -> Tensor:
+        """The inverse of ``as_map``: what ``upper`` takes."""
+        if len(self.state) == 3:
+            return state
+        import torch
+
+        patches = state.flatten(2).mT  # (B, n, c)
+        return patches if prefix is None else torch.cat([prefix, patches], dim=1)
+
+    def pooled(self, hidden: Tensor, size: int) -> Tensor:
+        """The state averaged onto ``size`` x ``size`` positions, (B, c, size, size): small enough to be stored."""
+        import torch.nn.functional as F
+
+        return F.adaptive_avg_pool2d(self.as_map(hidden)[0], size)
+
+    def shuffled(self, seed: int) -> SplitTeacher:
+        """The same network with the entries of every weight matrix shuffled: the control that knows nothing.
+
+        Shuffling keeps each layer's scale, so that signals neither vanish nor explode; norms and biases stay.
+        """
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        teacher = copy.copy(self.teacher)
+        teacher.module = copy.deepcopy(self.teacher.module)
+        with torch.no_grad():
+            for weights in teacher.module.parameters():
+                if weights.ndim > 1:
+                    order = torch.randperm(weights.numel(), generator=generator).to(weights.device)
+                    weights.copy_(weights.flatten()[order].view(weights.shape))
+        other = copy.copy(self)
+        other.teacher = teacher
+        other._cut_open()
+        return other
+
+    def _features(self, end: Any) -> Any:
+        if self._timm:
+            end = self.teacher.module.forward_head(end, pre_logits=True)
+        elif end.ndim == 3:
+            end = end[:, 0]
+        return end.flatten(2).mean(2) if end.ndim == 4 else end.mean(1) if end.ndim == 3 else end
+
+    @property
+    def _timm(self) -> bool:
+        return hasattr(self.teacher.module, "forward_head")
+
+    def _classifier(self) -> tuple[Any, Any] | None:
+        import torch
+
+        if not hasattr(self, "_last"):
+            last = self.teacher.classifier
+            self._last = last and tuple(torch.from_numpy(part).to(self.teacher.device) for part in last)
+        return self._last
+
+    def _autocast(self) -> Any:
+        import torch
+
+        return torch.autocast("cuda", torch.bfloat16, enabled=self.teacher.device.type == "cuda")
+
+    def _check(self) -> None:
+        """Learn the shapes from one image, and that both halves together are the teacher; else ``CannotSplit``."""
+        import torch
+
+        pixels = torch.rand(1, 3, *self.teacher.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
+        inputs = self.teacher.normalise(pixels)
+        whole = self.teacher.forward(inputs)
+        name = type(self.teacher.module).__name__
+        try:
+            hidden = self.lower(inputs)
+            with torch.no_grad():
+                again = self.upper(hidden)
+        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+            raise CannotSplit(f"{name} cannot be run from the middle ({type(error).__name__}: {error})") from error
+        tolerance = (0.05 if self.teacher.device.type == "cuda" else 1e-4) * (1 + float(whole.features.abs().max()))
+        if again.features.shape != whole.features.shape or (again.features - whole.features).abs().max() > tolerance:
+            raise CannotSplit(f"{name} does not give the same answer from the middle as from the image")
+        self.state: tuple[int, ...] = tuple(hidden.shape[1:])
+        if len(self.state) == 3:
+            self.channels, self.grid = self.state[0], (self.state[1], self.state[2])
+            return
+        side = math.isqrt(self.state[0] - self.prefix)
+        if side * side != self.state[0] - self.prefix:
+            raise CannotSplit(f"{name} has {self.state[0] - self.prefix} patches, which are no square")
+        self.channels, self.grid = self.state[1], (side, side)
