@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import re
 import threading
@@ -15,9 +14,8 @@ from typing import Any
 
 from zoo.errors import TeacherError
 from zoo.preprocessing import Preprocessing, read_json
+from zoo.weights import read_headers, weight_files
 
-_WEIGHTS = "model.safetensors"
-_PICKLES = ("pytorch_model.bin", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _RESERVED = {
     "num_classes", "features_only", "out_indices", "feature_cls", "feature_cfg", "pruned", "pretrained_strict",
     "pretrained_filter_fn", "pretrained_model_args", "kwargs_filter", "model_cfg", "model_cls", "variant", "device", "dtype",
@@ -46,12 +44,12 @@ def load(folder: Path, preprocessing: Preprocessing) -> Network:
     """
     import torch
 
-    path = _weights_path(folder)
     config = read_json(folder / "config.json")
-    shapes = _header(path)
-    scalars = sum(math.prod(shape) for shape in shapes.values())
-    _check_memory(scalars)
-    limit = 2 * scalars + _SLACK
+    files = weight_files(folder)
+    header = read_headers(files)
+    shapes = {name: shape for name, (_, shape) in header.tensors.items()}
+    _check_memory(header.params_total)
+    limit = 2 * header.params_total + _SLACK
     try:
         with _bounded(limit), torch.device("meta"):
             module = _build(config, preprocessing).module
@@ -64,7 +62,8 @@ def load(folder: Path, preprocessing: Preprocessing) -> Network:
     with _bounded(limit), _skip_initialisation():
         network = _build(config, preprocessing)
     _compare(network.module, shapes)
-    _fill(network.module, path)
+    for path in files:
+        _fill(network.module, path)
     network.module.eval().requires_grad_(False)
     return network
 
@@ -220,27 +219,6 @@ def _skip_initialisation() -> Iterator[None]:
         yield
 
 
-def _weights_path(folder: Path) -> Path:
-    path = folder / _WEIGHTS
-    if path.is_file():
-        return path
-    pickles = [found.name for pattern in _PICKLES for found in folder.glob(pattern)]
-    if pickles:
-        raise TeacherError(f"only pickled weights ({pickles[0]}), which can run code; {_WEIGHTS} is needed")
-    raise TeacherError(f"no {_WEIGHTS} in {folder}")
-
-
-def _header(path: Path) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape, read without the tensors; safetensors itself checks offsets against the file's length."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise TeacherError(f"{path.name} is damaged: {error}") from error
-
-
 def _check_memory(scalars: int) -> None:
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -270,14 +248,17 @@ def _compare(module: Any, shapes: dict[str, tuple[int, ...]]) -> None:
 def _fill(module: Any, path: Path) -> None:
     """Copy the stored tensors into ``module``, half precision as float32; NaN or infinity is a ``TeacherError``."""
     import torch
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     state = module.state_dict()
-    with torch.no_grad(), safe_open(path, framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118 - not a dict
-            if _derived(name):
-                continue
-            tensor = file.get_tensor(name)
-            if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
-                raise TeacherError(f"tensor {name!r} holds NaN or infinite values")
-            state[name].copy_(tensor)
+    try:
+        with torch.no_grad(), safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                if _derived(name):
+                    continue
+                tensor = file.get_tensor(name)
+                if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+                    raise TeacherError(f"tensor {name!r} holds NaN or infinite values")
+                state[name].copy_(tensor)
+    except (SafetensorError, OSError) as error:
+        raise TeacherError(f"{path.name} is damaged: {error}") from error

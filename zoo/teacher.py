@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.card import ModelCard
@@ -63,16 +62,9 @@ class Teacher:
 
         Raises ``TeacherError``, with the reason, on any fault of the model.
         """
-        if card.source in ("folder", "small"):
-            if not card.location:
-                raise TeacherError("the card names no folder")
-            folder = Path(card.location)
-            if not (folder / "config.json").is_file():
-                raise TeacherError(f"no config.json in {folder}")
-        else:
-            from zoo.download import fetch
+        from zoo.download import fetch
 
-            folder = fetch(card, offline=offline)
+        folder = fetch(card, offline=offline)
         preprocessing = preprocessing_of(card, folder)
         return cls(card, load_network(folder, preprocessing), preprocessing, device=device)
 
