@@ -19,7 +19,8 @@ _IGNORED = {"__macosx", "thumbs.db", "desktop.ini", "icon\r", "lost+found", "@ea
 # Everything else is a candidate, told by its content when it is read: names of images lie often enough.
 _NO_IMAGE = {
     *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".md", ".html", ".htm", ".log", ".pdf"),
-    *(".ini", ".db", ".py", ".ipynb", ".zip", ".gz", ".tar", ".npy", ".npz", ".mat", ".h5", ".parquet", ".arrow", ".mp4", ".avi", ".mov"),
+    *(".ini", ".db", ".py", ".ipynb", ".npy", ".npz", ".mat", ".h5", ".parquet", ".arrow"),
+    *(".zip", ".gz", ".tar", ".mp4", ".avi", ".mov"),
 }
 
 

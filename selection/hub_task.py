@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,10 @@ def read(spec: str) -> dict[str, Part]:
 
 def _load(path: str, config: str | None) -> Any:
     import datasets
+    from huggingface_hub import constants
 
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):  # --offline, maybe after both were imported
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
         return datasets.load_dataset(path, config)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError, OSError) as error:

@@ -61,6 +61,7 @@ def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
 def _open(raw: bytes) -> Image.Image:
     """Like ``Image.open``, but for ``_FORMATS`` only and without its size check, which warns through global state."""
     Image.init()
+    reason = "no image format that is known here" if raw else "empty file"
     for name in _FORMATS:
         if name not in Image.OPEN:
             continue
@@ -70,9 +71,9 @@ def _open(raw: bytes) -> Image.Image:
         try:
             opened: Image.Image = factory(io.BytesIO(raw), "")
             return opened
-        except (SyntaxError, IndexError, TypeError, KeyError, EOFError):  # what Pillow's readers raise for "not mine"
-            continue
-    raise CorruptImage("empty file" if not raw else "no image format that is known here")
+        except (SyntaxError, IndexError, TypeError, KeyError, EOFError) as error:  # what Pillow's readers raise for "not mine"
+            reason = f"damaged {name}: {error}" if accept is not None else reason
+    raise CorruptImage(reason)
 
 
 def _pixels(image: Any, shorter: int | None) -> Image.Image:
