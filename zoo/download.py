@@ -14,11 +14,9 @@ from typing import Any
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, Unavailable
+from zoo.weights import INDEX, WEIGHTS, shard_names, weight_files
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 _SIDE_FILES = ("config.json", "preprocessor_config.json")
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,200}\.safetensors")
 _JSON_CAP = 32_000_000
 _SPARE = 64_000_000  # bytes left free beside the download
 
@@ -80,29 +78,11 @@ def cached(repo: str, revision: str, *, cache: Path | None = None) -> Path | Non
 
 
 def _complete(folder: Path) -> bool:
-    if (folder / INDEX).is_file() and not (folder / WEIGHTS).is_file():
-        try:
-            weights = shards((folder / INDEX).read_bytes())
-        except TeacherError:
-            return False
-    else:
-        weights = [WEIGHTS]
-    return all((folder / name).is_file() for name in weights)
-
-
-def shards(index: bytes) -> list[str]:
-    """The file names in a ``model.safetensors.index.json``, sorted; ``TeacherError`` where a name is not a plain one."""
     try:
-        mapping = json.loads(index)["weight_map"]
-        names = sorted({str(name) for name in mapping.values()})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise TeacherError(f"{INDEX} holds no readable weight_map") from None
-    for name in names:
-        if not _SAFE_NAME.fullmatch(name) or ".." in name:
-            raise TeacherError(f"{INDEX} names the file {name[:80]!r}; only plain .safetensors names are loaded")
-    if not 1 <= len(names) <= 1_000:
-        raise TeacherError(f"{INDEX} names {len(names):,} files; expected 1 to 1,000")
-    return names
+        weight_files(folder)
+    except TeacherError:
+        return False
+    return True
 
 
 class _Download:
@@ -120,12 +100,10 @@ class _Download:
         sha, files = self._list(revision)
         if "config.json" not in files:
             raise TeacherError(f"{self.repo} has no config.json")
-        index = None
         if WEIGHTS in files:
             weights = [WEIGHTS]
         elif INDEX in files:
-            index = self._file(sha, files[INDEX])
-            weights = shards(index.read_bytes())
+            weights = shard_names(_parsed(self._file(sha, files[INDEX])))
         else:
             kinds = sorted({name.rsplit(".", 1)[-1][:12] for name in files if "." in name})
             raise TeacherError(f"{self.repo} has no safetensors weights (it has: {', '.join(kinds[:8]) or 'nothing'})")
@@ -244,6 +222,14 @@ def _lasting(error: Exception) -> bool:
     if status is not None:
         return status not in (408, 429) and status < 500
     return isinstance(error, OSError) and error.errno is not None and error.errno in (28, 122, 13, 30)
+
+
+def _parsed(index: Path) -> object:
+    """The parsed index, ``None`` where it is too large or no JSON."""
+    try:
+        return json.loads(index.read_bytes()) if index.stat().st_size <= _JSON_CAP else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_json(answer: Any) -> None:
