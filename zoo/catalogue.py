@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.card import ModelCard
-from zoo.command import choose, clean
+from zoo.command import clean
 from zoo.errors import UserError
 from zoo.home import default_catalogue
 
@@ -29,6 +30,7 @@ _SQL_TYPES = {
     "tuple[str, ...]": "VARCHAR[]", "tuple[float, ...]": "DOUBLE[]",
 }
 COLUMNS: dict[str, str] = {f.name: _SQL_TYPES[str(f.type).removesuffix(" | None")] for f in fields(ModelCard)}
+_BATCH = 10_000
 DESCENDING = ("downloads", "likes", "accuracy", "created_at", "last_modified", "indexed_at", "removed_at")
 _MACROS = (
     # ImageNet's names are synonyms in one string: "tench, Tinca tinca"
@@ -89,15 +91,23 @@ class Catalogue:
         Unknown values come last. Raises ``UserError`` for a faulty expression, naming the nearest column to a misspelt
         one.
         """
-        table: pd.DataFrame = self._answer(
-            _select(where=where, columns=columns, sort=sort, limit=limit), lambda relation: relation.df()
-        )
-        return table
+        return self.sql(select(where=where, columns=columns, sort=sort, limit=limit))
 
     def sql(self, query: str) -> pd.DataFrame:
         """The answer to one SELECT over the table ``models``. Raises ``UserError`` for anything else."""
         table: pd.DataFrame = self._answer(query, lambda relation: relation.df())
         return table
+
+    def batches(self, query: str) -> Iterator[pa.RecordBatch]:
+        """The answer to one SELECT, piece by piece and at least one: answers larger than memory."""
+        import pyarrow as pa
+
+        reader = self._answer(query, lambda relation: relation.to_arrow_reader(_BATCH))
+        yield pa.RecordBatch.from_pylist([], reader.schema)
+        try:
+            yield from reader
+        except (pa.ArrowException, OSError) as error:  # a row that cannot be converted, met midway
+            raise _sentence(error, self.snapshot) from None
 
     def cards(
         self, *, where: str | None = None, models: Sequence[str] = (), limit: int | None = None
@@ -106,7 +116,7 @@ class Catalogue:
         if models:
             wanted = " OR ".join(f"id {'GLOB' if set('*?[') & set(m) else '='} {_quote(m)}" for m in models)
             where = f"({wanted})" + (f" AND ({where}\n)" if where else "")
-        query = _select(where=where, columns=None, sort="id", limit=limit)
+        query = select(where=where, sort="id", limit=limit)
         rows = self._answer(query, lambda relation: relation.to_arrow_table().to_pylist())
         return [ModelCard.from_row(row) for row in rows]
 
@@ -169,15 +179,24 @@ class Catalogue:
         found = self._connection.execute(query, [model, sha, file]).fetchall()
         return str(found[0][0]) if found else None
 
+    def locations(self, ids: Sequence[str] | None = None, *, sources: Sequence[str] = ()) -> dict[str, str | None]:
+        """Id -> location. ``ids`` narrows to these, and these with a number added (``name-2``); ``sources`` to theirs."""
+        query, values = "SELECT id, location FROM models WHERE true", []
+        if ids is not None:
+            query += r" AND regexp_replace(id, '-\d+$', '') IN (SELECT regexp_replace(unnest(?::VARCHAR[]), '-\d+$', ''))"
+            values.append(list(ids))
+        if sources:
+            query += " AND source IN (SELECT unnest(?::VARCHAR[]))"
+            values.append(list(sources))
+        return dict(self._connection.execute(query, values).fetchall())
+
     def remove(self, ids: Iterable[str]) -> None:
         """Forget these models."""
-        self._connection.execute("DELETE FROM models WHERE id IN (SELECT unnest(?::VARCHAR[]))", [list(ids)])
+        self._connection.execute("DELETE FROM models WHERE id IN (SELECT unnest(?::VARCHAR[]))", [sorted(ids)])
 
     def mark(self, where: str, values: Mapping[str, object]) -> int:
         """Set columns of the rows that meet ``where`` (trusted SQL, not the user's); returns how many rows."""
-        for name in values:
-            choose("column", name, COLUMNS)
-        assignments = ", ".join(f'"{name}" = ?' for name in values)
+        assignments = ", ".join(f"{_column(name)} = ?" for name in values)
         query = f"UPDATE models SET {assignments} WHERE {where}"
         return int(self._connection.execute(query, list(values.values())).fetchall()[0][0])
 
@@ -332,9 +351,12 @@ def _known_columns(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> str
 # --- statements ------------------------------------------------------------------------------------------------------
 
 
-def _select(*, where: str | None, columns: Sequence[str] | None, sort: str | None, limit: int | None) -> str:
-    names = [choose("column", name, COLUMNS) for name in columns or COLUMNS]
-    query = f"SELECT {', '.join(_name(name) for name in names)} FROM models"
+def select(
+    *, where: str | None = None, columns: Sequence[str] | None = None, sort: str | None = None, limit: int | None = None,
+) -> str:
+    """The SELECT that ``Catalogue.models`` asks with these arguments."""
+    names = [_column(name) for name in columns or COLUMNS]
+    query = f"SELECT {', '.join(names)} FROM models"
     if where and where.strip():
         query += f" WHERE ({where}\n)"  # the line break ends a trailing comment
     if sort:
@@ -353,14 +375,21 @@ def _order(sort: str) -> str:
         if not matched:
             raise UserError(f"sort {term.strip()!r}: a column is expected, alone or as 'COL desc', 'COL asc' or -COL")
         minus, name, direction = matched.groups()
-        choose("column", name, COLUMNS)
-        down = bool(minus) if minus or direction else name in DESCENDING
-        terms.append(f"{_name(name)} {'DESC' if down or (direction or '').lower() == 'desc' else 'ASC'} NULLS LAST")
+        quoted = _column(name)
+        word = "DESC" if minus or (name.lower() in DESCENDING and not direction) else direction or "ASC"
+        terms.append(f"{quoted} {word} NULLS LAST")
     return ", ".join([*terms, "id"])
 
 
-def _name(column: str) -> str:
-    return f'"{column}"'
+def _column(name: str) -> str:
+    """``name`` quoted for SQL; ``UserError`` naming the nearest column where there is none of that name."""
+    if name.lower() in COLUMNS:
+        return f'"{name.lower()}"'
+    near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.6)
+    if near:
+        raise UserError(f"no column {name!r}; did you mean {near[0]!r}? (docs/catalogue.md explains them all)")
+    raise UserError(f"no column {name!r} (text stands in single quotes: license = 'mit'; "
+                    f"columns: {', '.join(COLUMNS)})")
 
 
 def _quote(text: str) -> str:
@@ -391,7 +420,7 @@ def _sentence(error: Exception, path: Path) -> UserError:
     missing = re.search(r'(?:column|name) "([^"]+)" (?:not found|that does not exist)|column named "([^"]+)"', text)
     if missing:
         try:
-            choose("column", missing[1] or missing[2], COLUMNS)
+            _column(missing[1] or missing[2])
         except UserError as named:
             return named
     if type(error).__name__ in ("IOException", "SerializationException", "InternalException") or "magic bytes" in text:

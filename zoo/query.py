@@ -1,0 +1,208 @@
+"""``python -m zoo.query``: ask the catalogue."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.catalogue import COLUMNS, Catalogue, select
+from zoo.command import choose, clean, run, split_list
+from zoo.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Batches = Iterator[pa.RecordBatch]
+
+TABLE_COLUMNS = ("id", "architecture", "num_classes", "params_total", "license", "loadable", "labels")
+FORMATS = ("table", "csv", "json", "parquet")
+_TABLE_ROWS = 50
+_COUNTS = ("params_total", "downloads", "likes")
+_LONGEST_CELL = 80
+_NARROWEST = 8
+
+
+def query(
+    where: Annotated[str | None, typer.Option(
+        help="Only models that meet this SQL expression, e.g. \"license = 'apache-2.0' and num_classes > 100\".")] = None,
+    sql: Annotated[str | None, typer.Option(help="A whole SELECT over the table models, instead of the rest.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(help="Columns to show; repeat, or separate by commas.")] = None,
+    sort: Annotated[str | None, typer.Option(
+        help="COL, 'COL desc' or -COL; downloads, likes, accuracy and times come largest first by themselves.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="At most this many rows; a table shows 50 if not told.")] = None,
+    format: Annotated[str, typer.Option(help="table, csv, json or parquet.")] = "table",
+    catalogue: Annotated[Path | None, typer.Option(help="The catalogue's file.")] = None,
+) -> None:
+    """Ask the catalogue. Columns and examples: docs/catalogue.md."""
+    choose("format", format, FORMATS)
+    if sql and (where or columns or sort):
+        raise UserError("--sql is a whole query; put --where, --columns and --sort into it")
+    if format == "parquet" and sys.stdout.isatty():
+        raise UserError("parquet is no text for a terminal; send it into a file: ... --format parquet > models.parquet")
+    chosen = split_list(columns) or (_table_columns(sort) if format == "table" else None)
+    if format == "table" and limit is None:
+        limit = _TABLE_ROWS
+    with Catalogue.open(catalogue) as opened:
+        if sql:
+            _WRITERS[format](_first(opened.batches(sql), limit), None)
+        else:
+            text = select(where=where, columns=chosen, sort=sort, limit=limit)
+            _WRITERS[format](opened.batches(text), opened.count(where) if format == "table" else None)
+
+
+def _table_columns(sort: str | None) -> list[str]:
+    """What a table shows if not told: also what it is sorted by."""
+    words = re.findall(r"\w+", sort or "")
+    by = [name for name in COLUMNS if name in words and name not in TABLE_COLUMNS]
+    return [TABLE_COLUMNS[0], *by, *TABLE_COLUMNS[1:]]
+
+
+def _first(batches: Batches, limit: int | None) -> Batches:
+    left = limit
+    for batch in batches:
+        yield batch if left is None else batch.slice(0, left)
+        left = None if left is None else max(0, left - batch.num_rows)
+        if left == 0:
+            return
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    """The rows in plain Python values; unknown is ``None``."""
+    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _write_table(batches: Batches, total: int | None) -> None:
+    rows: list[tuple[Any, ...]] = []
+    names: list[str] = []
+    for batch in batches:
+        names = batch.schema.names
+        rows += _rows(batch)
+    if not rows:
+        print("no model meets this")
+        return
+    numeric = [all(not isinstance(value, (str, list)) for value in column) for column in zip(*rows, strict=True)]
+    _print_table(names, [[_cell(n, v) for n, v in zip(names, row, strict=True)] for row in rows], numeric)
+    more = f" of {total:,}" if total is not None and total > len(rows) else ""
+    print(f"{len(rows):,}{more} row{'s' if len(rows) != 1 else ''}" + ("; --limit shows more" if more else ""))
+
+
+def _print_table(names: list[str], cells: list[list[str]], numeric: list[bool]) -> None:
+    """Fitted to the terminal; into a pipe as wide as it needs. By rich, or plain where that is not installed."""
+    widths = [max(len(row[i]) for row in [names, *cells]) for i in range(len(names))]
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        widths = _fitted(widths, shutil.get_terminal_size().columns)
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        for row in [names, *cells]:
+            cut = [_cut(cell, width) for cell, width in zip(row, widths, strict=False)]
+            line = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cut, widths, numeric, strict=False))
+            print("  ".join(line).rstrip())
+        return
+    table = Table(box=None, pad_edge=False)
+    for name, width, number in zip(names, widths, numeric, strict=False):
+        table.add_column(Text(_cut(name, width)), justify="right" if number else "left", no_wrap=True, width=width)
+    for row in cells:
+        table.add_row(*(Text(_cut(cell, width)) for cell, width in zip(row, widths, strict=False)))
+    Console(width=sum(widths) + 2 * len(widths), highlight=False).print(table)
+
+
+def _fitted(widths: list[int], room: int) -> list[int]:
+    """Widths that fit into ``room`` characters: the widest columns give way, the first (the id) last; columns that
+    would be too narrow to read are left out at the right."""
+    room -= 2
+    first = min(widths[0], max(room // 2, _NARROWEST))
+    for shown in range(len(widths), 1, -1):
+        left = room - first - 2 * (shown - 1)
+        cap = next((c for c in range(_LONGEST_CELL, 0, -1) if sum(min(w, c) for w in widths[1:shown]) <= left), 0)
+        if cap >= _NARROWEST:
+            return [first, *(min(w, cap) for w in widths[1:shown])]
+    return [min(widths[0], room)]
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else cell[: width - 1] + "…"
+
+
+def _write_csv(batches: Batches, total: int | None) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    for i, batch in enumerate(batches):
+        if i == 0:
+            writer.writerow(batch.schema.names)
+        for row in _rows(batch):
+            writer.writerow(["" if v is None else _json(v) if isinstance(v, (list, dict)) else v for v in row])
+
+
+def _write_json(batches: Batches, total: int | None) -> None:
+    """A JSON array with one row a line."""
+    separator = "["
+    for batch in batches:
+        for row in _rows(batch):
+            print(separator, _json(dict(zip(batch.schema.names, row, strict=True))), sep="\n", end="")
+            separator = ","
+    print("[]" if separator == "[" else "\n]")
+
+
+def _write_parquet(batches: Batches, total: int | None) -> None:
+    import pyarrow.parquet as pq
+
+    first = next(batches)
+    with pq.ParquetWriter(sys.stdout.buffer, first.schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+_WRITERS: dict[str, Callable[[Batches, int | None], None]] = {
+    "table": _write_table, "csv": _write_csv, "json": _write_json, "parquet": _write_parquet,
+}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=lambda odd: int(odd) if isinstance(odd, Decimal) else str(odd))
+
+
+def _cell(name: str, value: object) -> str:
+    """One cell as people read it; the text is a stranger's."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in _COUNTS and isinstance(value, int):
+        return _count(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        more = f", ... {len(value) - 2:,} more" if len(value) > 3 else ""
+        shown = value if len(value) <= 3 else value[:2]
+        return clean(", ".join(str(item)[:_LONGEST_CELL] for item in shown), _LONGEST_CELL) + more
+    return clean(value, _LONGEST_CELL)
+
+
+def _count(number: int) -> str:
+    """3504872 -> 3.5M."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{unit}" if abs(number) < 100 * size else f"{number / size:.0f}{unit}"
+    return str(number)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run(query, argv, name="zoo.query")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
