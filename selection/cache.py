@@ -169,7 +169,8 @@ def _pack(key: CacheKey, stored: StoredOutputs) -> bytes:
             if values.dtype != np.float32:
                 raise ValueError(f"{name} are {values.dtype}; float32 is stored")
             arrays[name] = values
-    about = {"format": _FORMAT, "key": asdict(key), "seconds": stored.seconds, "shape": list(stored.features.shape)}
+    shape = list(stored.features.shape)
+    about = {"format": _FORMAT, "key": asdict(key), "seconds": stored.seconds, "shape": shape, "arrays": list(arrays)}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -180,8 +181,8 @@ def _unpack(key: CacheKey, content: bytes) -> tuple[StoredOutputs, npt.NDArray[n
     """The outputs and the serialised index; raises one of ``_DAMAGE`` where anything is not as it was put."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    about = json.loads(arrays["about"].tobytes())
-    if about["format"] != _FORMAT or about["key"] != asdict(key):
+    about = json.loads(arrays.pop("about").tobytes())
+    if about["format"] != _FORMAT or about["key"] != asdict(key) or about["arrays"] != list(arrays):
         raise ValueError("an entry of another key or format")
     samples, width = about["shape"]
     index = arrays["index"]

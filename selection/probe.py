@@ -98,7 +98,8 @@ def _decode_turns(split: Split, queues: Sequence[Rows], turns: Rows, size: int) 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         while True:
             available = [len(found) + len(queue) - done for found, queue, done in zip(good, queues, asked, strict=True)]
-            wanted = np.bincount([label for label, _ in _round_robin(available, turns, size)], minlength=len(queues))
+            usable = [count if count >= 2 else 0 for count in available]
+            wanted = np.bincount([label for label, _ in _round_robin(usable, turns, size)], minlength=len(queues))
             todo: list[int] = []
             for label, queue in enumerate(queues):
                 more = max(0, int(wanted[label]) - len(good[label]))
