@@ -295,7 +295,8 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
     """A connection that can reach ``allowed`` (a file, or a folder and what is in it) and nothing else."""
     import duckdb
 
-    connection = duckdb.connect(database)
+    # The writer's share of the 700 MB that a crawl of millions may take; larger sorts go through the disk.
+    connection = duckdb.connect(database, config={} if database == ":memory:" else {"memory_limit": "400MB"})
     setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
     for statement in (
         "SET autoinstall_known_extensions = false", "SET autoload_known_extensions = false",
@@ -396,17 +397,21 @@ def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def arrow_type(column: str) -> pa.DataType:
+    """The type of ``column`` in an Arrow table that is to be written."""
+    import pyarrow as pa
+
+    return {
+        "VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(),
+        "TIMESTAMP": pa.timestamp("us"), "VARCHAR[]": pa.list_(pa.string()), "DOUBLE[]": pa.list_(pa.float64()),
+    }[COLUMNS[column]]
+
+
 def _arrow(cards: Sequence[ModelCard]) -> pa.Table:
     """(n cards) -> a table with one column a field, in the catalogue's types."""
     import pyarrow as pa
 
-    types = {
-        "VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(),
-        "TIMESTAMP": pa.timestamp("us"), "VARCHAR[]": pa.list_(pa.string()), "DOUBLE[]": pa.list_(pa.float64()),
-    }
-    return pa.table({
-        name: pa.array([getattr(card, name) for card in cards], types[kind]) for name, kind in COLUMNS.items()
-    })
+    return pa.table({name: pa.array([getattr(card, name) for card in cards], arrow_type(name)) for name in COLUMNS})
 
 
 def _sentence(error: Exception, path: Path) -> UserError:

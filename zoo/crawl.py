@@ -38,8 +38,10 @@ def crawl(
         from zoo.sources.hub import crawl as crawl_hub
 
         with Catalogue.open(catalogue, write=True) as opened:
-            crawl_hub(opened, pipeline_tag=pipeline_tag, filters=split_list(filter), limit=limit, update=update,
-                      details=details, endpoint=endpoint)
+            said = crawl_hub(opened, pipeline_tag=pipeline_tag, filters=split_list(filter), limit=limit, update=update,
+                             details=details, endpoint=endpoint)
+            said.append(f"catalogue: {opened.path} ({opened.count():,} models)")
+        print("\n".join(clean(line) for line in said))
         return
     for option, value in {"--pipeline-tag": pipeline_tag, "--filter": filter, "--update": update, "--details": details,
                           "--endpoint": endpoint}.items():

@@ -1,188 +1,133 @@
-"""The listing passes over the Hub: every public model, or what changed since, into the catalogue."""
+"""The Hugging Face Hub as a source: the listing pass, the details pass, and the published catalogue."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
-from zoo.catalogue import Catalogue, utc_now
-from zoo.command import clean
-from zoo.errors import UserError
+from zoo.catalogue import Catalogue
+from zoo.errors import Unavailable
 from zoo.progress import Progress
 from zoo.sources.client import Client
-from zoo.sources.listing import Rows, read
-from zoo.sources.pager import Page, first_url, pages
+from zoo.sources.details import Candidate, Details, fetch
+from zoo.sources.ledger import Ledger
+from zoo.sources.listing import check_scope, list_models
 
-_MARGIN = dt.timedelta(minutes=10)  # between the clocks of the Hub's machines, and its search index behind them
-GONE = "no longer on the Hub"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scope:
-    """Which part of the Hub is listed; the whole of it by default."""
-
-    filters: tuple[str, ...] = ()
-    pipeline_tag: str | None = None
-    limit: int | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether a model that is not listed is not there."""
-        return not self.filters and self.pipeline_tag is None and self.limit is None
-
-    def key(self, endpoint: str) -> str:
-        """Under which name the catalogue keeps the state of this listing."""
-        return "hub " + json.dumps([endpoint, self.pipeline_tag, *sorted(self.filters), self.limit])
+WORKERS = 8
+_BATCH_ROWS = 500  # details written in one transaction, or those of
+_BATCH_SECONDS = 5.0
+_SILENT = 20  # models in a row without an answer, before the Hub is taken for unreachable
 
 
 @dataclass
-class Pass:
-    """What a listing pass has done so far. It is saved with every page, so a pass that was cut goes on counting."""
+class DetailsPass:
+    """What the details pass did: models asked, of them with a fault of their own, not answered; requests sent."""
 
-    kind: str = "full"
-    started: str = ""  # the Hub's clock at the first page, UTC
-    since: str = ""  # our clock, UTC: what a full pass has not touched since then is gone
-    cursor: str | None = None
-    pages: int = 0
-    rows: int = 0
-    faults: int = 0
-    appeared: int = 0
-    changed: int = 0
-    newly_gated: int = 0
-    removed: int = 0
+    models: int = 0
+    failed: int = 0
+    unanswered: int = 0
+    requests: int = 0
 
     def sentence(self) -> str:
         """The outcome for people."""
-        parts = [f"{self.rows:,} rows on {self.pages:,} pages", f"{self.appeared:,} new", f"{self.changed:,} changed",
-                 f"{self.newly_gated:,} newly gated", f"{self.removed:,} gone"]
-        odd = f"; {self.faults:,} rows were odd (zoo.doctor lists them)" if self.faults else ""
-        return f"{self.kind} listing: {', '.join(parts)}{odd}"
+        if not self.models:
+            return "details: all candidates were known"
+        later = f"; {self.unanswered:,} did not answer, run again" if self.unanswered else ""
+        return (f"details: {self.models:,} models, {self.failed:,} with a fault (detail_error says which), "
+                f"{self.requests / self.models:.2f} requests each{later}")
 
 
-def crawl(catalogue: Catalogue, client: Client, scope: Scope, *, update: bool = False, progress: Progress | None = None,
-          ) -> Pass:
-    """Bring ``catalogue`` up to the Hub's listing of ``scope``; raises ``Unavailable`` where the Hub stops answering.
+def crawl(catalogue: Catalogue, *, pipeline_tag: str | None = None, filters: Sequence[str] = (), limit: int | None = None,
+          update: bool = False, details: str | None = None, endpoint: str | None = None, client: Client | None = None,
+          progress: Progress | None = None) -> list[str]:
+    """List the Hub (or what changed), ask the candidates for details, publish; returns the outcome as sentences.
 
-    A full pass goes in order of creation, so nothing moves under it; it goes on from the last page of a pass that was
-    cut. ``update`` goes from the last modified back to where the last completed pass began; without one it is a full pass.
-    Everything is saved page by page, the page and the way on in one transaction.
+    ``details`` is an SQL expression that chooses the candidates, ``none`` skips them. Every step can be cut at any
+    moment and goes on where it was. Raises ``Unavailable`` where the Hub stops answering; what came is kept.
     """
-    progress = progress or Progress.silent()
-    key = scope.key(client.endpoint)
-    state = _State(catalogue, key)
-    watermark = state.watermark()
-    kind = "update" if update and watermark else "full"
-    job = state.begun(kind) or Pass(kind=kind, since=utc_now().isoformat())
-    if watermark is None or kind == "full":
-        watermark = dt.datetime.min
-    url = job.cursor or first_url(client.endpoint, sort="createdAt" if kind == "full" else "lastModified",
-                                  filters=scope.filters, pipeline_tag=scope.pipeline_tag)
-    with progress.over("listing", total=None, done=job.rows) as bar:
-        for page in pages(client, url):
-            done = _write(catalogue, state, job, page, watermark, scope.limit)
-            bar.at(job.rows, total=scope.limit or page.total or state.known_total(kind), quota=client.quota.left("api"))
-            if done:
-                break
-    _finish(catalogue, state, job, scope)
+    scope = check_scope(filters, pipeline_tag, limit)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would break up the progress bar
+    client = client or Client(endpoint)
+    progress = progress or Progress.live()
+    ledger = Ledger(catalogue)
+    said = [list_models(ledger, client, scope, update=update, progress=progress).sentence()]
+    ledger.merge_details()
+    catalogue.publish()  # the listing is worth reading before the details, which may take hours, are there
+    if details != "none":
+        outcome = ask_details(ledger, client, details, progress=progress)
+        said.append(outcome.sentence())
+        if outcome.models:
+            ledger.merge_details()
+            catalogue.publish()
+    if client.quota.slept >= 1:
+        said.append(f"waited {client.quota.slept:,.0f} s for the Hub's quota; a free account's token doubles it (hf auth login)")
+    return said
+
+
+def ask_details(ledger: Ledger, client: Client, expression: str | None = None, *, workers: int = WORKERS,
+                progress: Progress | None = None) -> DetailsPass:
+    """Fetch the details of all candidates that lack them, ``workers`` at a time; each revision is asked once.
+
+    Raises ``Unavailable`` where many models in a row got no answer; what came before is saved.
+    """
+    job, before = DetailsPass(), client.requests["files"]
+    candidates = ledger.wanted(expression)
+    batch: list[tuple[Candidate, Details]] = []
+    silent, saved = 0, time.monotonic()
+    with (progress or Progress.silent()).over("details", total=candidates.num_rows) as bar:
+        try:
+            for candidate, answer in _ask(client, _candidates(candidates), workers):
+                if isinstance(answer, Unavailable):
+                    job.unanswered, silent = job.unanswered + 1, silent + 1
+                    if silent >= _SILENT:
+                        raise answer
+                    continue
+                silent = 0
+                batch.append((candidate, answer))
+                job.models += 1
+                job.failed += answer.fields.get("detail_state") == "failed"
+                if len(batch) >= _BATCH_ROWS or time.monotonic() - saved > _BATCH_SECONDS:
+                    _save(ledger, batch)
+                    batch, saved = [], time.monotonic()
+                bar.at(job.models, total=candidates.num_rows, quota=client.quota.left("files"))
+        finally:
+            _save(ledger, batch)
+            job.requests = client.requests["files"] - before
     return job
 
 
-def _write(catalogue: Catalogue, state: _State, job: Pass, page: Page, watermark: dt.datetime, limit: int | None) -> bool:
-    """Save one page; returns whether the pass is at its end."""
-    now = utc_now()
-    if not job.started:
-        job.started = (_date(page.date) or now).isoformat()
-    given = page.rows if limit is None else page.rows[: max(0, limit - job.rows)]
-    rows = read(given, now=now)
-    times = [time for time in rows.columns["last_modified"] if time is not None]
-    done = page.next is None or (job.kind == "update" and bool(times) and min(times) < watermark)
-    with catalogue.transaction():
-        if rows:
-            _count(job, rows, catalogue.replace(rows.table(), ordered=job.kind == "full"))
-        catalogue.note_faults([(fault.id, fault.error, fault.raw) for fault in rows.faults])
-        job.pages, job.rows, job.faults = job.pages + 1, job.rows + len(rows), job.faults + len(rows.faults)
-        job.cursor = page.next
-        done = done or (limit is not None and job.rows >= limit)
-        state.save(job)
-    return done
+def _candidates(table: object) -> Iterator[Candidate]:
+    for part in table.to_batches(1_000):  # type: ignore[attr-defined]
+        yield from (Candidate(**row) for row in part.to_pylist())
 
 
-def _count(job: Pass, rows: Rows, before: dict[str, tuple[str | None, str | None]]) -> None:
-    columns = rows.columns
-    for model, sha, gated in zip(columns["id"], columns["sha"], columns["gated"], strict=True):
-        old = before.get(model)
-        if old is None:
-            job.appeared += 1
-        else:
-            job.changed += sha != old[0]
-            job.newly_gated += gated is not None and old[1] is None
-
-
-def _finish(catalogue: Catalogue, state: _State, job: Pass, scope: Scope) -> None:
-    with catalogue.transaction():
-        catalogue.drop_duplicates()
-        if job.kind == "full" and scope.whole:
-            unseen = f"source = 'hub' AND removed_at IS NULL AND indexed_at < TIMESTAMP '{job.since}'"
-            job.removed = catalogue.mark(unseen, {"removed_at": utc_now(), "loadable": False, "not_loadable_reason": GONE})
-        state.end(job)
-
-
-class _State:
-    """What the catalogue remembers of one scope: the pass at work, the watermark, the size of the last full pass."""
-
-    def __init__(self, catalogue: Catalogue, key: str) -> None:
-        self.catalogue, self.key = catalogue, key
-
-    def begun(self, kind: str) -> Pass | None:
-        """The pass that was cut, if it was of this kind."""
-        saved = self._read("pass")
+def _ask(client: Client, candidates: Iterator[Candidate], workers: int) -> Iterator[tuple[Candidate, Details | Unavailable]]:
+    """Every candidate with its answer, in the order of the answers; a few are on their way at a time."""
+    running: dict[Future[Details], Candidate] = {}
+    with ThreadPoolExecutor(workers, thread_name_prefix="details") as pool:
         try:
-            job = Pass(**saved) if isinstance(saved, dict) else None
-        except TypeError:
-            return None
-        return job if job is not None and job.kind == kind and job.cursor else None
-
-    def save(self, job: Pass) -> None:
-        self.catalogue.set_state(f"{self.key} pass", json.dumps(asdict(job)))
-
-    def end(self, job: Pass) -> None:
-        self.catalogue.set_state(f"{self.key} pass", None)
-        self.catalogue.set_state(f"{self.key} watermark", job.started)
-        self.catalogue.set_state(f"{self.key} last", json.dumps({**asdict(job), "ended": utc_now().isoformat()}))
-        if job.kind == "full":
-            self.catalogue.set_state(f"{self.key} total", str(job.rows))
-
-    def watermark(self) -> dt.datetime | None:
-        """Everything modified before then is in the catalogue."""
-        text = self.catalogue.state(f"{self.key} watermark")
-        return dt.datetime.fromisoformat(text) - _MARGIN if text else None
-
-    def known_total(self, kind: str) -> int | None:
-        text = self.catalogue.state(f"{self.key} total") if kind == "full" else None
-        return int(text) if text and text.isdecimal() else None
-
-    def _read(self, name: str) -> Any:
-        text = self.catalogue.state(f"{self.key} {name}")
-        return json.loads(text) if text else None
+            while True:
+                while len(running) < 2 * workers and (candidate := next(candidates, None)) is not None:
+                    running[pool.submit(fetch, client, candidate)] = candidate
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    candidate = running.pop(future)
+                    try:
+                        yield candidate, future.result()
+                    except Unavailable as error:
+                        yield candidate, error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _date(header: str | None) -> dt.datetime | None:
-    """The server's clock in UTC, where it tells it."""
-    try:
-        found = parsedate_to_datetime(header) if header else None
-    except (ValueError, TypeError):
-        return None
-    return None if found is None else found.astimezone(dt.UTC).replace(tzinfo=None)
-
-
-def check_scope(filters: Sequence[str], pipeline_tag: str | None, limit: int | None) -> Scope:
-    """The scope of a command's options. Raises ``UserError`` for a limit that is none."""
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit {limit}: a number of models, 1 or more, is expected")
-    return Scope(filters=tuple(filters), pipeline_tag=clean(pipeline_tag) if pipeline_tag else None, limit=limit)
+def _save(ledger: Ledger, batch: Sequence[tuple[Candidate, Details]]) -> None:
+    if batch:
+        ledger.save_details([(candidate.id, candidate.sha, details.fields) for candidate, details in batch],
+                            [(candidate.id, candidate.sha, name, text) for candidate, details in batch
+                             for name, text in details.files.items()])
 
 

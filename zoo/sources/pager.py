@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from zoo.errors import Unavailable
 from zoo.sources.client import Answer, Client, Cut
-from zoo.sources.listing import EXPAND
+from zoo.sources.rows import EXPAND
 
 PAGE_ROWS = 1_000
 _PAGE_CAP = 200_000_000  # bytes; a page of 1,000 rows without card data is about 1 MB

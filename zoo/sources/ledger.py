@@ -1,0 +1,121 @@
+"""What a crawl of the Hub writes: pages of rows, faults, and details by revision, all inside DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo.catalogue import COLUMNS, Catalogue, arrow_type, utc_now
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What the details pass knows better than a listing. They are kept by revision, so that a new listing forgets none.
+DETAILS = ("library_name", "license", "model_type", "architecture", "num_classes", "labels", "label_source", "input_size",
+           "mean", "std", "interpolation", "crop_pct", "crop_mode", "feature_dim", "params_total", "weight_format",
+           "weight_bytes", "custom_code", "loadable", "not_loadable_reason", "accuracy", "detail_state", "detail_error")
+# Images, text and label spaces are what a committee of teachers is chosen by; a gated model answers nobody's config.
+CANDIDATES = ("gated IS NULL AND (library_name = 'timm' OR pipeline_tag IN "
+              "('image-classification', 'image-feature-extraction', 'text-classification'))")
+_GENERATIONS = 10  # of a lineage, before it is taken for a circle
+
+
+class Ledger:
+    """Writes of a crawl to an open catalogue."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._db = catalogue.connection
+        columns = ", ".join(f'"{name}" {COLUMNS[name]}' for name in DETAILS)
+        self._db.execute(f"CREATE TABLE IF NOT EXISTS details (id VARCHAR, sha VARCHAR, {columns})")
+        self._db.execute("CREATE TABLE IF NOT EXISTS faults (id VARCHAR, error VARCHAR, raw VARCHAR, seen_at TIMESTAMP)")
+
+    def replace(self, rows: pa.Table, *, ordered: bool) -> dict[str, tuple[str | None, str | None]]:
+        """Write a page of rows with unique ids; returns (revision, gated) of those that were there before, by id.
+
+        ``ordered``: the page is one span of creation times. Only that span is searched for the old rows, which keeps
+        a page as cheap in a table of millions as in an empty one; ``drop_duplicates`` finds the few others at the end.
+        """
+        import pyarrow.compute as pc
+
+        where, values = "models.id = page.id", list[object]()
+        span = pc.min_max(rows["created_at"]).as_py()
+        if ordered and span["min"] is not None and not rows["created_at"].null_count:
+            where, values = where + " AND models.created_at BETWEEN ? AND ?", [span["min"], span["max"]]
+        self._db.register("page", rows)
+        try:
+            with self.catalogue.transaction():
+                deleted = self._db.execute(
+                    f"DELETE FROM models USING page WHERE {where} RETURNING models.id, models.sha, models.gated", values)
+                before = {model: (sha, gated) for model, sha, gated in deleted.fetchall()}
+                self._db.execute("INSERT INTO models BY NAME SELECT * FROM page")
+        finally:
+            self._db.unregister("page")
+        return before
+
+    def note_faults(self, faults: Iterable[tuple[str | None, str, str]]) -> None:
+        """Keep (id, what was odd, the start of the row) of rows that could not be read, or only in part."""
+        rows = [(*fault, utc_now()) for fault in faults]
+        if rows:
+            with self.catalogue.transaction():
+                self._db.execute("DELETE FROM faults WHERE raw IN (SELECT unnest(?::VARCHAR[]))", [[row[2] for row in rows]])
+                self._db.executemany("INSERT INTO faults VALUES (?, ?, ?, ?)", rows)
+
+    def drop_duplicates(self) -> int:
+        """Of rows with the same id keep the one that was seen last; returns how many went."""
+        found = self._db.execute(
+            "DELETE FROM models USING (SELECT id, max(indexed_at) AS newest FROM models GROUP BY id HAVING count(*) > 1) "
+            "AS twice WHERE models.id = twice.id AND models.indexed_at < twice.newest").fetchall()
+        return int(found[0][0])
+
+    # --- details -------------------------------------------------------------------------------------------------
+
+    def wanted(self, expression: str | None = None) -> pa.Table:
+        """The candidates (``expression``: SQL of the user's, over the columns) without details at their revision: id,
+        sha, pipeline_tag, weight_format, datasets; the most downloaded first. ``UserError`` for a faulty expression."""
+        query = (f"SELECT id, sha, pipeline_tag, weight_format, datasets FROM models WHERE source = 'hub' AND sha IS NOT NULL "
+                 f"AND removed_at IS NULL AND ({expression or CANDIDATES}\n) AND detail_state IS NULL "
+                 "ORDER BY downloads DESC NULLS LAST, id")
+        import pyarrow as pa
+
+        return pa.Table.from_batches(list(self.catalogue.batches(query)))
+
+    def save_details(self, found: Sequence[tuple[str, str, Mapping[str, Any]]],
+                     files: Iterable[tuple[str, str, str, str]]) -> None:
+        """Keep (id, revision, fields of ``DETAILS``) and the raw files (id, revision, name, text), at once."""
+        import pyarrow as pa
+
+        columns: dict[str, Any] = {"id": [row[0] for row in found], "sha": [row[1] for row in found]}
+        table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()} | {
+            name: pa.array([row[2].get(name) for row in found], arrow_type(name)) for name in DETAILS})
+        self._db.register("batch", table)
+        try:
+            with self.catalogue.transaction():
+                self._db.execute("DELETE FROM details USING batch WHERE details.id = batch.id AND details.sha = batch.sha")
+                self._db.execute("INSERT INTO details BY NAME SELECT * FROM batch")
+                self.catalogue.save_configs(files)
+        finally:
+            self._db.unregister("batch")
+
+    def merge_details(self) -> None:
+        """Bring the details of each model's present revision into its row; a row that has them is left alone."""
+        assignments = ", ".join(f'"{name}" = coalesce(details."{name}", models."{name}")' for name in DETAILS)
+        with self.catalogue.transaction():
+            self._db.execute(f"UPDATE models SET {assignments} FROM details WHERE models.id = details.id AND "
+                             "models.sha = details.sha AND models.detail_state IS NULL AND models.removed_at IS NULL")
+            self._trace_families()
+
+    def _trace_families(self) -> None:
+        """``family``: the root of each lineage as far as it is listed; a circle ends where it is noticed."""
+        self._db.execute("CREATE OR REPLACE TEMP TABLE parents AS SELECT id, base_model[1] AS base FROM models "
+                         "WHERE source = 'hub' AND len(base_model) > 0 AND base_model[1] <> id")
+        self._db.execute("CREATE OR REPLACE TEMP TABLE roots AS SELECT id, base AS root FROM parents")
+        for _ in range(_GENERATIONS):
+            moved = self._db.execute("UPDATE roots SET root = parents.base FROM parents WHERE roots.root = parents.id "
+                                     "AND parents.base <> roots.id").fetchall()
+            if not moved[0][0]:
+                break
+        self._db.execute("UPDATE models SET family = roots.root FROM roots WHERE models.id = roots.id AND "
+                         "models.family IS DISTINCT FROM roots.root")
+        self._db.execute("DROP TABLE parents")
+        self._db.execute("DROP TABLE roots")
