@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NEEDS: dict[str, str] = {
     "features": "each teacher's stored pooled features",
-    "logits": "each teacher's own stored logits",
+    "logits": "each teacher's own stored logits, where it has a head",
     "probe_logits": "the answers of a linear head fitted on each teacher's stored features (distill.probe_head)",
     "online": "the view itself at every step: the teachers' layers are run, nothing is stored",
     "split": "teachers that can be run from the middle (zoo.split)",
@@ -84,6 +84,7 @@ class TeacherInfo:
     are the task's classes, in the task's order, or None where it does not know them all by name. ``ground_cost``
     (C_t, C) float >= 0, or (C, C) for a teacher without a head (then its probe's answers are transported), or None.
     ``mean_cost`` is the teacher's mean transport cost on the labelled training images under that ground cost.
+    ``weight`` >= 0 is the teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1.
     ``splitter`` runs the teacher from the middle; None where its family is unknown, and ``split_reason`` says so.
     """
 
@@ -94,6 +95,7 @@ class TeacherInfo:
     columns: tuple[int, ...] | None = None
     ground_cost: Tensor | None = None
     mean_cost: float | None = None
+    weight: float | None = None
     splitter: SplitTeacher | None = None
     split_reason: str | None = None
 

@@ -25,4 +25,4 @@ def standardised(logits: Tensor, *, epsilon: float = 1e-7) -> Tensor:
     the student need only match their order and ratios. Constant rows become 0.
     """
     centred = logits - logits.mean(dim=1, keepdim=True)
-    return centred / (centred.square().mean(dim=1, keepdim=True).sqrt() + epsilon)
+    return centred / (centred.square().mean(dim=1, keepdim=True) + epsilon**2).sqrt()

@@ -1,0 +1,234 @@
+"""The distillation methods by name: what each needs, its settings with defaults, and how it is built."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.command import choose
+from zoo.errors import UserError
+
+if TYPE_CHECKING:
+    from distill.recipe import Context, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainConfig:
+    """Cross-entropy alone; ``smoothing`` of its labels."""
+
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersConfig:
+    """Distillation of the teachers' softened answers.
+
+    ``answers``: ``probe_logits`` or ``logits`` (of ``Answers``); ``loss``: kl, dkd, standardised or dist;
+    ``weighting`` of several teachers: fitted (``TeacherInfo.weight``), equal, or confidence (of each image; kl alone).
+    ``task`` weighs the cross-entropy, ``weight`` the teachers. dkd weighs its parts by ``target`` and ``others`` and rises
+    over the first ``warmup`` share of training; dist weighs ``between`` and ``within``.
+    """
+
+    answers: str = "probe_logits"
+    loss: str = "kl"
+    weighting: str = "fitted"
+    temperature: float = 1.0
+    task: float = 1.0
+    weight: float = 1.0
+    target: float = 1.0
+    others: float = 8.0
+    warmup: float = 1 / 12
+    between: float = 2.0
+    within: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransportConfig:
+    """``weight`` is lambda; ``eps`` a share of the largest cost; ``classes`` the teacher's likeliest that are moved.
+
+    ``form``: ``cost`` is the paper's objective d_eps(p, q); ``target`` (ours) distils the column marginal of the plan
+    whose student side is free.
+    """
+
+    weight: float = 10.0
+    temperature: float = 4.0
+    eps: float = 0.05
+    iterations: int = 50
+    classes: int = 50
+    form: str = "cost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig:
+    """``weight`` of the regression; ``drop`` is the chance that a teacher is left out for an image."""
+
+    weight: float = 3.0
+    drop: float = 0.5
+    momentum: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class TalkConfig:
+    """``rounds`` N; weights of the three losses; ``width`` of a message at each of ``grid`` x ``grid`` positions.
+
+    ``interactive`` False is the one-way control: the same modules, but the teacher speaks of its own features.
+    """
+
+    rounds: int = 1
+    interact: float = 1.0
+    message: float = 0.1
+    state: float = 0.1
+    width: int = 64
+    grid: int = 4
+    interactive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitteeConfig:
+    """``distance`` is l_d and ``relevance`` l_r; ``embedding`` the width d of the teachers' embeddings E.
+
+    A teacher whose importance for an image is below ``threshold`` / K is not asked, after the first ``warmup`` share of
+    training. ``through`` False cuts the gradient at the frozen layers; ``random`` shuffles the teachers' weights.
+    """
+
+    distance: float = 1.0
+    relevance: float = 1.0
+    embedding: int = 64
+    width: int = 128
+    grid: int = 4
+    threshold: float = 0.5
+    warmup: float = 0.1
+    through: bool = True
+    random: bool = False
+
+
+Config = PlainConfig | AnswersConfig | TransportConfig | FeatureConfig | TalkConfig | CommitteeConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One method: ``needs`` are keys of ``distill.recipe.NEEDS``; ``summary`` is a sentence with the source."""
+
+    name: str
+    config: Config
+    build: Callable[[Any, Context], Recipe]
+    needs: frozenset[str]
+    summary: str
+
+
+def _plain(config: PlainConfig, context: Context) -> Recipe:
+    from distill.recipes.plain import Plain
+
+    return Plain(config)
+
+
+def _answers(config: AnswersConfig, context: Context) -> Recipe:
+    from distill.recipes.answers import AnswersRecipe
+
+    return AnswersRecipe(config, context)
+
+
+def _transport(config: TransportConfig, context: Context) -> Recipe:
+    from distill.recipes.transport import Transport
+
+    return Transport(config, context)
+
+
+def _feature(config: FeatureConfig, context: Context) -> Recipe:
+    from distill.recipes.feature import Feature
+
+    return Feature(config, context)
+
+
+def _talk(config: TalkConfig, context: Context) -> Recipe:
+    from distill.recipes.talk import Talk
+
+    return Talk(config, context)
+
+
+def _committee(config: CommitteeConfig, context: Context) -> Recipe:
+    from distill.recipes.committee import CommitteeRecipe
+
+    return CommitteeRecipe(config, context)
+
+
+def _method(name: str, build: Callable[[Any, Context], Recipe], config: Config, needs: str, summary: str) -> Method:
+    return Method(name=name, config=config, build=build, needs=frozenset(needs.split()), summary=summary)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        _method("plain", _plain, PlainConfig(), "", "cross-entropy only: the control of every run"),
+        _method("kd", _answers, AnswersConfig(answers="logits", temperature=4.0), "logits label_space",
+                "the teachers' own answers (Hinton et al. 2015)"),
+        _method("probe_kd", _answers, AnswersConfig(), "probe_logits",
+                "the answers of a head fitted out of fold on each teacher's features"),
+        _method("probe_kd_dkd", _answers, AnswersConfig(loss="dkd"), "probe_logits three_classes",
+                "probe_kd by decoupled distillation (Zhao et al. 2022)"),
+        _method("probe_kd_ls", _answers, AnswersConfig(loss="standardised", temperature=2.0, weight=9.0), "probe_logits",
+                "probe_kd by standardised logits (Sun et al. 2024)"),
+        _method("probe_kd_dist", _answers, AnswersConfig(loss="dist"), "probe_logits",
+                "probe_kd by correlation (DIST, Huang et al. 2022)"),
+        _method("transport", _transport, TransportConfig(), "logits probe_logits ground_cost",
+                "the transport cost between teacher's and student's answers (after Lu, Ye, Zhan 2022)"),
+        _method("feature", _feature, FeatureConfig(), "features",
+                "regression of the teachers' features (after FitNets, Romero et al. 2015)"),
+        _method("talk", _talk, TalkConfig(), "split online",
+                "messages between student and teachers (after Talking Models, Zhao et al. 2023)"),
+        _method("one_way", _talk, TalkConfig(interactive=False), "split online features",
+                "talk without the student's questions: the control with as many parameters"),
+        _method("committee", _committee, CommitteeConfig(), "split online",
+                "questions to the teachers' upper layers (after DiverseDistill, Liu et al. 2024)"),
+        _method("committee_random", _committee, CommitteeConfig(random=True), "split online",
+                "committee with teachers of shuffled weights: its control"),
+        _method("average", _answers, AnswersConfig(weighting="equal"), "probe_logits",
+                "probe_kd from the equal-weight average of the teachers: a control"),
+        _method("ca_mkd", _answers, AnswersConfig(weighting="confidence"), "probe_logits two_teachers",
+                "probe_kd with a weight for each image and teacher (CA-MKD, Zhang et al. 2022): a control"),
+    )
+}
+
+
+def configure(name: str, settings: Mapping[str, str] | None = None) -> Config:
+    """The settings of method ``name``: its defaults, with ``settings`` (texts, as ``--set weight=2`` gives them) instead.
+
+    Raises ``UserError`` for an unknown method or setting, or a value of the wrong kind.
+    """
+    config = METHODS[choose("method", name, METHODS)].config
+    fields = {field.name for field in dataclasses.fields(config)}
+    changes: dict[str, Any] = {}
+    for key, text in (settings or {}).items():
+        choose(f"setting of --method {name}", key, sorted(fields))
+        changes[key] = _parse(name, key, text, type(getattr(config, key)))
+    return dataclasses.replace(config, **changes)
+
+
+def _parse(name: str, key: str, text: str, kind: type) -> object:
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[str(text).lower()]
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{key}={text} of --method {name} is no {kind.__name__}") from error
+
+
+def build(name: str, context: Context, settings: Mapping[str, str] | None = None) -> Recipe:
+    """The recipe of method ``name`` for ``context``, its weights drawn from ``context.seed``.
+
+    Raises ``UserError`` where the method is unknown, a setting is wrong, or the task or teachers lack what it needs.
+    """
+    import torch
+
+    from distill.recipe import require
+
+    config = configure(name, settings)
+    method = METHODS[name]
+    require(name, method.needs, context)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed)
+        recipe = method.build(config, context)
+    recipe.needs = method.needs
+    return recipe

@@ -1,0 +1,87 @@
+"""Talking Models: student and teachers exchange messages in a shared space; and the one-way control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from distill.losses.regression import relative_error
+from distill.methods import TalkConfig
+from distill.recipe import Answers, Batch, Context, Recipe, StudentState, TeacherInfo, task_term
+from distill.recipes.states import TeacherState, mlp, on_grid, position_mlp
+
+
+class Interpreter(nn.Module):
+    """One teacher's encoders and decoder: lower state <-> message at each position, features -> message."""
+
+    def __init__(self, info: TeacherInfo, config: TalkConfig) -> None:
+        super().__init__()
+        self.state = TeacherState(info, grid=config.grid)
+        channels = self.state.splitter.channels
+        self.encode_low = position_mlp(channels, config.width, config.width)
+        self.decode_low = position_mlp(config.width, channels, config.width)
+        self.encode_high = mlp(info.feature_dim, config.width, config.width)
+
+
+class Talk(Recipe):
+    """Cross-entropy + interact L_interact + message L_MC + state L_SC, after Zhao et al. 2023 (arXiv 2310.03188).
+
+    From the paper: encoders and decoders of every model, messages both ways, the teacher's interpretation and answer,
+    and the three losses. Our reading: the student's low state is encoded, decoded into the teacher's hidden space and run
+    through its frozen upper layers; the features that come out are encoded, and decoded into the student's pooled space,
+    where the student's features regress them. In a further round the student adds what it heard to its message.
+    L_MC: both sides' messages about one image agree. L_SC: decoding a message gives back the state it is about. Each
+    loss is relative to its target's spread, averaged over teachers and rounds. ``interactive`` False is one_way.
+    """
+
+    def __init__(self, config: TalkConfig, context: Context) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.teachers = nn.ModuleList(Interpreter(info, config) for info in context.teachers)
+        self.encode_low = position_mlp(context.low_shape[0], width, width)
+        self.encode_high = mlp(context.feature_dim, width, width)
+        self.decode_high = mlp(width, context.feature_dim, width)
+
+    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+        config = self.config
+        low = on_grid(student.low, config.grid)
+        sums = torch.zeros(3, device=low.device)
+        for interpreter, answers in zip(self.teachers, batch.answers, strict=True):
+            for losses in self._rounds(interpreter, answers, batch, low, student.features.float()):
+                sums = sums + torch.stack(losses)
+        interact, message, state = sums / (len(self.teachers) * config.rounds)
+        return {
+            "cross_entropy": task_term(student.logits, batch.labels),
+            "interact": config.interact * interact,
+            "message": config.message * message,
+            "state": config.state * state,
+        }
+
+    def _rounds(self, teacher: Interpreter, answers: Answers, batch: Batch, low: Tensor,
+                high: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(L_interact, L_MC, L_SC) of each round with one teacher."""
+        own = teacher.state.own(batch, answers)  # (B, c, g, g)
+        own_message = teacher.encode_low(own)  # (B, d, g, g)
+        about_high = self.encode_high(high.detach())  # (B, d)
+        asked = self.encode_low(low)  # (B, d, g, g)
+        for _ in range(self.config.rounds):
+            understood = teacher.decode_low(asked)  # (B, c, g, g)
+            answered = teacher.encode_high(self._thought(teacher, answers, understood))  # (B, d)
+            heard = self.decode_high(answered)  # (B, D_s)
+            interact = relative_error(heard, high).mean()
+            message = relative_error(asked, own_message).mean() + relative_error(about_high, answered).mean()
+            state = (relative_error(teacher.decode_low(own_message), own).mean() + relative_error(understood, own).mean()
+                     + relative_error(self.decode_high(about_high), high.detach()).mean())
+            yield interact, message, state
+            asked = self.encode_low(low) + self.encode_high(heard)[:, :, None, None]
+
+    def _thought(self, teacher: Interpreter, answers: Answers, understood: Tensor) -> Tensor:
+        """The teacher's features (B, D_t): of what it understood, or in the one-way control of the image itself."""
+        if self.config.interactive:
+            thought: Tensor = teacher.state.ask(understood)
+            return thought
+        assert answers.features is not None
+        return answers.features.float()

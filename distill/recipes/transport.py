@@ -1,0 +1,77 @@
+"""Distillation across label spaces by optimal transport, after Selective Cross-Task Distillation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from distill.losses.divergence import softened_kl
+from distill.methods import TransportConfig
+from distill.recipe import Answers, Batch, Context, Recipe, StudentState, TeacherInfo, task_term
+from distill.sinkhorn import top, transport_cost
+
+
+class Transport(Recipe):
+    """Cross-entropy + lambda sum_k w_k d_eps(p_k(x), q(x); M_k), after Lu, Ye, Zhan 2022 (arXiv 2204.11526).
+
+    The cost as objective is theirs; ours: each M_k is scaled to a largest value of 1, w = softmax(-c / sigma) of the mean
+    costs c with sigma their standard deviation, both answers softened by one temperature, only the teacher's likeliest
+    classes moved. A teacher without a head answers through its probe, with costs between the task's own classes.
+    """
+
+    share: Tensor
+
+    def __init__(self, config: TransportConfig, context: Context) -> None:
+        super().__init__()
+        self.config, self.teachers = config, context.teachers
+        largest = []
+        for k, teacher in enumerate(context.teachers):
+            cost = _cost(teacher, context)
+            largest.append(float(cost.max().clamp(min=1e-12)))
+            self.register_buffer(f"cost_{k}", cost / largest[-1])
+        self.register_buffer("share", committee_weights([t.mean_cost for t in context.teachers]))
+
+    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+        config, logits = self.config, student.logits.float()
+        q = torch.softmax(logits / config.temperature, dim=1)  # (B, C)
+        moved = torch.zeros((), device=logits.device)
+        for k, (teacher, answers) in enumerate(zip(self.teachers, batch.answers, strict=True)):
+            p = torch.softmax(_logits(teacher, answers) / config.temperature, dim=1)  # (B, C_t)
+            if config.form == "target":
+                value = self._target(p, logits, self.get_buffer(f"cost_{k}"))
+            else:
+                p, cost = top(p, self.get_buffer(f"cost_{k}"), config.classes)
+                value = transport_cost(p, q, cost, eps=config.eps, iterations=config.iterations)
+            moved = moved + self.share[k] * value.mean()
+        return {"cross_entropy": task_term(logits, batch.labels), "transport": config.weight * moved}
+
+    def weights(self) -> list[float]:
+        return [float(w) for w in self.share]
+
+    def _target(self, p: Tensor, logits: Tensor, cost: Tensor) -> Tensor:
+        """KL from the column marginal of the plan whose student side is free: q*_j = sum_i p_i softmax_j(-M_ij / eps)."""
+        target = p @ torch.softmax(-cost / self.config.eps, dim=1)  # (B, C)
+        return softened_kl(logits, target.clamp(min=1e-12).log(), temperature=1.0)
+
+
+def committee_weights(costs: list[float | None]) -> Tensor:
+    """softmax(-c / sigma) over the committee, (K,); equal where the costs are equal or one is unknown."""
+    if any(cost is None for cost in costs):
+        return torch.full((len(costs),), 1 / len(costs))
+    values = torch.tensor(costs, dtype=torch.float64)
+    spread = values.std(correction=0)
+    return torch.softmax(-values / spread if float(spread) > 1e-12 else 0 * values, dim=0).float()
+
+
+def _cost(teacher: TeacherInfo, context: Context) -> Tensor:
+    cost, rows = teacher.ground_cost, teacher.num_classes or context.num_classes
+    if cost is None or tuple(cost.shape) != (rows, context.num_classes) or not bool((cost >= 0).all()):
+        shape = None if cost is None else tuple(cost.shape)
+        raise ValueError(f"ground cost of {teacher.card.id} is {shape}, expected ({rows}, {context.num_classes}), all >= 0")
+    return cost.detach().float()
+
+
+def _logits(teacher: TeacherInfo, answers: Answers) -> Tensor:
+    logits = answers.logits if teacher.num_classes else answers.probe_logits
+    assert logits is not None
+    return logits.float()
