@@ -18,11 +18,11 @@ def softened_kl(student: Tensor, teacher: Tensor, *, temperature: float) -> Tens
     return temperature**2 * divergence
 
 
-def standardised(logits: Tensor, *, epsilon: float = 1e-7) -> Tensor:
+def standardised(logits: Tensor, *, epsilon: float = 1e-3) -> Tensor:
     """Each row of ``logits`` (B, C) with mean 0 and (population) standard deviation 1.
 
     Sun et al. 2024 (arXiv 2403.01427): with both sides standardised, shift and scale of the logits no longer matter and
-    the student need only match their order and ratios. Constant rows become 0.
+    the student need only match their order and ratios. Constant rows become 0, with a finite gradient (epsilon is ours).
     """
     centred = logits - logits.mean(dim=1, keepdim=True)
     return centred / (centred.square().mean(dim=1, keepdim=True) + epsilon**2).sqrt()
