@@ -68,6 +68,16 @@ def _own_folder(card: ModelCard) -> Path:
     return folder
 
 
+def is_local(card: ModelCard, *, cache: Path | None = None) -> bool:
+    """Whether ``fetch`` would need no network; itself makes no network call."""
+    try:
+        if card.source in ("folder", "small"):
+            return _own_folder(card).is_dir()
+        return cached(repository(card), card.sha or "main", cache=cache) is not None
+    except TeacherError:
+        return False
+
+
 def cached(repo: str, revision: str, *, cache: Path | None = None) -> Path | None:
     """The complete snapshot folder in the Hub's cache, or ``None``; no network call."""
     from huggingface_hub import try_to_load_from_cache
