@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from distill.data import Labels, Pixels, Stream
-from distill.outputs import TeacherOutputs
 from distill.recipe import Answers, Batch
 from distill.views import Augmentation, render
 
@@ -52,40 +52,40 @@ class Batches:
     sizes: tuple[int, int]  # images of each kind in a batch
     size: int  # of the view, pixels
     augmentation: Augmentation
-    seed: int
+    view_seed: int
     views: int | None
+    steps_an_epoch: int
     teachers: tuple[TeacherTable, ...]
     device: torch.device
 
     @classmethod
     def build(cls, pixels: Pixels, *, batch_size: int, labelled_share: float | None, size: int, augmentation: Augmentation,
-              seed: int, views: int | None = None, teachers: tuple[TeacherTable, ...] = (), use_unlabelled: bool = True,
-              device: str | torch.device = "cpu") -> Batches:
-        """``labelled_share`` of a batch is labelled; None: in proportion, but at least a quarter."""
+              seed: int, view_seed: int = 0, views: int | None = None, teachers: tuple[TeacherTable, ...] = (),
+              use_unlabelled: bool = True, device: str | torch.device = "cpu") -> Batches:
+        """``labelled_share`` of a batch is labelled; None: in proportion, but at least a quarter.
+
+        An epoch is as long as it takes to see every image of the larger kind about once, also without
+        ``use_unlabelled``: methods with and without teachers are compared at the same number of steps.
+        """
         device = torch.device(device)
         labelled = pixels.usable[pixels.labels[pixels.usable] >= 0]
         unlabelled = pixels.usable[pixels.labels[pixels.usable] < 0]
-        sizes = _sizes(len(labelled), len(unlabelled) if use_unlabelled else 0, batch_size, labelled_share)
+        made = batch_sizes(len(labelled), len(unlabelled), batch_size, labelled_share)
+        sizes = (made.labelled, made.unlabelled) if use_unlabelled else (batch_size, 0)
         images = torch.from_numpy(pixels.images)
         if device.type == "cuda" and images.numel() < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
             images = images.to(device)
         streams = (Stream(labelled, seed=seed), Stream(unlabelled, seed=seed + 1) if sizes[1] else None)
         return cls(images=images, labels=torch.from_numpy(pixels.labels).to(device), streams=streams, sizes=sizes, size=size,
-                   augmentation=augmentation, seed=seed, views=views, teachers=tuple(t.to(device) for t in teachers),
-                   device=device)
-
-    @property
-    def steps_an_epoch(self) -> int:
-        """Steps in which every image of the larger kind is seen about once."""
-        rows = [len(s.rows) / n for s, n in zip(self.streams, self.sizes, strict=True) if s is not None]
-        return max(1, round(max(rows)))
+                   augmentation=augmentation, view_seed=view_seed, views=views, steps_an_epoch=made.steps,
+                   teachers=tuple(t.to(device) for t in teachers), device=device)
 
     def at(self, step: int, *, part: int = 0, parts: int = 1) -> Batch:
         """Batch ``step``; of ``parts`` equal parts (processes, accumulation) the one numbered ``part``."""
         rows, views = self._rows(step)
         index = torch.from_numpy(rows[part::parts].copy()).to(self.device, non_blocking=True)  # (B,)
         number = torch.from_numpy(views[part::parts].copy()).to(self.device, non_blocking=True)  # (B,)
-        shown = render(self.images, index, number, augmentation=self.augmentation, seed=self.seed, size=self.size)
+        shown = render(self.images, index, number, augmentation=self.augmentation, seed=self.view_seed, size=self.size)
         labels = self.labels[index]
         if shown.mixed is not None:
             labels = torch.where(shown.mixed, torch.full_like(labels, -1), labels)
@@ -104,9 +104,18 @@ class Batches:
         return np.concatenate(rows), np.concatenate(views)
 
 
-def _sizes(labelled: int, unlabelled: int, batch_size: int, share: float | None) -> tuple[int, int]:
+class Sizes(NamedTuple):
+    """Images of each kind in a batch, and the steps of an epoch: every image of the larger kind is seen about once."""
+
+    labelled: int
+    unlabelled: int
+    steps: int
+
+
+def batch_sizes(labelled: int, unlabelled: int, batch_size: int, share: float | None) -> Sizes:
+    """How a batch of ``batch_size`` is made up of so many images of each kind (see ``Batches.build``)."""
     if not unlabelled:
-        return batch_size, 0
+        return Sizes(batch_size, 0, max(1, round(labelled / batch_size)))
     wanted = max(0.25, labelled / (labelled + unlabelled)) if share is None else share
     kept = min(max(1, round(wanted * batch_size)), batch_size - 1)
-    return kept, batch_size - kept
+    return Sizes(kept, batch_size - kept, max(1, round(max(labelled / kept, unlabelled / (batch_size - kept)))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,8 +159,8 @@ class Tally:
         names = sorted(self.sums)
         finite = torch.isfinite(torch.stack([self.sums[name] for name in names])).tolist()
         if bad := [name.removeprefix("term:") for name, ok in zip(names, finite, strict=True) if not ok]:
-            raise Diverged(f"the loss became NaN or infinite at step {step} ({', '.join(bad)}): the checkpoint before it is kept; "
-                           "train anew in another --out with a smaller --rate")
+            raise Diverged(f"the loss became NaN or infinite at step {step} ({', '.join(bad)}): the checkpoint before it is "
+                           "kept; train anew in another --out with a smaller --rate")
 
     def means(self, where: Processes) -> tuple[dict[str, float], float | None]:
         """Each term's mean over the epoch, and the share of labelled training images that were right."""
@@ -174,9 +174,10 @@ def _line(step: int, steps_an_epoch: int, schedule: Schedule, tally: Tally, reci
           seconds: float) -> dict[str, Any]:
     terms, right = tally.means(where)
     extra = {name: float(value) for name, value in recipe.metrics().items()}
+    rate = schedule.at((step - 1) / (schedule.epochs * steps_an_epoch))
     return {"epoch": step // steps_an_epoch - 1, "step": step, "loss": sum(terms.values()), "terms": terms,
-            "rate": schedule.at((step - 1) / (schedule.epochs * steps_an_epoch)), "train_accuracy": right,
-            "seconds": seconds, "images_a_second": steps_an_epoch * schedule.batch_size / seconds, **({"method": extra} if extra else {})}
+            "rate": rate, "train_accuracy": right, "seconds": seconds,
+            "images_a_second": steps_an_epoch * schedule.batch_size / seconds, **({"method": extra} if extra else {})}
 
 
 def _weighted(teachers: list[dict[str, Any]], weights: list[float] | None) -> list[dict[str, Any]]:
@@ -208,6 +209,11 @@ def time_steps(student: Student, recipe: Recipe, batches: Batches, schedule: Sch
     return sorted(laps[1:])[len(laps[1:]) // 2]
 
 
-def parameters(module: nn.Module) -> Iterator[int]:
-    """The size of each trainable parameter."""
-    return (p.numel() for p in module.parameters() if p.requires_grad)
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process has taken at most so far, on ``device`` (a CPU: all of its memory)."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+    import sys
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -64,7 +64,8 @@ class ManyProcesses(Processes):
         return wrapped[0], wrapped[1]
 
     def gather_later(self, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        return contextlib.nullcontext() if last else self.accelerator.no_sync(model)  # type: ignore[no-any-return]
+        wait: AbstractContextManager[Any] = contextlib.nullcontext() if last else self.accelerator.no_sync(model)
+        return wait
 
     def backward(self, loss: Tensor) -> None:
         self.accelerator.backward(loss)
@@ -100,5 +101,6 @@ def resolve_device(device: str) -> str:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"device {device!r} is not at hand on this machine ({str(error).splitlines()[0]}); use --device cpu") from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {device!r} is not at hand on this machine ({reason}); use --device cpu") from error
     return device

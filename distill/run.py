@@ -69,6 +69,11 @@ class RunFolder:
         found: dict[str, Any] = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
         return found
 
+    def finish(self, results: Mapping[str, Any], card: str) -> None:
+        """Write ``README.md``, then ``results.json``, which marks the run as finished."""
+        write_bytes(self.path / "README.md", card.encode())
+        write_json(self.path / "results.json", results)
+
     def metrics(self) -> list[dict[str, Any]]:
         """One entry an epoch; a line cut off by a crash is left out."""
         return read_metrics(self.path / "metrics.jsonl")
@@ -129,8 +134,8 @@ def _same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     fresh = json.loads(json.dumps(dict(new)))
     for name in sorted(set(old) | set(fresh)):
         if name not in FREE and old.get(name) != fresh.get(name):
-            raise UserError(f"{path} was made with {name} = {_short(old.get(name))}, this command says {_short(fresh.get(name))}: "
-                            "resume with the same options, or give another --out")
+            raise UserError(f"{path} was made with {name} = {_short(old.get(name))}, this command says "
+                            f"{_short(fresh.get(name))}: resume with the same options, or give another --out")
 
 
 def _short(value: Any) -> str:

@@ -66,8 +66,9 @@ def render(images: Tensor, index: Tensor, view: Tensor, *, augmentation: Augment
     pixels = _one(images, index, draws, augmentation, size)  # (B, 3, size, size)
     if not augmentation.mix:
         return View(pixels, None)
-    partner = (draws[:, 8] * len(images)).long().clamp(max=len(images) - 1)
-    other = _one(images, partner, uniforms(seed + 1, view, partner), augmentation, size)
+    count = len(images)
+    partner = (index + 1 + (draws[:, 8] * (count - 1)).long().clamp(max=count - 2)) % count  # never the image itself
+    other = _one(images, partner, uniforms(~seed, view, partner), augmentation, size)
     mixed = draws[:, 9] < augmentation.mix  # (B,)
     share = torch.where(mixed, 0.5 * draws[:, 10], torch.zeros_like(draws[:, 10]))[:, None, None, None]
     return View(pixels * (1 - share) + other * share, mixed)
@@ -75,10 +76,8 @@ def render(images: Tensor, index: Tensor, view: Tensor, *, augmentation: Augment
 
 def _one(images: Tensor, index: Tensor, draws: Tensor, augmentation: Augmentation, size: int) -> Tensor:
     source = images[index.to(images.device)].to(index.device).float().div_(255.0)  # (B, 3, s, s)
-    if augmentation != STILL or source.shape[-1] != size:
-        pixels = _moved(source, draws, augmentation, size)
-    else:
-        pixels = source
+    still = augmentation == STILL and source.shape[-1] == size
+    pixels = source if still else _moved(source, draws, augmentation, size)
     return _coloured(pixels, draws[:, 5:8], augmentation.colour) if augmentation.colour else pixels
 
 

@@ -1,0 +1,154 @@
+"""What a user sees while a run trains: a live table on a terminal, plain lines elsewhere, TensorBoard files where installed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from zoo.command import clean
+
+ROWS = 12  # epochs that the live table shows
+
+
+def note(text: str) -> None:
+    """A sentence for the user, on stderr."""
+    print(f"note: {clean(text, 400)}", file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """A warning for the user, on stderr."""
+    print(f"warning: {clean(text, 400)}", file=sys.stderr, flush=True)
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """Plain progress on stderr: a line every few seconds."""
+    state = {"at": time.monotonic(), "begin": time.monotonic()}
+
+    def tell(done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - state["at"] > 3:
+            state["at"] = now
+            left = (now - state["begin"]) / max(done, 1) * (total - done)
+            print(f"{clean(what, 100)}: {done} of {total}, {left:.0f} s left", file=sys.stderr, flush=True)
+
+    return tell
+
+
+class Live:
+    """Shows each epoch's metrics as they come; warns once where the student falls behind a finished control.
+
+    ``control`` maps epoch to the validation accuracy of the finished plain run.
+    """
+
+    def __init__(self, title: str, *, epochs: int, folder: Path | None = None, control: Mapping[int, float] | None = None,
+                 images: int = 0) -> None:
+        self.title, self.epochs, self.control, self.images = title, epochs, dict(control or {}), images
+        self.lines: list[Mapping[str, Any]] = []
+        self.began, self.warned, self.shown = time.monotonic(), False, 0.0
+        self._table = _live_table() if sys.stderr.isatty() else None
+        self._board = _board(folder) if folder is not None else None
+
+    def __enter__(self) -> Live:
+        if self._table is not None:
+            self._table.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._table is not None:
+            self._table.stop()
+        if self._board is not None:
+            self._board.close()
+
+    def epoch(self, line: Mapping[str, Any]) -> None:
+        """One more epoch is done."""
+        self.lines.append(line)
+        if self._board is not None:
+            for name, value in flat(line).items():
+                self._board.add_scalar(name, value, line["epoch"])
+        if self._table is not None:
+            self._table.update(self._rows(), refresh=True)
+        elif self._due(line):
+            print(self._text(line), file=sys.stderr, flush=True)
+        self._warn(line)
+
+    def _due(self, line: Mapping[str, Any]) -> bool:
+        """At most a line every two seconds, and the last one always."""
+        now = time.monotonic()
+        if line["epoch"] + 1 < self.epochs and now - self.shown < 2:
+            return False
+        self.shown = now
+        return True
+
+    def _text(self, line: Mapping[str, Any]) -> str:
+        terms = " ".join(f"{name} {value:.3f}" for name, value in line["terms"].items())
+        left = (time.monotonic() - self.began) / len(self.lines) * (self.epochs - line["epoch"] - 1)
+        behind = f", plain {100 * self.control[line['epoch']]:.1f}" if line["epoch"] in self.control else ""
+        return (f"{self.title} epoch {line['epoch'] + 1}/{self.epochs}: validation {100 * line['validation_accuracy']:.1f} %{behind}, "
+                f"loss {line['loss']:.3f} ({terms}), {left:.0f} s left")
+
+    def _rows(self) -> Any:
+        from rich.table import Table
+
+        table = Table(title=clean(self.title, 100))
+        terms = list(self.lines[-1]["terms"])
+        for name in ("epoch", "validation %", *(["plain %"] if self.control else []), "train %", "loss", *terms, "teachers"):
+            table.add_column(name, justify="right")
+        for line in self.lines[-ROWS:]:
+            plain = [_percent(self.control.get(line["epoch"]))] if self.control else []
+            table.add_row(f"{line['epoch'] + 1}/{self.epochs}", _percent(line["validation_accuracy"]), *plain,
+                          _percent(line["train_accuracy"]), f"{line['loss']:.3f}", *(f"{line['terms'][n]:.3f}" for n in terms),
+                          " ".join(_teacher(t) for t in line.get("teachers", ())))
+        return table
+
+    def _warn(self, line: Mapping[str, Any]) -> None:
+        """Once, after a fifth of the training: clearly (by two standard errors) behind plain at the same epoch."""
+        plain = self.control.get(line["epoch"])
+        if plain is None or self.warned or line["epoch"] < self.epochs / 5 or not self.images:
+            return
+        mine = line["validation_accuracy"]
+        error = (2 * max(plain * (1 - plain), 0.01) / self.images) ** 0.5
+        if mine < plain - 2 * error:
+            self.warned = True
+            print(f"warning: after epoch {line['epoch'] + 1} the student has {100 * mine:.1f} % on validation, the finished plain "
+                  f"control had {100 * plain:.1f} %: these teachers seem to hurt here", file=sys.stderr, flush=True)
+
+
+def flat(line: Mapping[str, Any]) -> dict[str, float]:
+    """A metrics line as one level of named numbers."""
+    found = {name: float(value) for name, value in line.items() if isinstance(value, (int, float)) and name not in ("epoch", "step")}
+    for group in ("terms", "method"):
+        found |= {f"{group}/{name}": float(value) for name, value in line.get(group, {}).items()}
+    for place, teacher in enumerate(line.get("teachers", ())):
+        found |= {f"teacher {place + 1}/{n}": float(teacher[n]) for n in ("weight", "agreement") if n in teacher}
+    return found
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def _teacher(teacher: Mapping[str, Any]) -> str:
+    weight = f"{teacher['weight']:.2f}:" if "weight" in teacher else ""
+    return f"{weight}{100 * teacher['agreement']:.0f}%" if "agreement" in teacher else weight
+
+
+def _live_table() -> Any:
+    try:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+    except ImportError:
+        return None
+    return RichLive(console=Console(stderr=True), auto_refresh=False)
+
+
+def _board(folder: Path) -> Any:
+    """A TensorBoard writer, or None where tensorboard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(log_dir=str(folder / "tensorboard"))  # type: ignore[no-untyped-call]

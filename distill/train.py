@@ -1,0 +1,120 @@
+"""``python -m distill.train``: train my student from the best teachers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distill.live import warn
+from distill.options import DEFAULT_METHOD, STEPS, Options, from_config, prepare, settings_of
+from zoo.command import run, split_list
+from zoo.errors import UserError
+
+if TYPE_CHECKING:
+    from distill.run import RunFolder
+
+
+def _command(
+    task: Annotated[str | None, typer.Option(help="a folder (one sub-folder a class, or train.parquet), hf:org/name, or digits")] = None,
+    student: Annotated[str | None, typer.Option(help="a network of timm, such as mobilenetv3_small_050")] = None,
+    ranking: Annotated[Path | None, typer.Option(help="ranking.json of selection.rank; its committee teaches")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="at most so many teachers of the committee")] = None,
+    method: Annotated[str | None, typer.Option(help=f"how to distil (default {DEFAULT_METHOD}); 'plain' is the control")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="a setting of the method, NAME=VALUE; repeat or separate by commas")] = None,
+    unlabelled: Annotated[Path | None, typer.Option(help="a folder of more images without labels")] = None,
+    pretrained: Annotated[bool, typer.Option(help="start from the student's pretrained weights")] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help=f"default: about {STEPS} steps")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the student's weights and of the order of images")] = 0,
+    out: Annotated[Path, typer.Option(help="the run folder")] = Path("run"),
+    resume: Annotated[bool, typer.Option(help="go on with the run in --out; other options may be left out")] = False,
+    size: Annotated[int | None, typer.Option(min=8, help="the student's input in pixels (default 64)")] = None,
+    views: Annotated[int | None, typer.Option(min=1, help="views of each image that the teachers answer")] = None,
+    batch_size: Annotated[int, typer.Option(min=2)] = 64,
+    rate: Annotated[float | None, typer.Option(help="learning rate")] = None,
+    optimizer: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw",
+    labelled_share: Annotated[float | None, typer.Option(min=0.01, max=0.99, help="share of a batch that is labelled")] = None,
+    flip: Annotated[bool | None, typer.Option(help="exchange left and right (default: unless classes are digits or letters)")] = None,
+    mix: Annotated[float, typer.Option(min=0, max=1, help="share of images blended with another, taught by the teachers alone")] = 0.0,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
+    accumulate: Annotated[int, typer.Option(min=1, help="parts that a batch is computed in")] = 1,
+    student_args: Annotated[str | None, typer.Option(help="further arguments of the network, as JSON")] = None,
+    control: Annotated[bool, typer.Option(help="train the plain control too, once, to tell whether teachers help")] = True,
+    offline: Annotated[bool, typer.Option(help="no network call at all")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto")] = "auto",
+    catalogue: Annotated[Path | None, typer.Option(help="the catalogue's file")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="also write student/model.onnx")] = False,
+    push: Annotated[str | None, typer.Option(help="upload the student to the Hub as ORG/NAME")] = None,
+) -> int:
+    """Train a small student from the teachers of a ranking, and export it for timm."""
+    from distill.methods import METHODS, configure
+    from distill.processes import resolve_device
+    from distill.run import RunFolder
+    from distill.training import train, train_control
+
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+    if optimizer not in ("adamw", "sgd"):
+        raise UserError(f"no optimizer {optimizer!r} (valid: adamw, sgd)")
+    device = resolve_device(device)
+    cards = None
+    if resume and (out / "config.json").exists():
+        options, cards = from_config(RunFolder(out).config())
+        _unchanged(options, task=task, student=student, method=method, epochs=epochs)
+    else:
+        if task is None or student is None:
+            raise UserError(f"--{'task' if task is None else 'student'} is missing; such as --task mydata --student mobilenetv3_small_050")
+        options = Options(
+            task=task, student=student, ranking=str(ranking) if ranking else None, top=top, method=method or DEFAULT_METHOD,
+            settings=tuple(split_list(set)), unlabelled=str(unlabelled) if unlabelled else None, pretrained=pretrained,
+            epochs=epochs, seed=seed, size=size, views=views, batch_size=batch_size, rate=rate, optimizer=optimizer,
+            labelled_share=labelled_share, flip=flip, mix=mix, precision=precision, accumulate=accumulate, student_args=student_args)
+    configure(options.method, settings_of(options.settings))
+    experiment = prepare(options, device=device, offline=offline, catalogue=catalogue, cards=cards)
+    if not experiment.committee.cards and METHODS[options.method].needs:
+        warn("the ranking's committee is empty: none of the teachers helps this task, so the student is trained plainly")
+        options = replace(options, method="plain", settings=())
+    for card in experiment.committee.cards if options.method != "plain" else ():
+        from distill.model_card import licence_warning
+
+        if text := licence_warning(card.id, card.license):
+            warn(text)
+    beside = train_control(experiment, options, device=device) if control and options.method != "plain" else None
+    done = train(experiment, options, out, resume=resume, device=device, control=beside)
+    _summary(done, onnx=onnx, push=push)
+    return 0
+
+
+def _unchanged(options: Options, **given: Any) -> None:
+    for name, value in given.items():
+        if value is not None and getattr(options, name) not in (value, None):
+            raise UserError(f"the run was made with --{name} {getattr(options, name)}, this command says {value}: leave it out, or "
+                            "give another --out")
+
+
+def _summary(run: RunFolder, *, onnx: bool, push: str | None) -> None:
+    from distill.share import push_student, write_onnx
+
+    results = run.results()
+    for split in ("validation", "test"):
+        one = results[split]
+        print(f"{split}: {100 * one['accuracy']:.1f} % ({100 * one['low']:.1f} to {100 * one['high']:.1f}) of {one['images']} images")
+    if results.get("verdict"):
+        print(results["verdict"])
+    print(f"student: {run.student}")
+    if onnx:
+        print(f"onnx: {write_onnx(run.student)}")
+    if push:
+        print(f"pushed: {push_student(run.student, run.path / 'README.md', push)}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(_command, argv, name="distill.train")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
