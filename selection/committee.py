@@ -42,17 +42,20 @@ def benefit(evidence: Evidence) -> Floats:
     arXiv 2402.14035). p_t is a leave-one-out ridge head on the teacher's features, its answers turned into probabilities
     by the softmax whose temperature and ridge strength make the left-out labels likeliest; that choice is ours.
     """
-    from scipy.special import log_softmax
-
     ready = prepare(evidence)
     rows = np.arange(len(ready.labels))
     known: Floats = np.full(len(rows), -np.inf)
     for answers in leave_one_out(ready.features, ready.one_hot):  # (n, C) a ridge strength
         for sharpness in SHARPNESS:
-            likelihood = log_softmax(sharpness * answers.astype(np.float64), axis=1)[rows, ready.labels]  # (n,)
+            likelihood = _log_softmax(sharpness * answers)[rows, ready.labels]  # (n,)
             if likelihood.mean() > known.mean():
                 known = likelihood
     return np.asarray(np.maximum(0.0, known - np.log(ready.prior[ready.labels])))
+
+
+def _log_softmax(values: Floats) -> Floats:
+    shifted = values.astype(np.float64) - values.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def choose(benefits: Mapping[str, Floats], *, size: int, least: float = 0.01) -> Committee:

@@ -31,7 +31,7 @@ def show(ranking: Ranking) -> None:
 
 
 def _cells(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
-    extra = sorted({name for row in ranking.rows for name in row.scores}, key=lambda name: (name != "knn", name))
+    extra = sorted({name for row in ranking.rows for name in row.scores} - {"knn", ranking.score})
     heads = ["", "model", "score", "interval", "close", "knn", *extra, "params", "s", "licence"]
     lines = []
     for place, row in enumerate((row for row in ranking.rows if row.value is not None), start=1):
