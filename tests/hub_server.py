@@ -263,12 +263,12 @@ class Hub(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, models: int = 0, *, repos: tuple[Repo, ...] = (), faults: Faults | None = None, port: int = 0,
-                 refused: tuple[str, ...] = (), quota: int | None = None, hostile: bool = True) -> None:
+                 refused: tuple[str, ...] = (), quota: int | None = None, hostile: bool = True, page: int = 1_000) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.world = World(models, hostile=hostile)
         for repo in repos:
             self.world.add(repo)
-        self.faults, self.refused, self.quota = faults or Faults(), refused, quota
+        self.faults, self.refused, self.quota, self.page = faults or Faults(), refused, quota, page
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.cdn = f"http://localhost:{self.server_port}"  # another origin, the same server
         self.seen: Counter[tuple[str, str]] = Counter()
@@ -309,6 +309,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: Hub
+    damage: str | None = None  # "cut" sends less than it promises, "short" promises less than there is
 
     def log_message(self, format: str, *args: object) -> None:
         """Silent."""
@@ -347,7 +348,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name in query.get("expand", []):
             if name in server.refused:
                 return self.reply(400, json.dumps({"error": f'Invalid option "{name}" for expand'}).encode())
-        sort, limit = query.get("sort", ["createdAt"])[0], min(int(query.get("limit", ["1000"])[0]), 1000)
+        sort, limit = query.get("sort", ["createdAt"])[0], min(int(query.get("limit", ["1000"])[0]), server.page)
         start = json.loads(base64.urlsafe_b64decode(query["cursor"][0]))["n"] if "cursor" in query else None
         filters, pipeline = query.get("filter", []), query.get("pipeline_tag", [None])[0]
         rows, following = server.world.page(sort, start, limit, filters, pipeline)
@@ -387,7 +388,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def file(self, repo: str, revision: str, name: str, foreign: bool) -> None:
         fault = self.server.fault("cdn" if foreign else "files", f"{repo}/{revision}/{name}")
-        if fault and fault != "no-range":
+        if fault in ("cut", "short"):
+            self.damage = fault
+        elif fault and fault != "no-range":
             return self.fail(fault)
         s = self.known(repo, revision)
         if s is None:
@@ -431,6 +434,9 @@ class _Handler(BaseHTTPRequestHandler):
         if (quota := self.server.quota) is not None:
             left = max(0, quota - self.server.count["api"])
             headers = {"RateLimit": f'"api";r={left};t=300', **(headers or {})}
+        if self.damage:
+            body, length = (body[:len(body) // 2], len(body)) if self.damage == "cut" else (body, len(body) // 2)
+            self.damage, self.close_connection = None, True
         lines = [f"HTTP/1.1 {status} {'OK' if status < 400 else 'Fault'}",
                  f"Content-Length: {len(body) if length is None else length}",
                  *(f"{name}: {value}" for name, value in (headers or {}).items())]
@@ -450,10 +456,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
         elif fault == "hang":
             self.server.closing.wait(self.server.faults.hang)
-        elif fault == "cut":  # promises more than it sends
-            self.reply(200, b'[{"id": "org/cut", ', length=4_000)
-        elif fault == "short":  # sends more than it promises
-            self.reply(200, b'[{"id": "org/short"}]' * 9, length=30)
+        else:
+            self.damage = fault
+            self.reply(200, b'[{"id": "org/damaged"}, {"id": "org/damaged"}]')
 
 
 def _blob(body: bytes) -> str:

@@ -18,7 +18,7 @@ EXPAND = ("sha", "createdAt", "lastModified", "tags", "pipeline_tag", "library_n
           "author", "safetensors", "config", "disabled", "baseModels")
 COLUMNS = ("id", "source", "location", "author", "sha", "created_at", "last_modified", "indexed_at", "downloads", "likes",
            "library_name", "pipeline_tag", "tags", "license", "gated", "base_model", "datasets", "languages", "model_type",
-           "architecture", "params_total", "weight_format", "custom_code", "loadable", "not_loadable_reason", "repack")
+           "architecture", "params_total", "weight_format", "custom_code", "loadable", "not_loadable_reason", "repack", "family")
 _ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(?:/[\w-][\w.-]{0,95})?", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{40}")
 _LONGEST = 200
@@ -98,7 +98,7 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[tuple[Any, ...] | None, 
         said.bases or _bases(raw), said.datasets, said.languages, _text(config, "model_type", odd),
         _plain(architectures[0]) if isinstance(architectures, list) and architectures else None,
         _count(weights, "total", odd) if isinstance(weights, Mapping) else _odd(odd, "safetensors", weights),
-        said.format, said.custom_code, False if reason else None, reason, said.repack,
+        said.format, said.custom_code, False if reason else None, reason, said.repack, model,
     )
     fault = Fault(model, clean("odd " + ", ".join(odd), 500), clean(repr(raw)[:1_000], 500)) if odd else None
     return values, fault

@@ -1,0 +1,302 @@
+"""The details pass: what a model's files say, each revision asked once, nothing hostile believed."""
+
+from __future__ import annotations
+
+import json
+import struct
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.hub_server import FILE_FAULTS, Faults, Hub, Repo, weights
+from zoo.catalogue import Catalogue
+from zoo.errors import Unavailable, UserError
+from zoo.progress import Progress
+from zoo.sources.client import Client
+from zoo.sources.details import Candidate, fetch
+from zoo.sources.hub import ask_details, crawl
+from zoo.sources.ledger import DETAILS, Ledger
+
+TIMM = {"architecture": "resnet18", "num_classes": 3, "num_features": 4, "label_names": ["cat", "dog", "golden retriever"],
+        "pretrained_cfg": {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bicubic",
+                           "crop_pct": 0.9, "classifier": "fc"}}
+TENSORS = weights({"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4), "fc.bias": (3,)})
+ROW = {"pipeline_tag": "image-classification", "library_name": "timm", "tags": ["timm", "safetensors"]}
+
+
+def client(hub: Hub, **options: Any) -> Client:
+    """A client that waits little."""
+    return Client(hub.url, token=False, **({"timeout": 1.0, "wait": 0.01, "tries": 8, "rounds": 8} | options))
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    with Catalogue.open(tmp_path / "c.duckdb", write=True) as opened:
+        yield opened
+
+
+def details_of(files: dict[str, bytes], *, pipeline_tag: str | None = "image-classification", **options: Any) -> dict[str, Any]:
+    """The fields of one model with these files."""
+    repo = Repo("org/model", ROW, files)
+    with Hub(repos=(repo,)) as hub:
+        hub.faults = options.pop("faults", hub.faults)
+        return fetch(client(hub, **options), Candidate(id=repo.id, sha=repo.sha, pipeline_tag=pipeline_tag)).fields
+
+
+def timm_files(**changes: Any) -> dict[str, bytes]:
+    return {"config.json": json.dumps(TIMM | changes).encode(), "model.safetensors": TENSORS}
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+def test_a_timm_model_tells_labels_pipeline_head_and_size() -> None:
+    fields = details_of(timm_files())
+    assert fields["labels"] == ("cat", "dog", "golden retriever")
+    assert (fields["label_source"], fields["num_classes"], fields["feature_dim"]) == ("config", 3, 4)
+    assert (fields["input_size"], fields["mean"], fields["interpolation"]) == (32, (0.5, 0.5, 0.5), "bicubic")
+    assert (fields["params_total"], fields["weight_bytes"]) == (4 * 27 + 15, len(TENSORS))
+    assert fields["loadable"] is True
+    assert fields["detail_state"] == "done"
+
+
+def test_a_transformers_model_tells_its_pipeline_by_its_processor() -> None:
+    config = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "hidden_size": 4,
+              "id2label": {"0": "cat", "1": "dog", "2": "hen"}}
+    processor = {"size": {"height": 64, "width": 64}, "image_mean": [0.1] * 3, "image_std": [0.2] * 3, "resample": 3}
+    fields = details_of({"config.json": json.dumps(config).encode(), "preprocessor_config.json": json.dumps(processor).encode(),
+                         "model.safetensors": weights({"classifier.weight": (3, 4)})})
+    assert (fields["labels"], fields["input_size"], fields["params_total"]) == (("cat", "dog", "hen"), 64, 12)
+    assert (fields["mean"], fields["loadable"]) == ((0.1, 0.1, 0.1), True)
+
+
+@pytest.mark.parametrize(("files", "reason"), [
+    ({}, "no config.json"),
+    ({"config.json": b"{"}, "config.json is no JSON"),
+    ({"config.json": b"[1]"}, "holds a list"),
+    ({"config.json": b"\xff\xfe{}"}, "no JSON"),
+    ({"config.json": json.dumps(TIMM).encode()}, "no safetensors weights"),
+    (timm_files(auto_map={"AutoModel": "evil.Model"}), "code of its own"),
+    (timm_files(architecture="resnet18; import os"), "knows no architecture"),
+    (timm_files() | {"model.safetensors": TENSORS[:40]}, "cut off"),
+    (timm_files() | {"model.safetensors": struct.pack("<Q", 2**60) + b"{}"}, "claims"),
+    (timm_files() | {"model.safetensors": struct.pack("<Q", 9_000) + b"{}"}, "cut off"),
+    (timm_files() | {"model.safetensors": TENSORS + bytes(10_000_000)}, "belong to no tensor"),
+    (timm_files() | {"model.safetensors": b"\x02" + bytes(7) + b"[]"}, "not a JSON object"),
+])
+def test_a_faulty_model_has_its_reason_and_is_not_loadable(files: dict[str, bytes], reason: str) -> None:
+    fields = details_of(files)
+    assert fields["loadable"] is False
+    assert reason in fields["not_loadable_reason"]
+
+
+def test_shards_are_enough() -> None:
+    index = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
+    files = {"config.json": json.dumps(TIMM).encode(), "model.safetensors.index.json": json.dumps(index).encode()}
+    assert details_of(files)["loadable"] is True
+    index["weight_map"]["b"] = "../../etc/passwd"
+    fields = details_of(files | {"model.safetensors.index.json": json.dumps(index).encode()})
+    assert fields["loadable"] is False
+    assert "plain file name" in fields["not_loadable_reason"]
+
+
+def test_a_header_longer_than_the_first_range_takes_a_second_request() -> None:
+    many = weights({f"layer.{i}.weight": (1, 1) for i in range(2_000)} | {"fc.weight": (3, 4)})
+    assert int.from_bytes(many[:8], "little") > 100_000
+    repo = Repo("org/model", ROW, {"config.json": json.dumps(TIMM).encode(), "model.safetensors": many})
+    with Hub(repos=(repo,)) as hub:
+        fields = fetch(client(hub), Candidate(id=repo.id, sha=repo.sha, pipeline_tag="image-classification")).fields
+        assert fields["params_total"] == 2_012
+        assert hub.count["cdn"] == 2
+
+
+# --- hostile ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_label_of_10_MB_costs_its_own_model_only() -> None:
+    fields = details_of(timm_files(label_names=["cat", "x" * 10_000_000, "dog"]))
+    assert fields["detail_state"] == "failed"
+    assert "larger than" in fields["detail_error"]
+
+
+def test_a_label_of_7_MB_is_cut() -> None:
+    labels = details_of(timm_files(label_names=["cat", "x" * 7_000_000, "dog"]))["labels"]
+    assert [len(label) for label in labels] == [3, 500, 3]
+
+
+def test_two_million_labels_are_refused() -> None:
+    fields = details_of(timm_files(num_classes=2_000_000, label_names=["a"] * 2_000_000))
+    assert fields.get("labels") is None
+    assert "larger than" in fields["detail_error"]
+    fields = details_of(timm_files(num_classes=300_000, label_names=["a"] * 300_000))
+    assert fields.get("labels") is None
+    assert "more than" in fields["detail_error"]
+
+
+def test_escape_sequences_and_sql_in_labels_are_text(catalogue: Catalogue) -> None:
+    names = ["\x1b]0;owned\x07\x1b[2J", "'; DROP TABLE models; --", "x\u202etac"]
+    repo = Repo("org/evil", ROW, timm_files(label_names=names))
+    with Hub(repos=(repo,)) as hub:
+        crawl(catalogue, client=client(hub), progress=Progress.silent())
+    [card] = catalogue.cards(where="list_contains(labels, '''; DROP TABLE models; --')")
+    assert card.labels is not None
+    assert all(label.isprintable() for label in card.labels)
+    assert catalogue.count() == 1
+
+
+def test_a_server_without_ranges_is_read_no_further_than_the_header() -> None:
+    large = weights({"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4), "big": (10_000, 1_000)})  # 40 MB
+    repo = Repo("org/model", ROW, {"config.json": json.dumps(TIMM).encode(), "model.safetensors": large})
+    with Hub(repos=(repo,), faults=Faults(every=1, files=("no-range",))) as hub:
+        candidate = Candidate(id=repo.id, sha=repo.sha, pipeline_tag="image-classification")
+        tracemalloc.start()
+        fields = fetch(client(hub), candidate).fields
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert fields["params_total"] == 10_000_120
+    assert peak < 45_000_000 + len(large)  # the server shares this process: it holds the file and one copy
+
+
+def test_a_gated_model_says_what_to_accept() -> None:
+    repo = Repo("org/model", ROW | {"gated": "manual"}, timm_files())
+    with Hub(repos=(repo,)) as hub:
+        fields = fetch(client(hub), Candidate(id=repo.id, sha=repo.sha)).fields
+    assert "accept its terms at http://127.0.0.1" in fields["not_loadable_reason"]
+
+
+def test_a_revision_that_moved_between_listing_and_details_is_said_so(catalogue: Catalogue) -> None:
+    repo = Repo("org/model", ROW, timm_files())
+    with Hub(repos=(repo,)) as hub:
+        crawl(catalogue, client=client(hub), details="none", progress=Progress.silent())
+        repo.files["config.json"] = json.dumps(TIMM | {"num_features": 5}).encode()
+        ledger = Ledger(catalogue)
+        assert ask_details(ledger, client(hub)).failed == 1
+        ledger.merge_details()
+        assert "is gone" in str(catalogue.cards()[0].detail_error)
+        hub.world.touch(-1)
+        crawl(catalogue, client=client(hub), update=True, progress=Progress.silent())
+        assert (catalogue.cards()[0].loadable, catalogue.cards()[0].sha) == (True, repo.sha)
+
+
+JSONS = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=9),
+                     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+                     max_leaves=10)
+CONFIGS = JSONS | st.fixed_dictionaries({}, optional={name: JSONS for name in (
+    "architecture", "architectures", "num_classes", "num_features", "label_names", "id2label", "pretrained_cfg", "auto_map",
+    "image_size", "license", "hidden_size", "model_type")})
+
+
+class _Canned(Client):
+    """A client whose answers are given, so that thousands of them need no server."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__("http://127.0.0.1:9", token=False)
+        self.files = files
+
+    def get(self, url: str, *, kind: str, cap: int, first: int | None = None, enough: Any = None, check: Any = None) -> Any:
+        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.utils import httpx
+
+        from zoo.sources.client import Answer
+
+        name = url.rsplit("/", 1)[-1]
+        if name not in self.files:
+            raise EntryNotFoundError("none", response=httpx.Response(404, request=httpx.Request("GET", url)))
+        body = self.files[name]
+        return Answer(url, 206 if first else 200, body[:first], {"content-range": f"bytes 0-{first}/{len(body)}"} if first else {})
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(config=CONFIGS, processor=JSONS, tensors=st.binary(max_size=60) | JSONS)
+def test_any_files_give_a_row_or_a_reason(catalogue: Catalogue, config: Any, processor: Any, tensors: Any) -> None:
+    header = tensors if isinstance(tensors, bytes) else json.dumps(tensors).encode()
+    found = fetch(_Canned({"config.json": json.dumps(config).encode(), "preprocessor_config.json": json.dumps(processor).encode(),
+                           "model.safetensors": struct.pack("<Q", len(header)) + header}),
+                  Candidate(id="a/b", sha="0" * 40, pipeline_tag="image-classification"))
+    assert found.fields["detail_state"] in ("done", "failed")
+    assert set(found.fields) <= set(DETAILS)
+    Ledger(catalogue).save_details([("a/b", "0" * 40, found.fields)], [("a/b", "0" * 40, *item) for item in found.files.items()])
+
+
+# --- the pass --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", FILE_FAULTS)
+def test_no_fault_of_the_line_changes_what_is_known(fault: str) -> None:
+    fields = details_of(timm_files(), faults=Faults(every=2, files=(fault,), hang=1.3))
+    assert (fields["params_total"], fields["loadable"], fields["labels"][0]) == (4 * 27 + 15, True, "cat")
+
+
+def test_every_candidate_is_asked_once_and_never_again(catalogue: Catalogue) -> None:
+    with Hub(2_500) as hub:
+        crawl(catalogue, client=client(hub), progress=Progress.silent())
+        asked = {path for (kind, path) in hub.seen if kind == "files"}
+        assert all(count == 1 for (kind, _), count in hub.seen.items() if kind in ("files", "cdn"))
+        candidates = catalogue.count("detail_state IS NOT NULL")
+        assert candidates > 100
+        sent = sum(hub.count[kind] for kind in ("files", "cdn"))
+        assert sent / candidates <= 2.1
+        crawl(catalogue, client=client(hub), progress=Progress.silent())
+        assert {path for (kind, path) in hub.seen if kind == "files"} == asked
+        assert sum(hub.count[kind] for kind in ("files", "cdn")) == sent
+        assert catalogue.count("detail_state IS NOT NULL") == candidates
+
+
+def test_a_new_listing_forgets_no_details_and_a_new_revision_asks_again(catalogue: Catalogue) -> None:
+    with Hub(600, hostile=False) as hub:
+        crawl(catalogue, client=client(hub), progress=Progress.silent())
+        before = catalogue.sql("SELECT * EXCLUDE (indexed_at) FROM models ORDER BY id")
+        crawl(catalogue, client=client(hub), details="none", progress=Progress.silent())
+        assert catalogue.sql("SELECT * EXCLUDE (indexed_at) FROM models ORDER BY id").astype(str).equals(before.astype(str))
+        sent = hub.count["files"]
+        s = next(s for s in range(600) if json.loads(hub.world.row(s)).get("library_name") == "timm")
+        hub.world.touch(s)
+        crawl(catalogue, client=client(hub), update=True, progress=Progress.silent())
+        assert hub.count["files"] - sent == 2
+
+
+def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalogue) -> None:
+    with Hub(1_500, hostile=False) as hub:
+        crawl(catalogue, client=client(hub), details="none", progress=Progress.silent())
+        ledger, dying = Ledger(catalogue), client(hub)
+        real, count = dying.get, 0
+
+        def dies(url: str, **options: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count > 40:
+                raise Unavailable("the line is cut")
+            return real(url, **options)
+
+        dying.get = dies  # type: ignore[method-assign]
+        with pytest.raises(Unavailable, match="cut"):
+            ask_details(ledger, dying, workers=2)
+        ledger.merge_details()
+        kept = catalogue.count("detail_state = 'done'")
+        assert 5 < kept < 45
+        job = ask_details(ledger, client(hub))
+        ledger.merge_details()
+        assert job.models == ledger.catalogue.count("detail_state IS NOT NULL") - kept
+        assert max(count for (kind, _), count in hub.seen.items() if kind == "files") <= 2
+
+
+def test_details_of_a_chosen_part(catalogue: Catalogue) -> None:
+    with Hub(800, hostile=False) as hub:
+        crawl(catalogue, client=client(hub), details="library_name = 'timm'", progress=Progress.silent())
+        assert catalogue.count("detail_state IS NOT NULL AND library_name <> 'timm'") == 0
+        assert catalogue.count("detail_state = 'done'") > 0
+        with pytest.raises(UserError, match="library_name"):
+            crawl(catalogue, client=client(hub), details="libary_name = 'timm'", progress=Progress.silent())
+
+
+def test_the_raw_files_are_kept_by_revision(catalogue: Catalogue) -> None:
+    repo = Repo("org/model", ROW, timm_files())
+    with Hub(repos=(repo,)) as hub:
+        crawl(catalogue, client=client(hub), progress=Progress.silent())
+    assert json.loads(catalogue.config(repo.id, repo.sha) or "") == TIMM
+    assert catalogue.config(repo.id, "0" * 40) is None
