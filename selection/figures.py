@@ -1,0 +1,145 @@
+"""The report's pictures as plotly figures: plain dicts, colours by the name of a CSS variable of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from selection.bridge import Bridge
+from selection.ranking import Row
+from selection.table import size
+from zoo.command import clean
+
+Figure = dict[str, Any]
+
+_MOST_ROWS = 40
+_ROW_HEIGHT = 46
+
+
+def colour(name: str) -> str:
+    """A colour that the page's script looks up in its stylesheet; no label can spell it, control characters are cleaned."""
+    return f"\x01{name}"
+
+
+def label(text: str, limit: int = 48) -> str:
+    """Text for plotly, which reads tags and entities in every string."""
+    return escape(clean(text, limit))
+
+
+def first(name: str) -> str:
+    """The first of a name's synonyms: ImageNet's ``"tench, Tinca tinca"`` is ``"tench"`` where room is short."""
+    return name.split(",")[0]
+
+
+def intervals(rows: Sequence[Row], *, score: str) -> Figure:
+    """Values with their intervals, best on top, and nearest neighbours beside; bands join what is too close to call."""
+    shown = [row for row in rows if row.value is not None][:_MOST_ROWS]
+    places = list(range(len(shown)))
+    ink = [colour("accent" if row.group == 1 else "muted") for row in shown]
+    values = [row.value or 0.0 for row in shown]
+    known = [row.knn for row in shown if row.knn is not None] or [0.0, 1.0]
+    margin = 0.08 * (max(known) - min(known)) + 0.01
+    value = {
+        "type": "scatter", "mode": "markers", "x": values, "y": places, "hoverinfo": "text", "text": [_hover(r) for r in shown],
+        "marker": {"color": ink, "size": 10}, "cliponaxis": False,
+        "error_x": _bars(shown, values) | {"thickness": 2, "width": 5, "color": colour("muted")},
+    }
+    knn = {
+        "type": "scatter", "mode": "markers", "x": [row.knn for row in shown], "y": places, "xaxis": "x2", "hoverinfo": "text",
+        "text": [_hover(row) for row in shown], "marker": {"color": colour("second"), "size": 9, "symbol": "diamond"},
+        "cliponaxis": False,
+    }
+    names = [
+        {"text": f"<b>{place + 1}</b>  {label(row.model, 40)}", "x": 0, "xref": "paper", "y": place, "yref": "y", "yshift": 14,
+         "xanchor": "left", "showarrow": False, "align": "left", "font": {"size": 12, "color": colour("text")}}
+        for place, row in enumerate(shown)
+    ]
+    layout = _layout(_ROW_HEIGHT * len(shown) + 90) | {
+        "xaxis": _axis(label(score)) | {"domain": [0, 0.68]},
+        "xaxis2": _axis("knn") | {"domain": [0.74, 1], "tickformat": ".0%", "nticks": 4,
+                                  "range": [min(known) - margin, max(known) + margin]},
+        "yaxis": {"range": [len(shown) - 0.4, -0.75], "showgrid": False, "showticklabels": False, "zeroline": False,
+                  "fixedrange": True},
+        "annotations": names, "shapes": _bands(shown),
+    }
+    return {"data": [value, knn], "layout": layout}
+
+
+def against_size(rows: Sequence[Row], *, score: str) -> Figure:
+    """Value with its interval against the number of parameters (log); the numbers are places in the ranking."""
+    shown = [(place, row) for place, row in enumerate(rows, 1) if row.value is not None and row.params_total]
+    values = [row.value or 0.0 for _, row in shown]
+    points = {
+        "type": "scatter", "mode": "markers+text", "x": [row.params_total for _, row in shown], "y": values,
+        "text": [str(place) if place <= 10 else "" for place, _ in shown], "textposition": "middle right",
+        "textfont": {"color": colour("text"), "size": 12}, "hoverinfo": "text", "hovertext": [_hover(row) for _, row in shown],
+        "marker": {"color": [colour("accent" if row.group == 1 else "muted") for _, row in shown], "size": 10},
+        "error_y": _bars([row for _, row in shown], values) | {"thickness": 1, "width": 3, "color": colour("muted")},
+    }
+    layout = _layout(380) | {
+        "xaxis": _axis("parameters") | {"type": "log", "nticks": 5, "tickangle": 0},
+        "yaxis": _axis(label(score)) | {"automargin": True},
+    }
+    return {"data": [points], "layout": layout}
+
+
+def heatmap(bridge: Bridge) -> Figure:
+    """The plan: rows are the teacher's classes (the last: all others), columns the task's; a column sums to 1."""
+    names = [label(first(name), 24) for name in bridge.teacher_classes] + ["<i>all other classes</i>"]
+    cells = [[round(float(share), 4) for share in row] for row in [*bridge.shares, bridge.other]]
+    narrow = len(bridge.classes) > 16
+    hover = [[f"{theirs} → {label(mine, 40)}<br>{share:.3f}" for mine, share in zip(bridge.classes, row, strict=True)]
+             for theirs, row in zip(names, cells, strict=True)]
+    data = {
+        "type": "heatmap", "z": cells, "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1, "hoverinfo": "text", "hovertext": hover,
+        "text": [["" if narrow or share < 0.05 else f"{share:.2f}" for share in row] for row in cells],
+        "texttemplate": "%{text}", "colorscale": [[0, colour("panel")], [1, colour("heat")]],
+        "showscale": False,
+    }
+    ticks = {"tickfont": {"size": 11, "color": colour("text")}, "showgrid": False, "zeroline": False, "fixedrange": True,
+             "automargin": True}
+    layout = _layout(24 * len(names) + 110) | {
+        "xaxis": ticks | {"tickvals": list(range(len(bridge.classes))), "ticktext": [label(n, 20) for n in bridge.classes],
+                          "side": "top", "tickangle": -45},
+        "yaxis": ticks | {"tickvals": list(range(len(names))), "ticktext": names, "autorange": "reversed"},
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+    }
+    return {"data": [data], "layout": layout}
+
+
+def _bars(rows: Sequence[Row], values: Sequence[float]) -> Figure:
+    above = [max(0.0, (row.high if row.high is not None else v) - v) for row, v in zip(rows, values, strict=True)]
+    below = [max(0.0, v - (row.low if row.low is not None else v)) for row, v in zip(rows, values, strict=True)]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+
+
+def _bands(rows: Sequence[Row]) -> list[Figure]:
+    groups: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault(row.group or 0, []).append(place)
+    return [
+        {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "yref": "y", "y0": places[0] - 0.62, "y1": places[-1] + 0.38,
+         "fillcolor": colour("band"), "line": {"width": 0}, "layer": "below"}
+        for places in list(groups.values())[::2]
+    ]
+
+
+def _hover(row: Row) -> str:
+    lines = [f"<b>{label(row.model, 60)}</b>", f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"]
+    lines.append("nearest neighbours " + ("unknown" if row.knn is None else f"{row.knn:.1%}"))
+    lines.append(f"{size(row.params_total)} parameters, licence {label(row.license or 'unknown', 30)}")
+    return "<br>".join(lines)
+
+
+def _axis(title: str) -> Figure:
+    return {"title": {"text": title, "font": {"size": 13}, "standoff": 8}, "gridcolor": colour("line"), "zeroline": False,
+            "fixedrange": True, "tickfont": {"color": colour("muted")}, "color": colour("text"), "nticks": 6}
+
+
+def _layout(height: int) -> Figure:
+    clear = "rgba(0,0,0,0)"
+    return {"height": height, "paper_bgcolor": clear, "plot_bgcolor": clear, "showlegend": False, "dragmode": False,
+            "font": {"family": "system-ui, sans-serif", "color": colour("text")}, "margin": {"l": 12, "r": 12, "t": 8, "b": 50},
+            "hoverlabel": {"align": "left", "bgcolor": colour("panel"), "bordercolor": colour("line"),
+                           "font": {"color": colour("text")}}}

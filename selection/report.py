@@ -1,0 +1,110 @@
+"""A ranking as one self-contained web page: no network, readable on a phone and in the dark."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selection.bridge import Bridge
+from selection.evidence import Evidence, Ints
+from selection.ranking import Ranking, Row
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+TEACHERS = 3  # whose classes and answers the page shows
+_EXAMPLES = 12
+_THUMBNAIL = 96  # pixels, the longer side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A probe image and what the best teachers see in it.
+
+    ``thumbnail`` is a small JPEG or PNG; ``answers`` holds (model, ((teacher class, probability), ...)), best first.
+    """
+
+    name: str
+    label: str
+    thumbnail: bytes
+    answers: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that the page shows. ``meaning`` is the score in one sentence; ``bridges`` and ``examples`` may be empty.
+
+    >>> Report(ranking=ranking, meaning=..., bridges=bridges, examples=examples)  # doctest: +SKIP
+    """
+
+    ranking: Ranking
+    meaning: str
+    bridges: tuple[Bridge, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def best(self) -> tuple[Row, ...]:
+        """The best three rows, whose classes and answers the page shows."""
+        return tuple(row for row in self.ranking.rows if row.value is not None)[:TEACHERS]
+
+
+def examples(
+    images: Sequence[Image.Image], names: Sequence[str], labels: Ints, evidence: Mapping[str, Evidence],
+    *, count: int = _EXAMPLES,
+) -> tuple[Example, ...]:
+    """The first probe images of each class in turn, each with the three likeliest classes of every teacher in ``evidence``.
+
+    ``images`` and ``names`` (N) and ``labels`` (N,) are the probe's; ``evidence`` maps model ids to what they said of it.
+    """
+    if not evidence:
+        return ()
+    classes = next(iter(evidence.values())).classes
+    turns = [np.flatnonzero(labels == label) for label in range(len(classes))]
+    order = [int(rows[turn]) for turn in range(count) for rows in turns if len(rows) > turn][:count]
+    return tuple(
+        Example(name=names[i], label=classes[int(labels[i])], thumbnail=_thumbnail(images[i]),
+                answers=tuple((model, _likeliest(said, i)) for model, said in evidence.items() if said.probabilities is not None))
+        for i in order
+    )
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the page to ``path``, whole or not at all; about 5 MB, most of it plotly."""
+    from selection.page import page
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(page(report))
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide the page from a web server
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _likeliest(evidence: Evidence, row: int) -> tuple[tuple[str, float], ...]:
+    assert evidence.probabilities is not None
+    given = evidence.probabilities[row]
+    names = evidence.teacher_classes
+    return tuple((names[i] if names else f"class {i}", float(given[i])) for i in np.argsort(-given, kind="stable")[:3])
+
+
+def _thumbnail(image: Image.Image) -> bytes:
+    """A small JPEG of at most 96 pixels; images that small already stay as they are, as PNG."""
+    small, out = image.convert("RGB"), io.BytesIO()
+    small.info = {}  # comments and profiles of the original would ride along
+    if max(small.size) <= _THUMBNAIL // 2:
+        small.save(out, "PNG")
+    else:
+        small.thumbnail((_THUMBNAIL * 2, _THUMBNAIL * 2))  # twice the pixels, for dense screens
+        small.save(out, "JPEG", quality=80)
+    return out.getvalue()

@@ -1,0 +1,301 @@
+"""The report says what the ranking says, keeps strangers' names harmless, and can be read anywhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selection.bridge import bridge, plan
+from selection.evidence import Evidence
+from selection.page import letter, page
+from selection.ranking import Ranking, Row
+from selection.report import Report, examples, write
+from tests.browser import CHROMIUM, Browser
+
+HOSTILE = "</script><img src=http://evil.example/x onerror=\"document.title='owned'\"><!--"
+CLASSES = ("cat", HOSTILE, "ship")
+THEIRS = ("tabby, tabby cat", "Egyptian cat", "liner, ocean liner", "<b onclick=alert(1)>dog</b>")
+
+
+def evidence(*, head: bool = True, names: bool = True) -> Evidence:
+    labels = np.array([0, 0, 1, 1, 2, 2, -1])
+    sure = np.array([[0.83, 0.07, 0.05, 0.05], [0.03, 0.03, 0.04, 0.9], [0.1, 0.1, 0.7, 0.1]])
+    probabilities = np.concatenate([np.repeat(sure, 2, axis=0), [[0.25] * 4]])
+    return Evidence(features=np.ones((7, 2)), labels=labels, classes=CLASSES, probabilities=probabilities if head else None,
+                    teacher_classes=THEIRS if names else None)
+
+
+def row(model: str, value: float | None, group: int | None, *, error: str | None = None, params: int | None = 3_500_000) -> Row:
+    low, high = (None, None) if value is None else (value - 0.02, value + 0.03)
+    return Row(model=model, revision="ab" * 20, source="folder", location="/x", value=value, low=low, high=high, group=group,
+               error=error, knn=None if value is None else 0.5 + value / 4, params_total=params, license="apache-2.0",
+               seconds=1.25, scores={"leep": None if value is None else -value})
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    rows = (row("org/first", 0.812, 1), row("org/close", 0.805, 1), row(f"org/{HOSTILE}", 0.4, 2, params=None),
+            row("org/" + "long-name-" * 12, -0.1, 3), row("org/broken", None, None, error=f"weights are a pickle {HOSTILE}"))
+    ranking = Ranking(
+        task=f"my task {HOSTILE}", classes=CLASSES, split={"digest": "d" * 64, "seed": 1},
+        probe={"size": 500, "seed": 0, "digest": "e" * 64}, score="transport_names", catalogue="/somewhere/catalogue.duckdb",
+        versions={"python": "3.11", "torch": HOSTILE}, rows=rows, committee=("org/first",), warnings=(f"look out {HOSTILE}",),
+    )
+    said = {"org/first": evidence(), "org/close": evidence(names=False), f"org/{HOSTILE}": evidence(head=False)}
+    images = [Image.new("RGB", (size, size), (size, 90, 10)) for size in (8, 32, 64, 200, 96, 300, 20)]
+    bridges = tuple(found for model, seen in said.items() if (found := bridge(model, seen)))
+    shown = examples(images, [f"{i} {HOSTILE}.jpg" for i in range(7)], evidence().labels, said)
+    return Report(ranking=ranking, meaning="what it costs to carry predictions to labels", bridges=bridges, examples=shown)
+
+
+# The plan
+
+
+def test_plan_is_the_joint_distribution_with_the_probes_class_shares() -> None:
+    seen = evidence()
+    joint = plan(seen)
+    assert joint.shape == (4, 3)
+    assert joint.sum() == pytest.approx(1)
+    np.testing.assert_allclose(joint.sum(axis=0), [1 / 3] * 3)
+    assert seen.probabilities is not None
+    slow = np.zeros((4, 3))
+    for sample, label in zip(seen.probabilities, seen.labels, strict=True):
+        if label >= 0:
+            slow[:, label] += sample / 6
+    np.testing.assert_allclose(joint, slow)
+
+
+def test_plan_is_the_exact_transport_plan_to_one_hot_targets() -> None:
+    ot = pytest.importorskip("ot")
+    seen = evidence()
+    assert seen.probabilities is not None
+    cost = np.random.default_rng(0).random((4, 3))
+    plans = [ot.emd(p / p.sum(), np.eye(3)[y], cost) for p, y in zip(seen.probabilities[:6], seen.labels[:6], strict=True)]
+    np.testing.assert_allclose(plan(seen), np.mean(plans, axis=0), atol=1e-9)
+
+
+def test_plan_needs_classes_and_labels() -> None:
+    with pytest.raises(ValueError, match="no classes of its own"):
+        plan(evidence(head=False))
+    with pytest.raises(ValueError, match="no labelled sample"):
+        plan(replace(evidence(), labels=np.full(7, -1)))
+
+
+def test_bridge_columns_sum_to_one_and_name_the_strongest() -> None:
+    made = bridge("m", evidence())
+    assert made is not None
+    np.testing.assert_allclose(made.shares.sum(axis=0) + made.other, 1)
+    assert made.strongest()[:2] == [(THEIRS[3], HOSTILE, pytest.approx(0.9)), (THEIRS[0], "cat", pytest.approx(0.83))]
+    assert (made.known, made.asked) == (4, 3)
+
+
+def test_bridge_without_names_counts_and_without_head_is_none() -> None:
+    made = bridge("m", evidence(names=False))
+    assert made is not None
+    assert made.strongest()[0][0] == "class 3"
+    assert bridge("m", evidence(head=False)) is None
+
+
+def test_bridge_of_many_classes_is_cut_and_says_so() -> None:
+    rng = np.random.default_rng(0)
+    classes = tuple(f"c{i}" for i in range(100))
+    probabilities = rng.dirichlet(np.full(300, 0.02), size=400)
+    many = Evidence(features=np.ones((400, 2)), labels=np.arange(400) % 100, classes=classes, probabilities=probabilities)
+    made = bridge("m", many)
+    assert made is not None
+    assert len(made.classes) == 40
+    assert made.asked == 100
+    assert made.shares.shape == (len(made.teacher_classes), 40)
+    assert len(made.teacher_classes) <= 48
+    np.testing.assert_allclose(made.shares.sum(axis=0) + made.other, 1)
+
+
+def test_examples_take_classes_in_turn_and_skip_teachers_without_classes(report: Report) -> None:
+    assert [example.label for example in report.examples] == ["cat", HOSTILE, "ship", "cat", HOSTILE, "ship"]
+    first = report.examples[0]
+    assert [model for model, _ in first.answers] == ["org/first", "org/close"]
+    assert first.answers[0][1][0] == ("tabby, tabby cat", pytest.approx(0.83))
+    assert first.answers[0][1][1][1] >= first.answers[0][1][2][1]
+
+
+def test_thumbnails_are_small_and_carry_no_metadata(report: Report) -> None:
+    noisy = Image.new("RGB", (2000, 1000))
+    noisy.info["comment"] = b"secret place"
+    made = examples([noisy] * 7, ["n"] * 7, evidence().labels, {"m": evidence()})[0].thumbnail
+    assert b"secret" not in made
+    assert max(Image.open(io.BytesIO(made)).size) == 192
+
+
+# The page as text
+
+
+class Parsed(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        (self.scripts if self.tags and self.tags[-1][0] == "script" else self.words).append(data)
+
+
+@pytest.fixture(scope="module")
+def text(report: Report) -> str:
+    return page(report)
+
+
+def test_every_row_is_in_the_table_with_its_figures(text: str) -> None:
+    words = " ".join(Parsed(text).words)
+    for piece in ("0.812", "0.792 to 0.842", "70.3%", "3.5M", "-0.812", "failed: weights are a pickle", "org/broken", "abababab"):
+        assert piece in words, piece
+    assert words.index("0.812") < words.index("0.805") < words.index("org/broken")
+
+
+def test_the_first_sentence_says_when_it_is_too_close_to_call(report: Report) -> None:
+    assert "too close to call" in _lead(report)
+    assert "1 other " in _lead(report)
+    alone = replace(report, ranking=replace(report.ranking, rows=(row("only", 1.0, 1), row("far", 0.1, 2))), bridges=())
+    assert "too close" not in _lead(alone)
+    assert "<b>only</b>" in _lead(alone)
+
+
+def _lead(report: Report) -> str:
+    found = re.search(r'<p class="lead">(.*?)</p>', page(report))
+    assert found
+    return found[1]
+
+
+def test_a_ranking_in_which_everything_failed_is_still_a_page(report: Report) -> None:
+    nothing = replace(report.ranking, rows=(row("a", None, None, error="no head"),))
+    failed = Report(ranking=nothing, meaning=report.meaning)
+    assert "No model could be ranked" in _lead(failed)
+    assert "failed: no head" in page(failed)
+
+
+def test_names_of_strangers_stay_text(text: str) -> None:
+    parsed = Parsed(text)
+    assert not [attrs for _, attrs in parsed.tags if any(name.startswith("on") for name in attrs)]
+    assert [tag for tag, _ in parsed.tags].count("script") == 3
+    assert "</script><img" not in text
+    assert "<!--" not in text.split("<script>")[0]
+    assert {attrs["src"].split(":")[0] for tag, attrs in parsed.tags if tag == "img" and attrs["src"]} == {"data"}
+
+
+def test_nothing_outside_the_page_is_named(text: str) -> None:
+    parsed = Parsed(text)
+    names = ("src", "href", "srcset", "action", "data")
+    links = [value for _, attrs in parsed.tags for name in names if (value := attrs.get(name))]
+    assert links
+    assert [link for link in links if not link.startswith(("data:", "#"))] == []
+    style = re.search(r"<style>(.*?)</style>", text, re.S)
+    assert style
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+
+
+def test_figures_are_strict_json_without_ends_of_script(text: str) -> None:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', text, re.S)
+    assert found
+    figures = json.loads(found[1], parse_constant=lambda constant: pytest.fail(constant))
+    assert list(figures) == ["intervals", "sizes", "plan0", "plan1"]
+    assert len(figures["intervals"]["data"][0]["x"]) == 4
+    assert len(figures["sizes"]["data"][0]["x"]) == 3  # one size is unknown, one model failed
+
+
+def test_letters_are_those_of_groups() -> None:
+    assert [letter(group) for group in (1, 2, 26, 27, None)] == ["a", "b", "z", "27", "–"]
+
+
+def test_write_is_whole_or_not_at_all(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new" / "report.html"
+    write(report, path)
+    before = path.read_text()
+    assert before.startswith("<!DOCTYPE html>")
+    monkeypatch.setattr("selection.page.page", lambda report: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write(report, path)
+    assert path.read_text() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
+
+
+# The page in a browser
+
+drawn = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def written(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write(report, path)
+    return path
+
+
+@drawn
+@pytest.mark.parametrize("width", [360, 1200])
+def test_it_is_drawn_without_errors_requests_or_sideways_scrolling(browser: Browser, written: Path, width: int) -> None:
+    browser.open(written, width=width)
+    assert browser.console == []
+    assert [request for request in browser.requests if not request.startswith(("data:", "file:///"))] == []
+    pictures = "[...document.querySelectorAll('[role=img]')].map(e => e.querySelectorAll('svg.main-svg').length > 0)"
+    assert browser.evaluate(pictures) == [True] * 4
+    assert browser.evaluate("document.querySelectorAll('.scatterlayer .point').length") >= 7
+    assert browser.evaluate("document.querySelectorAll('.heatmaplayer image').length") == 2
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    assert browser.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+
+
+@drawn
+def test_dark_mode_changes_page_and_pictures_while_open(browser: Browser, written: Path) -> None:
+    look = ("[['body', 'backgroundColor'], ['#intervals .xtick text', 'fill'], ['#intervals .points path', 'fill']]"
+            ".map(([where, what]) => getComputedStyle(document.querySelector(where))[what])")
+    browser.open(written, dark=True)
+    dark = browser.evaluate(look)
+    assert max(map(int, re.findall(r"\d+", dark[0]))) < 64
+    browser.scheme(dark=False)
+    browser.evaluate("new Promise(done => setTimeout(done, 100))")
+    light = browser.evaluate(look)
+    assert min(map(int, re.findall(r"\d+", light[0]))) > 224
+    assert all(a != b for a, b in zip(dark, light, strict=True))
+
+
+@drawn
+def test_a_hostile_name_runs_nothing(browser: Browser, written: Path) -> None:
+    browser.open(written)
+    assert browser.evaluate("document.title").startswith("Teachers for my task </script>")
+    assert browser.evaluate("[...document.images].filter(image => !image.src.startsWith('data:')).length") == 0
+    assert browser.evaluate("document.querySelectorAll('[onerror], [onclick]').length") == 0
+    # Even a script that got in would not run: only the page's own two are allowed by their hash.
+    browser.evaluate("{ const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s); }")
+    assert browser.evaluate("window.ran === undefined")
+    assert any("Content Security Policy" in line for line in browser.console)
+
+
+@drawn
+def test_the_keyboard_reaches_what_scrolls_and_names_are_given(browser: Browser, written: Path) -> None:
+    browser.open(written, width=360)
+    scrolls = "[...document.querySelectorAll('.scroll')].every(e => e.tabIndex === 0 && e.getAttribute('aria-label'))"
+    assert browser.evaluate(scrolls)
+    assert browser.evaluate("[...document.querySelectorAll('[role=img]')].every(e => e.getAttribute('aria-label'))")
+    assert browser.evaluate("[...document.images].every(image => image.alt)")
+    assert browser.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(e => +e.tagName[1])"
+                            ".every((level, i, all) => i === 0 ? level === 1 : level <= all[i - 1] + 1)")
