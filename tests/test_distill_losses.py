@@ -12,7 +12,7 @@ from distill.losses.confidence import confidence_weights
 from distill.losses.correlation import correlation_distance, dist
 from distill.losses.decoupled import decoupled
 from distill.losses.divergence import softened_kl, standardised
-from distill.losses.regression import feature_distance, relative_error
+from distill.losses.regression import feature_distance, standardised_error
 from distill.recipe import task_term
 
 B, C = 6, 5
@@ -31,7 +31,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "dist between": lambda s, t: dist(s, t, temperature=2.0)[0],
     "dist within": lambda s, t: dist(s, t, temperature=2.0)[1],
     "feature": feature_distance,
-    "relative": relative_error,
+    "standardised error": standardised_error,
 }
 
 
@@ -75,7 +75,7 @@ class TestEveryLoss:
         assert torch.isfinite(s.grad).all()
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "relative"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_student_that_answers_all_alike_has_a_finite_gradient(name: str) -> None:
     s = torch.zeros(B, C, requires_grad=True)  # a head that starts at zero
     LOSSES[name](s, logits(1, dtype=torch.float32)).sum().backward()
@@ -153,10 +153,14 @@ def test_correlation_ignores_a_positive_affine_map() -> None:
                                                        for pair in zip(a, b, strict=True)]))
 
 
-def test_relative_error_of_the_mean_is_one_and_scale_is_forgotten() -> None:
+def test_standardised_error_is_one_minus_correlation() -> None:
     s, t = logits(0), logits(1)
-    torch.testing.assert_close(relative_error(t.mean(0).expand(B, C), t).mean(), torch.tensor(1.0, dtype=torch.float64))
-    torch.testing.assert_close(relative_error(10 * s, 10 * t), relative_error(s, t))
+    value = standardised_error(s, t, floor=0.0).mean()
+    torch.testing.assert_close(value, correlation_distance(s.T, t.T).mean(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(standardised_error(10 * s + 3, t), standardised_error(s, t), rtol=1e-5, atol=1e-6)
+    still = torch.cat([1e-6 * s[:, :1], s[:, 1:]], dim=1).requires_grad_()
+    standardised_error(still, t).sum().backward()
+    assert still.grad.abs().max() < 10
 
 
 def test_confidence_prefers_who_knows_the_label() -> None:

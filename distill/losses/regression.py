@@ -13,12 +13,17 @@ def feature_distance(student: Tensor, teacher: Tensor) -> Tensor:
     return 0.5 * cosine + 0.5 * smooth
 
 
-def relative_error(student: Tensor, teacher: Tensor, *, epsilon: float = 1e-6) -> Tensor:
-    """||student - teacher||^2 / mean over the batch of ||teacher - its mean||^2, per row; (B,) >= 0.
+def standardised_error(student: Tensor, teacher: Tensor, *, floor: float = 0.1, epsilon: float = 1e-6) -> Tensor:
+    """Half the mean squared difference of two (n, D) tensors with each channel standardised over the rows; (n,) >= 0.
 
-    Rows are flattened. 1 is the error of always answering the teacher's mean, so that states of any width and scale
-    weigh the same; the scale carries no gradient.
+    Averaged over rows and channels it is 1 - correlation, so about 1 for unrelated states, whatever their scale and mean:
+    what counts is how one row differs from another. Each side's spread is at least ``floor`` of its mean spread over the
+    channels, which bounds the gradient of a channel that hardly moves.
     """
-    a, b = student.flatten(1), teacher.flatten(1)
-    spread = (b - b.mean(dim=0)).square().sum(dim=1).mean().detach()
-    return (a - b).square().sum(dim=1) / (spread + epsilon)
+
+    def unit(x: Tensor) -> Tensor:
+        centred = x - x.mean(dim=0)
+        spread = (centred.square().mean(dim=0) + epsilon**2).sqrt()  # (D,)
+        return centred / (spread**2 + (floor * spread.mean()).detach() ** 2).sqrt()
+
+    return 0.5 * (unit(student) - unit(teacher)).square().mean(dim=1)

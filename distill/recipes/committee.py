@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from distill.losses.regression import relative_error
+from distill.losses.regression import standardised_error
 from distill.methods import CommitteeConfig
 from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, task_term
 from distill.recipes.states import TeacherState, mlp, on_grid, position_mlp
@@ -35,7 +35,7 @@ class CommitteeRecipe(Recipe):
     the frozen upper layers of the teacher, one answer MLP a teacher, importance weights alpha = softmax(E W x / sqrt d),
     a task term, and teachers skipped for the images for which they weigh little. Our reading: x is the last map on a grid
     (its mean for alpha), questions are made at each position, an answer is the teacher's pooled features mapped into the
-    student's pooled features h, the distance is relative to the answers' spread, head(a) is a linear layer of the module.
+    student's pooled features h, both standardised over the batch for the distance, head(a) is a linear layer of the module.
     """
 
     def __init__(self, config: CommitteeConfig, context: Context) -> None:
@@ -68,7 +68,7 @@ class CommitteeRecipe(Recipe):
             relevance = relevance + task_term(member.relevance(question.mean(dim=(2, 3))), labels[rows])
         self._possible += alpha.numel()
         self.mean_share = alpha.detach().mean(dim=0).tolist()
-        pulled = relative_error(student.features.float(), answer.detach()).mean()
+        pulled = standardised_error(student.features.float(), answer.detach()).mean()
         relevance = relevance / len(self.members) + task_term(self.head(answer), labels)
         return {
             "cross_entropy": task_term(student.logits, labels),

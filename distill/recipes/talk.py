@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
-from distill.losses.regression import relative_error
+from distill.losses.regression import standardised_error
 from distill.methods import TalkConfig
 from distill.recipe import Answers, Batch, Context, Recipe, StudentState, TeacherInfo, task_term
 from distill.recipes.states import TeacherState, mlp, on_grid, position_mlp
@@ -32,8 +33,9 @@ class Talk(Recipe):
     and the three losses. Our reading: the student's low state is encoded, decoded into the teacher's hidden space and run
     through its frozen upper layers; the features that come out are encoded, and decoded into the student's pooled space,
     where the student's features regress them. In a further round the student adds what it heard to its message.
-    L_MC: both sides' messages about one image agree. L_SC: decoding a message gives back the state it is about. Each
-    loss is relative to its target's spread, averaged over teachers and rounds. ``interactive`` False is one_way.
+    L_MC: both sides' messages about one image agree. L_SC: decoding a message gives back the state it is about. Messages
+    and the student's states are compared standardised over the batch, teachers' states in units of their own spread;
+    each loss is averaged over teachers and rounds. ``interactive`` False is one_way.
     """
 
     def __init__(self, config: TalkConfig, context: Context) -> None:
@@ -71,10 +73,10 @@ class Talk(Recipe):
             understood = teacher.decode_low(asked)  # (B, c, g, g)
             answered = teacher.encode_high(self._thought(teacher, answers, understood))  # (B, d)
             heard = self.decode_high(answered)  # (B, D_s)
-            interact = relative_error(heard, high).mean()
-            message = relative_error(asked, own_message).mean() + relative_error(about_high, answered).mean()
-            state = (relative_error(teacher.decode_low(own_message), own).mean() + relative_error(understood, own).mean()
-                     + relative_error(self.decode_high(about_high), high.detach()).mean())
+            interact = _apart(heard, high)
+            message = _apart(_rows(asked), _rows(own_message)) + _apart(about_high, answered)
+            state = (mse_loss(teacher.decode_low(own_message), own) + mse_loss(understood, own)
+                     + _apart(self.decode_high(about_high), high.detach()))
             yield interact, message, state
             asked = self.encode_low(low) + self.encode_high(heard)[:, :, None, None]
 
@@ -85,3 +87,12 @@ class Talk(Recipe):
             return thought
         assert answers.features is not None
         return answers.features.float()
+
+
+def _apart(one: Tensor, other: Tensor) -> Tensor:
+    return standardised_error(one, other).mean()
+
+
+def _rows(message: Tensor) -> Tensor:
+    """(B, d, g, g) -> (B g g, d)."""
+    return message.movedim(1, -1).flatten(0, 2)
