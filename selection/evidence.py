@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from selection.cache import StoredOutputs
+    from selection.names import NameEncoder
+    from selection.probe import Probe
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -34,6 +41,30 @@ class Evidence:
     teacher_embeddings: Floats | None = None
     classifier_weights: Floats | None = None
     classifier_bias: Floats | None = None
+
+    @classmethod
+    def of(cls, stored: StoredOutputs, probe: Probe, *, names: Sequence[str] | None, encoder: NameEncoder) -> Evidence:
+        """What a teacher's stored answers say of ``probe``: logits become probabilities, class names embeddings.
+
+        ``names`` are the teacher's class names; they are left out where their number is not that of its logits.
+        """
+        probabilities: Floats | None = None
+        if stored.logits is not None and stored.logits.shape[1] > 0:
+            shifted = np.exp(stored.logits - stored.logits.max(axis=1, keepdims=True))  # (N, C_t)
+            probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        fit = bool(names) and probabilities is not None and len(names or ()) == probabilities.shape[1]
+        theirs = tuple(names) if fit and names else None
+        return cls(
+            features=stored.features,
+            labels=probe.labels,
+            classes=tuple(probe.classes),
+            probabilities=probabilities,
+            teacher_classes=theirs,
+            class_embeddings=encoder.encode(probe.classes),
+            teacher_embeddings=encoder.encode(theirs) if theirs else None,
+            classifier_weights=stored.classifier_weights,
+            classifier_bias=stored.classifier_bias,
+        )
 
     def at(self, rows: Ints) -> Evidence:
         """The same teacher on the samples ``rows`` (n,) of the probe."""

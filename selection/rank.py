@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selection.ranking import Ranking, Row, finite, grouped, in_order
+from selection.ranking import Ranking, Row, finite, grouped, in_order, versions
 from zoo.card import ModelCard
 from zoo.command import clean, run, split_list
 from zoo.errors import Unavailable, UserError
 
 if TYPE_CHECKING:
-    from selection.evidence import Evidence, Floats
+    from selection.evidence import Evidence
     from selection.names import NameEncoder
     from selection.probe import Probe
     from selection.probing import Answer
@@ -152,7 +152,9 @@ def _scored(answer: Answer, work: Work, encoder: NameEncoder, score: Score, also
     """The row of one model; a fault of the model, or a score that does not apply to it, becomes its ``error``."""
     import numpy as np
 
+    from selection.evidence import Evidence
     from selection.interval import interval
+    from selection.leaks import leaks
     from selection.scores.registry import SCORES
 
     row = _row(answer.card)
@@ -161,7 +163,7 @@ def _scored(answer: Answer, work: Work, encoder: NameEncoder, score: Score, also
     work.probed += 1
     begin = time.perf_counter()
     try:
-        evidence = evidence_of(answer, work.probe, encoder)
+        evidence = Evidence.of(answer.stored, work.probe, names=answer.card.labels, encoder=encoder)
         found = interval(score, evidence, rng=np.random.default_rng(seed))
         row = replace(
             row,
@@ -192,32 +194,6 @@ def _or_none(score: Score, evidence: Evidence) -> float | None:
         return None
 
 
-def evidence_of(answer: Answer, probe: Probe, encoder: NameEncoder) -> Evidence:
-    """The evidence of a stored answer: logits become probabilities, names become embeddings."""
-    import numpy as np
-
-    from selection.evidence import Evidence
-
-    stored, labels = answer.stored, answer.card.labels
-    assert stored is not None
-    probabilities: Floats | None = None
-    if stored.logits is not None:
-        shifted = np.exp(stored.logits - stored.logits.max(axis=1, keepdims=True))  # (N, C_t)
-        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    names = labels if labels and probabilities is not None and len(labels) == probabilities.shape[1] else None
-    return Evidence(
-        features=stored.features,
-        labels=probe.labels,
-        classes=probe.classes,
-        probabilities=probabilities,
-        teacher_classes=names,
-        class_embeddings=encoder.encode(probe.classes),
-        teacher_embeddings=encoder.encode(names) if names else None,
-        classifier_weights=stored.classifier_weights,
-        classifier_bias=stored.classifier_bias,
-    )
-
-
 def _close(rows: Sequence[Row], work: Work, score: Score) -> dict[tuple[str, str], bool]:
     """Which models cannot be told from the leader of their group, resampling both in pairs."""
     import numpy as np
@@ -241,44 +217,11 @@ def _committee(work: Work, size: int, rows: Sequence[Row]) -> tuple[str, ...]:
     return choose({row.model: benefit(work.evidence[row.model]) for row in rows if row.value is not None}, size=size).models
 
 
-def leaks(card: ModelCard, task: Task) -> list[str]:
-    """Sentences where a teacher's training data may hold the task itself: its ranking then flatters it."""
-    mine = _plain(task.name)
-    named = [data for data in card.datasets or () if mine and _plain(data.rsplit("/", 1)[-1]) == mine]
-    if named:
-        return [f"{clean(card.id, 80)} was trained on {clean(named[0], 60)}, which names this task itself: its place flatters it"]
-    theirs = {label.strip().lower() for label in card.labels or ()}
-    if len(task.classes) > 2 and {name.strip().lower() for name in task.classes} == theirs:
-        return [
-            f"{clean(card.id, 80)} has exactly this task's {len(task.classes)} class names: "
-            "if it was trained on the same images, its place flatters it"
-        ]
-    return []
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 def _warnings(work: Work, rows: Sequence[Row]) -> list[str]:
     found = list(work.task.warnings)
     if work.probe.skipped:
         found.append(f"{work.probe.skipped} images of the training split could not be read and were skipped")
     return found + [text for row in rows for text in row.warnings]
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a ranking depends on, read without importing it."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for name in ("teacher-zoo", "torch", "timm", "numpy", "scikit-learn", "transformers"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _command(
@@ -330,12 +273,23 @@ def _command(
         ranking.save(out)
         print(f"ranking: {out}")
     if report is not None:
-        from selection.findings import findings
-        from selection.report import write
-
-        write(findings(ranking, work), report)
+        _report(ranking, work, report)
         print(f"report: {report}")
     return 0
+
+
+def _report(ranking: Ranking, work: Work, path: Path) -> None:
+    """Write the page: the ranking, and for the best three teachers their classes beside the task's."""
+    from selection.bridge import bridge
+    from selection.report import TEACHERS, Report, examples, write
+    from selection.scores.registry import SCORES
+
+    best = [row.model for row in ranking.rows if row.value is not None][:TEACHERS]
+    evidence = {name: work.evidence[name] for name in best}
+    bridges = tuple(found for name in best if (found := bridge(name, evidence[name])))
+    probe = work.probe
+    shown = examples(probe.images, probe.names, probe.labels, evidence)
+    write(Report(ranking=ranking, meaning=SCORES[ranking.score].source, bridges=bridges, examples=shown), path)
 
 
 def _further(also: Sequence[str] | None) -> tuple[str, ...]:

@@ -142,3 +142,17 @@ def finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"the score is {value}, expected a finite number")
     return float(value)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a ranking depends on, read without importing it."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("teacher-zoo", "torch", "timm", "numpy", "scikit-learn", "transformers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
