@@ -71,7 +71,7 @@ def estimate(lesson: Lesson, schedule: Schedule, where: Processes, run: RunFolde
 
 def configuration(experiment: Experiment, options: Options) -> dict[str, Any]:
     """What ``config.json`` says."""
-    from selection.rank import versions
+    from selection.ranking import versions
 
     task = experiment.task
     names = ("id", "source", "location", "sha", "license", "labels", "architecture", "input_size", "num_classes", "feature_dim")
