@@ -91,9 +91,8 @@ def _part(dataset: Any, split: str, spec: str) -> Part:
     labels += [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     if not images or not labels:
         raise UserError(f"hf:{spec} has no image and label column (it has: {', '.join(features)})")
-    values, names = dataset.data.column(labels[0]), getattr(features[labels[0]], "names", None)
-    if getattr(dataset, "_indices", None) is not None:
-        values = dataset.with_format("arrow")[:][labels[0]]
+    values = dataset.select_columns(labels[:1]).with_format("arrow")[:].column(0)
+    names = getattr(features[labels[0]], "names", None)
     numbers, classes = to_labels(values, names, f"hf:{spec}")
     source = HubImages(dataset.select_columns(images[:1]).cast_column(images[0], datasets.Image(decode=False)), images[0], split)
     return Part(source, numbers, classes)

@@ -119,9 +119,10 @@ def _part(folder: Path, paths: list[Path]) -> Part:
     column = _column(table.files[0], paths[0], "label", ("label", "labels", "class"), "ClassLabel")
     try:
         values = pa.chunked_array([chunk for file in table.files for chunk in file.read(columns=[column]).column(0).chunks])
-    except (pa.ArrowException, KeyError) as error:
-        raise UserError(f"the label columns of {paths[0].parent} do not fit together: {error}") from error
-    names = _features(table.files[0]).get(column, {}).get("names") or _names_beside(folder)
+    except (pa.ArrowException, LookupError, OSError) as error:
+        raise UserError(f"the label column {column!r} of {paths[0]} and its shards cannot be read: {error}") from error
+    noted = _features(table.files[0]).get(column, {}).get("names")
+    names = noted if isinstance(noted, list) and noted else _names_beside(folder)
     labels, classes = to_labels(values, names, str(paths[0]))
     return Part(table, labels, classes)
 

@@ -62,7 +62,7 @@ class Task:
         warnings: list[str] = []
         name, parts, loose, skipped = _read(str(spec), warnings)
         if unlabelled is not None:
-            more, broken = _more_images(Path(unlabelled).expanduser(), parts)
+            more, broken = _more_images(Path(unlabelled).expanduser(), [*(part.source for part in parts.values()), *loose])
             loose, skipped = [*loose, more], skipped + broken
         task = _assemble(name, parts, loose, warnings)
         task.skipped = skipped
@@ -121,24 +121,26 @@ def _check_classes(path: Path, train: Part) -> None:
     raise UserError(f"{path} has one class only ({train.names[0]!r}); at least two sub-folders with images are needed{hint}")
 
 
-def _more_images(path: Path, parts: dict[str, Part]) -> tuple[Source, int]:
-    """The images of the ``--unlabelled`` folder less those that the task's own splits hold."""
+def _more_images(path: Path, own: Sequence[Source]) -> tuple[Source, int]:
+    """The images of the ``--unlabelled`` folder less what the task holds itself, else its test images would come back."""
     if not path.is_dir():
         near = difflib.get_close_matches(path.name, _siblings(path), n=1, cutoff=0.5)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise UserError(f"the unlabelled images: no such folder {str(path)!r}{hint}")
-    shards = sorted(path.glob("*.parquet"))
+    root = path.resolve()
+    known = {one.resolve() for source in own if isinstance(source, parquet_task.Table) for one in source.paths}
+    for source in own:
+        if isinstance(source, folder_task.Files):
+            place = source.root.resolve()
+            if root.is_relative_to(place) or place.is_relative_to(root):
+                known |= {(place / one).resolve() for one in source.paths}
+    shards = [one for one in sorted(path.glob("*.parquet")) if one.resolve() not in known]
     if shards:
         return parquet_task.Table(shards), 0
     found, broken = folder_task.find_images(path)
-    root = path.resolve()
-    known = {(part.source.root / one).resolve() for part in parts.values() if isinstance(part.source, folder_task.Files)
-             if root.is_relative_to(part.source.root.resolve()) or part.source.root.resolve().is_relative_to(root)
-             for one in part.source.paths}
-    if known:  # a folder that holds the task itself must not bring the test images back without labels
-        found = [one for one in found if (root / one).resolve() not in known]
+    found = [one for one in found if not known or (root / one).resolve() not in known]
     if not found:
-        raise UserError(f"the unlabelled images: {path} holds no image files" + (" that the task does not use" if known else ""))
+        raise UserError(f"the unlabelled images: {path} holds no images" + (" that the task does not hold" if known else ""))
     return folder_task.Files(path, found), broken
 
 

@@ -142,7 +142,7 @@ def test_litter_is_passed_over_and_content_beats_extension(tmp_path: Path) -> No
     (tmp_path / "a" / "deep").mkdir()
     (tmp_path / "a" / "deep" / "x.PNG").write_bytes(png(0))
     task = Task.open(str(tmp_path))
-    assert task.classes == ("a", "b") and len(everything(task)) == 11
+    assert task.classes == ("a", "b") and len(everything(task)) == 11 and task.warnings == []
     assert colours(task.train) == task.train.labels.tolist()
 
 
@@ -226,6 +226,7 @@ def test_unlabelled_images_come_from_three_places(tmp_path: Path) -> None:
     assert task.unlabelled.labels.tolist() == [-1] * 7
     assert sorted(task.unlabelled.image(i).getpixel((0, 0))[2] for i in range(7)) == [50, 51, 52, 60, 61, 62, 63]  # type: ignore[index]
     assert task.digest == Task.open(str(root)).digest
+    assert len({task.unlabelled.digest, task.unlabelled.subset([0, 1]).digest, task.unlabelled.subset([5, 6]).digest}) == 3
 
 
 def test_an_unlabelled_folder_never_brings_the_task_back(tmp_path: Path) -> None:
@@ -236,10 +237,24 @@ def test_an_unlabelled_folder_never_brings_the_task_back(tmp_path: Path) -> None
         "pool/70.png",
         "pool/71.png",
     ]
-    with pytest.raises(UserError, match="holds no image files that the task does not use"):
+    with pytest.raises(UserError, match="holds no images that the task does not hold"):
         Task.open(str(tmp_path / "all" / "t"), unlabelled=tmp_path / "all" / "t" / "a")
     with pytest.raises(UserError, match=r"did you mean .*pool"):
         Task.open(str(tmp_path / "all" / "t"), unlabelled=tmp_path / "all" / "pol")
+
+
+def test_unlabelled_parquet_is_never_the_tasks_own(tmp_path: Path) -> None:
+    for name, n in (("train", 8), ("test", 2), ("pool", 3)):
+        parquet(tmp_path / f"{name}.parquet", [png(i % 2) for i in range(n)], pa.array([i % 2 for i in range(n)]), ["a", "b"])
+    task = Task.open(str(tmp_path), unlabelled=tmp_path)
+    assert task.unlabelled is not None and [task.unlabelled.names(i) for i in range(len(task.unlabelled))] == [
+        "pool.parquet#0",
+        "pool.parquet#1",
+        "pool.parquet#2",
+    ]
+    (tmp_path / "pool.parquet").rename(tmp_path / "unlabelled.parquet")
+    task = Task.open(str(tmp_path))
+    assert task.unlabelled is not None and task.unlabelled.labels.tolist() == [-1] * 3
 
 
 @pytest.mark.parametrize("raw", [False, True])
@@ -278,7 +293,8 @@ def test_label_columns_of_text_and_bare_numbers(tmp_path: Path) -> None:
     assert task.classes == ("elm", "oak") and task.train.labels.tolist() == [1, 0, 1, 0]
     assert task.unlabelled is not None and len(task.unlabelled) == 2
     parquet(tmp_path / "bare" / "train.parquet", [png(9)] * 5, pa.array([7.0, 3.0, 7.0, 3.0, None]))
-    assert Task.open(str(tmp_path / "bare")).classes == ("3", "7")
+    task = Task.open(str(tmp_path / "bare"))
+    assert task.classes == ("3", "7") and task.unlabelled is not None and len(task.unlabelled) == 1
     (tmp_path / "bare" / "labels.txt").write_text("\n".join(f"n{i}" for i in range(8)))
     task = Task.open(str(tmp_path / "bare"))
     assert task.classes == ("n3", "n7") and task.train.labels.tolist() == [1, 0, 1, 0]
@@ -338,6 +354,49 @@ def test_digest_is_of_content_not_of_place(tmp_path: Path) -> None:
     content[-20] ^= 1
     (two / "b" / "3.png").write_bytes(content)
     assert Task.open(str(two)).digest != first
+
+
+def test_digest_sees_labels_names_and_rows() -> None:
+    split = Task.open("digits").test
+    others = [
+        Split(split.source, split.rows, split.labels[::-1].copy(), split.classes),
+        Split(split.source, split.rows, split.labels, split.classes[::-1]),
+        split.subset(range(1, len(split))),
+        split.subset([1, 0, *range(2, len(split))]),
+    ]
+    assert len({one.digest for one in [split, *others]}) == 5
+
+
+def test_order_of_creation_does_not_matter(tmp_path: Path) -> None:
+    for root, order in (("one", range(30)), ("two", reversed(range(30)))):
+        for name in ("a", "b"):
+            (tmp_path / root / name).mkdir(parents=True)
+        for i in order:
+            (tmp_path / root / "ab"[i % 2] / f"{i}.png").write_bytes(png(i))
+    one, two = Task.open(str(tmp_path / "one")), Task.open(str(tmp_path / "two"))
+    assert everything(one) == everything(two) and one.digest == two.digest
+    whole = one.train.source
+    assert [whole.name(row) for row in range(30)] == sorted(whole.name(row) for row in range(30))
+
+
+def test_the_cut_stays_the_same_from_version_to_version() -> None:
+    task = Task.open("digits")
+    assert task.test.rows[:6].tolist() == [2, 8, 9, 20, 21, 22] and task.validation.rows[:6].tolist() == [1, 3, 27, 31, 34, 38]
+    labels = np.zeros(100, dtype=np.int64)
+    assert not np.array_equal(cut(labels, 1, share=0.2, seed=[1])[1], cut(labels, 1, share=0.2, seed=[2])[1])
+
+
+def test_parquet_digest_sees_every_sampled_byte_and_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    parquet(path, [png(0, i) for i in range(8)], pa.array([0, 1] * 4), ["a", "b"])
+    task = Task.open(str(tmp_path))
+    other = Split(task.train.source, task.train.rows[1:2], task.train.labels[:1], task.classes)
+    assert task.train.subset([0]).digest != other.digest
+    first = task.digest
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1  # in the first image
+    path.write_bytes(content)
+    assert Task.open(str(tmp_path)).digest != first
 
 
 def test_parquet_digest_sees_labels_and_bytes(tmp_path: Path) -> None:
