@@ -133,7 +133,7 @@ def test_two_million_labels_are_refused() -> None:
     fields = details_of(timm_files(num_classes=2_000_000, label_names=["a"] * 2_000_000))
     assert fields.get("labels") is None
     assert "larger than" in fields["detail_error"]
-    fields = details_of(timm_files(num_classes=300_000, label_names=["a"] * 300_000))
+    fields = details_of(timm_files(num_classes=7, label_names=["a"] * 300_000))
     assert fields.get("labels") is None
     assert "more than" in fields["detail_error"]
 

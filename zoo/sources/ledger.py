@@ -55,14 +55,16 @@ class Ledger:
 
     def note_faults(self, faults: Iterable[tuple[str | None, str, str]]) -> None:
         """Keep (id, what was odd, the start of the row) of rows that could not be read, or only in part."""
-        rows = [(*fault, utc_now()) for fault in faults]
+        rows = list(faults)
         if rows:
-            with self.catalogue.transaction():
-                self._db.execute("DELETE FROM faults WHERE raw IN (SELECT unnest(?::VARCHAR[]))", [[row[2] for row in rows]])
-                self._db.executemany("INSERT INTO faults VALUES (?, ?, ?, ?)", rows)
+            self._db.execute("INSERT INTO faults SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), ?",
+                             [*(list(column) for column in zip(*rows, strict=True)), utc_now()])
 
     def drop_duplicates(self) -> int:
-        """Of rows with the same id keep the one that was seen last; returns how many went."""
+        """Of rows with the same id, and of faults of the same row, keep the one that was seen last; returns how many
+        rows went."""
+        self._db.execute("DELETE FROM faults USING (SELECT raw, max(seen_at) AS newest FROM faults GROUP BY raw) AS last "
+                         "WHERE faults.raw = last.raw AND faults.seen_at < last.newest")
         found = self._db.execute(
             "DELETE FROM models USING (SELECT id, max(indexed_at) AS newest FROM models GROUP BY id HAVING count(*) > 1) "
             "AS twice WHERE models.id = twice.id AND models.indexed_at < twice.newest").fetchall()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -73,14 +73,14 @@ def read(page: Iterable[object], *, now: dt.datetime) -> Rows:
 
 def read_row(raw: object, *, now: dt.datetime) -> tuple[tuple[Any, ...] | None, Fault | None]:
     """The values of ``COLUMNS`` in their order, or ``None`` where there is no usable id; and what was wrong, if anything."""
-    model = raw.get("id", raw.get("modelId")) if isinstance(raw, Mapping) else None
-    if not isinstance(raw, Mapping) or not isinstance(model, str) or not _ID.fullmatch(model) or ".." in model:
-        what = f"the id {str(model)[:80]!r} is none" if isinstance(raw, Mapping) else f"a {type(raw).__name__}, no object"
+    model = raw.get("id", raw.get("modelId")) if isinstance(raw, dict) else None
+    if not isinstance(raw, dict) or not isinstance(model, str) or not _ID.fullmatch(model) or ".." in model:
+        what = f"the id {str(model)[:80]!r} is none" if isinstance(raw, dict) else f"a {type(raw).__name__}, no object"
         return None, Fault(None, clean(what, 200), clean(repr(raw)[:1_000], 500))
     odd: list[str] = []
     said = _Tags(raw.get("tags"), odd)
     config = raw.get("config")
-    config = config if isinstance(config, Mapping) else _odd(odd, "config", config) or {}
+    config = config if isinstance(config, dict) else _odd(odd, "config", config) or {}
     architectures = config.get("architectures")
     weights = raw.get("safetensors")
     gated = raw.get("gated")
@@ -97,7 +97,7 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[tuple[Any, ...] | None, 
         _count(raw, "likes", odd), library, _text(raw, "pipeline_tag", odd), said.tags, said.license, gated or None,
         said.bases or _bases(raw), said.datasets, said.languages, _text(config, "model_type", odd),
         _plain(architectures[0]) if isinstance(architectures, list) and architectures else None,
-        _count(weights, "total", odd) if isinstance(weights, Mapping) else _odd(odd, "safetensors", weights),
+        _count(weights, "total", odd) if isinstance(weights, dict) else _odd(odd, "safetensors", weights),
         said.format, said.custom_code, False if reason else None, reason, said.repack, model,
     )
     fault = Fault(model, clean("odd " + ", ".join(odd), 500), clean(repr(raw)[:1_000], 500)) if odd else None
@@ -143,7 +143,7 @@ class _Tags:
         self.repack = self.repack or bool(bases and self.format in ("gguf", "onnx", "mlx", "openvino", "coreml"))
 
 
-def _reason(raw: Mapping[str, Any], said: _Tags) -> str | None:
+def _reason(raw: dict[str, Any], said: _Tags) -> str | None:
     """Why the model cannot be loaded, as far as a listing tells; ``None`` leaves it open for the details."""
     if raw.get("disabled") is True:
         return "disabled on the Hub"
@@ -154,10 +154,10 @@ def _reason(raw: Mapping[str, Any], said: _Tags) -> str | None:
     return None
 
 
-def _bases(raw: Mapping[str, Any]) -> list[str] | None:
+def _bases(raw: dict[str, Any]) -> list[str] | None:
     found = raw.get("baseModels")
-    models = found.get("models") if isinstance(found, Mapping) else None
-    names = [_plain(item.get("id")) for item in models[:20] if isinstance(item, Mapping)] if isinstance(models, list) else []
+    models = found.get("models") if isinstance(found, dict) else None
+    names = [_plain(item.get("id")) for item in models[:20] if isinstance(item, dict)] if isinstance(models, list) else []
     return [name for name in names if name] or None
 
 
@@ -177,12 +177,12 @@ def _plain(value: object) -> str | None:
     return clean(value[: 4 * _LONGEST].encode("utf-8", "replace").decode(), _LONGEST) or None
 
 
-def _text(raw: Mapping[str, Any], name: str, odd: list[str]) -> str | None:
+def _text(raw: dict[str, Any], name: str, odd: list[str]) -> str | None:
     value = raw.get(name)
     return None if value is None else _plain(value) or _odd(odd, name, value)
 
 
-def _count(raw: Mapping[str, Any], name: str, odd: list[str]) -> int | None:
+def _count(raw: dict[str, Any], name: str, odd: list[str]) -> int | None:
     value = raw.get(name)
     if type(value) is int and 0 <= value < 2**63:
         return value
@@ -190,7 +190,7 @@ def _count(raw: Mapping[str, Any], name: str, odd: list[str]) -> int | None:
     return None
 
 
-def _time(raw: Mapping[str, Any], name: str, odd: list[str]) -> dt.datetime | None:
+def _time(raw: dict[str, Any], name: str, odd: list[str]) -> dt.datetime | None:
     """A time in UTC without a zone, between 2000 and 2200."""
     value = raw.get(name)
     try:
@@ -198,11 +198,11 @@ def _time(raw: Mapping[str, Any], name: str, odd: list[str]) -> dt.datetime | No
             found = dt.datetime.fromisoformat(value[:-1])
         elif isinstance(value, str):
             found = dt.datetime.fromisoformat(value)
-            found = found.astimezone(dt.UTC) if found.tzinfo else found
+            found = found.astimezone(dt.UTC).replace(tzinfo=None) if found.tzinfo else found
         else:
             found = dt.datetime.min
-        if 2000 <= found.year < 2200:
-            return found.replace(tzinfo=None)
+        if found.tzinfo is None and 2000 <= found.year < 2200:
+            return found
     except (ValueError, OverflowError):
         pass
     _odd(odd, name, value)
