@@ -27,6 +27,11 @@ class TeacherTable:
     logits: Tensor | None = None
     probe_logits: Tensor | None = None
 
+    def only(self, needs: frozenset[str]) -> TeacherTable:
+        """What a method with these ``needs`` reads of it."""
+        wanted = needs | ({"logits", "probe_logits"} if "transport_logits" in needs else set())
+        return TeacherTable(**{name: value if name in wanted else None for name, value in vars(self).items()})
+
     def to(self, device: str | torch.device) -> TeacherTable:
         """The same, held on ``device``."""
         return TeacherTable(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from distill.accuracy import Hits
 from distill.batches import Batches
@@ -23,6 +24,7 @@ from zoo.home import home
 
 if TYPE_CHECKING:
     from selection.task import Task
+    from zoo.card import ModelCard
 
 DEFAULT_VIEWS = 4
 
@@ -117,7 +119,7 @@ class Experiment:
             self.pixels, batch_size=plan.schedule.batch_size, labelled_share=plan.labelled_share, size=self.size,
             augmentation=plan.augmentation if teachers else replace(plan.augmentation, mix=0.0), seed=seed,
             view_seed=VIEW_SEED if stored else seed + 1, views=plan.views if stored else None, use_unlabelled=bool(teachers),
-            teachers=tuple(t.table for t in teachers), device=device)
+            teachers=tuple(t.table.only(needs) for t in teachers), device=device)
         return Lesson(student, recipe, batches, teachers)
 
     def validate(self, student: Student, teachers: tuple[PreparedTeacher, ...]) -> dict[str, Any]:
@@ -146,12 +148,23 @@ class Experiment:
                            "predicted": predicted.tolist(), "labels": labels.tolist()}
         return found
 
-    def without_teachers(self) -> Experiment:
-        """The same task and images with no committee: for the plain control."""
-        other = replace(self, committee=replace(self.committee, cards=()),
-                        plan=replace(self.plan, views=1, augmentation=replace(self.plan.augmentation, mix=0.0)))
-        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in ("work_size", "pixels", "validation")})
+    def head_answers(self, teacher: PreparedTeacher, split: str) -> Tensor:
+        """(n, C) what a teacher's head says of ``validation`` or ``test``."""
+        said = self.committee.answers(teacher.info.card, self.split(split, self.work_size), folder=self.store / "answers")
+        assert said.features is not None
+        return teacher.head.predict(said.features[0])
+
+    def with_teachers(self, cards: tuple[ModelCard, ...]) -> Experiment:
+        """The same task and images with another committee."""
+        other = replace(self, committee=self.committee.of(cards))
+        kept = ("work_size", "pixels", "validation")
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in kept})
         return other
+
+    def without_teachers(self) -> Experiment:
+        """The same task and images with no committee, for the plain control."""
+        plan = replace(self.plan, views=1, augmentation=replace(self.plan.augmentation, mix=0.0))
+        return replace(self.with_teachers(()), plan=plan)
 
 
 def hits(results: Mapping[str, Any], split: str) -> Hits:

@@ -88,9 +88,17 @@ def open_outputs(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], *
     ``load()`` is called at most once; where everything is stored and the teacher cannot be loaded any more, the stored
     answers serve and ``on_note`` is told. Raises ``TeacherError`` of ``load`` otherwise, ``OSError`` on a full disk.
     """
+    from filelock import FileLock
+
     note = on_note or (lambda text: None)
     home = folder / key.digest
     home.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(home) + ".lock"):  # of several processes one computes, the others read
+        return _opened(pixels, key, load, augmentation, views, home, batch_size, check, on_progress, note)
+
+
+def _opened(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], augmentation: Augmentation, views: int, home: Path,
+            batch_size: int, check: int, on_progress: Progress | None, note: Callable[[str], None]) -> TeacherOutputs:
     write_bytes(home / "key.json", json.dumps(vars(key), indent=1).encode())
     wanted = [(view, start) for view in range(views) for start in range(0, len(pixels), SHARD)]
     found = {shard: data for shard in wanted if (data := _read(home, shard, key, note)) is not None}

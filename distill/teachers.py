@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from distill.batches import TeacherTable
@@ -20,10 +22,14 @@ from zoo.command import clean
 from zoo.errors import TeacherError, Unavailable, UserError
 
 if TYPE_CHECKING:
+    from distill.experiment import Experiment
+    from distill.probe_head import ProbeHead
     from selection.ranking import Ranking, Row
+    from zoo.split import SplitTeacher
     from zoo.teacher import Teacher
 
 STORED = frozenset({"features", "logits", "probe_logits", "transport_logits"})
+HEAD_ROWS = 20_000  # images times views that a head is fitted on at most
 VIEW_SEED = 0  # one for all runs, so that they share stored answers; --seed moves the student alone
 
 
@@ -33,13 +39,13 @@ class PreparedTeacher:
 
     table       what is stored of the training images, N of them, as far as the method asks for it
     validation  (n, C) float32, its head's answers on the validation split
-    head        answers for further features: (n, D_t) -> (n, C), by the head of all labelled training images
+    head        its linear head, fitted out of fold on the labelled training images
     """
 
     info: TeacherInfo
     table: TeacherTable
     validation: Tensor
-    head: Callable[[Tensor], Tensor]
+    head: ProbeHead
 
 
 @dataclass(eq=False)
@@ -52,6 +58,68 @@ class Committee:
     batch_size: int = 64
     note: Callable[[str], None] = lambda text: None
     _loaded: dict[str, Teacher] = field(default_factory=dict)
+    _prepared: dict[tuple[str, bool, bool], PreparedTeacher] = field(default_factory=dict)
+
+    def prepare(self, experiment: Experiment, needs: frozenset[str]) -> tuple[PreparedTeacher, ...]:
+        """Every teacher with what ``needs`` names, in order. Heads are fitted on all stored views where the method uses
+        them, otherwise on the labelled images as they are."""
+        views, split = bool(needs & STORED), "split" in needs
+        found = []
+        for card in self.cards:
+            if (card.id, views, split) not in self._prepared:
+                self._prepared[card.id, views, split] = self._one(card, experiment, views=views, split=split)
+                if not split:
+                    self._loaded.pop(card.id, None)  # its answers are at hand, its weights need no more memory
+            found.append(self._prepared[card.id, views, split])
+        return weighted(found, torch.from_numpy(experiment.pixels.labels)) if views else tuple(found)
+
+    def of(self, cards: tuple[ModelCard, ...]) -> Committee:
+        """Other teachers on the same device; what is loaded and prepared is shared."""
+        return replace(self, cards=cards)
+
+    def _one(self, card: ModelCard, experiment: Experiment, *, views: bool, split: bool) -> PreparedTeacher:
+        from distill.ground_cost import ground_cost
+        from distill.probe_head import fit
+
+        plan, pixels, store = experiment.plan, experiment.pixels, experiment.store / "answers"
+        labelled = pixels.usable[pixels.labels[pixels.usable] >= 0]
+        name = clean(card.id, 60)
+        if views:
+            said = self.answers(card, pixels, augmentation=plan.augmentation, views=plan.views, folder=store,
+                                progress=experiment.progress(f"asking {name} (views x images in parts)"))
+        else:
+            said = self.answers(card, subset(pixels, labelled, "labelled"), folder=store, progress=experiment.progress(f"asking {name}"))
+        labels = torch.from_numpy(pixels.labels if views else pixels.labels[labelled])
+        assert said.features is not None
+        some = max(1, HEAD_ROWS // max(1, len(labelled)))  # views enough for the head
+        head = fit(said.features[:some], labels, num_classes=len(experiment.task.classes))
+        seen = self.answers(card, experiment.split("validation", experiment.work_size), folder=store)
+        assert seen.features is not None
+        table = TeacherTable()
+        if views:
+            index = torch.arange(len(labels))
+            table = TeacherTable(features=said.features, logits=said.logits,
+                                 probe_logits=torch.stack([head.logits(view, index).half() for view in said.features]))
+        splitter, reason = self._splitter(card) if split else (None, None)
+        rows = torch.from_numpy(labelled) if views else index_of(labels)
+        cost = ground_cost(said.features[0, rows], None if said.logits is None else said.logits[0, rows], labels[rows],
+                           num_classes=len(experiment.task.classes))
+        width = 0 if said.logits is None else int(said.logits.shape[-1])
+        names = card.labels if card.labels and len(card.labels) == width else None
+        info = TeacherInfo(card=card, feature_dim=int(said.features.shape[-1]), num_classes=width, labels=names,
+                           columns=columns(names, experiment.task.classes), ground_cost=cost.matrix, mean_cost=cost.mean,
+                           splitter=splitter, split_reason=reason)
+        return PreparedTeacher(info=info, table=table, validation=head.predict(seen.features[0]), head=head)
+
+    def _splitter(self, card: ModelCard) -> tuple[SplitTeacher | None, str | None]:
+        from zoo.split import CannotSplit, SplitTeacher
+
+        try:
+            return SplitTeacher(self.load(card)), None
+        except CannotSplit as error:
+            return None, str(error)
+        except TeacherError as error:
+            raise _unusable(card, error) from error
 
     def load(self, card: ModelCard) -> Teacher:
         """The teacher itself, loaded once; ``TeacherError`` where that fails."""
@@ -64,21 +132,49 @@ class Committee:
     def answers(self, card: ModelCard, pixels: Pixels, *, augmentation: Augmentation = STILL, views: int = 1, folder: Path,
                 progress: Progress | None = None) -> TeacherOutputs:
         """The stored answers of one teacher; ``Unavailable`` where they are not complete and it cannot be loaded."""
-        key = OutputsKey(dataset=pixels.digest, teacher=card.id, revision=card.revision, preprocessing=preprocessing_key(card),
+        key = OutputsKey(dataset=pixels.digest, teacher=card.id, revision=card.revision, preprocessing=self._preprocessing(card, folder),
                          augmentation=augmentation.key, view_seed=VIEW_SEED)
         try:
             return open_outputs(pixels, key, lambda: self.load(card), augmentation=augmentation, views=views, folder=folder,
                                 batch_size=self.batch_size, on_progress=progress, on_note=self.note)
         except TeacherError as error:
-            raise Unavailable(f"the teacher {clean(card.id, 80)} cannot be used: {error}; take it out of the committee of the "
-                              "ranking, or rank again") from error
+            raise _unusable(card, error) from error
+
+    def _preprocessing(self, card: ModelCard, folder: Path) -> str:
+        """The preprocessing as text, without loading the model; of a vanished folder, what its stored answers remember."""
+        from zoo.teacher import preprocessing_of
+
+        if card.source in ("folder", "small") and not (Path(card.location or "") / "config.json").is_file():
+            for file in folder.glob("*/key.json"):
+                known = json.loads(file.read_text(encoding="utf-8"))
+                if (known["teacher"], known["revision"]) == (card.id, card.revision):
+                    return str(known["preprocessing"])
+        return preprocessing_of(card).key
 
 
-def preprocessing_key(card: ModelCard) -> str:
-    """The preprocessing as text, known without loading the model."""
-    from zoo.teacher import preprocessing_of
+def _unusable(card: ModelCard, error: TeacherError) -> Unavailable:
+    return Unavailable(f"the teacher {clean(card.id, 80)} cannot be used: {error}; take it out of the committee of the ranking, "
+                       "or rank again")
 
-    return preprocessing_of(card).key
+
+def index_of(labels: Tensor) -> Tensor:
+    """The rows of labelled images."""
+    return (labels >= 0).nonzero()[:, 0]
+
+
+def weighted(teachers: Sequence[PreparedTeacher], labels: Tensor) -> tuple[PreparedTeacher, ...]:
+    """The same teachers, each with its share in the mixture of their answers to the labelled images (out of fold)."""
+    from distill.probe_head import mixture
+
+    rows = index_of(labels)
+    answers = []
+    for teacher in teachers:
+        assert teacher.table.probe_logits is not None
+        answers.append(teacher.table.probe_logits[0, rows].float())  # (n, C)
+    shares = mixture(torch.stack(answers), labels[rows]).tolist()
+    return tuple(replace(t, info=replace(t.info, weight=float(w))) for t, w in zip(teachers, shares, strict=True))
+
+
 
 
 def subset(pixels: Pixels, rows: np.ndarray[tuple[int], np.dtype[np.int64]], name: str) -> Pixels:

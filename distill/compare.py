@@ -1,0 +1,228 @@
+"""``python -m distill.compare``: did the teachers help, and which method helped most?"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distill.live import note, warn
+from distill.options import Options, from_config, prepare
+from zoo.command import choose, clean, run, split_list
+from zoo.errors import Unavailable, UserError
+
+if TYPE_CHECKING:
+    from distill.accuracy import Hits
+    from distill.experiment import Experiment
+    from distill.run import RunFolder
+    from selection.interval import Interval
+
+BEST_SINGLE = "best_single"  # probe_kd from the committee's best teacher alone, best by its head on the validation split
+DEFAULT_METHODS = ("plain", "average", BEST_SINGLE, "probe_kd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One method and seed. ``results`` is ``results.json`` of its finished run, or None where it is missing; ``error`` says
+    why it cannot be run at all."""
+
+    method: str
+    seed: int
+    folder: Path
+    results: Mapping[str, Any] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One method over its finished seeds, in shares of the test split. ``lift`` is over plain at the same seeds; ``recovered``
+    the share of the gap between plain and the best teacher that was closed, where there is a gap to close."""
+
+    method: str
+    seeds: tuple[int, ...]
+    missing: tuple[int, ...]
+    validation: float | None = None
+    test: float | None = None
+    lift: Interval | None = None
+    recovered: Interval | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """A teacher's head, fitted on the training split, read on the test split: ``hits`` (n,)."""
+
+    model: str
+    validation: float
+    hits: Hits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All cells of one comparison. ``lines`` are in the order of the methods asked for."""
+
+    name: str
+    classes: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    lines: tuple[Line, ...]
+    teachers: tuple[Teaching, ...]
+
+    def of(self, method: str) -> list[Cell]:
+        """The finished cells of ``method``."""
+        return [cell for cell in self.cells if cell.method == method and cell.results is not None]
+
+
+def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: str = "cpu", offline: bool = False,
+            budget: float | None = None) -> Comparison:
+    """Train ``methods`` with ``seeds`` seeds as the run ``source`` was trained, cell by cell, and set them side by side.
+
+    Cells that are finished are read, a stopped one goes on. With ``budget`` (seconds) no cell is begun that would, by the
+    longest so far, not end in time; the comparison says which are missing. A method that cannot run here has an ``error``.
+    """
+    from distill.methods import METHODS
+    from distill.run import RunFolder
+
+    for method in methods:
+        choose("method", method, [*METHODS, BEST_SINGLE])
+    options, cards = from_config(source.config())
+    experiment = prepare(options, device=device, offline=offline, cards=cards)
+    wanted = [(method, options.seed + i) for i in range(seeds) for method in methods]
+    cells, refused, longest, begun = [], dict[str, str](), 0.0, time.monotonic()
+    for method, seed in wanted:
+        mine = source.path / "compare" / f"{method}-{seed}"
+        own = source.finished and (method, seed) == (source.config()["method"], source.config()["seed"])
+        folder = RunFolder(source.path if own else mine)
+        late = budget is not None and time.monotonic() - begun + longest > budget
+        if method not in refused and not folder.finished and not late:
+            start = time.monotonic()
+            note(f"cell {len(cells) + 1} of {len(wanted)}: {method}, seed {seed}")
+            try:
+                _train(experiment, options, method, seed, folder.path, device)
+            except UserError as error:
+                refused[method] = str(error)
+            except Unavailable as error:
+                warn(f"{method}, seed {seed}: {error}")
+            longest = max(longest, time.monotonic() - start)
+        results = folder.results() if folder.finished else None
+        cells.append(Cell(method=method, seed=seed, folder=folder.path, results=results, error=refused.get(method)))
+    teachers = _teachers(experiment)
+    lines = tuple(_line(method, cells, teachers) for method in methods)
+    return Comparison(name=options.task, classes=experiment.task.classes, cells=tuple(cells), lines=lines, teachers=teachers)
+
+
+def _train(experiment: Experiment, options: Options, method: str, seed: int, folder: Path, device: str) -> None:
+    from distill.training import train
+
+    mine = replace(options, method=method, seed=seed, settings=options.settings if method == options.method else ())
+    if method == BEST_SINGLE:
+        best = max(experiment.teachers(frozenset({"probe_logits"})), key=lambda t: _share(t, experiment))
+        experiment, mine = experiment.with_teachers((best.info.card,)), replace(mine, method="probe_kd")
+    train(experiment, mine, folder, resume=(folder / "config.json").exists(), device=device, announce=False)
+
+
+def _share(teacher: Any, experiment: Experiment) -> float:
+    rows = experiment.validation.usable
+    return float((teacher.validation.argmax(1).numpy()[rows] == experiment.validation.labels[rows]).mean())
+
+
+def _teachers(experiment: Experiment) -> tuple[Teaching, ...]:
+    test = experiment.split("test", experiment.size)
+    found = []
+    for teacher in experiment.teachers(frozenset()):
+        answer = experiment.head_answers(teacher, "test").argmax(1).numpy()
+        found.append(Teaching(model=teacher.info.card.id, validation=_share(teacher, experiment),
+                              hits=answer[test.usable] == test.labels[test.usable]))
+    return tuple(found)
+
+
+def _line(method: str, cells: Sequence[Cell], teachers: Sequence[Teaching]) -> Line:
+    from distill.accuracy import gain, recovered
+    from distill.experiment import hits
+
+    mine = {cell.seed: cell.results for cell in cells if cell.method == method and cell.results is not None}
+    plain = {cell.seed: cell.results for cell in cells if cell.method == "plain" and cell.results is not None}
+    missing = tuple(cell.seed for cell in cells if cell.method == method and cell.results is None)
+    error = next((cell.error for cell in cells if cell.method == method and cell.error), None)
+    if not mine:
+        return Line(method=method, seeds=(), missing=missing, error=error)
+    both = [seed for seed in mine if seed in plain]
+    a, b = [hits(mine[s], "test") for s in both], [hits(plain[s], "test") for s in both]
+    lift = gain(a, b) if both and method != "plain" else None
+    best = max(teachers, key=lambda t: t.validation, default=None)
+    closed = recovered(a, b, best.hits) if lift is not None and best is not None else None
+    means = {split: sum(r[split]["accuracy"] for r in mine.values()) / len(mine) for split in ("validation", "test")}
+    return Line(method=method, seeds=tuple(mine), missing=missing, validation=means["validation"], test=means["test"], lift=lift,
+                recovered=closed, error=error)
+
+
+def text_table(comparison: Comparison) -> str:
+    """The table as plain text, one line a method."""
+    from distill.accuracy import points
+
+    rows = [("method", "seeds", "validation %", "test %", "lift over plain, points", "gap recovered %")]
+    for line in comparison.lines:
+        seeds = f"{len(line.seeds)} of {len(line.seeds) + len(line.missing)}"
+        if line.test is None:
+            rows.append((line.method, seeds, "missing" if line.error is None else "refused", "", "", ""))
+            continue
+        rows.append((line.method, seeds, f"{100 * (line.validation or 0):.1f}", f"{100 * line.test:.1f}",
+                     points(line.lift, sign=True) if line.lift else "",
+                     points(line.recovered) if line.recovered else "no gap" if line.lift else ""))
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [f"{line.method}: {clean(line.error, 300)}" for line in comparison.lines if line.error]
+    lines += [f"teacher {clean(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test" for t in comparison.teachers]
+    return "\n".join(lines)
+
+
+def _record(comparison: Comparison) -> dict[str, Any]:
+    lines = [asdict(line) for line in comparison.lines]
+    teachers = [{"model": t.model, "validation": t.validation, "test": float(t.hits.mean())} for t in comparison.teachers]
+    return {"task": comparison.name, "lines": lines, "teachers": teachers}
+
+
+def _command(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder of distill.train, its options are taken over")],
+    methods: Annotated[list[str] | None, typer.Option(help=f"repeat or separate by commas; default {','.join(DEFAULT_METHODS)}")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="so many seeds a method")] = 1,
+    out: Annotated[Path | None, typer.Option(help="the page (default RUN/compare.html)")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="minutes; what does not fit resumes at the next call")] = None,
+    offline: Annotated[bool, typer.Option(help="no network call at all")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto")] = "auto",
+) -> int:
+    """Train several methods and seeds on the same splits, and set them side by side with intervals."""
+    from distill.data import write_bytes, write_json
+    from distill.processes import resolve_device
+    from distill.run import RunFolder
+
+    chosen = list(dict.fromkeys(split_list(methods))) or list(DEFAULT_METHODS)
+    if "plain" not in chosen:
+        chosen.insert(0, "plain")  # every lift is over it
+    found = compare(RunFolder(source), chosen, seeds=seeds, device=resolve_device(device), offline=offline,
+                    budget=None if budget is None else 60 * budget)
+    write_json(source / "compare.json", _record(found))
+    print(text_table(found))
+    try:
+        from distill.compare_page import page
+
+        target = out or source / "compare.html"
+        write_bytes(target, page(found).encode())
+        print(f"page: {target}")
+    except ImportError as error:
+        print(f"note: no page is written, {error}; pip install plotly", file=sys.stderr)
+    if all(line.test is None for line in found.lines):
+        raise Unavailable("no cell could be trained; the reasons are above")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(_command, argv, name="distill.compare")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
