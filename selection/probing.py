@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,13 +26,6 @@ class Answer:
     cached: bool = False
 
 
-def key_of(card: ModelCard, probe: Probe) -> CacheKey:
-    """Where the cache holds this model's answers to this probe."""
-    from zoo.teacher import preprocessing_of
-
-    return CacheKey(model=card.id, revision=card.revision, preprocessing=preprocessing_of(card).key, probe=probe.digest)
-
-
 def answers(
     cards: Sequence[ModelCard],
     probe: Probe,
@@ -47,41 +39,46 @@ def answers(
     """Yield an ``Answer`` for every card: those in the cache first, then the others as each is done, in order.
 
     The next model is fetched and loaded while this one runs. An answer is in the cache before it is yielded, so a run
-    that is killed loses at most the model in work.
+    that is killed loses at most the model in work. A GPU answers in bf16, so its answers are kept apart from a CPU's;
+    without ``device`` either will do. ``batch_done`` is told how many images of the current model are done.
     """
     waiting: list[ModelCard] = []
     for card in cards:
-        stored = _stored(card, probe, cache)
+        stored = _stored(card, probe, cache, device)
         if isinstance(stored, Answer):
             yield stored
         else:
             waiting.append(card)
     if not waiting:
         return
+    from zoo.teacher import load_ahead
+
     chosen = device or _default_device()
-    with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
-        coming: Future[Teacher] = loader.submit(_load, waiting[0], chosen, offline)
-        for i, card in enumerate(waiting):
-            started(card)
-            ready = coming
-            try:
-                teacher = ready.result()
-            except TeacherError as error:
-                if i + 1 < len(waiting):
-                    coming = loader.submit(_load, waiting[i + 1], chosen, offline)
-                yield Answer(card, None, str(error))
-                continue
-            if i + 1 < len(waiting):
-                coming = loader.submit(_load, waiting[i + 1], chosen, offline)
-            yield _probed(card, teacher, probe, cache, batch_done)
+    for card, teacher in load_ahead(waiting, device=chosen, offline=offline):
+        if isinstance(teacher, TeacherError):
+            yield Answer(card, None, str(teacher))
+            continue
+        started(card)
+        yield _probed(card, teacher, probe, cache, batch_done)
 
 
-def _stored(card: ModelCard, probe: Probe, cache: FeatureCache) -> Answer | None:
+def key_of(card: ModelCard, probe: Probe, device: str) -> CacheKey:
+    """Where the cache holds this model's answers to this probe; ``TeacherError`` where its preprocessing is no such thing."""
+    from zoo.preprocessing import preprocessing_of
+
+    precision = "bf16" if device.startswith("cuda") else "float32"
+    preprocessing = f"{preprocessing_of(card).key} {precision}"
+    return CacheKey(model=card.id, revision=card.revision, preprocessing=preprocessing, probe=probe.digest)
+
+
+def _stored(card: ModelCard, probe: Probe, cache: FeatureCache, device: str | None) -> Answer | None:
     try:
-        stored = cache.get(key_of(card, probe))
+        for kind in [device] if device else ["cpu", "cuda"]:
+            if (stored := cache.get(key_of(card, probe, kind))) is not None:
+                return Answer(card, stored, cached=True)
     except TeacherError as error:
         return Answer(card, None, str(error))
-    return None if stored is None else Answer(card, stored, cached=True)
+    return None
 
 
 def _probed(card: ModelCard, teacher: Teacher, probe: Probe, cache: FeatureCache, batch_done: Callable[[int], None]) -> Answer:
@@ -98,14 +95,8 @@ def _probed(card: ModelCard, teacher: Teacher, probe: Probe, cache: FeatureCache
         classifier_bias=bias,
         seconds=time.perf_counter() - begin,
     )
-    cache.put(key_of(card, probe), stored)
+    cache.put(key_of(card, probe, str(teacher.device)), stored)
     return Answer(card, stored)
-
-
-def _load(card: ModelCard, device: str, offline: bool) -> Teacher:
-    from zoo.teacher import Teacher
-
-    return Teacher.load(card, device=device, offline=offline)
 
 
 def _default_device() -> str:

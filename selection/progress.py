@@ -68,11 +68,11 @@ class Progress:
             self.bar.update(self.job, description=escape(clean(card.id, 40)))
 
     def advance(self, images: int) -> None:
-        """So many more images were answered."""
-        self.seen += images
+        """So many images of the current model are answered."""
+        new, self.seen = images - self.seen, images
         if self.kind == "bar":
             rate = self.seen / max(time.monotonic() - self.at, 1e-9)
-            self.bar.update(self.job, advance=images, rate=f"{rate:.0f} images/s")
+            self.bar.update(self.job, advance=new, rate=f"{rate:.0f} images/s")
 
     def finished(self, row: Row, *, cached: bool) -> None:
         """This model is done, or failed."""

@@ -218,7 +218,7 @@ def _committee(work: Work, size: int, rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _warnings(work: Work, rows: Sequence[Row]) -> list[str]:
-    found = list(work.task.warnings)
+    found = [*work.task.warnings, *work.probe.warnings]
     if work.probe.skipped:
         found.append(f"{work.probe.skipped} images of the training split could not be read and were skipped")
     return found + [text for row in rows for text in row.warnings]
