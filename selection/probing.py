@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from selection.cache import CacheKey, FeatureCache, StoredOutputs
 from selection.probe import Probe
 from zoo.card import ModelCard
-from zoo.errors import TeacherError
+from zoo.errors import TeacherError, UserError
 
 if TYPE_CHECKING:
     from zoo.teacher import Teacher
@@ -53,7 +53,7 @@ def answers(
         return
     from zoo.teacher import load_ahead
 
-    chosen = device or _default_device()
+    chosen = _device(device)
     for card, teacher in load_ahead(waiting, device=chosen, offline=offline):
         if isinstance(teacher, TeacherError):
             yield Answer(card, None, str(teacher))
@@ -99,7 +99,14 @@ def _probed(card: ModelCard, teacher: Teacher, probe: Probe, cache: FeatureCache
     return Answer(card, stored)
 
 
-def _default_device() -> str:
+def _device(given: str | None) -> str:
+    """``given`` if this machine has it, a GPU where there is one if nothing was given."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if given is None:
+        return "cuda" if there["cuda"] else "cpu"
+    kind, _, number = given.partition(":")
+    if not there[kind] or (number and int(number) >= torch.cuda.device_count()):
+        raise UserError(f"--device {given}: this machine has no such device ({', '.join(k for k, has in there.items() if has)})")
+    return given
