@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zoo.construction import bounded, undrawn
 from zoo.errors import TeacherError
 from zoo.preprocessing import Preprocessing, read_json
 from zoo.weights import read_headers, weight_files
@@ -20,7 +19,6 @@ _RESERVED = {
     "num_classes", "features_only", "out_indices", "feature_cls", "feature_cfg", "pruned", "pretrained_strict",
     "pretrained_filter_fn", "pretrained_model_args", "kwargs_filter", "model_cfg", "model_cls", "variant", "device", "dtype",
 }
-_MODULES = 100_000
 _SLACK = 5_000_000  # scalars beside the stored ones: tables that a network derives, heads that it replaces
 
 
@@ -51,19 +49,22 @@ def load(folder: Path, preprocessing: Preprocessing) -> Network:
     _check_memory(header.params_total)
     limit = 2 * header.params_total + _SLACK
     try:
-        with _bounded(limit), torch.device("meta"):
-            module = _build(config, preprocessing).module
+        with bounded(limit), torch.device("meta"):
+            network = _build(config, preprocessing)
     except (NotImplementedError, RuntimeError) as error:
-        if "meta" not in str(error):
+        if isinstance(error, TeacherError) or "meta" not in str(error):
             raise
-        module = None  # some constructors compute with values; the bounds hold for the real build as well
-    if module is not None:
-        _compare(module, shapes)
-    with _bounded(limit), _skip_initialisation():
-        network = _build(config, preprocessing)
-    _compare(network.module, shapes)
-    for path in files:
-        _fill(network.module, path)
+        network = None  # some constructors compute with values; the bounds hold for the real build as well
+    if network is None or network.library == "timm":
+        if network is not None:
+            _compare(network.module, shapes)
+        with bounded(limit), undrawn():
+            network = _build(config, preprocessing)
+    if network.library == "timm":
+        _compare(network.module, shapes)
+        _fill(network.module, _tensors(files))
+    else:
+        network = replace(network, module=_convert(network.module, dict(_tensors(files))))
     network.module.eval().requires_grad_(False)
     return network
 
@@ -147,21 +148,22 @@ def _class_count(count: Any) -> int:
 
 def _build_transformers(config: dict[str, Any]) -> Network:
     try:
-        from transformers import AutoConfig, AutoModelForImageClassification
+        import transformers
     except ImportError as error:
         raise TeacherError("a transformers model: pip install 'teacher-zoo[transformers]' to load it") from error
-    kind = str(config["model_type"])
     if "auto_map" in config:
         raise TeacherError("the model brings its own code (auto_map), which is never run")
-    if not any("ForImageClassification" in str(name) for name in config.get("architectures") or ()):
-        raise TeacherError(f"{config.get('architectures')} is no image classifier of transformers")
-    _check_plain({k: v for k, v in config.items() if k not in ("id2label", "label2id")}, "config", depth=6)
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    family = getattr(transformers, name, None) if re.fullmatch(r"\w{1,64}ForImageClassification", name) else None
+    if not isinstance(family, type) or not issubclass(family, transformers.PreTrainedModel):
+        raise TeacherError(f"{name or names!r} is no image classifier of transformers {transformers.__version__}")
     plain = _without_loaders(config)
-    settings = AutoConfig.for_model(plain.pop("model_type"), **plain)
-    if type(settings) not in AutoModelForImageClassification._model_mapping:
-        raise TeacherError(f"transformers has no image classifier for model_type {kind!r}")
-    module = AutoModelForImageClassification.from_config(settings, trust_remote_code=False, attn_implementation="eager")
-    return Network(module, _class_count(settings.num_labels), "transformers")
+    _check_plain({k: v for k, v in plain.items() if k not in ("id2label", "label2id")}, "config", depth=6)
+    settings = transformers.AutoConfig.for_model(plain.pop("model_type"), attn_implementation="eager", **plain)
+    if type(settings) is not getattr(family, "config_class", None):
+        raise TeacherError(f"model_type {config['model_type']!r} is not that of {name}")
+    return Network(family(settings), _class_count(settings.num_labels), "transformers")
 
 
 def _without_loaders(config: dict[str, Any]) -> dict[str, Any]:
@@ -170,53 +172,6 @@ def _without_loaders(config: dict[str, Any]) -> dict[str, Any]:
                       r"|architectures|transformers_version|use_timm.*|trust_remote_code|name_or_path")
     return {key: _without_loaders(value) if isinstance(value, dict) else value
             for key, value in config.items() if not drop.fullmatch(str(key))}
-
-
-@contextmanager
-def _bounded(limit: int) -> Iterator[None]:
-    """Stop any construction in this thread that registers more than ``limit`` scalars or 100,000 modules."""
-    from torch.nn.modules import module as registry
-
-    thread, scalars, modules = threading.get_ident(), 0, 0
-
-    def tensor_added(_module: Any, name: str, tensor: Any) -> None:
-        nonlocal scalars
-        if tensor is not None and threading.get_ident() == thread:
-            scalars += tensor.numel()
-            if scalars > limit:
-                raise TeacherError(f"the config asks for more than {scalars:,} numbers (at {name!r}), "
-                                   f"far more than the weights hold")
-
-    def module_added(_module: Any, _name: str, _child: Any) -> None:
-        nonlocal modules
-        modules += threading.get_ident() == thread
-        if modules > _MODULES:
-            raise TeacherError(f"the config asks for more than {_MODULES:,} layers")
-
-    hooks = [registry.register_module_parameter_registration_hook(tensor_added),
-             registry.register_module_buffer_registration_hook(tensor_added),
-             registry.register_module_module_registration_hook(module_added)]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-@contextmanager
-def _skip_initialisation() -> Iterator[None]:
-    """Leave new parameters of this thread unset: the weights replace every one, and drawing them takes seconds."""
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    drawn = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_}
-
-    class Undrawn(TorchFunctionMode):
-        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return args[0] if function in drawn else function(*args, **(kwargs or {}))
-
-    with Undrawn():
-        yield
 
 
 def _check_memory(scalars: int) -> None:
@@ -245,20 +200,59 @@ def _compare(module: Any, shapes: dict[str, tuple[int, ...]]) -> None:
         raise TeacherError(f"tensor {extra[0]!r} of the weights has no place in the network ({len(extra)} such)")
 
 
-def _fill(module: Any, path: Path) -> None:
-    """Copy the stored tensors into ``module``, half precision as float32; NaN or infinity is a ``TeacherError``."""
+def _tensors(files: Iterable[Path]) -> Iterator[tuple[str, Any]]:
+    """The stored tensors by name; NaN or infinity in one is a ``TeacherError``."""
     import torch
     from safetensors import SafetensorError, safe_open
 
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - not a dict
+                    tensor = file.get_tensor(name)
+                    if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+                        raise TeacherError(f"tensor {name!r} holds NaN or infinite values")
+                    yield name, tensor
+        except (SafetensorError, OSError) as error:
+            raise TeacherError(f"{path.name} is damaged: {error}") from error
+
+
+def _fill(module: Any, tensors: Iterable[tuple[str, Any]]) -> None:
+    """Copy ``tensors`` into a timm ``module``; half precision becomes float32."""
+    import torch
+
     state = module.state_dict()
-    try:
-        with torch.no_grad(), safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                if _derived(name):
-                    continue
-                tensor = file.get_tensor(name)
-                if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
-                    raise TeacherError(f"tensor {name!r} holds NaN or infinite values")
+    with torch.no_grad():
+        for name, tensor in tensors:
+            if not _derived(name):
                 state[name].copy_(tensor)
-    except (SafetensorError, OSError) as error:
-        raise TeacherError(f"{path.name} is damaged: {error}") from error
+
+
+def _convert(module: Any, tensors: dict[str, Any]) -> Any:
+    """``module`` of transformers (on the meta device) again, with ``tensors`` in it, as float32.
+
+    Its own loader is used, since tensors of older files are called differently; it gets nothing but our tensors.
+    """
+    import torch
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        loaded, report = type(module).from_pretrained(
+            None, config=module.config, state_dict=tensors, dtype=torch.float32, output_loading_info=True,
+            ignore_mismatched_sizes=True, attn_implementation="eager")
+    except Exception as error:
+        raise TeacherError(f"the weights cannot be loaded: {type(error).__name__}: {error}") from error
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+    for kind, says in (("mismatched_keys", "has another shape than the config asks for"),
+                       ("missing_keys", "is missing from the weights"), ("unexpected_keys", "has no place in the network")):
+        names = sorted(key if isinstance(key, str) else key[0] for key in report[kind])
+        faulty = [name for name in names if not _derived(name)]
+        if faulty:
+            raise TeacherError(f"tensor {faulty[0]!r} {says} ({len(faulty)} such)")
+    return loaded

@@ -49,7 +49,8 @@ class Teacher:
         self.labels = card.labels if card.labels and len(card.labels) == self.num_classes else None
         self.module = network.module.to(self.device, memory_format=torch.channels_last)
         self._library = network.library
-        self._head: Any = None  # the last layer, where applying it to the features gives the logits
+        self._last = _last_layer(network)
+        self._linear = False  # whether the last layer applied to the features gives the logits: tried out below
         scale = [1 / s for s in preprocessing.std]
         shift = [-m / s for m, s in zip(preprocessing.mean, preprocessing.std, strict=True)]
         self._scale = torch.tensor(scale, device=self.device).view(1, 3, 1, 1)
@@ -110,9 +111,9 @@ class Teacher:
         with torch.no_grad(), half:
             features, logits = self._timm(inputs) if self._library == "timm" else self._transformers(inputs)
         features = features.float()
-        if self._head is not None:
+        if self._linear:
             with torch.no_grad():
-                logits = self._apply_head(features)
+                logits = self._apply_last(features)
         return Outputs(features, None if logits is None else logits.float())
 
     def outputs(self, images: Iterable[Image.Image], *, batch_size: int = 64,
@@ -143,39 +144,31 @@ class Teacher:
     @property
     def classifier(self) -> tuple[Any, Any] | None:
         """(weights (C_t, D), bias (C_t,)) float32 numpy of the last layer, where logits = features @ weights.T + bias."""
-        if self._head is None:
+        if not self._linear:
             return None
-        weights = self._head.weight.detach().float().flatten(1).cpu().numpy()
-        bias = self._head.bias
+        weights = self._last.weight.detach().float().flatten(1).cpu().numpy()
+        bias = self._last.bias
         return weights, (weights[:, 0] * 0 if bias is None else bias.detach().float().cpu().numpy())
 
     def _timm(self, inputs: Any) -> tuple[Any, Any]:
         hidden = self.module.forward_features(inputs)
         features = _pooled(self.module.forward_head(hidden, pre_logits=True))
-        if self._head is not None or not self.num_classes:
-            return features, None
-        return features, self.module.forward_head(hidden)
+        return features, None if self._linear or not self.num_classes else self.module.forward_head(hidden)
 
     def _transformers(self, inputs: Any) -> tuple[Any, Any]:
         """Features are what enters the last linear layer with one output a class."""
-        import torch
-
-        heads = [layer for layer in self.module.modules()
-                 if isinstance(layer, torch.nn.Linear) and layer.out_features == self.num_classes]
-        if not heads:
-            raise TeacherError("the network has no linear head with one output a class")
         seen: list[Any] = []
-        hook = heads[-1].register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
+        hook = self._last.register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
         try:
             logits = self.module(pixel_values=inputs).logits
         finally:
             hook.remove()
         return _pooled(seen[-1]), logits
 
-    def _apply_head(self, features: Any) -> Any:
+    def _apply_last(self, features: Any) -> Any:
         import torch
 
-        return torch.nn.functional.linear(features, self._head.weight.flatten(1), self._head.bias)
+        return torch.nn.functional.linear(features, self._last.weight.flatten(1), self._last.bias)
 
     def _try_out(self) -> int:
         """One forward pass of two images: finds D, checks the outputs, and finds out whether the last layer is linear."""
@@ -184,9 +177,6 @@ class Teacher:
         pixels = torch.rand(2, 3, *self.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
         try:
             features, logits = self.forward(self.normalise(pixels))
-            head = self.module.get_classifier() if self._library == "timm" else None
-        except TeacherError:
-            raise
         except Exception as error:
             raise TeacherError(f"the network fails on an image of its own size: {type(error).__name__}: {error}") from error
         shape = None if logits is None else tuple(logits.shape)
@@ -194,23 +184,12 @@ class Teacher:
             raise TeacherError(f"features {tuple(features.shape)} and logits {shape} do not fit {self.num_classes} classes")
         if not torch.isfinite(features).all() or (logits is not None and not torch.isfinite(logits).all()):
             raise TeacherError("the network answers NaN or infinite values")
-        if self._library == "transformers":
-            head = next(layer for layer in reversed(list(self.module.modules()))
-                        if isinstance(layer, torch.nn.Linear) and layer.out_features == self.num_classes)
-        if logits is not None and isinstance(head, (torch.nn.Linear, torch.nn.Conv2d)):
-            self._settle_head(head, features, logits)
+        if logits is not None and self._last is not None:
+            fits = self._last.weight.flatten(1).shape == (self.num_classes, features.shape[1])
+            tolerance = (0.05 if self.device.type == "cuda" else 1e-3) * (1 + float(logits.abs().max()))
+            with torch.no_grad():  # not so where two heads are averaged, or one is scaled or normalised
+                self._linear = fits and bool((self._apply_last(features) - logits).abs().max() < tolerance)
         return int(features.shape[1])
-
-    def _settle_head(self, head: Any, features: Any, logits: Any) -> None:
-        import torch
-
-        if head.weight.flatten(1).shape != (self.num_classes, features.shape[1]):
-            return
-        self._head = head
-        tolerance = (0.05 if self.device.type == "cuda" else 1e-3) * (1 + float(logits.abs().max()))
-        with torch.no_grad():
-            if (self._apply_head(features) - logits).abs().max() > tolerance:
-                self._head = None  # two heads averaged, a scaled or normalised one: only the network itself knows
 
 
 def load_ahead(cards: Iterable[ModelCard], *, device: str = "cpu",
@@ -243,6 +222,22 @@ def _batches(prepare: Callable[[Any], Any], images: Iterable[Any], batch_size: i
             batch = torch.stack([pending.popleft().result() for _ in range(min(batch_size, len(pending)))])
             pending.extend(pool.submit(prepare, image) for image in islice(waiting, batch_size))
             yield batch
+
+
+def _last_layer(network: Network) -> Any:
+    """The linear layer or 1 x 1 convolution with one output a class, or None."""
+    import torch
+
+    if not network.num_classes:
+        return None
+    if network.library == "timm":
+        last = network.module.get_classifier()
+        return last if isinstance(last, (torch.nn.Linear, torch.nn.Conv2d)) else None
+    found = [layer for layer in network.module.modules()
+             if isinstance(layer, torch.nn.Linear) and layer.out_features == network.num_classes]
+    if not found:
+        raise TeacherError("the network has no linear head with one output a class")
+    return found[-1]
 
 
 def _pooled(features: Any) -> Any:
