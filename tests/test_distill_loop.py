@@ -1,0 +1,287 @@
+"""The training loop: batches as a function of the step, exact resume, divergence."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from distill.batches import TeacherTable, batch_sizes
+from distill.loop import Diverged, Schedule, fit, time_steps
+from distill.processes import Processes, processes, resolve_device
+from distill.recipe import Recipe
+from distill.run import RunFolder
+from distill.student import Student
+from tests.distill_setting import Drops, batches, pixels, student
+from zoo.errors import UserError
+
+SHORT = Schedule(epochs=3, batch_size=8, rate=3e-3, checkpoint_seconds=0.0)
+CPU = Processes(torch.device("cpu"), "fp32")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def validate(student: Student) -> Mapping[str, Any]:
+    data = pixels(30, seed=9)
+    right = student.logits(torch.from_numpy(data.images).repeat_interleave(2, 2).repeat_interleave(2, 3)).argmax(1).numpy() == data.labels
+    return {"validation_accuracy": float(right.mean()), "teachers": []}
+
+
+def trained(folder: Path, recipe: Recipe | None = None, *, schedule: Schedule = SHORT, seed: int = 0, unlabelled: int = 0) -> Student:
+    run = RunFolder.create(folder, {"seed": seed}, resume=True)
+    pupil = student(seed)
+    fit(pupil, recipe or Drops(), batches(pixels(unlabelled=unlabelled)), schedule, run=run, where=CPU, seed=seed, validate=validate)
+    return pupil
+
+
+def same_weights(one: Student, two: Student) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+
+
+def timeless(run: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if k not in ("seconds", "images_a_second")} for line in RunFolder(run).metrics()]
+
+
+def test_a_student_learns_and_every_epoch_is_a_line(tmp_path: Path) -> None:
+    trained(tmp_path, schedule=Schedule(epochs=12, batch_size=8, rate=3e-3))
+    lines = RunFolder(tmp_path).metrics()
+    assert [line["epoch"] for line in lines] == list(range(12))
+    assert [line["step"] for line in lines] == list(range(3, 37, 3))
+    assert lines[-1]["validation_accuracy"] > 0.9
+    assert lines[-1]["loss"] == pytest.approx(sum(lines[-1]["terms"].values()))
+    assert lines[-1]["terms"]["cross_entropy"] < lines[0]["terms"]["cross_entropy"]
+
+
+@pytest.mark.parametrize("stop_at", [0, 2, 4, 8])
+def test_a_run_stopped_at_any_step_ends_with_the_same_bits(tmp_path: Path, stop_at: int) -> None:
+    whole = trained(tmp_path / "whole", unlabelled=9)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut", Drops(stop_at=stop_at), unlabelled=9)
+    assert same_weights(whole, trained(tmp_path / "cut", unlabelled=9))
+    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
+
+
+def test_a_run_may_lose_its_last_checkpoint_and_repeats_those_epochs_once(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut", Drops(stop_at=7))
+    (tmp_path / "cut" / "checkpoint" / "last.pt").write_bytes(b"damaged")
+    assert same_weights(whole, trained(tmp_path / "cut"))
+    assert [line["epoch"] for line in RunFolder(tmp_path / "cut").metrics()] == [0, 1, 2]
+
+
+def test_another_seed_is_another_student(tmp_path: Path) -> None:
+    assert not same_weights(trained(tmp_path / "a"), trained(tmp_path / "b", seed=1))
+
+
+def test_training_neither_reads_nor_leaves_global_draws_in_its_result(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = trained(tmp_path / "a")
+    torch.manual_seed(2)
+    np.random.default_rng(0).random()
+    assert same_weights(first, trained(tmp_path / "b"))
+
+
+def test_nan_stops_the_run_names_the_term_and_keeps_a_sound_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"step 4 \(cross_entropy\).*--rate"):
+        trained(tmp_path, Drops(nan_at=4))
+    kept = RunFolder(tmp_path).load_checkpoint()
+    assert kept is not None
+    assert kept["step"] == 4
+    assert all(torch.isfinite(v.float()).all() for v in kept["learner"].values())
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distill import run
+
+    real, calls = run.write_bytes, []
+
+    def full(path: Path, data: Any) -> None:
+        calls.append(path)
+        if len(calls) > 6:
+            raise OSError(28, "No space left on device", str(path))
+        real(path, data)
+
+    monkeypatch.setattr(run, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        trained(tmp_path)
+    monkeypatch.setattr(run, "write_bytes", real)
+    assert RunFolder(tmp_path).load_checkpoint() is not None
+    assert same_weights(trained(tmp_path), trained(tmp_path.parent / "whole"))
+
+
+def test_timing_a_few_steps_changes_nothing() -> None:
+    pupil, recipe = student(), Drops()
+    before = copy.deepcopy((pupil.state_dict(), recipe.state_dict()))
+    assert time_steps(pupil, recipe, batches(pixels()), SHORT, CPU) > 0
+    for old, new in zip(before, (pupil.state_dict(), recipe.state_dict()), strict=True):
+        assert all(torch.equal(old[name], new[name]) for name in old)
+    assert all(p.grad is None for p in pupil.parameters())
+
+
+def test_the_rate_rises_falls_and_ends_at_nothing() -> None:
+    rates = [Schedule(epochs=1, rate=1.0, warmup=0.1).at(i / 100) for i in range(101)]
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[100] == pytest.approx(0, abs=1e-9)
+    steps = Schedule(epochs=1, rate=1.0, warmup=0.0, milestones=(0.5, 0.75))
+    assert [steps.at(p) for p in (0.4, 0.6, 0.8)] == pytest.approx([1, 0.1, 0.01])
+
+
+def test_batches_are_a_function_of_the_step() -> None:
+    data = pixels(12, unlabelled=40)
+    one, other = batches(data, views=3), batches(data, views=3)
+    later = [other.at(step) for step in (7, 3)][1]
+    assert torch.equal(one.at(3).view, later.view)
+    assert torch.equal(one.at(3).index, later.index)
+    assert not torch.equal(one.at(3).index, batches(data, views=3, seed=1).at(3).index)
+
+
+def test_parts_make_up_the_batch() -> None:
+    source = batches(pixels(12, unlabelled=40))
+    whole = source.at(5)
+    parts = [source.at(5, part=part, parts=4) for part in range(4)]
+    assert sorted(torch.cat([p.index for p in parts]).tolist()) == sorted(whole.index.tolist())
+    assert all(int((p.labels >= 0).sum()) in (0, 1) for p in parts)
+
+
+def test_labelled_and_unlabelled_images_share_a_batch_and_all_are_seen() -> None:
+    data = pixels(12, unlabelled=40)
+    source = batches(data, batch_size=8)
+    assert source.sizes == (2, 6)
+    seen = [source.at(step) for step in range(source.steps_an_epoch)]
+    for batch in seen:
+        assert (batch.labels >= 0).tolist() == [True] * 2 + [False] * 6
+        assert (batch.labels == torch.from_numpy(data.labels)[batch.index]).all()
+    assert len({int(i) for b in seen for i in b.index if i >= 12}) == 40
+    alone = batches(data, use_unlabelled=False)
+    assert alone.steps_an_epoch == source.steps_an_epoch
+    assert all(int(alone.at(step).index.max()) < 12 for step in range(10))
+
+
+@pytest.mark.parametrize(("labelled", "unlabelled", "share", "expected"), [
+    (640, 0, None, (64, 0, 10)), (100, 100, None, (32, 32, 3)), (10, 990, None, (16, 48, 21)), (10, 990, 0.5, (32, 32, 31)),
+    (3, 0, None, (64, 0, 1))])
+def test_how_a_batch_is_made_up(labelled: int, unlabelled: int, share: float | None, expected: tuple[int, int, int]) -> None:
+    assert tuple(batch_sizes(labelled, unlabelled, 64, share)) == expected
+
+
+def test_answers_belong_to_the_image_and_view_of_the_batch() -> None:
+    data = pixels(12, unlabelled=4)
+    stored = torch.arange(3)[:, None] * 100 + torch.arange(16)[None]  # view * 100 + image
+    table = TeacherTable(features=stored[..., None].half())
+    source = batches(data, views=3, teachers=(table,))
+    for step in (0, 4, 9):
+        batch = source.at(step)
+        said = batch.answers[0].features
+        assert said is not None
+        assert torch.equal(said[:, 0].long() % 100, batch.index)
+        view = torch.div(said[:, 0].long(), 100, rounding_mode="floor")
+        assert source.images[batch.index].shape[0] == len(view)
+        from distill.views import render
+
+        again = render(source.images, batch.index, view, augmentation=source.augmentation, seed=source.view_seed, size=32)
+        assert torch.equal(again.pixels, batch.view)
+
+
+def test_blends_count_as_unlabelled() -> None:
+    from dataclasses import replace
+
+    source = batches(pixels(24))
+    blended = replace(source, augmentation=replace(source.augmentation, mix=1.0))
+    assert (blended.at(0).labels == -1).all()
+
+
+def test_without_the_recipe_the_student_answers_the_same(tmp_path: Path) -> None:
+    recipe = Drops()
+    pupil = trained(tmp_path, recipe)
+    data = torch.from_numpy(pixels(6).images).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    before = pupil.logits(data)
+    del recipe
+    assert torch.equal(before, pupil.logits(data))
+
+
+def test_devices_and_precisions_that_are_not_there_are_named() -> None:
+    with pytest.raises(UserError, match="cuda:99"):
+        resolve_device("cuda:99")
+    with pytest.raises(UserError, match="bf16"):
+        processes("cpu", "fp8")
+
+
+def test_bf16_trains(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, {}, resume=True)
+    fit(student(), Drops(), batches(pixels()), SHORT, run=run, where=Processes(torch.device("cpu"), "bf16"), seed=0, validate=validate)
+    assert len(run.metrics()) == 3
+
+
+def test_parts_accumulate_to_nearly_the_whole_gradient(tmp_path: Path) -> None:
+    schedule = Schedule(epochs=1, batch_size=8, rate=1e-3, accumulate=2, checkpoint_seconds=0)
+    trained(tmp_path, schedule=schedule)
+    assert RunFolder(tmp_path).metrics()[0]["step"] == 3
+
+
+CHILD = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, {root!r})
+torch.set_num_threads(1)
+from tests.test_distill_loop import *
+schedule = Schedule(epochs=40, batch_size=8, rate=3e-3, checkpoint_seconds=float(sys.argv[2]))
+pupil = trained(Path(sys.argv[1]), schedule=schedule)
+torch.save(pupil.state_dict(), sys.argv[1] + "/final.pt")
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_twenty_times(tmp_path: Path) -> None:
+    code = CHILD.format(root=str(Path(__file__).parents[1]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start(folder: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", code, str(folder), "0.2"], env=environment)
+
+    assert start(tmp_path / "whole").wait() == 0
+    draw, kills = random.Random(0), 0
+    while kills < 20:
+        child = start(tmp_path / "cut")
+        before = _step(tmp_path / "cut")
+        while child.poll() is None and _step(tmp_path / "cut") == before:  # until it has begun to go on
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 0.5))
+        if child.poll() is None:
+            child.send_signal(signal.SIGKILL)
+            kills += 1
+        child.wait()
+        if (tmp_path / "cut" / "final.pt").exists():
+            break
+    if not (tmp_path / "cut" / "final.pt").exists():
+        assert start(tmp_path / "cut").wait() == 0
+    one, two = (torch.load(tmp_path / name / "final.pt", weights_only=True) for name in ("whole", "cut"))
+    assert kills >= 5
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
+    print(json.dumps({"kills": kills}))
+
+
+def _step(folder: Path) -> float:
+    file = folder / "checkpoint" / "last.pt"
+    return file.stat().st_mtime if file.exists() else 0.0
