@@ -1,1 +1,1 @@
-"""Transferability scores: pure functions ``Evidence -> float``, higher is better. The registry is ``selection.scores.registry``."""
+"""Transferability scores: pure functions ``Evidence -> float``, higher is better; by name in ``selection.scores.registry``."""

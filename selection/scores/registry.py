@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from selection.scores.gbc import GBC
+from selection.scores.hscore import HSCORE
 from selection.scores.knn import KNN
+from selection.scores.leep import LEEP
 from selection.scores.linear_probe import LINEAR_PROBE
+from selection.scores.logme import LOGME
+from selection.scores.nce import NCE
+from selection.scores.nleep import NLEEP
+from selection.scores.otce import OTCE
+from selection.scores.parc import PARC
 from selection.scores.score import Score
-from selection.scores.transport import TRANSPORT_PROTOTYPES, TRANSPORT_PROTOTYPES_RELATIVE
+from selection.scores.sfda import SFDA
+from selection.scores.transport import TRANSPORT
+from selection.scores.transrate import TRANSRATE
 from zoo.command import choose
 
 DEFAULT = "transport"
 ALIASES = {DEFAULT: "transport_prototypes_relative"}
 
 SCORES: dict[str, Score] = {
-    "transport_prototypes": TRANSPORT_PROTOTYPES,
-    "transport_prototypes_relative": TRANSPORT_PROTOTYPES_RELATIVE,
+    **{score.name: score for score in TRANSPORT},
     "knn": KNN,
     "linear_probe": LINEAR_PROBE,
+    "logme": LOGME,
+    "hscore": HSCORE,
+    "leep": LEEP,
+    "nleep": NLEEP,
+    "nce": NCE,
+    "parc": PARC,
+    "transrate": TRANSRATE,
+    "gbc": GBC,
+    "sfda": SFDA,
+    "otce": OTCE,
 }
 
 
