@@ -54,8 +54,13 @@ class Preprocessing:
     @property
     def key(self) -> str:
         """One line of text, equal exactly where the preprocessing is equal: for the keys of a cache."""
-        numbers = ",".join(f"{v:.9g}" for v in (*self.mean, *self.std, self.crop_pct))
-        return f"{self.input_size[0]}x{self.input_size[1]}-{self.interpolation}-{self.crop_mode}-{numbers}"
+        return f"{self.geometry}-" + ",".join(f"{v:.9g}" for v in (*self.mean, *self.std))
+
+    @property
+    def geometry(self) -> str:
+        """One line of text, equal where ``apply`` gives the same pixels; mean and std come after it, but for a border."""
+        fill = "".join(f"-{v:.9g}" for v in self.mean) if self.crop_mode == "border" else ""
+        return f"{self.input_size[0]}x{self.input_size[1]}-{self.interpolation}-{self.crop_mode}-{self.crop_pct:.9g}{fill}"
 
     def apply(self, image: Image.Image) -> Image.Image:
         """``image`` as RGB of exactly ``input_size``, pixel for pixel what timm's evaluation transform gives."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outputs", "Preprocessing", "Teacher", "load_ahead", "preprocessing_of"]
 
-_WORKERS = 4
+_MOST_WORKERS = 16
 
 
 class Outputs(NamedTuple):
@@ -116,25 +117,32 @@ class Teacher:
                 logits = self._apply_last(features)
         return Outputs(features, None if logits is None else logits.float())
 
-    def outputs(self, images: Iterable[Image.Image], *, batch_size: int = 64,
-                on_batch: Callable[[int], None] | None = None) -> Outputs:
+    def outputs(self, images: Iterable[Image.Image], *, batch_size: int = 64, on_batch: Callable[[int], None] | None = None,
+                prepared: dict[str, list[Any]] | None = None) -> Outputs:
         """``Outputs`` of numpy float32 arrays, (N, D) and (N, C_t) or None, in the order of ``images``.
 
         Images are resized (and decoded, where PIL has only opened them) in worker threads while the network runs;
-        ``on_batch`` is told the number of images done.
+        ``on_batch`` is told the number of images done. ``prepared`` keeps the resized images by ``Preprocessing.geometry``
+        and batch size, N x 3 x H x W bytes each: give the same dict with the same images to every teacher, and those
+        that resize alike do it once.
         """
         import numpy as np
         import torch
 
-        features, logits, done = [], [], 0
-        for pixels in _batches(self.prepare, images, batch_size):
-            pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels
-            answer = self.forward(self.normalise(pixels))
+        key = f"{self.preprocessing.geometry}-{batch_size}"
+        kept = None if prepared is None else prepared.get(key)
+        features, logits, batches, done = [], [], [], 0
+        for pixels in _batches(self.prepare, images, batch_size) if kept is None else kept:
+            if prepared is not None:
+                batches.append(pixels)
+            answer = self.forward(self.normalise(pixels.pin_memory() if self.device.type == "cuda" else pixels))
             features.append(answer.features)
             logits.append(answer.logits)
             done += len(pixels)
             if on_batch is not None:
                 on_batch(done)
+        if prepared is not None:
+            prepared[key] = batches
         if not features:
             width = self.num_classes
             return Outputs(np.zeros((0, self.feature_dim), np.float32), np.zeros((0, width), np.float32) if width else None)
@@ -216,7 +224,7 @@ def _batches(prepare: Callable[[Any], Any], images: Iterable[Any], batch_size: i
     import torch
 
     waiting = iter(images)
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="prepare") as pool:
+    with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1), thread_name_prefix="prepare") as pool:
         pending: deque[Future[Any]] = deque(pool.submit(prepare, image) for image in islice(waiting, 3 * batch_size))
         while pending:
             batch = torch.stack([pending.popleft().result() for _ in range(min(batch_size, len(pending)))])
