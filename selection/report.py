@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from selection.bridge import Bridge
 from selection.evidence import Evidence, Ints
 from selection.ranking import Ranking, Row
+from zoo.files import write_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,16 +78,7 @@ def write(report: Report, path: Path) -> None:
     """Write the page to ``path``, whole or not at all; about 5 MB, most of it plotly."""
     from selection.page import page
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(page(report))
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide the page from a web server
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_text(path, page(report))
 
 
 def _likeliest(evidence: Evidence, row: int) -> tuple[tuple[str, float], ...]:

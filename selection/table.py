@@ -7,50 +7,60 @@ import sys
 from selection.ranking import Ranking, Row
 from zoo.command import clean
 
+_BESIDE = 3  # so many further scores stand in the table itself
+_WIDE = 10  # so many models fit beside each other
+
 
 def show(ranking: Ranking) -> None:
-    """Print the ranking to stdout: a rich table on a terminal or a plain one, failed models last, then the committee."""
-    heads, lines = _cells(ranking)
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        print("\n".join("  ".join(line) for line in [heads, *lines]))
-    else:
-        console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for i, head in enumerate(heads):
-            table.add_column(head, justify="left" if i in (1, len(heads) - 1) else "right", overflow="fold", no_wrap=i != 1)
-        for line in lines:
-            table.add_row(*(_escape(cell) for cell in line))
-        console.print(table)
-    failed = [row for row in ranking.rows if row.value is None]
-    for row in failed:
+    """Print the ranking to stdout: a rich table, or a plain one without rich; failed models last, then the committee."""
+    ranked = [row for row in ranking.rows if row.value is not None]
+    further = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
+    beside = further if len(further) <= _BESIDE else []
+    heads = ["", "model", "score", "95 % interval", "tie", "knn", *beside, "params", "s", "licence"]
+    _print(heads, [_cells(place, row, beside) for place, row in enumerate(ranked, start=1)])
+    if further and not beside:
+        print(f"\nfurther scores of the first {min(_WIDE, len(ranked))}, by place")
+        shown = ranked[:_WIDE]
+        _print(
+            ["", "score", *(str(i + 1) for i in range(len(shown)))],
+            [["", name, *(_number(row.scores.get(name)) for row in shown)] for name in further],
+        )
+    for row in ranking.rows[len(ranked) :]:
         print(f"failed: {clean(row.model, 80)}: {clean(row.error or '', 300)}")
     print(_closing(ranking))
 
 
-def _cells(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
-    extra = sorted({name for row in ranking.rows for name in row.scores} - {"knn", ranking.score})
-    heads = ["", "model", "score", "interval", "close", "knn", *extra, "params", "s", "licence"]
-    lines = []
-    for place, row in enumerate((row for row in ranking.rows if row.value is not None), start=1):
-        further = [_number(row.scores.get(name)) for name in extra]
-        lines.append(
-            [
-                str(place),
-                clean(row.model, 60),
-                _number(row.value),
-                f"{_number(row.low)} .. {_number(row.high)}",
-                _letter(row),
-                _percent(row.knn),
-                *further,
-                size(row.params_total),
-                "-" if row.seconds is None else f"{row.seconds:.1f}",
-                clean(row.license or "unknown", 20),
-            ]
-        )
-    return heads, lines
+def _print(heads: list[str], lines: list[list[str]]) -> None:
+    try:
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+    except ImportError:
+        print("\n".join("  ".join(line) for line in [heads, *lines]))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, head in enumerate(heads):
+        left = i == 1 or head == "licence"
+        table.add_column(head, justify="left" if left else "right", overflow="fold", no_wrap=i != 1)
+    for line in lines:
+        table.add_row(*map(escape, line))
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+
+
+def _cells(place: int, row: Row, beside: list[str]) -> list[str]:
+    between = " – " if (row.low or 0) < 0 else "–"
+    return [
+        str(place),
+        clean(row.model, 60),
+        _number(row.value),
+        f"{_number(row.low)}{between}{_number(row.high)}",
+        _letter(row),
+        _percent(row.knn),
+        *(_number(row.scores.get(name)) for name in beside),
+        size(row.params_total),
+        "-" if row.seconds is None else f"{row.seconds:.1f}",
+        clean(row.license or "unknown", 20),
+    ]
 
 
 def _closing(ranking: Ranking) -> str:
@@ -79,16 +89,10 @@ def _percent(value: float | None) -> str:
 
 
 def size(count: int | None) -> str:
-    """``3500000`` -> ``3.5M``; unknown is a dash."""
+    """``3500000`` -> ``3.5M``, ``176600`` -> ``177k``; unknown is a dash."""
     if count is None:
         return "-"
     for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= scale:
-            return f"{count / scale:.1f}{unit}"
+            return f"{count / scale:.{0 if count >= 100 * scale else 1}f}{unit}"
     return str(count)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
