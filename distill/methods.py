@@ -48,16 +48,18 @@ class AnswersConfig:
 class TransportConfig:
     """``weight`` is lambda; ``eps`` a share of the largest cost; ``classes`` the teacher's likeliest that are moved.
 
-    ``form``: ``cost`` is the paper's objective d_eps(p, q); ``target`` (ours) distils the column marginal of the plan
-    whose student side is free.
+    ``answers``: ``logits``, the teacher's own classes, as in the paper; or ``probe_logits`` (ours), its head's answers over
+    the task's classes, whose costs are how differently the teacher's classes lie to them. ``form``: ``cost`` is the paper's
+    objective d_eps(p, q); ``target`` (ours) distils the column marginal of the plan whose student side is free.
     """
 
+    answers: str = "logits"
+    form: str = "cost"
     weight: float = 10.0
     temperature: float = 4.0
     eps: float = 0.05
     iterations: int = 50
     classes: int = 50
-    form: str = "cost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ class FeatureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TalkConfig:
-    """``rounds`` N; weights of the three losses; ``width`` of a message at each of ``grid`` x ``grid`` positions.
+    """``rounds`` N; weights of the three losses; ``width`` of a message at each position of the grid.
 
     ``interactive`` False is the one-way control: the same modules, but the teacher speaks of its own features.
     """
@@ -81,7 +83,6 @@ class TalkConfig:
     message: float = 0.1
     state: float = 0.1
     width: int = 64
-    grid: int = 4
     interactive: bool = True
 
 
@@ -97,7 +98,6 @@ class CommitteeConfig:
     relevance: float = 1.0
     embedding: int = 64
     width: int = 128
-    grid: int = 4
     threshold: float = 0.5
     warmup: float = 0.1
     through: bool = True
@@ -176,13 +176,13 @@ METHODS: dict[str, Method] = {
                 "the transport cost between teacher's and student's answers (after Lu, Ye, Zhan 2022)"),
         _method("feature", _feature, FeatureConfig(), "features",
                 "regression of the teachers' features (after FitNets, Romero et al. 2015)"),
-        _method("talk", _talk, TalkConfig(), "split online",
+        _method("talk", _talk, TalkConfig(), "split online hidden",
                 "messages between student and teachers (after Talking Models, Zhao et al. 2023)"),
-        _method("one_way", _talk, TalkConfig(interactive=False), "split online features",
+        _method("one_way", _talk, TalkConfig(interactive=False), "split online hidden features",
                 "talk without the student's questions: the control with as many parameters"),
-        _method("committee", _committee, CommitteeConfig(), "split online",
+        _method("committee", _committee, CommitteeConfig(), "split online hidden",
                 "questions to the teachers' upper layers (after DiverseDistill, Liu et al. 2024)"),
-        _method("committee_random", _committee, CommitteeConfig(random=True), "split online",
+        _method("committee_random", _committee, CommitteeConfig(random=True), "split online hidden",
                 "committee with teachers of shuffled weights: its control"),
         _method("average", _answers, AnswersConfig(weighting="equal"), "probe_logits",
                 "probe_kd from the equal-weight average of the teachers: a control"),

@@ -19,6 +19,8 @@ NEEDS: dict[str, str] = {
     "features": "each teacher's stored pooled features",
     "logits": "each teacher's own stored logits, where it has a head",
     "probe_logits": "the answers of a linear head fitted on each teacher's stored features (distill.probe_head)",
+    "hidden": "each teacher's own lower state on the grid (SplitTeacher.pooled), stored; without it the recipe runs the "
+              "teacher's lower layers at every step",
     "online": "the view itself at every step: the teachers' layers are run, nothing is stored",
     "split": "teachers that can be run from the middle (zoo.split)",
     "ground_cost": "a ground cost from each teacher's classes to the task's classes",
@@ -35,7 +37,8 @@ class Answers:
     features      (B, D_t) float32, pooled
     logits        (B, C_t) float32, the teacher's own head; None for a teacher without one
     probe_logits  (B, C) float32 in the task's label space, calibrated; out of fold on labelled images
-    hidden        (B, c, h, w) or (B, n, c), the teacher's own lower state; None: the recipe computes it from the view
+    hidden        (B, c, g, g), the teacher's own lower state as ``SplitTeacher.pooled`` gives it; None: the recipe runs
+                  the teacher's lower layers on the view
     """
 
     features: Tensor | None = None

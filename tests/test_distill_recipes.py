@@ -194,7 +194,8 @@ class TestEveryMethod:
 
 
 VARIANTS = [("talk", {"rounds": "3"}), ("committee", {"through": "false"}), ("committee", {"threshold": "0"}),
-            ("transport", {"form": "target"}), ("transport", {"classes": "3"}), ("kd", {"loss": "dist"})]
+            ("transport", {"form": "target"}), ("transport", {"classes": "3"}),
+            ("transport", {"answers": "probe_logits"}), ("kd", {"loss": "dist"})]
 
 
 @pytest.mark.parametrize(("name", "settings"), VARIANTS)
@@ -258,6 +259,15 @@ def test_kd_reads_the_columns_of_the_tasks_classes() -> None:
     assert float(build("kd", context)(data, same, progress=0.5)["answers"].detach()) == pytest.approx(0, abs=1e-6)
 
 
+def test_costs_between_classes_are_a_metric() -> None:
+    from distill.recipes.transport import between_classes
+
+    metric = between_classes(torch.rand(C_T, 5, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(metric.diagonal(), torch.zeros(5))
+    assert torch.equal(metric, metric.T)
+    assert (metric[:, None, :] <= metric[:, :, None] + metric[None] + 1e-6).all()  # through any third class is no shorter
+
+
 def test_transport_weights_favour_the_cheaper_teacher() -> None:
     from distill.recipes.transport import committee_weights
 
@@ -272,7 +282,7 @@ def test_transport_weights_favour_the_cheaper_teacher() -> None:
 def test_a_teacher_of_shifted_stats_is_asked_in_its_own_range() -> None:
     from distill.recipes.states import TeacherState
 
-    state = TeacherState(INFOS[0], grid=4)
+    state = TeacherState(INFOS[0])
     data = batch(0, TEACHERS[:1])
     for step in range(TeacherState.LEARN):
         state.own(batch(step, TEACHERS[:1]), Answers())
@@ -281,7 +291,7 @@ def test_a_teacher_of_shifted_stats_is_asked_in_its_own_range() -> None:
     assert own.mean().abs() < 0.3
     assert 0.5 < float(own.std()) < 1.5
     hidden = INFOS[0].splitter.lower(TEACHERS[0].view(data.view))
-    stored = state.own(data, Answers(hidden=INFOS[0].splitter.pooled(hidden, 4)))
+    stored = state.own(data, Answers(hidden=INFOS[0].splitter.pooled(hidden)))
     torch.testing.assert_close(stored, own)
 
 

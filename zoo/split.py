@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SHARE = 0.75  # of a teacher's blocks that lie below the cut
+GRID = 4  # positions a side of a state that is stored
 
 
 class CannotSplit(TeacherError):
@@ -185,7 +186,7 @@ class SplitTeacher:
         patches = state.flatten(2).mT  # (B, n, c)
         return patches if prefix is None else torch.cat([prefix, patches], dim=1)
 
-    def pooled(self, hidden: Tensor, size: int) -> Tensor:
+    def pooled(self, hidden: Tensor, size: int = GRID) -> Tensor:
         """The state averaged onto ``size`` x ``size`` positions, (B, c, size, size): small enough to be stored."""
         import torch.nn.functional as F
 

@@ -21,7 +21,7 @@ class Member(nn.Module):
         super().__init__()
         assert info.splitter is not None
         splitter = info.splitter.shuffled(seed) if config.random else None
-        self.state = TeacherState(info, grid=config.grid, splitter=splitter)
+        self.state = TeacherState(info, splitter=splitter)
         channels = self.state.splitter.channels
         self.question = position_mlp(context.hidden_shape[0] + config.embedding, channels, config.width)
         self.answer = mlp(info.feature_dim, context.feature_dim, config.width)
@@ -53,7 +53,7 @@ class CommitteeRecipe(Recipe):
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         config, labels = self.config, batch.labels
         self._learn_states(batch)
-        x = on_grid(student.hidden, config.grid)  # (B, c, g, g)
+        x = on_grid(student.hidden)  # (B, c, g, g)
         alpha = self._importance(x, progress)  # (B, K), 0 where a teacher is not asked
         answer = torch.zeros_like(student.features, dtype=torch.float32)  # (B, D_s)
         relevance = torch.zeros((), device=x.device)

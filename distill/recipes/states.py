@@ -10,10 +10,10 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from distill.recipe import Answers, Batch, TeacherInfo
-from zoo.split import SplitTeacher
+from zoo.split import GRID, SplitTeacher
 
 
-def on_grid(state: Tensor, size: int) -> Tensor:
+def on_grid(state: Tensor, size: int = GRID) -> Tensor:
     """A state (B, c, h, w) averaged (or repeated) onto (B, c, size, size).
 
     Tokens come as (B, c, n, 1); those of a square of patches, with or without tokens before it, are folded back.
@@ -47,12 +47,12 @@ class TeacherState(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, info: TeacherInfo, *, grid: int, splitter: SplitTeacher | None = None) -> None:
+    def __init__(self, info: TeacherInfo, *, splitter: SplitTeacher | None = None) -> None:
         super().__init__()
         assert info.splitter is not None
         self.own_splitter = info.splitter
         self.splitter = splitter or info.splitter  # the one that is asked: shuffled in the control
-        self.grid, self.seen = grid, 0
+        self.seen = 0
         channels, self.prefix = self.splitter.channels, self.splitter.prefix
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("spread", torch.ones(channels))
@@ -67,10 +67,10 @@ class TeacherState(nn.Module):
     def own(self, batch: Batch, answers: Answers) -> Tensor:
         """The teacher's own state of the batch, standardised: (B, c, g, g). From the store, or run now on the view."""
         if answers.hidden is not None:
-            hidden = functional.adaptive_avg_pool2d(answers.hidden.float(), self.grid)
+            hidden = answers.hidden.float()
         else:
             teacher = self.own_splitter.teacher
-            hidden = self.own_splitter.pooled(self.own_splitter.lower(teacher.view(batch.view.float())), self.grid)
+            hidden = self.own_splitter.pooled(self.own_splitter.lower(teacher.view(batch.view.float())))
         if self.training and self.learning:
             self._learn(hidden)
         return (hidden - self._wide(self.mean)) / self._wide(self.spread)

@@ -19,7 +19,7 @@ class Interpreter(nn.Module):
 
     def __init__(self, info: TeacherInfo, config: TalkConfig) -> None:
         super().__init__()
-        self.state = TeacherState(info, grid=config.grid)
+        self.state = TeacherState(info)
         channels = self.state.splitter.channels
         self.encode_low = position_mlp(channels, config.width, config.width)
         self.decode_low = position_mlp(config.width, channels, config.width)
@@ -49,7 +49,7 @@ class Talk(Recipe):
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         config = self.config
-        low = on_grid(student.low, config.grid)
+        low = on_grid(student.low)
         sums = torch.zeros(3, device=low.device)
         for interpreter, answers in zip(self.teachers, batch.answers, strict=True):
             for losses in self._rounds(interpreter, answers, batch, low, student.features.float()):

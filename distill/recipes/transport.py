@@ -7,7 +7,7 @@ from torch import Tensor
 
 from distill.losses.divergence import softened_kl
 from distill.methods import TransportConfig
-from distill.recipe import Answers, Batch, Context, Recipe, StudentState, TeacherInfo, task_term
+from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, task_term
 from distill.sinkhorn import top, transport_cost
 
 
@@ -16,7 +16,8 @@ class Transport(Recipe):
 
     The cost as objective is theirs; ours: each M_k is scaled to a largest value of 1, w = softmax(-c / sigma) of the mean
     costs c with sigma their standard deviation, both answers softened by one temperature, only the teacher's likeliest
-    classes moved. A teacher without a head answers through its probe, with costs between the task's own classes.
+    classes moved. A teacher without a head answers through its probe, with costs between the task's own classes; so do
+    all of them with ``answers=probe_logits``.
     """
 
     share: Tensor
@@ -27,6 +28,8 @@ class Transport(Recipe):
         largest = []
         for k, teacher in enumerate(context.teachers):
             cost = _cost(teacher, context)
+            if self._by_probe(teacher) and teacher.num_classes:
+                cost = between_classes(cost)
             largest.append(float(cost.max().clamp(min=1e-12)))
             self.register_buffer(f"cost_{k}", cost / largest[-1])
         self.register_buffer("share", committee_weights([t.mean_cost for t in context.teachers]))
@@ -36,7 +39,9 @@ class Transport(Recipe):
         q = torch.softmax(logits / config.temperature, dim=1)  # (B, C)
         moved = torch.zeros((), device=logits.device)
         for k, (teacher, answers) in enumerate(zip(self.teachers, batch.answers, strict=True)):
-            p = torch.softmax(_logits(teacher, answers) / config.temperature, dim=1)  # (B, C_t)
+            said = answers.probe_logits if self._by_probe(teacher) else answers.logits
+            assert said is not None
+            p = torch.softmax(said.float() / config.temperature, dim=1)  # (B, C_t)
             if config.form == "target":
                 value = self._target(p, logits, self.get_buffer(f"cost_{k}"))
             else:
@@ -47,6 +52,9 @@ class Transport(Recipe):
 
     def weights(self) -> list[float]:
         return [float(w) for w in self.share]
+
+    def _by_probe(self, teacher: TeacherInfo) -> bool:
+        return self.config.answers == "probe_logits" or not teacher.num_classes
 
     def _target(self, p: Tensor, logits: Tensor, cost: Tensor) -> Tensor:
         """KL from the column marginal of the plan whose student side is free: q*_j = sum_i p_i softmax_j(-M_ij / eps)."""
@@ -71,7 +79,6 @@ def _cost(teacher: TeacherInfo, context: Context) -> Tensor:
     return cost.detach().float()
 
 
-def _logits(teacher: TeacherInfo, answers: Answers) -> Tensor:
-    logits = answers.logits if teacher.num_classes else answers.probe_logits
-    assert logits is not None
-    return logits.float()
+def between_classes(cost: Tensor) -> Tensor:
+    """A metric (C, C) between the task's classes: the mean over the teacher's classes of |M_ij - M_ik|, ``cost`` (C_t, C)."""
+    return (cost[:, :, None] - cost[:, None, :]).abs().mean(dim=0)
