@@ -167,6 +167,15 @@ def test_logits_are_those_of_timm_and_the_head_applied_to_the_features(tmp_path:
     assert features.dtype == logits.dtype == torch.float32
 
 
+def test_a_model_as_timm_exports_it(tmp_path: Path) -> None:
+    model = timm.create_model("test_efficientnet", num_classes=3).eval()
+    timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
+    teacher = Teacher.load(ModelCard(id="m", source="folder", location=str(tmp_path)))
+    inputs = torch.randn(2, 3, *teacher.preprocessing.input_size)
+    with torch.no_grad():
+        assert torch.allclose(teacher.forward(inputs).logits, model(inputs), atol=1e-5)
+
+
 def test_two_averaged_heads_have_no_single_classifier(tmp_path: Path) -> None:
     arguments = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2}
     teacher = Teacher.load(write(tmp_path / "m", "deit_tiny_distilled_patch16_224", arguments))

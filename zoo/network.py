@@ -16,7 +16,7 @@ from zoo.preprocessing import Preprocessing, read_json
 from zoo.weights import read_headers, weight_files
 
 _RESERVED = {
-    "num_classes", "features_only", "out_indices", "feature_cls", "feature_cfg", "pruned", "pretrained_strict",
+    "features_only", "out_indices", "feature_cls", "feature_cfg", "pruned", "pretrained_strict",
     "pretrained_filter_fn", "pretrained_model_args", "kwargs_filter", "model_cfg", "model_cls", "variant", "device", "dtype",
 }
 _SLACK = 5_000_000  # scalars beside the stored ones: tables that a network derives, heads that it replaces
@@ -99,6 +99,8 @@ def _build_timm(config: dict[str, Any], preprocessing: Preprocessing) -> Network
     if isinstance(cfg.get("fixed_input_size"), bool):
         overlay["fixed_input_size"] = cfg["fixed_input_size"]
     arguments = _model_args(config.get("model_args"))
+    if arguments.pop("num_classes", num_classes) != num_classes:  # timm's own exports say it twice
+        raise TeacherError(f"model_args and config differ about num_classes ({num_classes} in the config)")
     if arguments.get("in_chans", 3) != 3:
         raise TeacherError(f"the network takes {arguments['in_chans']} channels, only colour images are fed")
     module = timm.create_model(architecture, pretrained=False, pretrained_cfg_overlay=overlay, num_classes=num_classes,

@@ -194,7 +194,7 @@ class Teacher:
             raise TeacherError("the network answers NaN or infinite values")
         if logits is not None and self._last is not None:
             fits = self._last.weight.flatten(1).shape == (self.num_classes, features.shape[1])
-            tolerance = (0.05 if self.device.type == "cuda" else 1e-3) * (1 + float(logits.abs().max()))
+            tolerance = 1e-6 + (0.05 if self.device.type == "cuda" else 1e-3) * float(logits.abs().max())
             with torch.no_grad():  # not so where two heads are averaged, or one is scaled or normalised
                 self._linear = fits and bool((self._apply_last(features) - logits).abs().max() < tolerance)
         return int(features.shape[1])
