@@ -476,8 +476,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--every", type=int, default=0, help="one request in so many fails")
     parser.add_argument("--hang", type=float, default=2.0)
+    parser.add_argument("--no-hostile", dest="hostile", action="store_false")
     given = parser.parse_args()
-    with Hub(given.models, faults=Faults(every=given.every, hang=given.hang), port=given.port) as hub:
+    with Hub(given.models, hostile=given.hostile, faults=Faults(every=given.every, hang=given.hang), port=given.port) as hub:
         print(hub.url, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             hub.closing.wait()
