@@ -33,8 +33,9 @@ COLUMNS: dict[str, str] = {f.name: _SQL_TYPES[str(f.type).removesuffix(" | None"
 _BATCH = 10_000
 DESCENDING = ("downloads", "likes", "accuracy", "created_at", "last_modified", "indexed_at", "removed_at")
 # The writer's share of the 700 MB that a crawl of millions may take. One thread that need not keep the order of rows can
-# bound the row groups of a snapshot by their bytes; with more, label lists of a thousand names do not fit.
-_WRITER = {"memory_limit": "400MB", "threads": "1", "preserve_insertion_order": "false"}
+# bound the row groups of a snapshot by their bytes; with more, label lists of a thousand names do not fit. Fewer
+# checkpoints make a page of a crawl cheaper; what lies in the log is replayed after a kill.
+_WRITER = {"memory_limit": "400MB", "threads": "1", "preserve_insertion_order": "false", "checkpoint_threshold": "64MB"}
 _MACROS = (
     # ImageNet's names are synonyms in one string: "tench, Tinca tinca"
     "CREATE TEMP MACRO has_label(labels, name) AS "
@@ -298,10 +299,7 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
     """A connection that can reach ``allowed`` (a file, or a folder and what is in it) and nothing else."""
     import duckdb
 
-    # The writer's share of the 700 MB that a crawl of millions may take; larger sorts go through the disk. Fewer
-    # checkpoints make a page cheaper; what lies in the log is replayed after a kill.
-    config = {} if database == ":memory:" else {"memory_limit": "400MB", "checkpoint_threshold": "64MB"}
-    connection = duckdb.connect(database, config=config)
+    connection = duckdb.connect(database, config={} if database == ":memory:" else _WRITER)
     setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
     for statement in (
         "SET autoinstall_known_extensions = false", "SET autoload_known_extensions = false",
