@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 from selection.ranking import Ranking, Row
 from zoo.command import clean
 
 _BESIDE = 3  # so many further scores stand in the table itself
-_WIDE = 10  # so many models fit beside each other
 
 
 def show(ranking: Ranking) -> None:
@@ -19,8 +19,8 @@ def show(ranking: Ranking) -> None:
     heads = ["", "model", "score", "95 % interval", "tie", "knn", *beside, "params", "s", "licence"]
     _print(heads, [_cells(place, row, beside) for place, row in enumerate(ranked, start=1)])
     if further and not beside:
-        print(f"\nfurther scores of the first {min(_WIDE, len(ranked))}, by place")
-        shown = ranked[:_WIDE]
+        shown = ranked[: max(1, (_width() - 40) // 8)]
+        print(f"\nfurther scores of the first {len(shown)}, by place")
         _print(
             ["", "score", *(str(i + 1) for i in range(len(shown)))],
             [["", name, *(_number(row.scores.get(name)) for row in shown)] for name in further],
@@ -41,10 +41,15 @@ def _print(heads: list[str], lines: list[list[str]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, head in enumerate(heads):
         left = i == 1 or head == "licence"
-        table.add_column(head, justify="left" if left else "right", overflow="fold", no_wrap=i != 1)
+        table.add_column(head, justify="left" if left else "right", overflow="fold", no_wrap=i != 1 or head != "model")
     for line in lines:
         table.add_row(*map(escape, line))
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+    Console(width=_width(), highlight=False).print(table)
+
+
+def _width() -> int:
+    """Columns to fill: the terminal's, or what a file can well hold."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 140
 
 
 def _cells(place: int, row: Row, beside: list[str]) -> list[str]:
