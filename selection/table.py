@@ -19,7 +19,7 @@ def show(ranking: Ranking) -> None:
     heads = ["", "model", "score", "95 % interval", "tie", "knn", *beside, "params", "s", "licence"]
     _print(heads, [_cells(place, row, beside) for place, row in enumerate(ranked, start=1)])
     if further and not beside:
-        shown = ranked[: max(1, (_width() - 40) // 8)]
+        shown = ranked[: max(1, (_width() - 46) // 8)]
         print(f"\nfurther scores of the first {len(shown)}, by place")
         _print(
             ["", "score", *(str(i + 1) for i in range(len(shown)))],
