@@ -285,6 +285,25 @@ def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalog
         assert max(count for (kind, _), count in hub.seen.items() if kind == "files") <= 2
 
 
+def test_the_small_zoo_says_on_the_hub_what_it_says_as_folders(catalogue: Catalogue, tmp_path: Path) -> None:
+    from zoo.download import fetch as download
+    from zoo.sources import folder
+
+    own = {card.id: card for card in folder.cards(folder.small_zoo(), source="small")}
+    repos = tuple(Repo.of_folder(Path(card.location or "")) for card in own.values())
+    with Hub(repos=repos) as hub:
+        crawl(catalogue, client=client(hub), progress=Progress.silent())
+        found = {card.id.removeprefix("zoo/"): card for card in catalogue.cards()}
+        assert found.keys() == own.keys()
+        for name, card in found.items():
+            for column in ("labels", "num_classes", "params_total", "weight_bytes", "input_size", "mean", "loadable", "feature_dim"):
+                assert getattr(card, column) == getattr(own[name], column), (name, column)
+        first = found[min(found)]
+        here = download(first, endpoint=hub.url, cache=tmp_path / "hub")
+        for path in here.iterdir():
+            assert path.read_bytes() == (Path(own[min(found)].location or "") / path.name).read_bytes()
+
+
 def test_details_of_a_chosen_part(catalogue: Catalogue) -> None:
     with Hub(800, hostile=False) as hub:
         crawl(catalogue, client=client(hub), details="library_name = 'timm'", progress=Progress.silent())
