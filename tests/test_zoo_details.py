@@ -186,9 +186,9 @@ def test_a_revision_that_moved_between_listing_and_details_is_said_so(catalogue:
 JSONS = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=9),
                      lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
                      max_leaves=10)
-CONFIGS = JSONS | st.fixed_dictionaries({}, optional={name: JSONS for name in (
-    "architecture", "architectures", "num_classes", "num_features", "label_names", "id2label", "pretrained_cfg", "auto_map",
-    "image_size", "license", "hidden_size", "model_type")})
+KEYS = ("architecture", "architectures", "num_classes", "num_features", "label_names", "id2label", "pretrained_cfg", "auto_map",
+        "image_size", "license", "hidden_size", "model_type")
+CONFIGS = JSONS | st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSONS))
 
 
 class _Canned(Client):
@@ -208,7 +208,8 @@ class _Canned(Client):
         if name not in self.files:
             raise EntryNotFoundError("none", response=httpx.Response(404, request=httpx.Request("GET", url)))
         body = self.files[name]
-        return Answer(url, 206 if first else 200, body[:first], {"content-range": f"bytes 0-{first}/{len(body)}"} if first else {})
+        headers = {"content-range": f"bytes 0-{first}/{len(body)}"} if first else {}
+        return Answer(url, 206 if first else 200, body[:first], headers)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -296,7 +297,8 @@ def test_the_small_zoo_says_on_the_hub_what_it_says_as_folders(catalogue: Catalo
         found = {card.id.removeprefix("zoo/"): card for card in catalogue.cards()}
         assert found.keys() == own.keys()
         for name, card in found.items():
-            for column in ("labels", "num_classes", "params_total", "weight_bytes", "input_size", "mean", "loadable", "feature_dim"):
+            for column in ("labels", "num_classes", "params_total", "weight_bytes", "input_size", "mean", "loadable",
+                           "feature_dim"):
                 assert getattr(card, column) == getattr(own[name], column), (name, column)
         first = found[min(found)]
         here = download(first, endpoint=hub.url, cache=tmp_path / "hub")
