@@ -111,7 +111,7 @@ class Catalogue:
         try:
             yield from reader
         except (pa.ArrowException, OSError) as error:  # a row that cannot be converted, met midway
-            raise _sentence(error, self.snapshot) from None
+            raise _misunderstood(error, self.snapshot) from None
 
     def cards(
         self, *, where: str | None = None, models: Sequence[str] = (), limit: int | None = None
@@ -138,7 +138,7 @@ class Catalogue:
                 raise UserError("one SELECT is expected; the catalogue can be read, not changed, by a query")
             return fetch(self._connection.sql(query))
         except duckdb.Error as error:
-            raise _sentence(error, self.snapshot) from None
+            raise _misunderstood(error, self.snapshot) from None
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -271,7 +271,7 @@ def _reader(path: Path) -> duckdb.DuckDBPyConnection:
         connection.execute(f"CREATE VIEW models AS SELECT {_known_columns(connection, snapshot)} "
                            f"FROM read_parquet({_quote(str(snapshot))})")
     except duckdb.Error as error:
-        raise _sentence(error, snapshot) from None
+        raise _unreadable(error, snapshot) from None
     return connection
 
 
@@ -289,7 +289,7 @@ def _writer(path: Path) -> duckdb.DuckDBPyConnection:
                             "give another file with --catalogue")
         _migrate(connection, path)
     except duckdb.Error as error:
-        raise _sentence(error, path) from None
+        raise _unreadable(error, path) from None
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"the catalogue {path} cannot be made: {path.parent} is not a folder") from None
     return connection
@@ -417,27 +417,30 @@ def _arrow(cards: Sequence[ModelCard]) -> pa.Table:
     return pa.table({name: pa.array([getattr(card, name) for card in cards], arrow_type(name)) for name in COLUMNS})
 
 
-def _sentence(error: Exception, path: Path) -> UserError:
-    """DuckDB's error as one line that says what to do."""
-    text = str(error)
-    if "set lock on file" in text:
-        holder = re.search(r"held in (\S+) \(PID (\d+)\)", text)
+def _unreadable(error: Exception, path: Path) -> UserError:
+    """DuckDB's error on opening ``path``, or on finding it damaged later, as one line that says what to do."""
+    holder = re.search(r"held in (\S+) \(PID (\d+)\)", str(error))
+    if holder or "set lock on file" in str(error):
         who = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "another process"
         return UserError(f"{who} is writing the catalogue {path}; wait for it to end, or give another file with "
                          "--catalogue (reading works meanwhile)")
-    missing = re.search(r'(?:column|name) "([^"]+)" (?:not found|that does not exist)|column named "([^"]+)"', text)
+    return UserError(f"the catalogue {path} cannot be read ({_first_line(str(error))}); if it is damaged, remove it and "
+                     "crawl again, or give another file with --catalogue")
+
+
+def _misunderstood(error: Exception, snapshot: Path) -> UserError:
+    """DuckDB's error on a user's query as one line."""
+    kind, text = type(error).__name__, str(error)
+    missing = re.search(r'column "([^"]+)" not found|column named "([^"]+)"', text)
     if missing:
         try:
             _column(missing[1] or missing[2])
         except UserError as named:
             return named
-    if type(error).__name__ in ("IOException", "SerializationException", "InternalException") or "magic bytes" in text:
-        if "system operations are disabled" in text:
-            return UserError("a query reads the table models only; files and the network are out of its reach")
-        return UserError(f"the catalogue {path} cannot be read ({_first_line(text)}); if it is damaged, remove it and "
-                         "crawl again, or give another file with --catalogue")
-    if type(error).__name__ == "PermissionException":
+    if "operations are disabled" in text or kind == "PermissionException":
         return UserError("a query reads the table models only; files and the network are out of its reach")
+    if kind in ("IOException", "SerializationException", "InternalException", "FatalException"):
+        return _unreadable(error, snapshot)
     return UserError(f"the query was not understood: {_first_line(text)}")
 
 
