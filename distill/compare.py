@@ -92,7 +92,9 @@ def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: st
     options, cards = from_config(source.config())
     experiment = prepare(options, device=device, offline=offline, cards=cards)
     wanted = [(method, options.seed + i) for i in range(seeds) for method in methods]
-    cells, refused, longest, begun = [], dict[str, str](), 0.0, time.monotonic()
+    cells: list[Cell] = []
+    refused: dict[str, str] = {}
+    longest, begun = 0.0, time.monotonic()
     for method, seed in wanted:
         mine = source.path / "compare" / f"{method}-{seed}"
         own = source.finished and (method, seed) == (source.config()["method"], source.config()["seed"])
@@ -188,7 +190,7 @@ def _record(comparison: Comparison) -> dict[str, Any]:
 
 def _command(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder of distill.train, its options are taken over")],
-    methods: Annotated[list[str] | None, typer.Option(help=f"repeat or separate by commas; default {','.join(DEFAULT_METHODS)}")] = None,
+    methods: Annotated[list[str] | None, typer.Option(help=f"default: {','.join(DEFAULT_METHODS)}")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="so many seeds a method")] = 1,
     out: Annotated[Path | None, typer.Option(help="the page (default RUN/compare.html)")] = None,
     budget: Annotated[float | None, typer.Option(min=0, help="minutes; what does not fit resumes at the next call")] = None,

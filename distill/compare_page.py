@@ -33,14 +33,13 @@ def page(comparison: Comparison) -> str:
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
     title = f"Students of {_text(comparison.name)}"
     data = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c").replace("&", "\\u0026")
-    sections = [f"<figure><h2>{escape(caption)}</h2><div id=\"{name}\" role=\"img\" aria-label=\"{escape(caption)}\"></div></figure>"
-                for name, caption in _captions(comparison).items() if name in figures]
+    sections = [_section(name, escape(caption)) for name, caption in _captions(comparison).items() if name in figures]
     return "\n".join([
         "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">', f"<title>{title}</title>",
-        '<link rel="icon" href="data:,">', f"<style>{(shared / 'page.css').read_text(encoding='utf-8')}</style>", "</head>", "<body>",
-        "<main>", f"<h1>{title}</h1>", f'<p class="lead">{_opening(comparison)}</p>', _table(comparison), *sections, "</main>",
+        '<link rel="icon" href="data:,">', f"<style>{(shared / 'page.css').read_text(encoding='utf-8')}</style>",
+        "</head>", "<body>", "<main>", f"<h1>{title}</h1>", f'<p class="lead">{_opening(comparison)}</p>', _table(comparison), *sections, "</main>",
         f'<script type="application/json" id="figures">{data}</script>', *(f"<script>{s}</script>" for s in scripts),
         "</body>", "</html>", ""])
 
@@ -55,8 +54,12 @@ def _captions(comparison: Comparison) -> dict[str, str]:
     best = best_of(comparison)
     return {"curves": "Validation accuracy, mean over seeds",
             "confusion": f"Confusion on the test split: {best.method if best else 'plain'}",
-            "helped": "Which teacher helped which class: points of accuracy that the best student gained over plain on the class's "
-                      "test images that the teacher's head gets right"}
+            "helped": "Which teacher helped which class: points of accuracy that the best student gained over plain on the "
+                      "class's test images that the teacher's head gets right"}
+
+
+def _section(name: str, caption: str) -> str:
+    return f'<figure><h2>{caption}</h2><div id="{name}" role="img" aria-label="{caption}"></div></figure>'
 
 
 def _opening(comparison: Comparison) -> str:
@@ -64,13 +67,13 @@ def _opening(comparison: Comparison) -> str:
     if best is None or best.lift is None:
         return "No method with teachers is finished yet."
     words = "helps" if best.lift.low > 0 else "hurts" if best.lift.high < 0 else "is too close to plain to call"
-    return (f"Best on validation is <b>{_text(best.method)}</b>; on the test split it {words}: {points(best.lift, sign=True)} points "
-            f"over plain, {len(best.seeds)} seed{'s' if len(best.seeds) > 1 else ''}.")
+    return (f"Best on validation is <b>{_text(best.method)}</b>; on the test split it {words}: {points(best.lift, sign=True)} "
+            f"points over plain, {len(best.seeds)} seed{'s' if len(best.seeds) > 1 else ''}.")
 
 
 def _table(comparison: Comparison) -> str:
-    head = "<tr>" + "".join(f"<th>{n}</th>" for n in ("method", "seeds", "validation %", "test %", "lift over plain, points",
-                                                       "gap recovered %")) + "</tr>"
+    names = ("method", "seeds", "validation %", "test %", "lift over plain, points", "gap recovered %")
+    head = "<tr>" + "".join(f'<th scope="col">{name}</th>' for name in names) + "</tr>"
     rows = []
     for line in comparison.lines:
         first = f'<td class="model">{_text(line.method)}</td><td>{len(line.seeds)} of {len(line.seeds) + len(line.missing)}</td>'
@@ -84,7 +87,8 @@ def _table(comparison: Comparison) -> str:
     for teacher in comparison.teachers:
         rows.append(f'<tr><td class="model">teacher {_text(teacher.model)} (its head)</td><td></td>'
                     f"<td>{100 * teacher.validation:.1f}</td><td>{100 * float(teacher.hits.mean()):.1f}</td><td></td><td></td></tr>")
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+    table = f'<table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="table">{table}</div>'
 
 
 def _figures(comparison: Comparison) -> dict[str, Figure]:
@@ -106,7 +110,8 @@ def _figures(comparison: Comparison) -> dict[str, Figure]:
 def _curves(comparison: Comparison) -> list[Figure]:
     traces = []
     for place, line in enumerate(comparison.lines):
-        runs = [[entry["validation_accuracy"] for entry in RunFolder(cell.folder).metrics()] for cell in comparison.of(line.method)]
+        lines = [RunFolder(cell.folder).metrics() for cell in comparison.of(line.method)]
+        runs = [[entry["validation_accuracy"] for entry in entries] for entries in lines]
         if not runs:
             continue
         shortest = min(len(r) for r in runs)
@@ -124,13 +129,14 @@ def _confusion(comparison: Comparison, cells: list[Cell]) -> Figure:
         one = cell.results["test"]
         np.add.at(table, (np.asarray(one["labels"]), np.asarray(one["predicted"])), 1)
     share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
-    return _heatmap(share, comparison, [_text(c, 30) for c in comparison.classes], "predicted", "true") | {}
+    return _heatmap(share, comparison, [_text(c, 30) for c in comparison.classes], "predicted", "true")
 
 
 def _helped(comparison: Comparison, pairs: list[tuple[Cell, Cell]]) -> Figure:
     """Rows are teachers, columns classes; an image counts for a teacher whose head gets it right."""
-    labels = np.asarray(pairs[0][0].results["test"]["labels"])  # type: ignore[index]
-    lift = np.mean([hits(mine.results or {}, "test").astype(float) - hits(plain.results or {}, "test") for mine, plain in pairs], axis=0)
+    assert pairs[0][0].results is not None
+    labels = np.asarray(pairs[0][0].results["test"]["labels"])
+    lift = np.mean([hits(a.results or {}, "test").astype(float) - hits(b.results or {}, "test") for a, b in pairs], axis=0)
     rows = [[100 * float((lift * teacher.hits)[labels == c].mean()) if (labels == c).any() else 0.0
              for c in range(len(comparison.classes))] for teacher in comparison.teachers]
     names = [_text(teacher.model, 40) for teacher in comparison.teachers]

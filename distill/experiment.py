@@ -170,7 +170,8 @@ class Experiment:
 def hits(results: Mapping[str, Any], split: str) -> Hits:
     """(n,) which images of ``split`` a run got right, from its ``results.json``."""
     one = results[split]
-    return np.asarray(one["predicted"]) == np.asarray(one["labels"])
+    right: Hits = np.asarray(one["predicted"]) == np.asarray(one["labels"])
+    return right
 
 
 def default_augmentation(classes: tuple[str, ...], side: int, *, flip: bool | None = None, mix: float = 0.0) -> Augmentation:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class GroundCost(NamedTuple):
-    """``matrix`` (C_t, C) float32 >= 0, or (C, C) for a teacher without a head; ``mean`` the teacher's mean cost to the true class."""
+    """``matrix`` (C_t, C) float32 >= 0, or (C, C) for a teacher without a head; ``mean`` its mean cost to the true class."""
 
     matrix: Tensor
     mean: float

@@ -87,7 +87,8 @@ class Live:
         terms = " ".join(f"{name} {value:.3f}" for name, value in line["terms"].items())
         left = (time.monotonic() - self.began) / len(self.lines) * (self.epochs - line["epoch"] - 1)
         behind = f", plain {100 * self.control[line['epoch']]:.1f}" if line["epoch"] in self.control else ""
-        return (f"{self.title} epoch {line['epoch'] + 1}/{self.epochs}: validation {100 * line['validation_accuracy']:.1f} %{behind}, "
+        accuracy = f"validation {100 * line['validation_accuracy']:.1f} %{behind}"
+        return (f"{self.title} epoch {line['epoch'] + 1}/{self.epochs}: {accuracy}, "
                 f"loss {line['loss']:.3f} ({terms}), {left:.0f} s left")
 
     def _rows(self) -> Any:
@@ -113,13 +114,14 @@ class Live:
         error = (2 * max(plain * (1 - plain), 0.01) / self.images) ** 0.5
         if mine < plain - 2 * error:
             self.warned = True
-            print(f"warning: after epoch {line['epoch'] + 1} the student has {100 * mine:.1f} % on validation, the finished plain "
-                  f"control had {100 * plain:.1f} %: these teachers seem to hurt here", file=sys.stderr, flush=True)
+            warn(f"after epoch {line['epoch'] + 1} the student has {100 * mine:.1f} % on validation, the finished plain control "
+                 f"had {100 * plain:.1f} %: these teachers seem to hurt here")
 
 
 def flat(line: Mapping[str, Any]) -> dict[str, float]:
     """A metrics line as one level of named numbers."""
-    found = {name: float(value) for name, value in line.items() if isinstance(value, (int, float)) and name not in ("epoch", "step")}
+    numbers = {name: value for name, value in line.items() if isinstance(value, (int, float))}
+    found = {name: float(value) for name, value in numbers.items() if name not in ("epoch", "step")}
     for group in ("terms", "method"):
         found |= {f"{group}/{name}": float(value) for name, value in line.get(group, {}).items()}
     for place, teacher in enumerate(line.get("teachers", ())):

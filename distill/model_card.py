@@ -10,7 +10,7 @@ from zoo.command import clean
 
 # Licences under which a student trained from the model's answers can be passed on with ordinary care (naming, notices).
 FREE = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "bsd", "bsd-2", "bsd-3", "isc", "cc0-1.0", "cc-by-4.0", "cc-by-3.0",
-        "cc-by-2.0", "unlicense", "zlib", "wtfpl", "ms-pl", "afl-3.0", "artistic-2.0", "bsl-1.0", "ecl-2.0", "cdla-permissive-2.0")
+        "cc-by-2.0", "unlicense", "zlib", "wtfpl", "ms-pl", "afl-3.0", "artistic-2.0", "bsl-1.0", "cdla-permissive-2.0")
 
 
 def licence_warning(model: str, licence: str | None) -> str | None:
@@ -21,9 +21,13 @@ def licence_warning(model: str, licence: str | None) -> str | None:
         return None
     if not given or given in ("unknown", "other"):
         return f"the licence of {name} is unknown: ask its authors before passing the student on"
-    why = ("does not allow commercial use" if "nc" in given.split("-") else "does not allow derived works" if "nd" in given.split("-")
-           else "asks that derived works carry the same licence" if given.startswith(("gpl", "agpl", "lgpl")) or "sa" in given.split("-")
-           else "may restrict what is made from the model")
+    parts, why = given.split("-"), "may restrict what is made from the model"
+    if "nc" in parts:
+        why = "does not allow commercial use"
+    elif "nd" in parts:
+        why = "does not allow derived works"
+    elif "sa" in parts or given.startswith(("gpl", "agpl", "lgpl")):
+        why = "asks that derived works carry the same licence"
     return f"the licence of {name} ({clean(licence, 60)}) {why}: read it before passing the student on"
 
 
@@ -31,7 +35,7 @@ def model_card(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     """The text of README.md from a run's ``config.json`` and ``results.json``. Names of strangers are made harmless."""
     teachers: Sequence[Mapping[str, Any]] = config["teachers"] if config["method"] != "plain" else []
     size = config["plan"]["student"]["size"]
-    front = {"library_name": "timm", "pipeline_tag": "image-classification", "tags": ["image-classification", "timm", "distillation"]}
+    front = {"library_name": "timm", "pipeline_tag": "image-classification", "tags": ["timm", "distillation"]}
     lines = ["---", *(f"{name}: {json.dumps(value)}" for name, value in front.items()), "---", "",
              f"# {_text(config['plan']['student']['architecture'])} for {_text(config['options']['task'])}", "",
              f"A student of {len(config['classes'])} classes for images of {size} x {size} pixels, trained with "
@@ -51,8 +55,9 @@ def model_card(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     warnings = [text for t in teachers if (text := licence_warning(str(t["id"]), t.get("license")))]
     lines += ["", *(f"> **Warning:** {_text(text)}" for text in warnings), *([""] if warnings else [])]
     data = config["task"]
-    lines += ["## How it was made", "", f"Data digest `{data['digest'][:16]}`, {data['labelled']} labelled and {data['unlabelled']} "
-              f"unlabelled training images. Versions: {_text(json.dumps(config['versions']))}.", ""]
+    lines += ["## How it was made", "",
+              f"Data digest `{data['digest'][:16]}`, {data['labelled']} labelled and {data['unlabelled']} unlabelled "
+              f"training images. Versions: {_text(json.dumps(config['versions']))}.", ""]
     return "\n".join(lines)
 
 
@@ -61,13 +66,14 @@ def _rows(results: Mapping[str, Any]) -> list[str]:
     for split in ("validation", "test"):
         if split in results:
             one = results[split]
-            found.append(f"| {split} | {one['images']} | {100 * one['accuracy']:.1f} | {100 * one['low']:.1f} to {100 * one['high']:.1f} |")
+            value, low, high = (100 * one[name] for name in ("accuracy", "low", "high"))
+            found.append(f"| {split} | {one['images']} | {value:.1f} | {low:.1f} to {high:.1f} |")
     return found
 
 
 def _text(value: object) -> str:
     """One line of Markdown without markup: no link, no table cell, no tag can come from a name."""
     text = clean(value, 400)
-    for char in "\\`*_[]<>|":
-        text = text.replace(char, "&#%d;" % ord(char) if char in "<>|`" else "\\" + char)
-    return text
+    for char in "&<>[]`|":
+        text = text.replace(char, f"&#{ord(char)};") if char != "&" else text.replace(char, "&amp;")
+    return text.replace("*", "\\*").replace("_", "\\_")

@@ -82,11 +82,13 @@ def _plan(options: Options, task: Task, device: str) -> Plan:
     try:
         args = json.loads(options.student_args) if options.student_args else {}
     except ValueError as error:
-        raise UserError(f"--student-args {options.student_args!r} is not JSON ({error}); such as '{{\"output_stride\": 16}}'") from error
+        raise UserError(f"--student-args {options.student_args!r} is not JSON ({error}); expected such as "
+                        "'{\"output_stride\": 16}'") from error
     counts = len(task.train), len(task.unlabelled) if task.unlabelled is not None else 0
     steps = batch_sizes(*counts, options.batch_size, options.labelled_share).steps
     epochs = options.epochs or max(5, min(400, round(STEPS / steps)))
-    rate = options.rate or {"adamw": 5e-4 if options.pretrained else 2e-3, "sgd": 0.01 if options.pretrained else 0.05}[options.optimizer]
+    fine, fresh = {"adamw": (5e-4, 2e-3), "sgd": (0.01, 0.05)}[options.optimizer]
+    rate = options.rate or (fine if options.pretrained else fresh)
     decay = 0.05 if options.optimizer == "adamw" else 5e-4
     return Plan(
         student=StudentSpec(architecture=options.student, size=size, pretrained=options.pretrained, model_args=args),

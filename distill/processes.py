@@ -33,7 +33,8 @@ class Processes:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision for the forward pass."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        cast: AbstractContextManager[Any] = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        return cast
 
     def gather_later(self, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Within it gradients are not yet exchanged, unless ``last``."""

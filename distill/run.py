@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -42,6 +43,14 @@ class RunFolder:
         (path / "checkpoint").mkdir(parents=True, exist_ok=True)
         write_json(file, dict(config))
         return run
+
+    def discard(self) -> None:
+        """Take the folder away again where nothing was trained in it yet: the method was refused."""
+        if not (self.path / "checkpoint" / "last.pt").exists():
+            (self.path / "config.json").unlink(missing_ok=True)
+            for folder in (self.path / "checkpoint", self.path):
+                with contextlib.suppress(OSError):  # other files lie there
+                    folder.rmdir()
 
     def config(self) -> dict[str, Any]:
         """``config.json``; ``UserError`` where there is none."""
@@ -107,6 +116,8 @@ class RunFolder:
         """The newest checkpoint that can be read, or None. Never runs code from the file."""
         import torch
 
+        for litter in (self.path / "checkpoint").glob(".*.part"):  # of a run that was killed while it wrote
+            litter.unlink(missing_ok=True)
         for name in ("next.pt", "last.pt", "previous.pt"):
             file = self.path / "checkpoint" / name
             if not file.exists():

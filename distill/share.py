@@ -47,7 +47,8 @@ def _check(path: Path, sample: object, network: object) -> None:
     with torch.no_grad():
         expected = network(sample)
     if not torch.allclose(answer, expected, atol=1e-3, rtol=1e-3):
-        raise Unavailable(f"the ONNX student answers otherwise than the student (by {float((answer - expected).abs().max()):.2g})")
+        off = float((answer - expected).abs().max())
+        raise Unavailable(f"the ONNX student answers otherwise than the student (by {off:.2g})")
 
 
 def push_student(student: Path, card: Path, repo: str) -> str:
@@ -63,9 +64,11 @@ def push_student(student: Path, card: Path, repo: str) -> str:
     try:
         api.create_repo(repo, repo_type="model", exist_ok=True)
         api.upload_file(path_or_fileobj=card.read_bytes(), path_in_repo="README.md", repo_id=repo)
-        found = api.upload_folder(repo_id=repo, folder_path=student, allow_patterns=["config.json", "model.safetensors", "model.onnx"])
+        files = ["config.json", "model.safetensors", "model.onnx"]
+        found = api.upload_folder(repo_id=repo, folder_path=student, allow_patterns=files)
     except HFValidationError as error:
         raise UserError(f"--push {repo!r}: {error}; expected ORG/NAME") from error
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        raise Unavailable(f"the student could not be pushed to {repo} ({error}); it is kept in {student}, push again later") from error
+        raise Unavailable(f"the student could not be pushed to {repo} ({error}); it is kept in {student}, push it again "
+                          "later") from error
     return str(found)

@@ -193,6 +193,7 @@ def _config(student: Student, license: str | None) -> dict[str, Any]:
 def reopen(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """An exported student in eval mode, as timm opens it, and its ``config.json``; ``UserError`` where it is not one."""
     import timm
+    from safetensors import SafetensorError
 
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -204,5 +205,5 @@ def reopen(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
                         "of a run") from error
     try:
         return timm.create_model(f"local-dir:{folder}", pretrained=True).eval(), config
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"the student in {folder} cannot be opened: {error}") from error

@@ -88,7 +88,8 @@ class Committee:
             said = self.answers(card, pixels, augmentation=plan.augmentation, views=plan.views, folder=store,
                                 progress=experiment.progress(f"asking {name} (views x images in parts)"))
         else:
-            said = self.answers(card, subset(pixels, labelled, "labelled"), folder=store, progress=experiment.progress(f"asking {name}"))
+            said = self.answers(card, subset(pixels, labelled, "labelled"), folder=store,
+                                progress=experiment.progress(f"asking {name}"))
         labels = torch.from_numpy(pixels.labels if views else pixels.labels[labelled])
         assert said.features is not None
         some = max(1, HEAD_ROWS // max(1, len(labelled)))  # views enough for the head
@@ -132,8 +133,9 @@ class Committee:
     def answers(self, card: ModelCard, pixels: Pixels, *, augmentation: Augmentation = STILL, views: int = 1, folder: Path,
                 progress: Progress | None = None) -> TeacherOutputs:
         """The stored answers of one teacher; ``Unavailable`` where they are not complete and it cannot be loaded."""
-        key = OutputsKey(dataset=pixels.digest, teacher=card.id, revision=card.revision, preprocessing=self._preprocessing(card, folder),
-                         augmentation=augmentation.key, view_seed=VIEW_SEED)
+        key = OutputsKey(dataset=pixels.digest, teacher=card.id, revision=card.revision,
+                         preprocessing=self._preprocessing(card, folder), augmentation=augmentation.key,
+                         view_seed=VIEW_SEED)
         try:
             return open_outputs(pixels, key, lambda: self.load(card), augmentation=augmentation, views=views, folder=folder,
                                 batch_size=self.batch_size, on_progress=progress, on_note=self.note)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def _command(
-    task: Annotated[str | None, typer.Option(help="a folder (one sub-folder a class, or train.parquet), hf:org/name, or digits")] = None,
+    task: Annotated[str | None, typer.Option(help="a folder of class folders or Parquet files, hf:org/name, or digits")] = None,
     student: Annotated[str | None, typer.Option(help="a network of timm, such as mobilenetv3_small_050")] = None,
     ranking: Annotated[Path | None, typer.Option(help="ranking.json of selection.rank; its committee teaches")] = None,
     top: Annotated[int | None, typer.Option(min=1, help="at most so many teachers of the committee")] = None,
     method: Annotated[str | None, typer.Option(help=f"how to distil (default {DEFAULT_METHOD}); 'plain' is the control")] = None,
-    set: Annotated[list[str] | None, typer.Option(help="a setting of the method, NAME=VALUE; repeat or separate by commas")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="a setting of the method, NAME=VALUE")] = None,
     unlabelled: Annotated[Path | None, typer.Option(help="a folder of more images without labels")] = None,
     pretrained: Annotated[bool, typer.Option(help="start from the student's pretrained weights")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help=f"default: about {STEPS} steps")] = None,
@@ -38,8 +38,8 @@ def _command(
     rate: Annotated[float | None, typer.Option(help="learning rate")] = None,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw",
     labelled_share: Annotated[float | None, typer.Option(min=0.01, max=0.99, help="share of a batch that is labelled")] = None,
-    flip: Annotated[bool | None, typer.Option(help="exchange left and right (default: unless classes are digits or letters)")] = None,
-    mix: Annotated[float, typer.Option(min=0, max=1, help="share of images blended with another, taught by the teachers alone")] = 0.0,
+    flip: Annotated[bool | None, typer.Option(help="exchange left and right (default: unless digits or letters)")] = None,
+    mix: Annotated[float, typer.Option(min=0, max=1, help="share of images blended, taught by the teachers alone")] = 0.0,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     accumulate: Annotated[int, typer.Option(min=1, help="parts that a batch is computed in")] = 1,
     student_args: Annotated[str | None, typer.Option(help="further arguments of the network, as JSON")] = None,
@@ -67,12 +67,14 @@ def _command(
         _unchanged(options, task=task, student=student, method=method, epochs=epochs)
     else:
         if task is None or student is None:
-            raise UserError(f"--{'task' if task is None else 'student'} is missing; such as --task mydata --student mobilenetv3_small_050")
+            raise UserError(f"--{'task' if task is None else 'student'} is missing; expected such as --task mydata "
+                            "--student mobilenetv3_small_050")
         options = Options(
             task=task, student=student, ranking=str(ranking) if ranking else None, top=top, method=method or DEFAULT_METHOD,
             settings=tuple(split_list(set)), unlabelled=str(unlabelled) if unlabelled else None, pretrained=pretrained,
             epochs=epochs, seed=seed, size=size, views=views, batch_size=batch_size, rate=rate, optimizer=optimizer,
-            labelled_share=labelled_share, flip=flip, mix=mix, precision=precision, accumulate=accumulate, student_args=student_args)
+            labelled_share=labelled_share, flip=flip, mix=mix, precision=precision, accumulate=accumulate,
+            student_args=student_args)
     configure(options.method, settings_of(options.settings))
     experiment = prepare(options, device=device, offline=offline, catalogue=catalogue, cards=cards)
     if not experiment.committee.cards and METHODS[options.method].needs:
@@ -92,8 +94,8 @@ def _command(
 def _unchanged(options: Options, **given: Any) -> None:
     for name, value in given.items():
         if value is not None and getattr(options, name) not in (value, None):
-            raise UserError(f"the run was made with --{name} {getattr(options, name)}, this command says {value}: leave it out, or "
-                            "give another --out")
+            raise UserError(f"the run was made with --{name} {getattr(options, name)}, this command says {value}: leave it "
+                            "out, or give another --out")
 
 
 def _summary(run: RunFolder, *, onnx: bool, push: str | None) -> None:
@@ -102,7 +104,8 @@ def _summary(run: RunFolder, *, onnx: bool, push: str | None) -> None:
     results = run.results()
     for split in ("validation", "test"):
         one = results[split]
-        print(f"{split}: {100 * one['accuracy']:.1f} % ({100 * one['low']:.1f} to {100 * one['high']:.1f}) of {one['images']} images")
+        value, low, high = (100 * one[name] for name in ("accuracy", "low", "high"))
+        print(f"{split}: {value:.1f} % ({low:.1f} to {high:.1f}) of {one['images']} images")
     if results.get("verdict"):
         print(results["verdict"])
     print(f"student: {run.student}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.live import note
 from distill.options import Options, settings_of
+from zoo.errors import UserError
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment, Lesson
@@ -33,11 +34,18 @@ def train(experiment: Experiment, options: Options, folder: Path, *, resume: boo
     from distill.run import RunFolder
     from distill.student import export
 
-    run = RunFolder.create(folder, configuration(experiment, options), resume=resume)
+    where = processes(device, experiment.plan.precision)
+    run = RunFolder(folder)
+    if where.is_main:
+        RunFolder.create(folder, configuration(experiment, options), resume=resume)
+    where.wait()
     if run.finished:
         return run
-    where = processes(device, experiment.plan.precision)
-    lesson = experiment.build(options.method, options.seed, settings=settings_of(options.settings), device=where.device)
+    try:
+        lesson = experiment.build(options.method, options.seed, settings=settings_of(options.settings), device=where.device)
+    except UserError:
+        run.discard()
+        raise
     schedule = experiment.plan.schedule
     if announce and where.is_main:
         estimate(lesson, schedule, where, run)

@@ -36,8 +36,13 @@ def pixels(count: int = 24, *, unlabelled: int = 0, seed: int = 0) -> Pixels:
 
 def batches(data: Pixels, *, batch_size: int = 8, views: int | None = None, teachers: tuple[TeacherTable, ...] = (),
             use_unlabelled: bool = True, seed: int = 0) -> Batches:
-    return Batches.build(data, batch_size=batch_size, labelled_share=None, size=32, augmentation=Augmentation(flip=False, colour=0.1),
-                         seed=seed, views=views, teachers=teachers, use_unlabelled=use_unlabelled)
+    return Batches.build(data, batch_size=batch_size, labelled_share=None, size=32,
+                         augmentation=Augmentation(flip=False, colour=0.1), seed=seed, views=views, teachers=teachers, use_unlabelled=use_unlabelled)
+
+
+def enlarged(images: np.ndarray) -> torch.Tensor:
+    """(N, 3, 2s, 2s) uint8 from (N, 3, s, s): each pixel twice."""
+    return torch.from_numpy(images).repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
 def student(seed: int = 0) -> Student:
@@ -84,8 +89,8 @@ def write_teacher(folder: Path, *, seed: int = 0, classes: int = 4, licence: str
     save_file(network.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
     cfg = {"input_size": [3, 32, 32], "interpolation": "bilinear", "crop_pct": 1.0, "mean": [0.5] * 3, "std": [0.5] * 3,
            "num_classes": classes, "first_conv": "conv1", "classifier": "fc"}
-    (folder / "config.json").write_text(json.dumps({"architecture": "test_resnet", "num_classes": classes, "num_features": network.num_features,
-                                                    "pretrained_cfg": cfg}))
+    config = {"architecture": "test_resnet", "num_classes": classes, "num_features": network.num_features, "pretrained_cfg": cfg}
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
     return folder
 

@@ -1,0 +1,171 @@
+"""The run folder, the exported student, the model card."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from distill.model_card import licence_warning, model_card
+from distill.run import RunFolder
+from distill.student import Student, StudentSpec, export, input_size, reopen
+from tests.distill_setting import CLASSES, pixels, student
+from zoo.errors import UserError
+
+
+def test_a_run_is_resumed_with_the_same_configuration_only(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "run", {"seed": 1, "device": "cpu", "sizes": (1, 2)}, resume=False)
+    RunFolder.create(tmp_path / "run", {"seed": 1, "device": "cuda", "sizes": (1, 2)}, resume=True)
+    with pytest.raises(UserError, match="seed = 1, this command says 2"):
+        RunFolder.create(tmp_path / "run", {"seed": 2, "device": "cpu", "sizes": (1, 2)}, resume=True)
+    with pytest.raises(UserError, match="--resume"):
+        RunFolder.create(tmp_path / "run", {"seed": 1}, resume=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        RunFolder.create(tmp_path / "file", {}, resume=False)
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{"])
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match="not a run folder"):
+        RunFolder(tmp_path).config()
+
+
+def test_metrics_survive_a_torn_line_and_are_cut_to_the_checkpoint(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, {}, resume=False)
+    for epoch in range(4):
+        run.add_metrics({"epoch": epoch, "loss": 0.1 * epoch})
+    with open(tmp_path / "metrics.jsonl", "a") as out:
+        out.write('{"epoch": 4, "lo')
+    assert [line["epoch"] for line in run.metrics()] == [0, 1, 2, 3]
+    run.keep_metrics(2)
+    run.add_metrics({"epoch": 2, "loss": 0.7})
+    assert [line["loss"] for line in run.metrics()] == [0.0, 0.1, 0.7]
+    with pytest.raises(ValueError, match="JSON"):
+        run.add_metrics({"epoch": 3, "loss": float("nan")})
+
+
+def test_checkpoints_fall_back_when_damaged_and_never_run_code(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, {}, resume=False)
+    assert run.load_checkpoint() is None
+    for step in (1, 2, 3):
+        run.save_checkpoint({"step": step, "weights": torch.full((3,), float(step))})
+    loaded = run.load_checkpoint()
+    assert loaded is not None
+    assert loaded["step"] == 3
+    torch.save({"step": 9, "bad": Path("x")}, tmp_path / "checkpoint" / "last.pt")  # an object: a pickle that would run code
+    notes: list[str] = []
+    loaded = run.load_checkpoint(note=notes.append)
+    assert loaded is not None
+    assert loaded["step"] == 2
+    assert "damaged" in notes[0]
+
+
+def exported(folder: Path) -> Student:
+    pupil = student()
+    pupil.logits(torch.from_numpy(pixels(6).images).repeat_interleave(2, 2).repeat_interleave(2, 3))
+    export(pupil, folder, license="mit")
+    return pupil
+
+
+def test_the_export_is_the_student_with_labels_and_preprocessing(tmp_path: Path) -> None:
+    import timm.data
+
+    pupil = exported(tmp_path)
+    network, config = reopen(tmp_path)
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    data = timm.data.resolve_model_data_config(network)
+    mean, std = (torch.tensor(data[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    with torch.no_grad():
+        assert torch.allclose(network((images / 255 - mean) / std), pupil.logits(images), atol=1e-5)
+    assert config["label_names"] == list(CLASSES)
+    assert tuple(data["input_size"]) == (3, 32, 32)
+    assert (data["interpolation"], data["crop_pct"]) == ("bilinear", 1.0)
+
+
+def test_the_export_opens_in_timm_without_this_package(tmp_path: Path) -> None:
+    exported(tmp_path / "student")
+    code = ("import sys, timm; m = timm.create_model('local-dir:student', pretrained=True); print(m.pretrained_cfg['label_names']); "
+            "assert not [n for n in sys.modules if n.split('.')[0] in ('zoo', 'selection', 'distill')]")
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(list(CLASSES))
+
+
+@pytest.mark.parametrize("harm", ["absent", "labels", "weights"])
+def test_a_folder_that_is_no_student_is_named(tmp_path: Path, harm: str) -> None:
+    exported(tmp_path)
+    if harm == "absent":
+        (tmp_path / "config.json").unlink()
+    elif harm == "labels":
+        config = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps(config | {"label_names": ["one"]}))
+    else:
+        (tmp_path / "model.safetensors").write_bytes(b"x" * 20)
+    with pytest.raises(UserError, match="student"):
+        reopen(tmp_path)
+
+
+@pytest.mark.parametrize(("architecture", "args"), [
+    ("test_resnet", {}), ("test_vit", {}), ("test_convnext", {}), ("test_efficientnet", {}), ("test_mambaout", {}),
+    ("resnet10t", {"output_stride": 16}), ("mobilenetv3_small_050", {})])
+def test_states_of_every_family_fit_the_network(architecture: str, args: dict[str, Any]) -> None:
+    pupil = Student.create(StudentSpec(architecture=architecture, size=32, model_args=args), CLASSES, seed=0).eval()
+    view = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        state, whole = pupil(view), pupil.network((view - pupil.mean) / pupil.std)
+    assert torch.allclose(state.logits, whole, atol=1e-4)
+    assert state.features.shape == (2, pupil.feature_dim)
+    assert tuple(state.hidden.shape[1:]) == pupil.hidden_shape
+    assert tuple(state.low.shape[1:]) == pupil.low_shape
+    assert all(side > 0 for side in (*pupil.hidden_shape, *pupil.low_shape))
+
+
+def test_the_same_seed_is_the_same_student() -> None:
+    one, two, other = student(0), student(0), student(1)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_unknown_students_and_arguments_are_named() -> None:
+    with pytest.raises(UserError, match="did you mean 'test_resnet'"):
+        Student.create(StudentSpec(architecture="test_resnett", size=32), CLASSES, seed=0)
+    with pytest.raises(UserError, match="does not accept"):
+        Student.create(StudentSpec(architecture="test_resnet", size=32, model_args={"nonsense": 1}), CLASSES, seed=0)
+
+
+def test_small_images_are_enlarged() -> None:
+    assert [input_size(side) for side in (8, 28, 32, 64, 500)] == [32, 64, 64, 64, 64]
+
+
+@pytest.mark.parametrize(("licence", "words"), [
+    ("apache-2.0", None), ("MIT", None), (None, "unknown"), ("other", "unknown"), ("cc-by-nc-4.0", "commercial"),
+    ("cc-by-nd-4.0", "derived works"), ("cc-by-sa-4.0", "same licence"), ("gpl-3.0", "same licence"), ("openrail", "may restrict")])
+def test_licences_that_may_restrict_a_student_are_warned_of(licence: str | None, words: str | None) -> None:
+    text = licence_warning("a/b", licence)
+    assert (text is None) if words is None else (text is not None and words in text and "a/b" in text)
+
+
+def test_the_model_card_names_teachers_and_disarms_names() -> None:
+    hostile = "<script>x</script>|[a](http://evil)\x1b[31m\n# not a heading"
+    config = {"method": "probe_kd", "seed": 3, "classes": ["cat", hostile], "options": {"task": "mydata"}, "versions": {"torch": "2"},
+              "plan": {"student": {"architecture": "resnet18", "size": 64}}, "task": {"digest": "d" * 64, "labelled": 5, "unlabelled": 7},
+              "teachers": [{"id": hostile, "sha": "f" * 40, "license": "cc-by-nc-4.0"}]}
+    results = {"test": {"images": 10, "accuracy": 0.5, "low": 0.3, "high": 0.7}, "verdict": "The teachers help."}
+    text = model_card(config, results)
+    assert "| test | 10 | 50.0 | 30.0 to 70.0 |" in text
+    assert "ffffffffffff" in text
+    assert "**Warning:**" in text
+    assert "commercial use" in text
+    assert "The teachers help." in text
+    assert "<script" not in text
+    assert "](http" not in text
+    assert "\x1b" not in text
+    assert "\n# not" not in text

@@ -1,0 +1,187 @@
+"""The train command from task to exported student, on coloured squares and teachers of random weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from distill.live import Live
+from distill.options import settings_of
+from distill.run import RunFolder
+from distill.teachers import columns
+from distill.train import main
+from distill.training import verdict
+from tests.distill_setting import write_ranking, write_task, write_teacher
+from zoo.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    write_task(folder / "squares", unlabelled=20)
+    teachers = [write_teacher(folder / "zoo" / "headed", seed=1), write_teacher(folder / "zoo" / "bare", seed=2, classes=0, licence="cc-by-nc-4.0")]
+    write_ranking(folder / "ranking.json", str(folder / "squares"), teachers)
+    write_ranking(folder / "empty.json", str(folder / "squares"), [])
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread(world: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(world / "home"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def command(world: Path, out: Path, *more: str, ranking: str = "ranking.json") -> list[str]:
+    return ["--task", str(world / "squares"), "--student", "test_efficientnet", "--ranking", str(world / ranking), "--out", str(out),
+            "--epochs", "2", "--views", "2", "--batch-size", "8", "--size", "32", "--device", "cpu", "--offline", *more]
+
+
+def test_from_task_to_student(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(world, tmp_path / "run", "--unlabelled", str(world / "more"))) == 0
+    shown = capsys.readouterr()
+    assert "steps (2 epochs of" in shown.err
+    assert "4 labelled and 4 unlabelled" in shown.err
+    assert "cc-by-nc-4.0" in shown.err
+    assert "on validation." in shown.out
+    run = RunFolder(tmp_path / "run")
+    config, lines = run.config(), run.metrics()
+    assert [t["id"] for t in config["teachers"]] == ["headed", "bare"]
+    assert all(len(t["sha"]) == 40 for t in config["teachers"])
+    assert config["task"]["unlabelled"] == 20
+    assert [line["epoch"] for line in lines] == [0, 1]
+    assert set(lines[0]["terms"]) == {"cross_entropy", "answers"}
+    assert sum(t["weight"] for t in lines[0]["teachers"]) == pytest.approx(1, abs=1e-4)
+    assert all(0 <= t["agreement"] <= 1 for t in lines[0]["teachers"])
+    results = run.results()
+    for split in ("validation", "test"):
+        one = results[split]
+        assert one["low"] <= one["accuracy"] <= one["high"]
+        assert len(one["predicted"]) == one["images"] > 0
+    assert sorted(p.name for p in run.student.iterdir()) == ["config.json", "model.safetensors"]
+    assert "cc-by-nc-4.0" in (run.path / "README.md").read_text()
+    assert any((run.path / "tensorboard").iterdir())
+
+
+def test_a_finished_run_is_not_trained_again_and_needs_resume(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(world, tmp_path / "run", "--no-control")) == 0
+    weights = (tmp_path / "run" / "student" / "model.safetensors").stat().st_mtime_ns
+    assert main(command(world, tmp_path / "run", "--no-control")) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--no-control"]) == 0
+    assert (tmp_path / "run" / "student" / "model.safetensors").stat().st_mtime_ns == weights
+    assert main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--epochs", "9"]) == 2
+    assert "--epochs 2" in capsys.readouterr().err
+
+
+def test_resuming_gives_the_same_student(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distill import loop
+
+    assert main(command(world, tmp_path / "whole", "--no-control")) == 0
+    real, calls = loop.Tally.add, []
+
+    def stop(self: Any, *args: Any) -> None:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        real(self, *args)
+
+    monkeypatch.setattr(loop.Tally, "add", stop)
+    assert main(command(world, tmp_path / "cut", "--no-control")) == 130
+    monkeypatch.setattr(loop.Tally, "add", real)
+    assert not RunFolder(tmp_path / "cut").finished
+    assert main(["--out", str(tmp_path / "cut"), "--resume", "--device", "cpu", "--no-control"]) == 0
+    one, two = ((tmp_path / name / "student" / "model.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert one == two
+
+
+def test_an_empty_committee_trains_plainly_and_says_so(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(world, tmp_path / "run", ranking="empty.json")) == 0
+    assert "none of the teachers helps" in capsys.readouterr().err
+    assert RunFolder(tmp_path / "run").config()["method"] == "plain"
+    assert "None: trained on labels alone" in (tmp_path / "run" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (["--method", "probe_kdd"], "did you mean 'probe_kd'"), (["--method", "kd"], "does not know all 3 classes"),
+    (["--set", "weigth=2"], "did you mean 'weight'"), (["--set", "weight"], "expected NAME=VALUE"),
+    (["--student", "test_efficentnet"], "did you mean 'test_efficientnet'"), (["--ranking", "/no/where.json"], "selection.rank"),
+    (["--task", "/no/where"], "no task"), (["--optimizer", "lion"], "adamw"), (["--student-args", "{"], "is not JSON"),
+    (["--device", "cuda:77"], "--device cpu")])
+def test_wrong_input_is_a_sentence_and_leaves_no_run(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str],
+                                                     words: str) -> None:
+    given = command(world, tmp_path / "run", "--no-control")
+    if change[0] in given:
+        given[given.index(change[0]) + 1] = change[1]
+    else:
+        given += change
+    assert main(given) == 2
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(err) == 1
+    assert words in err[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vanished_teacher_is_no_loss_where_its_answers_are_stored(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(world / "zoo", tmp_path / "zoo")
+    write_ranking(tmp_path / "ranking.json", str(world / "squares"), [tmp_path / "zoo" / "headed"])
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    given = command(world, tmp_path / "one", "--no-control")
+    given[given.index("--ranking") + 1] = str(tmp_path / "ranking.json")
+    assert main(given) == 0
+    shutil.rmtree(tmp_path / "zoo")
+    given[given.index("--out") + 1] = str(tmp_path / "two")
+    assert main([*given, "--seed", "1"]) == 0
+    assert "its stored answers serve" in capsys.readouterr().err
+    given[given.index("--out") + 1] = str(tmp_path / "three")
+    assert main([*given, "--method", "talk"]) == 1
+    assert "headed cannot be used" in capsys.readouterr().err
+
+
+def test_the_verdict_is_honest() -> None:
+    def results(right: int) -> dict[str, Any]:
+        return {"validation": {"accuracy": right / 100, "predicted": [0] * right + [1] * (100 - right), "labels": [0] * 100}}
+
+    assert verdict(results(90), results(60), "probe_kd").startswith("The teachers help")
+    assert verdict(results(60), results(90), "probe_kd").startswith("None of the teachers helps here")
+    assert verdict(results(80), results(80), "probe_kd").startswith("Too close to call")
+
+
+def test_falling_behind_a_finished_control_is_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with Live("probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300) as live:
+        for epoch in range(10):
+            live.epoch({"epoch": epoch, "validation_accuracy": 0.5, "loss": 1.0, "terms": {"cross_entropy": 1.0}, "train_accuracy": 0.4})
+    err = capsys.readouterr().err
+    assert err.count("seem to hurt") == 1
+    assert "after epoch 3" in err
+    with Live("probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300) as live:
+        live.epoch({"epoch": 5, "validation_accuracy": 0.79, "loss": 1.0, "terms": {}, "train_accuracy": None})
+    assert "seem to hurt" not in capsys.readouterr().err
+
+
+def test_settings_are_name_and_value() -> None:
+    assert settings_of(["weight=2", "loss = dkd"]) == {"weight": "2", "loss": "dkd"}
+    with pytest.raises(UserError, match="NAME=VALUE"):
+        settings_of(["=3"])
+
+
+def test_a_teachers_columns_are_found_by_name() -> None:
+    assert columns(("tench, Tinca tinca", "red_fox", "Dog"), ("dog", "tench")) == (2, 0)
+    assert columns(("cat", "dog"), ("dog", "bird")) is None
+    assert columns(("dog", "dog"), ("dog",)) is None
+    assert columns(None, ("dog",)) is None
+
+
+def test_the_onnx_student_is_written(world: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    assert main([*command(world, tmp_path / "run"), "--method", "plain", "--onnx"]) == 0
+    assert (tmp_path / "run" / "student" / "model.onnx").stat().st_size > 1000
+    assert json.loads((tmp_path / "run" / "student" / "config.json").read_text())["num_classes"] == 3
