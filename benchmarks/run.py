@@ -16,6 +16,7 @@ RECORDS = Path(__file__).parent / "records"
 
 BENCHMARKS: dict[str, str] = {  # name -> module with run(out: Path) -> list[BenchRecord], imported when asked for
     "scoring": "benchmarks.scoring",
+    "coverage": "benchmarks.coverage",
     "probing": "benchmarks.probing",
     "catalogue": "benchmarks.catalogue",
     "recall": "benchmarks.recall",
