@@ -39,7 +39,8 @@ def page(comparison: Comparison) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">', f"<title>{title}</title>",
         '<link rel="icon" href="data:,">', f"<style>{(shared / 'page.css').read_text(encoding='utf-8')}</style>",
-        "</head>", "<body>", "<main>", f"<h1>{title}</h1>", f'<p class="lead">{_opening(comparison)}</p>', _table(comparison), *sections, "</main>",
+        "</head>", "<body>", "<main>", f"<h1>{title}</h1>", f'<p class="lead">{_opening(comparison)}</p>',
+        _table(comparison), *sections, "</main>",
         f'<script type="application/json" id="figures">{data}</script>', *(f"<script>{s}</script>" for s in scripts),
         "</body>", "</html>", ""])
 
@@ -85,8 +86,9 @@ def _table(comparison: Comparison) -> str:
         rows.append(f"<tr>{first}<td>{100 * (line.validation or 0):.1f}</td><td>{100 * line.test:.1f}</td><td>{lift}</td>"
                     f"<td>{closed}</td></tr>")
     for teacher in comparison.teachers:
+        test = 100 * float(teacher.hits.mean())
         rows.append(f'<tr><td class="model">teacher {_text(teacher.model)} (its head)</td><td></td>'
-                    f"<td>{100 * teacher.validation:.1f}</td><td>{100 * float(teacher.hits.mean()):.1f}</td><td></td><td></td></tr>")
+                    f"<td>{100 * teacher.validation:.1f}</td><td>{test:.1f}</td><td></td><td></td></tr>")
     table = f'<table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
     return f'<div class="scroll" tabindex="0" role="region" aria-label="table">{table}</div>'
 

@@ -37,7 +37,8 @@ def pixels(count: int = 24, *, unlabelled: int = 0, seed: int = 0) -> Pixels:
 def batches(data: Pixels, *, batch_size: int = 8, views: int | None = None, teachers: tuple[TeacherTable, ...] = (),
             use_unlabelled: bool = True, seed: int = 0) -> Batches:
     return Batches.build(data, batch_size=batch_size, labelled_share=None, size=32,
-                         augmentation=Augmentation(flip=False, colour=0.1), seed=seed, views=views, teachers=teachers, use_unlabelled=use_unlabelled)
+                         augmentation=Augmentation(flip=False, colour=0.1), seed=seed, views=views, teachers=teachers,
+                         use_unlabelled=use_unlabelled)
 
 
 def enlarged(images: np.ndarray) -> torch.Tensor:

@@ -77,7 +77,8 @@ def test_answers_are_those_of_the_seeded_views(pixels: Pixels, tmp_path: Path) -
     assert found.features.dtype == torch.float16
     index = torch.tensor([17, 2])
     for view in range(2):
-        shown = render(torch.from_numpy(pixels.images), index, torch.full_like(index, view), augmentation=AUGMENTATION, seed=3, size=8)
+        number = torch.full_like(index, view)
+        shown = render(torch.from_numpy(pixels.images), index, number, augmentation=AUGMENTATION, seed=3, size=8)
         assert torch.allclose(found.features[view, index].float(), shown.pixels.mean((2, 3)), atol=1e-3)
     assert torch.allclose(found.logits.float(), 2 * found.features.float(), atol=2e-3)
     assert estimate(20, 2, feature_dim=3, num_classes=3) == 2 * (found.features.numel() + found.logits.numel())

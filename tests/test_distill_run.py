@@ -92,7 +92,8 @@ def test_the_export_is_the_student_with_labels_and_preprocessing(tmp_path: Path)
 
 def test_the_export_opens_in_timm_without_this_package(tmp_path: Path) -> None:
     exported(tmp_path / "student")
-    code = ("import sys, timm; m = timm.create_model('local-dir:student', pretrained=True); print(m.pretrained_cfg['label_names']); "
+    code = ("import sys, timm; m = timm.create_model('local-dir:student', pretrained=True); "
+            "print(m.pretrained_cfg['label_names']); "
             "assert not [n for n in sys.modules if n.split('.')[0] in ('zoo', 'selection', 'distill')]")
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -147,7 +148,8 @@ def test_small_images_are_enlarged() -> None:
 
 @pytest.mark.parametrize(("licence", "words"), [
     ("apache-2.0", None), ("MIT", None), (None, "unknown"), ("other", "unknown"), ("cc-by-nc-4.0", "commercial"),
-    ("cc-by-nd-4.0", "derived works"), ("cc-by-sa-4.0", "same licence"), ("gpl-3.0", "same licence"), ("openrail", "may restrict")])
+    ("cc-by-nd-4.0", "derived works"), ("cc-by-sa-4.0", "same licence"), ("gpl-3.0", "same licence"),
+    ("openrail", "may restrict")])
 def test_licences_that_may_restrict_a_student_are_warned_of(licence: str | None, words: str | None) -> None:
     text = licence_warning("a/b", licence)
     assert (text is None) if words is None else (text is not None and words in text and "a/b" in text)
@@ -155,8 +157,9 @@ def test_licences_that_may_restrict_a_student_are_warned_of(licence: str | None,
 
 def test_the_model_card_names_teachers_and_disarms_names() -> None:
     hostile = "<script>x</script>|[a](http://evil)\x1b[31m\n# not a heading"
-    config = {"method": "probe_kd", "seed": 3, "classes": ["cat", hostile], "options": {"task": "mydata"}, "versions": {"torch": "2"},
-              "plan": {"student": {"architecture": "resnet18", "size": 64}}, "task": {"digest": "d" * 64, "labelled": 5, "unlabelled": 7},
+    config = {"method": "probe_kd", "seed": 3, "classes": ["cat", hostile], "options": {"task": "mydata"},
+              "versions": {"torch": "2"}, "plan": {"student": {"architecture": "resnet18", "size": 64}},
+              "task": {"digest": "d" * 64, "labelled": 5, "unlabelled": 7},
               "teachers": [{"id": hostile, "sha": "f" * 40, "license": "cc-by-nc-4.0"}]}
     results = {"test": {"images": 10, "accuracy": 0.5, "low": 0.3, "high": 0.7}, "verdict": "The teachers help."}
     text = model_card(config, results)

@@ -1,0 +1,150 @@
+"""Methods side by side: cells, intervals, the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from distill.accuracy import accuracy, gain, recovered
+from distill.compare import Cell, Comparison, Line, Teaching, main, text_table
+from distill.run import RunFolder
+from distill.train import main as train
+from selection.interval import Interval
+from tests.distill_setting import write_ranking, write_task, write_teacher
+
+
+def flips(share: float, count: int = 400, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).random(count) < share
+
+
+def test_an_accuracy_has_wilsons_interval() -> None:
+    found = accuracy(np.arange(100) < 80)
+    assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.7112, 0.8666), abs=1e-3)
+    assert accuracy(np.ones(5, bool)).high == 1.0
+    assert accuracy(np.ones(5, bool)).low < 0.6
+    with pytest.raises(ValueError, match="one image"):
+        accuracy(np.ones(0, bool))
+
+
+def test_a_gain_is_paired_and_its_sign_turns_with_the_sides() -> None:
+    base = flips(0.6)
+    better = base | flips(0.3, seed=1)
+    found, turned = gain([better], [base]), gain([base], [better])
+    assert found.value == pytest.approx(float(better.mean() - base.mean()))
+    assert 0 < found.low < found.value < found.high
+    assert turned.value == pytest.approx(-found.value)
+    assert gain([base, better], [base, better]).value == 0
+    assert (gain([base], [base]).low, gain([base], [base]).high) == (0, 0)
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    base = flips(0.5)
+    steady = gain([base | flips(0.2, seed=1)] * 3, [base] * 3)
+    wild = gain([base, base | flips(0.2, seed=1), base | flips(0.6, seed=2)], [base] * 3)
+    assert wild.high - wild.low > 1.5 * (steady.high - steady.low)
+
+
+def test_the_gap_recovered_needs_a_gap() -> None:
+    plain, teacher = flips(0.5), flips(0.5) | flips(0.6, seed=1)
+    student = plain | (teacher & flips(0.5, seed=2))
+    found = recovered([student], [plain], teacher)
+    assert found is not None
+    assert 0.3 < found.low < found.value < found.high < 0.7
+    whole = recovered([teacher], [plain], teacher)
+    assert whole is not None
+    assert whole.value == pytest.approx(1)
+    assert recovered([student], [plain], plain) is None
+    assert recovered([student], [teacher], plain) is None
+
+
+def result(hits: Any) -> dict[str, Any]:
+    predicted = np.where(hits, 0, 1).tolist()
+    one = {"accuracy": float(hits.mean()), "predicted": predicted, "labels": [0] * len(hits), "images": len(hits)}
+    return {"validation": one, "test": one}
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def comparison(folder: Path) -> Comparison:
+    cells = []
+    for method, share in (("plain", 0.5), ("probe_kd", 0.7)):
+        run = RunFolder.create(folder / method, {}, resume=True)
+        for epoch in range(3):
+            run.add_metrics({"epoch": epoch, "validation_accuracy": share * epoch / 3})
+        cells.append(Cell(method=method, seed=0, folder=run.path, results=result(flips(share, 60))))
+    lines = (Line(method="plain", seeds=(0,), missing=(1,), validation=0.5, test=0.5),
+             Line(method="probe_kd", seeds=(0,), missing=(), validation=0.7, test=0.7, lift=Interval(0.2, 0.1, 0.3),
+                  recovered=Interval(0.5, 0.2, 0.8)),
+             Line(method="kd", seeds=(), missing=(0,), error=f"{HOSTILE} does not know the classes"))
+    return Comparison(name=HOSTILE, classes=("a", HOSTILE), cells=tuple(cells), lines=lines,
+                      teachers=(Teaching(model=HOSTILE, validation=0.8, hits=flips(0.8, 60)),))
+
+
+def test_the_table_says_what_is_missing_and_what_was_refused(tmp_path: Path) -> None:
+    lines = text_table(comparison(tmp_path)).splitlines()
+    assert lines[1].split() == ["plain", "1", "of", "2", "50.0", "50.0"]
+    assert "+20.0 (+10.0 to +30.0)" in lines[2]
+    assert "50.0 (20.0 to 80.0)" in lines[2]
+    assert "refused" in lines[3]
+    assert lines[4].startswith("kd: ")
+
+
+def test_the_page_stands_alone_and_disarms_names(tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    from distill.compare_page import page
+
+    text = page(comparison(tmp_path))
+    assert HOSTILE not in text
+    assert "&lt;img" in text
+    for place in ('src="http', 'href="http', "@import"):
+        assert place not in text.split("<script>")[0]
+    assert all(f'id="{name}"' in text for name in ("curves", "confusion", "helped"))
+    data = json.loads(text.split('id="figures">')[1].split("</script>")[0])
+    assert set(data) == {"curves", "confusion", "helped"}
+    assert len(data["curves"]["data"]) == 2
+    assert sum(data["confusion"]["data"][0]["z"][0]) == pytest.approx(100, abs=0.1)
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    write_task(tmp_path / "squares")
+    teachers = [write_teacher(tmp_path / "zoo" / name, seed=seed) for seed, name in enumerate(("one", "two"))]
+    write_ranking(tmp_path / "ranking.json", str(tmp_path / "squares"), teachers)
+    assert train(["--task", str(tmp_path / "squares"), "--student", "test_efficientnet", "--ranking",
+                  str(tmp_path / "ranking.json"), "--out", str(tmp_path / "run"), "--epochs", "1", "--views", "1",
+                  "--batch-size", "8", "--size", "32", "--device", "cpu", "--no-control"]) == 0
+    yield tmp_path / "run"
+    torch.set_num_threads(before)
+
+
+def test_cells_are_trained_once_and_the_best_teacher_alone_is_one(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [str(finished), "--methods", "plain,probe_kd,best_single,kd", "--device", "cpu"]
+    assert main([*given, "--budget", "0"]) == 0
+    assert "0 of 1" in capsys.readouterr().out  # no time: only the run itself is there
+    assert main(given) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("1 of 1") == 3
+    assert "does not know all 3 classes" in shown.out
+    assert not (finished / "compare" / "probe_kd-0").exists()  # the run itself is that cell
+    assert RunFolder(finished / "compare" / "best_single-0").config()["method"] == "probe_kd"
+    assert len(RunFolder(finished / "compare" / "best_single-0").config()["teachers"]) == 1
+    done = (finished / "compare" / "plain-0" / "results.json").stat().st_mtime_ns
+    assert main(given) == 0
+    assert (finished / "compare" / "plain-0" / "results.json").stat().st_mtime_ns == done
+    record = json.loads((finished / "compare.json").read_text())
+    assert [line["method"] for line in record["lines"]] == ["plain", "probe_kd", "best_single", "kd"]
+    assert (finished / "compare.html").exists()
+
+
+def test_unknown_methods_and_folders_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "not a run folder" in capsys.readouterr().err
