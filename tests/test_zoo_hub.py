@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.hub_server import NOT_ROWS, PAGE_FAULTS, Faults, Hub, Repo
 from zoo.catalogue import COLUMNS, Catalogue, arrow_type
 from zoo.crawl import main as crawl_command
-from zoo.errors import Unavailable
+from zoo.errors import Unavailable, UserError
 from zoo.progress import Progress
 from zoo.sources import rows as listing_rows
 from zoo.sources.client import Client, Cut, TooLarge
@@ -165,6 +165,65 @@ def test_a_second_pass_resumes_at_the_cursor_and_repeats_no_page(catalogue: Cata
         assert max(hub.seen.values()) == 1
 
 
+def test_a_pass_killed_after_its_last_page_lists_nothing_again(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Hub(300, page=100, hostile=False) as hub:
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "drop_duplicates", lambda self: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                full(catalogue, hub)
+        job = full(catalogue, hub)
+        assert (job.rows, hub.count["api"]) == (300, 3)
+        assert full(catalogue, hub).rows == 300
+        assert hub.count["api"] == 6
+
+
+def test_a_cursor_that_the_hub_no_longer_knows_starts_the_pass_anew(catalogue: Catalogue) -> None:
+    with Hub(300, page=100, hostile=False) as hub:
+        limited = client(hub)
+        real = limited.get
+        limited.get = lambda url, **how: real(url if "cursor" not in url else hub.url + "/nowhere", **how)  # type: ignore
+        with pytest.raises(Unavailable, match="refuses the listing"):
+            list_models(Ledger(catalogue), limited, Scope())
+        assert catalogue.count() == 100
+        first, count = client(hub), 0
+
+        def forgotten(url: str, **how: Any) -> Any:
+            nonlocal count
+            count += 1
+            return real(hub.url + "/nowhere" if count == 1 else url, **how)
+
+        first.get = forgotten  # type: ignore[method-assign]
+        list_models(Ledger(catalogue), first, Scope())
+        assert listed(catalogue) == sorted(hub.world.ids())
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--endpoint", "huggingface.co"], "begins with https://"), (["--limit", "0"], "limit"),
+    (["--source", "/no/such/folder"], "no folder")])
+def test_wrong_options_are_one_line_and_status_2(options: list[str], said: str, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    assert crawl_command([*options, "--catalogue", str(tmp_path / "c.duckdb")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_offline_asks_nothing(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE"):
+        crawl(catalogue, endpoint="http://127.0.0.1:9", progress=Progress.silent())
+
+
+def test_one_odd_time_does_not_end_an_update(catalogue: Catalogue) -> None:
+    with Hub(400, page=50, hostile=False) as hub:
+        full(catalogue, hub)
+        hub.world.change(changed=120)
+        hub.world.add(Repo("org/old", {"lastModified": "2001-01-01T00:00:00.000Z"}))
+        assert list_models(Ledger(catalogue), client(hub), Scope(), update=True).changed == 120
+
+
 def test_an_update_fetches_only_what_changed(catalogue: Catalogue) -> None:
     with Hub(20_000, hostile=False) as hub:
         full(catalogue, hub)
@@ -252,15 +311,15 @@ def test_a_server_that_refuses_everything_is_an_error(catalogue: Catalogue) -> N
 
 
 def test_an_endless_cursor_ends(catalogue: Catalogue) -> None:
-    with Hub(300, page=100, faults=Faults(every=1, pages=("empty-page",))) as hub:
-        with pytest.raises(Unavailable, match="empty pages"):
-            full(catalogue, hub)
+    with Hub(300, page=100, faults=Faults(every=1, pages=("empty-page",))) as hub, \
+            pytest.raises(Unavailable, match="empty pages"):
+        full(catalogue, hub)
 
 
 def test_a_cursor_that_always_leads_back_ends(catalogue: Catalogue) -> None:
-    with Hub(300, page=100, faults=Faults(every=1, pages=("repeated-cursor",))) as hub:
-        with pytest.raises(Unavailable, match="leads back"):
-            full(catalogue, hub)
+    with Hub(300, page=100, faults=Faults(every=1, pages=("repeated-cursor",))) as hub, \
+            pytest.raises(Unavailable, match="leads back"):
+        full(catalogue, hub)
 
 
 def test_a_hub_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import zlib
 from collections import Counter
@@ -57,6 +58,7 @@ class Client:
         self.requests: Counter[str] = Counter()
         self._headers = build_hf_headers(token=token, library_name="teacher-zoo")
         self._reached = False
+        self._lock = threading.Lock()
 
     def file_url(self, repo: str, revision: str, name: str) -> str:
         """Where ``name`` of ``repo`` lies; every part is quoted, so nothing in them can change the path."""
@@ -102,7 +104,8 @@ class Client:
         from huggingface_hub.utils import http_stream_backoff, httpx
 
         self.quota.wait(kind)
-        self.requests[kind] += 1
+        with self._lock:
+            self.requests[kind] += 1
         try:
             with http_stream_backoff("GET", url, headers=headers, timeout=httpx.Timeout(self.timeout),
                                      max_retries=self.tries if self._reached else 1, base_wait_time=self.wait,

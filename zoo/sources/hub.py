@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from zoo.catalogue import Catalogue
-from zoo.errors import Unavailable
+from zoo.errors import Unavailable, UserError
 from zoo.progress import Progress
 from zoo.sources.client import Client
 from zoo.sources.details import Candidate, Details, fetch
@@ -48,6 +48,12 @@ def crawl(catalogue: Catalogue, *, pipeline_tag: str | None = None, filters: Seq
     ``details`` is an SQL expression that chooses the candidates, ``none`` skips them. Every step can be cut at any
     moment and goes on where it was. Raises ``Unavailable`` where the Hub stops answering; what came is kept.
     """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise UserError("HF_HUB_OFFLINE is set, so the Hub is not asked; unset it, or crawl --source timm or a FOLDER")
+    if endpoint is not None and not endpoint.startswith(("https://", "http://")):
+        raise UserError(f"--endpoint {endpoint}: an address that begins with https:// is expected")
     scope = check_scope(filters, pipeline_tag, limit)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would break up the progress bar
     client = client or Client(endpoint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,10 +15,11 @@ from zoo.errors import UserError
 from zoo.progress import Progress
 from zoo.sources.client import Client
 from zoo.sources.ledger import Ledger
-from zoo.sources.pager import Page, first_url, pages
+from zoo.sources.pager import Page, Refused, first_url, pages
 from zoo.sources.rows import Rows, read
 
 _MARGIN = dt.timedelta(minutes=10)  # between the clocks of the Hub's machines, and its search index behind them
+_TAIL = 10  # rows at the end of a page that must all be older than the watermark: one odd time must not end an update
 GONE = "no longer on the Hub"
 
 
@@ -48,6 +49,7 @@ class Pass:
     started: str = ""  # the Hub's clock at the first page, UTC
     since: str = ""  # our clock, UTC: what a full pass has not touched since then is gone
     cursor: str | None = None
+    listed: bool = False  # the last page is saved, only the end of the pass is not
     pages: int = 0
     rows: int = 0
     faults: int = 0
@@ -80,36 +82,45 @@ def list_models(ledger: Ledger, client: Client, scope: Scope, *, update: bool = 
     job = state.begun(kind) or Pass(kind=kind, since=utc_now().isoformat())
     if watermark is None or kind == "full":
         watermark = dt.datetime.min
-    url = job.cursor or first_url(client.endpoint, sort="createdAt" if kind == "full" else "lastModified",
-                                  filters=scope.filters, pipeline_tag=scope.pipeline_tag)
+    start = first_url(client.endpoint, sort="createdAt" if kind == "full" else "lastModified", filters=scope.filters,
+                      pipeline_tag=scope.pipeline_tag)
     with progress.over("listing", total=None, done=job.rows) as bar:
-        for page in pages(client, url):
-            done = _write(ledger, state, job, page, watermark, scope.limit)
+        for page in () if job.listed else _pages(client, job, start):
+            _write(ledger, state, job, page, watermark, scope.limit)
             bar.at(job.rows, total=scope.limit or page.total or state.known_total(kind), quota=client.quota.left("api"))
-            if done:
+            if job.listed:
                 break
     _finish(ledger, state, job, scope)
     return job
 
 
-def _write(ledger: Ledger, state: _State, job: Pass, page: Page, watermark: dt.datetime, limit: int | None) -> bool:
-    """Save one page; returns whether the pass is at its end."""
+def _pages(client: Client, job: Pass, start: str) -> Iterator[Page]:
+    """The pages from where the pass was cut; from the start where the Hub does not know that place any more."""
+    try:
+        yield from pages(client, job.cursor or start)
+    except Refused:
+        if job.cursor is None:
+            raise
+        yield from pages(client, start)
+
+
+def _write(ledger: Ledger, state: _State, job: Pass, page: Page, watermark: dt.datetime, limit: int | None) -> None:
+    """Save one page, and whether it is the last."""
     now = utc_now()
     if not job.started:
         job.started = (_date(page.date) or now).isoformat()
     given = page.rows if limit is None else page.rows[: max(0, limit - job.rows)]
     rows = read(given, now=now)
-    times = [time for time in rows.columns["last_modified"] if time is not None]
-    done = page.next is None or (job.kind == "update" and bool(times) and min(times) < watermark)
+    oldest = [time for time in rows.columns["last_modified"] if time is not None][-_TAIL:]
+    job.listed = page.next is None or (job.kind == "update" and bool(oldest) and max(oldest) < watermark)
     with ledger.catalogue.transaction():
         if rows:
             _count(job, rows, ledger.replace(rows.table(), ordered=job.kind == "full"))
         ledger.note_faults([(fault.id, fault.error, fault.raw) for fault in rows.faults])
         job.pages, job.rows, job.faults = job.pages + 1, job.rows + len(rows), job.faults + len(rows.faults)
         job.cursor = page.next
-        done = done or (limit is not None and job.rows >= limit)
+        job.listed = job.listed or (limit is not None and job.rows >= limit)
         state.save(job)
-    return done
 
 
 def _count(job: Pass, rows: Rows, before: dict[str, tuple[str | None, str | None]]) -> None:
@@ -145,7 +156,7 @@ class _State:
             job = Pass(**saved) if isinstance(saved, dict) else None
         except TypeError:
             return None
-        return job if job is not None and job.kind == kind and job.cursor else None
+        return job if job is not None and job.kind == kind and (job.cursor or job.listed) else None
 
     def save(self, job: Pass) -> None:
         self.catalogue.set_state(f"{self.key} pass", json.dumps(asdict(job)))

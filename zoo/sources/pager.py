@@ -9,12 +9,16 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from zoo.errors import Unavailable
-from zoo.sources.client import Answer, Client, Cut
+from zoo.sources.client import Answer, Client, Cut, TooLarge
 from zoo.sources.rows import EXPAND
 
 PAGE_ROWS = 1_000
 _PAGE_CAP = 200_000_000  # bytes; a page of 1,000 rows without card data is about 1 MB
 _EMPTY_PAGES = 50  # in a row, before they are taken for an endless loop
+
+
+class Refused(Unavailable):
+    """The Hub answers, but not to this address or not to this user."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,10 @@ def pages(client: Client, url: str) -> Iterator[Page]:
     """The pages from ``url`` on, in order.
 
     Properties that the server refuses to expand (HTTP 400) are dropped one by one. A page whose link leads back to a
-    page already seen is asked for again; ``Unavailable`` where it stays so, or the server stops answering.
+    page already seen is asked for again; ``Unavailable`` where it stays so, or the server stops answering; ``Refused``
+    where it does not want to.
     """
-    from huggingface_hub.errors import BadRequestError
+    from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 
     seen, empty, refused = {url}, 0, list[str]()
     while True:
@@ -51,6 +56,12 @@ def pages(client: Client, url: str) -> Iterator[Page]:
         except BadRequestError as error:
             refused.append(_refused(url, refused, str(error)))
             continue
+        except HfHubHTTPError as error:
+            status = error.response.status_code if error.response is not None else "?"
+            raise Refused(f"the Hub refuses the listing (HTTP {status}); is the token of this machine still valid? "
+                          "`hf auth login` renews it, `hf auth logout` goes on without") from None
+        except TooLarge as error:
+            raise Unavailable(f"a page of the listing is not what the Hub sends: {error}") from None
         yield page
         if page.next is None:
             return
@@ -109,6 +120,6 @@ def _refused(url: str, refused: Sequence[str], message: str) -> str:
     """Which property to drop: the one that the message names, else the last, which is needed the least."""
     asked = [value for name, value in parse_qsl(urlsplit(url).query) if name == "expand" and value not in refused]
     if not asked:
-        raise Unavailable(f"the Hub refuses the listing: {message.strip()[:300]}")
+        raise Refused(f"the Hub refuses the listing: {message.strip()[:300]}")
     named = [name for name in asked if f'"{name}"' in message or f"'{name}'" in message]
     return named[0] if len(named) == 1 else asked[-1]
