@@ -242,8 +242,11 @@ def test_olah_serves_a_git_mirror_that_is_fetched_whole(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "olah.server", "--host", "127.0.0.1", "--port", str(port), "--mirrors-path",
-                               str(tmp_path / "mirrors"), "--repos-path", str(tmp_path / "repos"), "--offline"], cwd=tmp_path)
+    (tmp_path / "olah.toml").write_text(
+        f'[basic]\nhost = "127.0.0.1"\nport = {port}\nrepos-path = "{tmp_path}/repos"\nmirrors-path = ["{tmp_path}/mirrors"]\n'
+        "[accessibility]\noffline = true\n")
+    server = subprocess.Popen([sys.executable, "-m", "olah.server", "-c", "olah.toml"], cwd=tmp_path, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
     try:
         _until_open(port)
         given = ModelCard(id="org/model", source="hub", location="org/model", sha=sha)
