@@ -126,7 +126,7 @@ def _input(
 
 
 def _pipeline(found: Preprocessing) -> Fields:
-    return {**{name: getattr(found, name) for name in _PIPELINE}, "input_size": min(found.input_size)}
+    return {**{name: getattr(found, name) for name in _PIPELINE}, "input_size": int(min(found.input_size))}
 
 
 def _obstacle(fields: Fields, *, timm: bool) -> str | None:
@@ -159,7 +159,7 @@ def timm_architectures() -> frozenset[str]:
 
 def front_matter(readme: str) -> Fields:
     """The fields that the YAML block at the top of a README gives; ``detail_error`` where it is no valid YAML."""
-    found = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*$", readme[:_LARGEST_FRONT_MATTER], re.DOTALL | re.MULTILINE)
+    found = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", readme[:_LARGEST_FRONT_MATTER], re.DOTALL | re.MULTILINE)
     if not found:
         return {}
     try:
