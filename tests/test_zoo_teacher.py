@@ -306,6 +306,17 @@ def test_a_faulty_tensor_is_named(tmp_path: Path, change: Any, name: str) -> Non
         Teacher.load(write(tmp_path / "m", change=change))
 
 
+def test_a_tensor_with_two_names_is_stored_once() -> None:
+    from zoo.network import _compare
+
+    first = torch.nn.Linear(2, 3)
+    shared = torch.nn.ModuleDict({"a": first, "b": first})
+    both = {f"{name}.{part}": shape for name in "ab" for part, shape in (("weight", (3, 2)), ("bias", (3,)))}
+    _compare(shared, {name: shape for name, shape in both.items() if name.startswith("a")})
+    with pytest.raises(TeacherError, match="a.weight"):
+        _compare(shared, {"a.bias": (3,)})
+
+
 def test_counters_of_batch_normalisation_may_be_missing(tmp_path: Path) -> None:
     def uncount(state: dict[str, Any]) -> None:
         for name in [name for name in state if name.endswith("num_batches_tracked")]:

@@ -191,8 +191,12 @@ def _derived(name: str) -> bool:
 
 def _compare(module: Any, shapes: dict[str, tuple[int, ...]]) -> None:
     """Raise ``TeacherError`` naming the first tensor that the config asks for and the weights lack, or the reverse."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items() if not _derived(name)}
+    state = {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if not _derived(name)}
+    wanted = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    stored = {id(state[name]) for name in wanted if name in shapes}  # a tensor with two names is stored once
     for name, shape in wanted.items():
+        if name not in shapes and id(state[name]) in stored:
+            continue
         if name not in shapes:
             raise TeacherError(f"tensor {name!r} {shape} is missing from the weights")
         if shapes[name] != shape:
