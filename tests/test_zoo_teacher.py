@@ -313,7 +313,7 @@ def test_a_tensor_with_two_names_is_stored_once() -> None:
     shared = torch.nn.ModuleDict({"a": first, "b": first})
     both = {f"{name}.{part}": shape for name in "ab" for part, shape in (("weight", (3, 2)), ("bias", (3,)))}
     _compare(shared, {name: shape for name, shape in both.items() if name.startswith("a")})
-    with pytest.raises(TeacherError, match="a.weight"):
+    with pytest.raises(TeacherError, match=r"a\.weight"):
         _compare(shared, {"a.bias": (3,)})
 
 
