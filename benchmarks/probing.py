@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,6 +69,7 @@ def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[Ben
     seconds, work = [[part[0] for part in row] for row in rounds], [[part[1] for part in row] for row in rounds]
     setting = {"model": "resnet18, random weights", "input": 224, "images": len(files), "jpeg": _SIZES[kind], "batch": _BATCH,
                "device": str(teacher.device), "torch_threads": torch.get_num_threads(),
+               "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
                "prepare_ms_per_image_one_thread": 1e3 * _median([row[3] for row in seconds]) / len(files)}
     pairs = (("whole_over_bare", [row[0] / row[1] for row in seconds], "ratio"),
              ("next_teacher_over_bare", [row[0] / row[2] for row in seconds], "ratio"),
