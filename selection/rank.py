@@ -73,6 +73,8 @@ def rank(task: str | Task, settings: Settings | None = None, *, progress: Progre
 
 
 def _rank(task: str | Task, settings: Settings, progress: Progress | None) -> tuple[Ranking, Work]:
+    from threadpoolctl import threadpool_limits
+
     from selection.cache import FeatureCache
     from selection.candidates import candidates
     from selection.names import NameEncoder
@@ -106,11 +108,14 @@ def _rank(task: str | Task, settings: Settings, progress: Progress | None) -> tu
             started=bar.started,
             batch_done=bar.advance,
         ):
-            rows.append(_scored(answer, work, encoder, score, also, settings.seed))
+            with threadpool_limits(1, "blas"):  # small matrices: a second thread mostly waits, for seconds on a busy machine
+                rows.append(_scored(answer, work, encoder, score, also, settings.seed))
             bar.finished(rows[-1], cached=answer.cached)
     if all(row.value is None for row in rows):
         raise Unavailable(f"all {len(rows)} models failed; the first: {rows[0].model}: {rows[0].error}")
-    ordered = grouped(in_order(rows), _close(rows, work, score))
+    with threadpool_limits(1, "blas"):
+        ordered = grouped(in_order(rows), _close(rows, work, score))
+        committee = _committee(work, settings.top, ordered)
     return Ranking(
         task=opened.name,
         classes=opened.classes,
@@ -120,7 +125,7 @@ def _rank(task: str | Task, settings: Settings, progress: Progress | None) -> tu
         catalogue=found.catalogue,
         versions=versions(),
         rows=tuple(ordered),
-        committee=_committee(work, settings.top, ordered),
+        committee=committee,
         warnings=tuple(_warnings(work, ordered)),
         candidates={"known": found.known, "loadable": found.loadable, "probed": work.probed, "left_out": found.left_out},
     ), work
