@@ -70,7 +70,7 @@ def pictures(where: Path, classes: dict[str, int], size: tuple[int, int] = (24, 
 def test_digits_are_ranked_by_the_packaged_zoo_and_mnist_teaches_best() -> None:
     found = rank("digits", Settings(probe_size=100, models=MODELS, also=("linear_probe",)))
     assert found.catalogue == "small zoo"
-    assert [row.model for row in found.rows][0] == "resnet_mnist"
+    assert found.rows[0].model == "resnet_mnist"
     assert found.committee[0] in MODELS
     for row in found.rows:
         assert row.low is not None
@@ -99,7 +99,8 @@ def test_a_second_run_loads_no_teacher_and_says_the_same(monkeypatch: pytest.Mon
     monkeypatch.setattr("zoo.teacher.Teacher.load", lambda *_, **__: pytest.fail("a teacher was loaded"))
     second = rank("digits", Settings(probe_size=60, models=MODELS))
     assert [(r.model, r.value, r.low, r.high, r.group) for r in first.rows] == [
-        (r.model, r.value, r.low, r.high, r.group) for r in second.rows]
+        (r.model, r.value, r.low, r.high, r.group) for r in second.rows
+    ]
     assert first.committee == second.committee
 
 
@@ -116,7 +117,18 @@ def test_offline_opens_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_killed_in_the_middle_it_repeats_no_finished_model(tmp_path: Path) -> None:
-    command = [sys.executable, "-u", "-m", "selection.rank", "--task", "digits", "--probe-size", "200", "--models", ",".join(MODELS)]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "selection.rank",
+        "--task",
+        "digits",
+        "--probe-size",
+        "200",
+        "--models",
+        ",".join(MODELS),
+    ]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
         assert run.stderr is not None
         first = next(line for line in run.stderr if line.startswith("[1/"))
@@ -136,15 +148,26 @@ def test_permuted_rows_lose_names_but_not_prototypes(zoo: Path, tmp_path: Path) 
     for copy, names_too in (("moved", True), ("mislabelled", False)):
         shutil.copytree(zoo / "resnet_fashion", zoo / copy)
         weights = load_file(zoo / copy / "model.safetensors")
-        head = [name for name, tensor in weights.items() if tensor.shape[0] == 10 and name.rsplit(".", 1)[0].endswith(("fc", "classifier"))]
+        head = [
+            name
+            for name, tensor in weights.items()
+            if tensor.shape[0] == 10 and name.rsplit(".", 1)[0].endswith(("fc", "classifier"))
+        ]
         assert head
         save_file({name: t[order] if name in head else t for name, t in weights.items()}, zoo / copy / "model.safetensors")
         config = json.loads((zoo / copy / "config.json").read_text())
         if names_too:
             edit(zoo / copy, label_names=[config["label_names"][i] for i in order])
     task = Task.open("digits")
-    found = rank(task, Settings(probe_size=100, catalogue=catalogue(zoo, tmp_path / "c.duckdb"), score="transport_prototypes",
-                                also=("transport_names",)))
+    found = rank(
+        task,
+        Settings(
+            probe_size=100,
+            catalogue=catalogue(zoo, tmp_path / "c.duckdb"),
+            score="transport_prototypes",
+            also=("transport_names",),
+        ),
+    )
     rows = {row.model: row for row in found.rows}
     for copy in ("moved", "mislabelled"):
         assert rows[copy].value == pytest.approx(rows["resnet_fashion"].value, rel=1e-3)
@@ -204,7 +227,7 @@ WRONG = [
     (["--task", "GOOD", "--score", "trasport"], "did you mean 'transport'"),
     (["--task", "GOOD", "--models", "resnet_mnst"], "did you mean 'resnet_mnist'"),
     (["--task", "GOOD", "--where", "licence = 'x'"], "license"),
-    (["--task", "GOOD", "--where", "num_classes >"], "num_classes >"),
+    (["--task", "GOOD", "--where", "num_classes >"], "not understood"),
     (["--task", "GOOD", "--where", "num_classes > 1000000"], "no model"),
     (["--task", "GOOD", "--top", "0"], "--top 0"),
     (["--task", "GOOD", "--probe-size", "1"], "--probe-size 1"),
@@ -255,8 +278,13 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
         pytest.skip("a small tmpfs cannot be mounted here")
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "selection.rank", "--task", "digits", "--probe-size", "400"], cwd=ROOT, check=False,
-            capture_output=True, text=True, env=os.environ | {"TEACHER_ZOO_HOME": str(small)})
+            [sys.executable, "-m", "selection.rank", "--task", "digits", "--probe-size", "400"],
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"TEACHER_ZOO_HOME": str(small)},
+        )
     finally:
         subprocess.run(["umount", small], check=True)
     assert done.returncode == 1
