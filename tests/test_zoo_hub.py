@@ -576,3 +576,22 @@ def test_an_id_that_could_be_a_path_is_none(name: str) -> None:
     assert values is None
     assert fault is not None
     assert fault.error.startswith("the id")
+
+
+def test_every_command_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    import shlex
+
+    from zoo.doctor import main as doctor_command
+
+    text = (ROOT / "docs" / "hub.md").read_text()
+    commands = [shlex.split(line)[2:] for line in text.splitlines() if line.startswith("    python -m ")]
+    assert len(commands) >= 6
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path))
+    with Hub(1_200) as hub:
+        for name, *options in commands:
+            command = {"zoo.crawl": crawl_command, "zoo.doctor": doctor_command}[name]
+            assert command([*options, *(["--endpoint", hub.url] if name == "zoo.crawl" else [])]) == 0
+    said = capsys.readouterr().out
+    assert "full listing: 1,200 rows" in said
+    assert "verdict: sound" in said
