@@ -39,7 +39,8 @@ NOW = dt.datetime(2026, 9, 1)
 
 def client(hub: Hub, **options: Any) -> Client:
     """A client that waits little."""
-    settings = {"timeout": 1.0 if hub.faults.every and "hang" in hub.faults.pages else 20.0, "wait": 0.01, "tries": 8, "rounds": 8} | options
+    timeout = 1.0 if hub.faults.every and "hang" in hub.faults.pages else 20.0
+    settings = {"timeout": timeout, "wait": 0.01, "tries": 8, "rounds": 8} | options
     return Client(hub.url, token=False, **settings)
 
 
