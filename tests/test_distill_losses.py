@@ -165,7 +165,7 @@ def test_standardised_error_is_one_minus_correlation() -> None:
 
 def test_confidence_prefers_who_knows_the_label() -> None:
     labels = torch.tensor([0, 1, 2, -1, -1, -1])
-    good = 5 * torch.nn.functional.one_hot(labels.clamp(min=0), C).float()
+    good = 5 * torch.nn.functional.one_hot(labels.clamp(min=0) + 3 * (labels < 0), C).float()
     teachers = torch.stack([good, torch.zeros(B, C), -good])
     weights = confidence_weights(teachers, labels)
     assert weights.shape == (B, 3)

@@ -123,6 +123,14 @@ def test_implicit_gradient_equals_unrolled(eps: float, own: bool) -> None:
         assert gradients[0].abs().max() > 1e-3
 
 
+def test_gradients_stay_in_the_simplex() -> None:
+    p, q, cost = draw(0)
+    for value in (transport_cost, entropic_value):
+        leaf = q.clone().requires_grad_()
+        value(p, leaf, cost, eps=0.1).sum().backward()
+        torch.testing.assert_close(leaf.grad.sum(dim=1), torch.zeros(B, dtype=torch.float64))
+
+
 def test_implicit_gradient_of_a_sharp_student_is_finite() -> None:
     p, _, cost = draw(0, dtype=torch.float32, sharp=20.0)
     for scale in (10.0, 100.0, 1000.0):

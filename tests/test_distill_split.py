@@ -36,10 +36,12 @@ def random_teacher(name: str, classes: int = 7, **options: Any) -> Teacher:
 
     torch.manual_seed(0)
     module = timm.create_model(name, num_classes=classes, **options)
-    for layer in module.modules():  # norms that do something, so that a left-out layer shows
+    for layer in module.modules():  # norms and layer scales that do something, so that a left-out layer shows
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.1)
             layer.running_var.uniform_(0.5, 1.5)
+    for vector in (p for p in module.parameters() if p.ndim == 1):
+        vector.data.add_(0.3 * torch.randn_like(vector))
     return wrap(module, classes=classes)
 
 
