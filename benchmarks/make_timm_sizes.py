@@ -17,9 +17,9 @@ from typing import Annotated
 import typer
 
 from zoo.command import clean, run
+from zoo.sources.timm import SIZES, sizes
 
 COLUMNS = ("architecture", "num_classes", "params_total", "feature_dim")
-OUT = Path(__file__).resolve().parents[1] / "zoo" / "sources" / "timm_sizes.csv"
 
 
 def size(name: str) -> tuple[int, int]:
@@ -34,12 +34,12 @@ def size(name: str) -> tuple[int, int]:
     return sum(tensor.numel() for tensor in model.state_dict().values()), int(width)
 
 
-def make(out: Annotated[Path, typer.Option(help="The file to write.")] = OUT) -> None:
+def make(out: Annotated[Path, typer.Option(help="The file to write.")] = SIZES) -> None:
     """Measure every pretrained model of timm without its weights, and write the table of sizes."""
     import timm
     from timm.models import get_pretrained_cfg
 
-    rows = _known(out)
+    rows = sizes(out) if out.exists() else {}
     with out.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if not rows:
@@ -55,13 +55,6 @@ def make(out: Annotated[Path, typer.Option(help="The file to write.")] = OUT) ->
                 continue
             writer.writerow((*key, *rows[key]))
             file.flush()
-
-
-def _known(out: Path) -> dict[tuple[str, int], tuple[int, int]]:
-    if not out.exists():
-        return {}
-    with out.open(newline="") as file:
-        return {(row[0], int(row[1])): (int(row[2]), int(row[3])) for row in csv.reader(file) if row[1].isdecimal()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

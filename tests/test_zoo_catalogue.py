@@ -224,7 +224,7 @@ def test_a_query_reaches_nothing_but_the_table(reader: Catalogue, tmp_path: Path
 
 
 def test_nothing_there_says_how_to_crawl(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="python -m zoo.crawl --source timm"):
+    with pytest.raises(UserError, match=r"python -m zoo.crawl --source timm"):
         Catalogue.open(tmp_path / "catalogue.duckdb")
 
 
@@ -282,7 +282,7 @@ def test_a_failed_publish_leaves_the_old_snapshot(path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("content", [b"", b"hello" * 5000, b"PAR1" + b"\0" * 100])
 def test_a_damaged_file_is_one_sentence(path: Path, content: bytes) -> None:
     path.with_suffix(".parquet").write_bytes(content)
-    with pytest.raises(UserError, match="cannot be read|not a catalogue"):
+    with pytest.raises(UserError, match=r"cannot be read|not a catalogue"):
         Catalogue.open(path)
     if content:
         path.write_bytes(content)
@@ -294,7 +294,7 @@ def test_a_foreign_file_is_refused_and_not_changed(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "x.duckdb")) as other:
         other.execute("CREATE TABLE sales (i INT)")
     pd.DataFrame({"id": ["x"]}).to_parquet(tmp_path / "x.parquet")
-    with pytest.raises(UserError, match="something else .tables: sales"):
+    with pytest.raises(UserError, match=r"something else .tables: sales"):
         Catalogue.open(tmp_path / "x.duckdb", write=True)
     with pytest.raises(UserError, match="not a catalogue"):
         Catalogue.open(tmp_path / "x.duckdb")
@@ -312,12 +312,12 @@ def test_a_path_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zoo.catalogue, "SCHEMA_VERSION", 99)
-    monkeypatch.setattr(zoo.catalogue, "MIGRATIONS", {n: () for n in range(2, 100)})
+    monkeypatch.setattr(zoo.catalogue, "MIGRATIONS", dict.fromkeys(range(2, 100), ()))
     with Catalogue.open(path, write=True) as catalogue:
         catalogue.publish()
     monkeypatch.undo()
     for write in (False, True):
-        with pytest.raises(UserError, match="newer teacher-zoo .schema 99"):
+        with pytest.raises(UserError, match=r"newer teacher-zoo .schema 99"):
             Catalogue.open(path, write=write)
 
 

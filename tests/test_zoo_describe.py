@@ -64,7 +64,8 @@ def test_weights_have_the_last_word() -> None:
     found = describe({**TIMM, "num_features": 7}, weights=header(fc__weight=(2, 640)))
     assert (found["feature_dim"], found["params_total"], found["weight_bytes"]) == (640, 99, 400)
     assert found["weight_format"] == "safetensors"
-    found = describe({"architecture": "resnet18", "pretrained_cfg": {"classifier": "head"}}, weights=header(head__weight=(5, 8, 1, 1)))
+    config = {"architecture": "resnet18", "pretrained_cfg": {"classifier": "head"}}
+    found = describe(config, weights=header(head__weight=(5, 8, 1, 1)))
     assert (found["num_classes"], found["feature_dim"]) == (5, 8)
     found = describe({"architectures": ["ViTForImageClassification"]}, weights=header(classifier__weight=(3, 192)))
     assert (found["num_classes"], found["feature_dim"]) == (3, 192)
@@ -119,7 +120,8 @@ def test_a_fault_in_a_part_leaves_the_rest() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["resnet18", "0", [0.5] * 3]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3) | st.sampled_from("0 1 2".split()), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+        st.text(max_size=3) | st.sampled_from(["0", "1", "2"]), inner, max_size=4),
     max_leaves=12)
 KEYS = ["architecture", "architectures", "num_classes", "num_features", "pretrained_cfg", "label_names", "id2label", "auto_map",
         "label_descriptions", "image_size", "hidden_size", "num_labels", "model_type", "accuracy", "license", "classifier",

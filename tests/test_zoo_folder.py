@@ -83,7 +83,8 @@ def test_shards(tmp_path: Path) -> None:
     made = make(tmp_path / "m", content=None)
     (made / "1.safetensors").write_bytes(weights({"fc.weight": (2, 8)}))
     (made / "2.safetensors").write_bytes(weights({"fc.bias": (2,)}))
-    (made / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"fc.weight": "1.safetensors", "fc.bias": "2.safetensors"}}))
+    index = {"weight_map": {"fc.weight": "1.safetensors", "fc.bias": "2.safetensors"}}
+    (made / "model.safetensors.index.json").write_text(json.dumps(index))
     card = folder.card(made)
     assert (card.loadable, card.params_total, card.feature_dim) == (True, 18, 8)
 

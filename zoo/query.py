@@ -28,6 +28,7 @@ FORMATS = ("table", "csv", "json", "parquet")
 _TABLE_ROWS = 50
 _COUNTS = ("params_total", "downloads", "likes")
 _LONGEST_CELL = 80
+_WIDEST = 100
 _NARROWEST = 8
 
 
@@ -52,11 +53,11 @@ def query(
     if format == "table" and limit is None:
         limit = _TABLE_ROWS
     with Catalogue.open(catalogue) as opened:
-        if sql:
-            _WRITERS[format](_first(opened.batches(sql), limit), None)
+        batches = opened.batches(sql or select(where=where, columns=chosen, sort=sort, limit=limit))
+        if format == "table":
+            _write_table(batches, limit or 0, total=None if sql else opened.count(where))
         else:
-            text = select(where=where, columns=chosen, sort=sort, limit=limit)
-            _WRITERS[format](opened.batches(text), opened.count(where) if format == "table" else None)
+            _WRITERS[format](_first(batches, limit))
 
 
 def _table_columns(sort: str | None) -> list[str]:
@@ -80,52 +81,60 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _write_table(batches: Batches, total: int | None) -> None:
+def _write_table(batches: Batches, limit: int, *, total: int | None) -> None:
+    """The first ``limit`` rows; ``total`` is how many there are, where ``batches`` do not hold them all."""
     rows: list[tuple[Any, ...]] = []
-    names: list[str] = []
+    names, found = [], 0
     for batch in batches:
-        names = batch.schema.names
-        rows += _rows(batch)
+        names, found = batch.schema.names, found + batch.num_rows
+        rows += _rows(batch.slice(0, limit - len(rows)))
+    total = found if total is None else total
     if not rows:
-        print("no model meets this")
+        print(f"0 of {total:,} rows" if total else "no model meets this")
         return
     numeric = [all(not isinstance(value, (str, list)) for value in column) for column in zip(*rows, strict=True)]
-    _print_table(names, [[_cell(n, v) for n, v in zip(names, row, strict=True)] for row in rows], numeric)
-    more = f" of {total:,}" if total is not None and total > len(rows) else ""
-    print(f"{len(rows):,}{more} row{'s' if len(rows) != 1 else ''}" + ("; --limit shows more" if more else ""))
+    left_out = _print_table(names, [[_cell(n, v) for n, v in zip(names, row, strict=True)] for row in rows], numeric)
+    more = f" of {total:,}" if total > len(rows) else ""
+    print(f"{len(rows):,}{more} row{'s' if len(rows) != 1 else ''}" + ("; --limit shows more" if more else "")
+          + (f"; left out for width: {left_out} columns, choose with --columns" if left_out else ""))
 
 
-def _print_table(names: list[str], cells: list[list[str]], numeric: list[bool]) -> None:
-    """Fitted to the terminal; into a pipe as wide as it needs. By rich, or plain where that is not installed."""
+def _print_table(names: list[str], cells: list[list[str]], numeric: list[bool]) -> int:
+    """Fitted to the terminal; into a pipe as wide as it needs. By rich, or plain where that is not installed.
+
+    Returns how many columns found no room.
+    """
     widths = [max(len(row[i]) for row in [names, *cells]) for i in range(len(names))]
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         widths = _fitted(widths, shutil.get_terminal_size().columns)
+    lines = [[_cut(cell, width) for cell, width in zip(row, widths, strict=False)] for row in [names, *cells]]
     try:
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
     except ImportError:
-        for row in [names, *cells]:
-            cut = [_cut(cell, width) for cell, width in zip(row, widths, strict=False)]
-            line = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cut, widths, numeric, strict=False))
-            print("  ".join(line).rstrip())
-        return
+        for line in lines:
+            padded = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(line, widths, numeric, strict=False))
+            print("  ".join(padded).rstrip())
+        return len(names) - len(widths)
     table = Table(box=None, pad_edge=False)
-    for name, width, number in zip(names, widths, numeric, strict=False):
-        table.add_column(Text(_cut(name, width)), justify="right" if number else "left", no_wrap=True, width=width)
-    for row in cells:
-        table.add_row(*(Text(_cut(cell, width)) for cell, width in zip(row, widths, strict=False)))
+    for name, width, number in zip(lines[0], widths, numeric, strict=False):
+        table.add_column(Text(name), justify="right" if number else "left", no_wrap=True, width=width)
+    for line in lines[1:]:
+        table.add_row(*map(Text, line))
     Console(width=sum(widths) + 2 * len(widths), highlight=False).print(table)
+    return len(names) - len(widths)
 
 
 def _fitted(widths: list[int], room: int) -> list[int]:
     """Widths that fit into ``room`` characters: the widest columns give way, the first (the id) last; columns that
     would be too narrow to read are left out at the right."""
-    room -= 2
+    if len(widths) == 1:
+        return [min(widths[0], room)]
     first = min(widths[0], max(room // 2, _NARROWEST))
     for shown in range(len(widths), 1, -1):
         left = room - first - 2 * (shown - 1)
-        cap = next((c for c in range(_LONGEST_CELL, 0, -1) if sum(min(w, c) for w in widths[1:shown]) <= left), 0)
+        cap = next((c for c in range(_WIDEST, 0, -1) if sum(min(w, c) for w in widths[1:shown]) <= left), 0)
         if cap >= _NARROWEST:
             return [first, *(min(w, cap) for w in widths[1:shown])]
     return [min(widths[0], room)]
@@ -135,7 +144,7 @@ def _cut(cell: str, width: int) -> str:
     return cell if len(cell) <= width else cell[: width - 1] + "…"
 
 
-def _write_csv(batches: Batches, total: int | None) -> None:
+def _write_csv(batches: Batches) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -146,7 +155,7 @@ def _write_csv(batches: Batches, total: int | None) -> None:
             writer.writerow(["" if v is None else _json(v) if isinstance(v, (list, dict)) else v for v in row])
 
 
-def _write_json(batches: Batches, total: int | None) -> None:
+def _write_json(batches: Batches) -> None:
     """A JSON array with one row a line."""
     separator = "["
     for batch in batches:
@@ -156,7 +165,7 @@ def _write_json(batches: Batches, total: int | None) -> None:
     print("[]" if separator == "[" else "\n]")
 
 
-def _write_parquet(batches: Batches, total: int | None) -> None:
+def _write_parquet(batches: Batches) -> None:
     import pyarrow.parquet as pq
 
     first = next(batches)
@@ -165,9 +174,7 @@ def _write_parquet(batches: Batches, total: int | None) -> None:
             writer.write_batch(batch)
 
 
-_WRITERS: dict[str, Callable[[Batches, int | None], None]] = {
-    "table": _write_table, "csv": _write_csv, "json": _write_json, "parquet": _write_parquet,
-}
+_WRITERS: dict[str, Callable[[Batches], None]] = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}
 
 
 def _json(value: object) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from zoo.card import ModelCard
 from zoo.describe import license_name
 from zoo.labels import LabelSpace, inferred
 
+SIZES = Path(__file__).with_name("timm_sizes.csv")
 # What the parts of timm's pretrained tags (resnet50.a1_in1k) say of the training data, in the Hub's dataset names.
 _DATASETS = {
     "in1k": "imagenet-1k", "in12k": "imagenet-12k", "in21k": "imagenet-21k", "in22k": "imagenet-22k",
@@ -33,8 +37,20 @@ def cards() -> Iterator[ModelCard]:
 
     names = timm.list_pretrained()
     owners = {f"timm/{name}" for name in names}
+    known = sizes()
     for name in names:
-        yield _card(name, get_pretrained_cfg(name).to_dict(), owners)
+        cfg = get_pretrained_cfg(name).to_dict()
+        params, width = known.get((name.split(".")[0], cfg["num_classes"]), (None, None))
+        yield replace(_card(name, cfg, owners), params_total=params, feature_dim=width)
+
+
+def sizes(file: Path = SIZES) -> dict[tuple[str, int], tuple[int, int]]:
+    """(architecture, number of classes) -> (scalars in the weights, width of the pooled features).
+
+    A table that ``benchmarks.make_timm_sizes`` made: building all models takes minutes. A newer model is not in it.
+    """
+    with file.open(newline="") as lines:
+        return {(row[0], int(row[1])): (int(row[2]), int(row[3])) for row in csv.reader(lines) if row[1].isdecimal()}
 
 
 def _card(name: str, cfg: dict[str, Any], owners: set[str]) -> ModelCard:
