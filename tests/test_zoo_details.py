@@ -45,7 +45,7 @@ def details_of(files: dict[str, bytes], *, pipeline_tag: str | None = "image-cla
     """The fields of one model with these files."""
     repo = Repo("org/model", ROW, files)
     with Hub(repos=(repo,)) as hub:
-        hub.faults = options.pop("faults", hub.faults)
+        hub.faults, hub.count["files"] = options.pop("faults", hub.faults), options.pop("phase", 0)
         return fetch(client(hub, **options), Candidate(id=repo.id, sha=repo.sha, pipeline_tag=pipeline_tag)).fields
 
 
@@ -228,9 +228,11 @@ def test_any_files_give_a_row_or_a_reason(catalogue: Catalogue, config: Any, pro
 # --- the pass --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("phase", [0, 1])
 @pytest.mark.parametrize("fault", FILE_FAULTS)
-def test_no_fault_of_the_line_changes_what_is_known(fault: str) -> None:
-    fields = details_of(timm_files(), faults=Faults(every=2, files=(fault,), hang=1.3))
+def test_no_fault_of_the_line_changes_what_is_known(fault: str, phase: int) -> None:
+    """The config is hit in one phase, the weights in the other."""
+    fields = details_of(timm_files(), faults=Faults(every=2, files=(fault,), hang=1.3), phase=phase)
     assert (fields["params_total"], fields["loadable"], fields["labels"][0]) == (4 * 27 + 15, True, "cat")
 
 
