@@ -20,7 +20,8 @@ def accuracy(hits: Hits, *, z: float = 1.96) -> Interval:
         raise ValueError("an accuracy needs at least one image")
     p = float(np.mean(hits))
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Interval(p, min((centre - half) / (1 + z * z / n), p), max((centre + half) / (1 + z * z / n), p))
+    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    return Interval(p, min(max(low, 0.0), p), max(min(high, 1.0), p))
 
 
 def gain(mine: Sequence[Hits], control: Sequence[Hits], *, seed: int = 0, draws: int = 2_000) -> Interval:

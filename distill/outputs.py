@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,6 +114,8 @@ def _opened(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], augmen
     runner = _Runner(teacher, pixels, augmentation, key, batch_size)
     if found and check:
         _verify(found, runner, key, home, check)
+    missing = sum(min(SHARD, len(pixels) - start) for view, start in wanted if (view, start) not in found)
+    _announce(teacher, key, home, missing, note)
     for done, shard in enumerate(wanted):
         if shard not in found:
             found[shard] = runner.shard(*shard)
@@ -119,6 +123,17 @@ def _opened(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], augmen
         if on_progress:
             on_progress(done + 1, len(wanted))
     return _joined(key, found, wanted)
+
+
+def _announce(teacher: Teacher, key: OutputsKey, home: Path, records: int, note: Callable[[str], None]) -> None:
+    """Say how much will be written, and refuse what the disk cannot hold before an hour is spent on it."""
+    widths = {"features": teacher.feature_dim, "logits": teacher.num_classes}
+    size = estimate(records, 1, feature_dim=widths["features"] * ("features" in key.what),
+                    num_classes=widths["logits"] * ("logits" in key.what))
+    if size > shutil.disk_usage(home).free:
+        raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB of answers of {key.teacher} do not fit", str(home))
+    if size > 1e6:
+        note(f"storing {records} answers of {key.teacher}, {size / 1e6:.0f} MB, in {home}")
 
 
 class _Runner:

@@ -15,7 +15,7 @@ from distill.data import write_bytes, write_json
 from zoo.errors import UserError
 
 # What may differ between a run and its resumption, since it does not change the result.
-FREE = ("device", "offline", "catalogue", "out", "versions")
+FREE = ("options", "versions")  # the plan holds what follows from the options
 
 
 class RunFolder:

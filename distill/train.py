@@ -87,7 +87,8 @@ def _command(
             warn(text)
     beside = train_control(experiment, options, device=device) if control and options.method != "plain" else None
     done = train(experiment, options, out, resume=resume, device=device, control=beside)
-    _summary(done, onnx=onnx, push=push)
+    if int(os.environ.get("RANK", "0")) == 0:  # of several processes one speaks
+        _summary(done, onnx=onnx, push=push)
     return 0
 
 

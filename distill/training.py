@@ -81,11 +81,13 @@ def configuration(experiment: Experiment, options: Options) -> dict[str, Any]:
     """What ``config.json`` says."""
     from selection.ranking import versions
 
-    task = experiment.task
+    task, plan = experiment.task, experiment.plan
+    resolved = {"epochs": plan.schedule.epochs, "rate": plan.schedule.rate, "views": plan.views, "size": plan.student.size,
+                "flip": plan.augmentation.flip}  # so that another machine's defaults do not change a resumed run
     names = ("id", "source", "location", "sha", "license", "labels", "architecture", "input_size", "num_classes", "feature_dim")
     return {
-        "options": {name: value for name, value in asdict(options).items() if name not in ("method", "seed")},
-        "method": options.method, "seed": options.seed, "plan": asdict(experiment.plan), "classes": list(task.classes),
+        "options": {name: value for name, value in asdict(options).items() if name not in ("method", "seed")} | resolved,
+        "method": options.method, "seed": options.seed, "plan": asdict(plan), "classes": list(task.classes),
         "task": {"name": task.name, "digest": task.digest, "split_seed": task.split_seed, "labelled": len(task.train),
                  "unlabelled": len(task.unlabelled) if task.unlabelled is not None else 0},
         "teachers": [{name: getattr(card, name) for name in names} for card in experiment.committee.cards],

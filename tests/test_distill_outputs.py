@@ -27,6 +27,7 @@ class Mean:
     """A teacher whose features are the view's mean colours, and whose logits are twice that."""
 
     device = torch.device("cpu")
+    feature_dim = num_classes = 3
 
     def __init__(self, *, gain: float = 1.0, head: bool = True, stop_after: int | None = None) -> None:
         self.gain, self.head, self.stop_after, self.images = gain, head, stop_after, 0
@@ -169,6 +170,20 @@ def test_a_full_disk_keeps_what_was_written(pixels: Pixels, tmp_path: Path, monk
     teacher = Mean()
     stored(pixels, tmp_path, teacher, check=0)
     assert teacher.images == 40 - 16
+
+
+def test_answers_that_cannot_fit_are_refused_before_they_are_computed(pixels: Pixels, tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(1000, 761, 239))
+    teacher = Mean()
+    with pytest.raises(OSError, match="do not fit"):
+        stored(pixels, tmp_path, teacher, views=1)  # 20 images x 6 numbers x 2 bytes = 240
+    assert teacher.images == 0
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(1000, 760, 240))
+    stored(pixels, tmp_path, teacher, views=1)
 
 
 def test_the_still_view_has_one_answer(pixels: Pixels, tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from zoo.errors import UserError
 
 
 def test_a_run_is_resumed_with_the_same_configuration_only(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "run", {"seed": 1, "device": "cpu", "sizes": (1, 2)}, resume=False)
-    RunFolder.create(tmp_path / "run", {"seed": 1, "device": "cuda", "sizes": (1, 2)}, resume=True)
+    RunFolder.create(tmp_path / "run", {"seed": 1, "versions": {"torch": "2"}, "sizes": (1, 2)}, resume=False)
+    RunFolder.create(tmp_path / "run", {"seed": 1, "versions": {"torch": "3"}, "sizes": (1, 2)}, resume=True)
     with pytest.raises(UserError, match="seed = 1, this command says 2"):
-        RunFolder.create(tmp_path / "run", {"seed": 2, "device": "cpu", "sizes": (1, 2)}, resume=True)
+        RunFolder.create(tmp_path / "run", {"seed": 2, "sizes": (1, 2)}, resume=True)
     with pytest.raises(UserError, match="--resume"):
         RunFolder.create(tmp_path / "run", {"seed": 1}, resume=False)
     (tmp_path / "file").write_text("")
