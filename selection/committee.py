@@ -61,19 +61,32 @@ def _log_softmax(values: Floats) -> Floats:
 def choose(benefits: Mapping[str, Floats], *, size: int, least: float = 0.01) -> Committee:
     """Greedy facility location: F(S) = mean_n max_{t in S} b_t(x_n), F(empty) = 0, at most ``size`` teachers.
 
-    ``benefits`` maps a model to its (n,) benefits on the same samples. Stops early when no teacher adds ``least`` nats a
-    sample, so a copy of a member is never taken and the committee may be empty. Greedy is within 1 - 1/e of the best set
-    of ``size`` (Nemhauser 1978). Ties go to the name that sorts first.
+    ``benefits`` maps a model to its (n,) benefits on the same samples. Ties go to the name that sorts first. The maximum
+    over teachers picks by the label, so noise alone gains a little; hence a teacher may join only if the averaged
+    answers of all members, log mean_t exp b_t(x), gain ``least`` nats a sample, and more than the standard error of that
+    gain (ours). A copy of a member gains nothing and never joins, and the committee may be empty.
     """
     members: list[Member] = []
-    covered = np.zeros_like(next(iter(benefits.values()))) if benefits else np.zeros(1)
+    chosen: list[Floats] = []
     rest = sorted(benefits)
     while rest and len(members) < size:
-        gains = [float(np.maximum(benefits[name] - covered, 0.0).mean()) for name in rest]
-        best = int(np.argmax(gains))
-        if gains[best] < least:
+        covered = np.max(chosen, axis=0) if chosen else 0.0
+        order = sorted(rest, key=lambda name: (-float(np.maximum(benefits[name] - covered, 0.0).mean()), name))
+        name = next((name for name in order if _adds(chosen, benefits[name], least)), None)
+        if name is None:
             break
-        name = rest.pop(best)
-        members.append(Member(name, gains[best]))
-        covered = np.maximum(covered, benefits[name])
-    return Committee(tuple(members), float(covered.mean()))
+        members.append(Member(name, float(np.maximum(benefits[name] - covered, 0.0).mean())))
+        chosen.append(benefits[name])
+        rest.remove(name)
+    return Committee(tuple(members), float(np.max(chosen, axis=0).mean()) if chosen else 0.0)
+
+
+def _adds(chosen: list[Floats], benefit: Floats, least: float) -> bool:
+    """Whether the averaged answers of the committee get better, beyond doubt and worth the trouble, with this teacher."""
+    before = _together(chosen) if chosen else np.zeros_like(benefit)
+    gain = _together([*chosen, benefit]) - before  # (n,)
+    return float(gain.mean()) > max(least, float(gain.std(ddof=1)) / np.sqrt(len(gain)))
+
+
+def _together(benefits: list[Floats]) -> Floats:
+    return np.asarray(np.log(np.mean(np.exp(benefits), axis=0)))
