@@ -85,7 +85,7 @@ def _adds(chosen: list[Floats], benefit: Floats, least: float) -> bool:
     """Whether the averaged answers of the committee get better, beyond doubt and worth the trouble, with this teacher."""
     before = _together(chosen) if chosen else np.zeros_like(benefit)
     gain = _together([*chosen, benefit]) - before  # (n,)
-    return float(gain.mean()) > max(least, float(gain.std(ddof=1)) / np.sqrt(len(gain)))
+    return bool(gain.mean() > max(least, gain.std(ddof=1) / np.sqrt(len(gain))))
 
 
 def _together(benefits: list[Floats]) -> Floats:
