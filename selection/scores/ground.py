@@ -9,6 +9,7 @@ import numpy as np
 from selection.evidence import Evidence, Floats
 from selection.scores.prepared import Prepared, prepare, standard
 from selection.scores.score import NotApplicable
+from selection.scores.whitened import coordinates
 
 SPACES = ("names", "prototypes", "classifier")
 
@@ -97,14 +98,18 @@ def _names(evidence: Evidence, ready: Prepared) -> Ground:
 
 
 def _prototypes(evidence: Evidence, ready: Prepared) -> Ground:
-    """Soft prototypes of the teacher's classes on the probe against class means, in the teacher's feature space."""
-    places = ready.features
+    """M_ij = |mu_i - nu_j|^2 / 2: soft prototypes of the teacher's classes on the probe against directions of class means.
+
+    Both in the teacher's feature space, whitened, where samples have norm 1; up to a term of row i alone it is the mean
+    of 1 - cos between the images that the teacher calls i and the mean of class j.
+    """
+    places = coordinates(ready.features)
     task, left_out = class_means(places, ready)
     answers = ready.probabilities
-    if answers is None:
-        return Ground(places, task, left_out, None, ready)
-    prototypes = answers.T @ places / np.maximum(answers.sum(axis=0), 1e-12)[:, None]
-    return Ground(prototypes, task, left_out, answers, ready)
+    prototypes = places * np.float32(np.sqrt(0.5))
+    if answers is not None:
+        prototypes = answers.T @ prototypes / np.maximum(answers.sum(axis=0), 1e-12)[:, None]
+    return Ground(prototypes, _unit(task), _unit(left_out), answers, ready)
 
 
 def _classifier(evidence: Evidence, ready: Prepared) -> Ground:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from selection.evidence import Evidence
-from selection.scores.ground import distances, ground
+from selection.scores.ground import distances
 from selection.scores.prepared import prepare
 from selection.scores.score import Score
 from selection.scores.sinkhorn import SHARPNESS
@@ -20,10 +20,10 @@ def value(evidence: Evidence) -> float:
     the samples (uniform). ``NotApplicable`` without a head.
     """
     ready = prepare(evidence)
-    ready.head()
-    found = ground(evidence, "prototypes")
-    source = np.maximum(found.mean_answer(), 1e-12)
-    cost = distances(found.teacher, ready.features)  # (C_t, N)
+    answers = ready.head()
+    mass = np.maximum(answers.sum(axis=0), 1e-12)
+    source = (mass / mass.sum()).astype(np.float64)
+    cost = distances(answers.T @ ready.features / mass[:, None], ready.features)  # (C_t, N)
     kernel = np.exp(-cost / max(SHARPNESS * float(cost.max()), 1e-12))  # at least exp(-20): safe without logarithms
     target = np.full(cost.shape[1], 1 / cost.shape[1])
     right = np.ones_like(target)

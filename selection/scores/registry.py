@@ -19,7 +19,7 @@ from selection.scores.transrate import TRANSRATE
 from zoo.command import choose
 
 DEFAULT = "transport"
-ALIASES = {DEFAULT: "transport_prototypes_relative"}
+ALIASES = {DEFAULT: "transport_images_relative"}
 
 SCORES: dict[str, Score] = {
     **{score.name: score for score in TRANSPORT},

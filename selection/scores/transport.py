@@ -7,7 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from selection.evidence import Evidence, Floats
+from selection.scores import images
 from selection.scores.ground import SPACES, Ground, distances, ground
+from selection.scores.likelihood import nats
+from selection.scores.prepared import Prepared, prepare
 from selection.scores.score import Score
 from selection.scores.sinkhorn import SHARPNESS, self_transport, sinkhorn
 
@@ -17,38 +20,40 @@ SOURCE = (
 )
 
 
-def gains(evidence: Evidence, space: str = "prototypes") -> Floats:
-    """(N,) what each labelled sample's answer saves against a shuffled label, as a share of what that costs on average.
+def gains(evidence: Evidence, space: str = "images") -> Floats:
+    """(N,) nats that each labelled sample's transport cost tells about its label: a shuffled label's cost less its own.
 
-    A shuffled label costs sum_j prior_j W(p(x), e_j) in expectation, in closed form.
+    ``space`` is one of ``SPACES`` or ``images``. See ``likelihood.nats`` for the unit and its zero.
     """
+    found, ready = _costs(evidence, space)
+    return nats(found, ready)
+
+
+def _costs(evidence: Evidence, space: str) -> tuple[Floats, Prepared]:
+    """(N, C) W(p(x_n), e_j), the true class without sample n."""
+    if space == "images":
+        ready = prepare(evidence)
+        return images.costs(ready), ready
     found = ground(evidence, space)
-    costs = found.costs()
-    shuffled = costs @ found.ready.prior
-    saved: Floats = (shuffled - _true(costs, found)) / max(float(shuffled.mean()), 1e-12)
-    return saved
-
-
-def _true(costs: Floats, found: Ground) -> Floats:
-    own: Floats = costs[np.arange(len(costs)), found.ready.labels]
-    return own
+    return found.costs(), found.ready
 
 
 def _cheapness(evidence: Evidence, space: str) -> Floats:
     """(N,) minus the cost to the true class."""
-    found = ground(evidence, space)
-    return -_true(found.costs(), found)
+    found, ready = _costs(evidence, space)
+    own: Floats = -found[np.arange(len(found)), ready.labels]
+    return own
 
 
 def _debiased(evidence: Evidence, space: str) -> Floats:
     """(N,) minus the Sinkhorn divergence of the answer and the label: W(p, e_y) - OT_eps(p, p) / 2."""
     found = ground(evidence, space)
-    own = _true(found.costs(), found)
+    cheapness = found.costs()[np.arange(len(found.ready.labels)), found.ready.labels] * -1
     if found.answers is None:  # each answer is one point, at no distance from itself
-        return -own
+        return cheapness
     within = distances(found.teacher, found.teacher)
-    eps = SHARPNESS * max(float(within.max()), float(own.max()), 1e-12)
-    return -own + self_transport(found.answers, within, eps=eps) / 2
+    eps = SHARPNESS * max(float(within.max()), -float(cheapness.min()), 1e-12)
+    return cheapness + self_transport(found.answers, within, eps=eps) / 2
 
 
 def aggregate(found: Ground) -> float:
@@ -97,18 +102,25 @@ def _whole(name: str, space: str, value: Callable[[Evidence, str], float]) -> Sc
 NEEDS = {
     "names": ("probabilities", "class_embeddings", "teacher_embeddings"),
     "prototypes": ("probabilities",),
+    "images": ("probabilities",),
     "classifier": ("probabilities", "classifier_weights"),
 }
 
-TRANSPORT: tuple[Score, ...] = tuple(
-    score
-    for space in SPACES
-    for score in (
-        _instance(f"transport_{space}", space, _cheapness),
-        _instance(f"transport_{space}_relative", space, gains),
-        _instance(f"transport_{space}_debiased", space, _debiased),
-        _whole(f"transport_{space}_aggregate", space, _aggregate),
-        _whole(f"transport_{space}_aggregate_relative", space, _aggregate_relative),
-        _whole(f"transport_{space}_aggregate_debiased", space, _aggregate_debiased),
+
+def _family(space: str) -> tuple[Score, ...]:
+    name = f"transport_{space}"
+    return (
+        _instance(name, space, _cheapness),
+        _instance(f"{name}_relative", space, gains),
+        _instance(f"{name}_debiased", space, _debiased),
+        _whole(f"{name}_aggregate", space, _aggregate),
+        _whole(f"{name}_aggregate_relative", space, _aggregate_relative),
+        _whole(f"{name}_aggregate_debiased", space, _aggregate_debiased),
     )
+
+
+TRANSPORT: tuple[Score, ...] = (
+    _instance("transport_images", "images", _cheapness),
+    _instance("transport_images_relative", "images", gains),
+    *(score for space in SPACES for score in _family(space)),
 )
