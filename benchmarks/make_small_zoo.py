@@ -85,9 +85,9 @@ RECIPES: dict[str, Recipe] = {
     "efficientnet_household": _efficientnet("cifar100", group="household", epochs=20),
     "efficientnet_fashion": _efficientnet("fashion_mnist", size=28, epochs=8),
     "efficientnet_flowers": _efficientnet("tf_flowers", size=64, epochs=20),
-    "convnext_vehicles": _convnext("cifar100", group="vehicles", epochs=20),
+    "convnext_vehicles": _convnext("cifar100", group="vehicles", epochs=40),
     "convnext_cifar10": _convnext("cifar10", epochs=25),
-    "vit_mnist": _vit("mnist", epochs=15, flip=False),
+    "vit_mnist": _vit("mnist", epochs=40, flip=False),
 }
 
 
