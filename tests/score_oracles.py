@@ -137,26 +137,46 @@ def gbc(evidence: Evidence, dimensions: int = 64) -> float:
     return float(total)
 
 
-def leave_one_out_cost(evidence: Evidence, metric: str) -> Floats:
-    """(N, C_t, C) ground cost as each sample sees it: class means without it. Metric: l2 on prototypes, cosine on rows."""
-    assert evidence.probabilities is not None
-    x, y, p = centred(evidence), evidence.labels, np.asarray(evidence.probabilities, dtype=np.float64)
-    found = np.empty((len(x), p.shape[1], y.max() + 1))
-    for n in range(len(x)):
-        rest = np.arange(len(x)) != n
-        means = np.array([x[(y == c) & (rest if c == y[n] else True)].mean(axis=0) for c in range(y.max() + 1)])
-        if metric == "prototypes":
-            points = p.T @ x / p.sum(axis=0)[:, None]
-            found[n] = ((points[:, None] - means[None]) ** 2).sum(axis=2)
-        else:
-            assert evidence.classifier_weights is not None
-            rows = np.asarray(evidence.classifier_weights, dtype=np.float64)
-            rows = rows - rows.mean(axis=0)
-            cosines = (rows / np.linalg.norm(rows, axis=1, keepdims=True)) @ (
-                means / np.linalg.norm(means, axis=1, keepdims=True)
-            ).T
-            found[n] = 1 - cosines
-    return found
+def whitened(evidence: Evidence) -> Floats:
+    """Unit rows of X (X^T X + I)^(-1/2), by the eigenvectors of the scatter matrix."""
+    x = centred(evidence)
+    eigenvalues, axes = np.linalg.eigh(x.T @ x)
+    z = x @ axes / np.sqrt(np.maximum(eigenvalues, 0) + 1)
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def unit(points: Floats) -> Floats:
+    return points / np.linalg.norm(points, axis=-1, keepdims=True)
+
+
+def class_means_without(x: Floats, y: np.ndarray, n: int) -> Floats:
+    """(C, E) means of the classes over all samples but n."""
+    rest = np.arange(len(x)) != n
+    return np.array([x[rest & (y == c)].mean(axis=0) for c in range(y.max() + 1)])
+
+
+def ground_cost(evidence: Evidence, space: str, n: int) -> Floats:
+    """(C_t, C) ground cost as sample n sees it, its own class placed without it; ``images``: (C_t + N, C)."""
+    y, p = evidence.labels, np.asarray(evidence.probabilities, dtype=np.float64)
+    if space == "names":
+        return 1 - np.asarray(evidence.teacher_embeddings) @ np.asarray(evidence.class_embeddings).T
+    x = centred(evidence) if space == "classifier" else whitened(evidence)
+    whole = np.array([x[y == c].mean(axis=0) for c in range(y.max() + 1)])
+    whole[y[n]] = class_means_without(x, y, n)[y[n]]
+    if space == "classifier":
+        rows = np.asarray(evidence.classifier_weights, dtype=np.float64)
+        return 1 - unit(rows - rows.mean(axis=0)) @ unit(whole).T
+    if space == "images":
+        seen = 1 - x @ unit(whole).T  # (N, C)
+        return np.concatenate([(p.T @ seen) / p.sum(axis=0)[:, None], seen])
+    prototypes = p.T @ x / p.sum(axis=0)[:, None]
+    return ((prototypes[:, None] - unit(whole)[None]) ** 2).sum(axis=2) / 2
+
+
+def answer(evidence: Evidence, space: str, n: int) -> Floats:
+    """The teacher's answer on sample n over its classes; ``images``: a quarter there, the rest on image n."""
+    p = np.asarray(evidence.probabilities, dtype=np.float64)[n]
+    return np.concatenate([0.25 * p, 0.75 * np.eye(len(evidence.labels))[n]]) if space == "images" else p
 
 
 def sfda(evidence: Evidence) -> float:
