@@ -287,14 +287,14 @@ def _report(ranking: Ranking, work: Work, path: Path) -> None:
     """Write the page: the ranking, and for the best three teachers their classes beside the task's."""
     from selection.bridge import bridge
     from selection.report import TEACHERS, Report, examples, write
-    from selection.scores.registry import SCORES
+    from selection.scores.meaning import meaning
 
     best = [row.model for row in ranking.rows if row.value is not None][:TEACHERS]
     evidence = {name: work.evidence[name] for name in best}
     bridges = tuple(found for name in best if (found := bridge(name, evidence[name])))
     probe = work.probe
     shown = examples(probe.images, probe.names, probe.labels, evidence)
-    write(Report(ranking=ranking, meaning=SCORES[ranking.score].source, bridges=bridges, examples=shown), path)
+    write(Report(ranking=ranking, meaning=meaning(ranking.score), bridges=bridges, examples=shown), path)
 
 
 def _further(also: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,0 +1,24 @@
+"""Every score says what it means, in the page and in the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selection.scores.meaning import meaning
+from selection.scores.registry import ALIASES, SCORES
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "scores.md").read_text()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_has_one_sentence_and_stands_in_the_document(name: str) -> None:
+    assert meaning(name).endswith(".")
+    assert "{" not in meaning(name)
+    space = "_".join(name.split("_")[:2]) if name.startswith("transport") else name
+    assert f"`{space}`" in DOCUMENT
+
+
+def test_the_document_names_the_default() -> None:
+    assert f"`{ALIASES['transport']}` (the default)" in DOCUMENT
