@@ -5,8 +5,8 @@ from __future__ import annotations
 _SPACES = {
     "images": "from an image and what the teacher calls it to my class, in whitened features",
     "names": "from the teacher's answer to my class, where a step costs 1 - cos between the two class names",
-    "prototypes": "from the teacher's answer to my class, where a step costs the squared distance between the two in its features",
-    "classifier": "from the teacher's answer to my class, where a step costs 1 - cos between its last layer's rows and my class means",
+    "prototypes": "from the teacher's answer to my class, a step costing their squared distance in its features",
+    "classifier": "from the teacher's answer to my class, a step costing 1 - cos of its last layer's rows and my class means",
 }
 _KINDS = {
     "": "Minus the mean transport cost {}.",
@@ -22,7 +22,7 @@ _OTHERS = {
     "linear_probe": "Leave-one-out accuracy of a ridge classifier on the features, 0 to 1.",
     "logme": "Log marginal evidence of a Bayesian linear regression from features to labels, a sample and class.",
     "hscore": "Between-class share of the features' spread, with a shrunken covariance.",
-    "leep": "Mean log likelihood of the true class given the teacher's answer, through the joint distribution of both label spaces.",
+    "leep": "Mean log likelihood of the true class given the teacher's answer, through the joint distribution of both labels.",
     "nleep": "The same as leep, through a Gaussian mixture on the features in place of the head.",
     "nce": "Minus the conditional entropy of my class given the teacher's likeliest class.",
     "parc": "Rank correlation between the distances of features and those of labels, over pairs of images.",
