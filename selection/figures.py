@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -25,6 +26,12 @@ def colour(name: str) -> str:
 def label(text: str, limit: int = 48) -> str:
     """Text for plotly, which reads tags and entities in every string."""
     return escape(clean(text, limit))
+
+
+def middle(text: str, limit: int) -> str:
+    """``text`` shortened in its middle: the ends of model names tell them apart."""
+    line = clean(text, 200)
+    return line if len(line) <= limit else f"{line[: limit // 2 - 1]}…{line[len(line) - limit // 2 :]}"
 
 
 def first(name: str) -> str:
@@ -51,13 +58,14 @@ def intervals(rows: Sequence[Row], *, score: str) -> Figure:
         "cliponaxis": False,
     }
     names = [
-        {"text": f"<b>{place + 1}</b>  {label(row.model, 40)}", "x": 0, "xref": "paper", "y": place, "yref": "y", "yshift": 14,
-         "xanchor": "left", "showarrow": False, "align": "left", "font": {"size": 12, "color": colour("text")}}
+        {"text": f"<b>{place + 1}</b>  {escape(middle(row.model, 40))}",
+         "x": 0, "xref": "paper", "y": place, "yref": "y", "yshift": 14, "xanchor": "left",
+         "showarrow": False, "align": "left", "font": {"size": 12, "color": colour("text")}}
         for place, row in enumerate(shown)
     ]
     layout = _layout(_ROW_HEIGHT * len(shown) + 90) | {
         "xaxis": _axis(label(score)) | {"domain": [0, 0.68]},
-        "xaxis2": _axis("knn") | {"domain": [0.74, 1], "tickformat": ".0%", "nticks": 4,
+        "xaxis2": _axis("knn") | {"domain": [0.74, 1], "tickformat": ".0%", "nticks": 3, "tickangle": 0,
                                   "range": [min(known) - margin, max(known) + margin]},
         "yaxis": {"range": [len(shown) - 0.4, -0.75], "showgrid": False, "showticklabels": False, "zeroline": False,
                   "fixedrange": True},
@@ -78,7 +86,7 @@ def against_size(rows: Sequence[Row], *, score: str) -> Figure:
         "error_y": _bars([row for _, row in shown], values) | {"thickness": 1, "width": 3, "color": colour("muted")},
     }
     layout = _layout(380) | {
-        "xaxis": _axis("parameters") | {"type": "log", "nticks": 5, "tickangle": 0},
+        "xaxis": _axis("parameters") | {"type": "log"} | _size_ticks([row.params_total or 1 for _, row in shown]),
         "yaxis": _axis(label(score)) | {"automargin": True},
     }
     return {"data": [points], "layout": layout}
@@ -106,6 +114,14 @@ def heatmap(bridge: Bridge) -> Figure:
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
     }
     return {"data": [data], "layout": layout}
+
+
+def _size_ticks(sizes: Sequence[int]) -> Figure:
+    """Ticks at 1, 2 and 5 times powers of ten, or at the powers alone where those would be many; plotly's own are digits."""
+    powers = range(int(math.log10(min(sizes))) - 1, int(math.log10(max(sizes))) + 2)
+    steps = (1, 2, 5) if max(sizes) < 100 * min(sizes) else (1,)
+    values = [step * 10**power for power in powers if power >= 0 for step in steps]
+    return {"tickvals": values, "ticktext": [size(value).replace(".0", "") for value in values], "tickangle": 0}
 
 
 def _bars(rows: Sequence[Row], values: Sequence[float]) -> Figure:

@@ -61,7 +61,6 @@ def _opening(report: Report, title: str) -> str:
         "Probe": f"{ranking.probe.get('size', '?')} images, seed {ranking.probe.get('seed', '?')}",
         "Models": f"{sum(row.value is not None for row in ranking.rows)} ranked, "
                   f"{sum(row.value is None for row in ranking.rows)} failed",
-        "Catalogue": _text(Path(ranking.catalogue).name, 60),
     }
     lines = [f"<h1>{title}</h1>", f'<p class="lead">{_answer(ranking)}</p>']
     lines.append("<dl class=\"facts\">" + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts.items()) + "</dl>")
@@ -170,7 +169,8 @@ def _guess(name: str, probability: float) -> str:
 
 def _table(ranking: Ranking) -> str:
     further = sorted({name for row in ranking.rows for name in row.scores})
-    heads = ["", "model", "score", "interval", "close", "knn", *further, "parameters", "seconds", "licence", "source", "revision"]
+    heads = ["", "model", "score", "95 % interval", "tie", "knn", *further, "parameters", "seconds", "licence", "source",
+             "revision"]
     head = "".join(f'<th scope="col"{" class=model" if name == "model" else ""}>{_text(name, 40)}</th>' for name in heads)
     rows = "".join(_line(place, row, further, len(heads)) for place, row in enumerate(ranking.rows, 1))
     return (

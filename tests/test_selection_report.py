@@ -16,6 +16,7 @@ from PIL import Image
 
 from selection.bridge import bridge, plan
 from selection.evidence import Evidence
+from selection.figures import against_size, middle
 from selection.page import letter, page
 from selection.ranking import Ranking, Row
 from selection.report import Report, examples, write
@@ -214,6 +215,14 @@ def test_figures_are_strict_json_without_ends_of_script(text: str) -> None:
     assert list(figures) == ["intervals", "sizes", "plan0", "plan1"]
     assert len(figures["intervals"]["data"][0]["x"]) == 4
     assert len(figures["sizes"]["data"][0]["x"]) == 3  # one size is unknown, one model failed
+
+
+def test_long_names_lose_their_middle_and_sizes_get_round_ticks(report: Report) -> None:
+    assert middle("google-coral__mobilenetv2_100.qat_inat_bird", 20) == "google-co…_inat_bird"
+    assert middle("short", 20) == "short"
+    ticks = against_size([row("a", 1.0, 1, params=400_000), row("b", 0.5, 1, params=4_000_000)], score="knn")
+    shown = dict(zip(*(ticks["layout"]["xaxis"][key] for key in ("ticktext", "tickvals")), strict=True))
+    assert {"500k": 500_000, "1M": 1_000_000, "2M": 2_000_000, "5M": 5_000_000}.items() <= shown.items()
 
 
 def test_letters_are_those_of_groups() -> None:
