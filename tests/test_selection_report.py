@@ -16,8 +16,8 @@ from PIL import Image
 
 from selection.bridge import bridge, plan
 from selection.evidence import Evidence
-from selection.figures import against_size, middle
-from selection.page import letter, page
+from selection.figures import against_size, heatmap, label, middle
+from selection.page import _json, letter, page
 from selection.ranking import Ranking, Row
 from selection.report import Report, examples, write
 from tests.browser import CHROMIUM, Browser
@@ -69,9 +69,9 @@ def test_plan_is_the_joint_distribution_with_the_probes_class_shares() -> None:
     np.testing.assert_allclose(joint.sum(axis=0), [1 / 3] * 3)
     assert seen.probabilities is not None
     slow = np.zeros((4, 3))
-    for sample, label in zip(seen.probabilities, seen.labels, strict=True):
-        if label >= 0:
-            slow[:, label] += sample / 6
+    for sample, true in zip(seen.probabilities, seen.labels, strict=True):
+        if true >= 0:
+            slow[:, true] += sample / 6
     np.testing.assert_allclose(joint, slow)
 
 
@@ -215,6 +215,14 @@ def test_figures_are_strict_json_without_ends_of_script(text: str) -> None:
     assert list(figures) == ["intervals", "sizes", "plan0", "plan1"]
     assert len(figures["intervals"]["data"][0]["x"]) == 4
     assert len(figures["sizes"]["data"][0]["x"]) == 3  # one size is unknown, one model failed
+
+
+def test_each_guard_against_markup_holds_alone() -> None:
+    assert "<" not in label(HOSTILE, 200)
+    made = bridge("m", evidence())
+    assert made
+    assert [name for name in heatmap(made)["layout"]["yaxis"]["ticktext"][:-1] if "<" in name] == []
+    assert not set("<>&") & set(_json({"figure": {"title": f"{HOSTILE} & more"}}))
 
 
 def test_long_names_lose_their_middle_and_sizes_get_round_ticks(report: Report) -> None:
