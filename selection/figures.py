@@ -102,8 +102,8 @@ def heatmap(bridge: Bridge) -> Figure:
     data = {
         "type": "heatmap", "z": cells, "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1, "hoverinfo": "text", "hovertext": hover,
         "text": [["" if narrow or share < 0.05 else f"{share:.2f}" for share in row] for row in cells],
-        "texttemplate": "%{text}", "colorscale": [[0, colour("panel")], [1, colour("heat")]],
-        "showscale": False,
+        "texttemplate": "%{text}", "textfont": {"color": colour("text")}, "showscale": False,
+        "colorscale": [[0, colour("panel")], [1, colour("heat")]],
     }
     ticks = {"tickfont": {"size": 11, "color": colour("text")}, "showgrid": False, "zeroline": False, "fixedrange": True,
              "automargin": True}
