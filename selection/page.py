@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from selection.bridge import Bridge
 from selection.figures import Figure, against_size, first, heatmap, intervals
 from selection.ranking import Ranking, Row
-from selection.table import size
+from selection.table import letter, size
 from zoo.command import clean
 
 if TYPE_CHECKING:
@@ -206,10 +206,6 @@ def _closing(ranking: Ranking) -> str:
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
-
-def letter(group: int | None) -> str:
-    """1 -> a, 2 -> b ...; beyond z the number itself."""
-    return "–" if group is None else chr(96 + group) if 1 <= group <= 26 else str(group)
 
 
 def _text(text: str, limit: int = 80) -> str:

@@ -94,7 +94,8 @@ def _rank(task: str | Task, settings: Settings, progress: Progress | None) -> tu
         opened.classes, catalogue=settings.catalogue, where=settings.where, models=settings.models, offline=settings.offline
     )
     work = Work(opened, Probe.draw(opened, size=settings.probe_size, seed=settings.seed))
-    encoder = NameEncoder.sentence_transformer(settings.label_encoder) if settings.label_encoder else NameEncoder.table()
+    named = settings.label_encoder
+    encoder = NameEncoder.sentence_transformer(named, offline=settings.offline) if named else NameEncoder.table()
     shown = progress or Progress.silent()
     rows = [replace(_row(card), error=card.not_loadable_reason or "cannot be loaded safely") for card in found.failed]
     cache = FeatureCache(feature_folder(), max_bytes=settings.max_size)

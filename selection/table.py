@@ -59,7 +59,7 @@ def _cells(place: int, row: Row, beside: list[str]) -> list[str]:
         clean(row.model, 60),
         _number(row.value),
         f"{_number(row.low)}{between}{_number(row.high)}",
-        _letter(row),
+        letter(row.group),
         _percent(row.knn),
         *(_number(row.scores.get(name)) for name in beside),
         size(row.params_total),
@@ -79,9 +79,9 @@ def _closing(ranking: Ranking) -> str:
     return "\n".join(lines)
 
 
-def _letter(row: Row) -> str:
+def letter(group: int | None) -> str:
     """Groups as letters: models that share one are too close to call."""
-    number = (row.group or 1) - 1
+    number = (group or 1) - 1
     return chr(ord("a") + number) if number < 26 else str(number + 1)
 
 
