@@ -80,9 +80,8 @@ def _closing(ranking: Ranking) -> str:
 
 
 def letter(group: int | None) -> str:
-    """Groups as letters: models that share one are too close to call."""
-    number = (group or 1) - 1
-    return chr(ord("a") + number) if number < 26 else str(number + 1)
+    """1 -> a, 2 -> b ...: models that share a letter are too close to call; beyond z the number itself."""
+    return "–" if group is None else chr(96 + group) if 1 <= group <= 26 else str(group)
 
 
 def _number(value: float | None) -> str:
