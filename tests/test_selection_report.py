@@ -17,9 +17,10 @@ from PIL import Image
 from selection.bridge import bridge, plan
 from selection.evidence import Evidence
 from selection.figures import against_size, heatmap, label, middle
-from selection.page import _json, letter, page
+from selection.page import _json, page
 from selection.ranking import Ranking, Row
 from selection.report import Report, examples, write
+from selection.table import letter
 from tests.browser import CHROMIUM, Browser
 
 HOSTILE = "</script><img src=http://evil.example/x onerror=\"document.title='owned'\"><!--"
