@@ -87,8 +87,8 @@ def _rank(task: str | Task, settings: Settings, progress: Progress | None) -> tu
 
     _check(settings)
     score, also = resolve(settings.score), [resolve(name) for name in settings.also]
-    if settings.offline:
-        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+    if settings.offline and isinstance(task, str) and task.startswith("hf:"):
+        _forbid_network()
     opened = Task.open(task, unlabelled=settings.unlabelled) if isinstance(task, str) else task
     found = candidates(
         opened.classes, catalogue=settings.catalogue, where=settings.where, models=settings.models, offline=settings.offline
@@ -130,6 +130,11 @@ def _rank(task: str | Task, settings: Settings, progress: Progress | None) -> tu
         warnings=tuple(_warnings(work, ordered)),
         candidates={"known": found.known, "loadable": found.loadable, "probed": work.probed, "left_out": found.left_out},
     ), work
+
+
+def _forbid_network() -> None:
+    """Tell the Hub's libraries, which read this when they are first imported; for the rest of the process."""
+    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 
 def _check(settings: Settings) -> None:
@@ -256,6 +261,8 @@ def _command(
     for path in (out, report):
         if path is not None and path.is_dir():
             raise UserError(f"{path} is a folder; give a file to write")
+    if offline:
+        _forbid_network()
     settings = Settings(
         models=tuple(split_list(models)),
         where=where,
