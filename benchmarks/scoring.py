@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.record import BenchRecord
 from selection.evidence import Evidence
@@ -84,8 +85,9 @@ def run(out: Path) -> list[BenchRecord]:
         print(f"{name}: {', '.join(f'{key} {size}' for key, size in sizes.items())}")
         evidence = teacher(**sizes)
         public = PUBLIC if name == "public" else {}
-        for score in SCORES.values():
-            records.append(_measured(score, evidence, {"setting": name, **sizes, "load": load}, public, forward))
+        with threadpool_limits(1, "blas"):  # as selection.rank does: beside torch's threads a second one mostly waits
+            for score in SCORES.values():
+                records.append(_measured(score, evidence, {"setting": name, **sizes, "load": load}, public, forward))
     return records
 
 
