@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -202,7 +203,7 @@ def test_a_fault_is_one_line_that_helps(reader: Catalogue, arguments: dict[str, 
 
 
 @pytest.mark.parametrize("query", [
-    "ATTACH '{0}' AS x", "COPY models TO '{0}'", "COPY models TO '{1}'", "PRAGMA version", "INSTALL httpfs", "LOAD httpfs",
+    "ATTACH '{0}' AS x", "COPY models TO '{0}'", "COPY models TO '{1}'", "INSTALL httpfs", "LOAD httpfs",
     "SELECT 1; SELECT 2", "DROP VIEW models", "CREATE TABLE x (i INT)", "SET enable_external_access = true", "",
     "EXPLAIN ANALYZE SELECT 1", "EXPORT DATABASE '{0}'", "SELECT * FROM read_csv('{0}')", "SELECT * FROM read_text('{0}')",
     "SELECT * FROM '{0}'", "SELECT * FROM glob('/*')", "SELECT * FROM read_parquet('https://example.org/x.parquet')",
@@ -277,6 +278,19 @@ def test_a_failed_publish_leaves_the_old_snapshot(path: Path, monkeypatch: pytes
     with Catalogue.open(path) as reader:
         assert reader.count() == 3
     assert [file.name for file in path.parent.iterdir() if "tmp" in file.name] == []
+
+
+def test_a_full_disk_is_the_operating_systems_error(path: Path) -> None:
+    def fills(catalogue: Catalogue) -> None:
+        with catalogue.transaction():
+            catalogue.upsert([ModelCard(id="new", source="hub")])
+            raise duckdb.IOException('Could not write file "x.wal": No space left on device')
+
+    with Catalogue.open(path, write=True) as catalogue:
+        with pytest.raises(OSError, match="No space left") as raised:
+            fills(catalogue)
+        assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(path))
+        assert catalogue.count() == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"hello" * 5000, b"PAR1" + b"\0" * 100])

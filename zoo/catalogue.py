@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import difflib
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -106,7 +107,9 @@ class Catalogue:
         """The answer to one SELECT, piece by piece and at least one: answers larger than memory."""
         import pyarrow as pa
 
-        reader = self._answer(query, lambda relation: relation.to_arrow_reader(_BATCH))
+        # DuckDB 1.4 calls it fetch_arrow_reader
+        reader = self._answer(
+            query, lambda relation: getattr(relation, "to_arrow_reader", relation.fetch_arrow_reader)(_BATCH))
         yield pa.RecordBatch.from_pylist([], reader.schema)
         try:
             yield from reader
@@ -151,14 +154,27 @@ class Catalogue:
         self._connection.execute("BEGIN")
         self._in_transaction = True
         try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        else:
-            self._connection.execute("COMMIT")
+            with self._full_disk_is_told():
+                try:
+                    yield
+                except BaseException:
+                    self._connection.execute("ROLLBACK")
+                    raise
+                self._connection.execute("COMMIT")
         finally:
             self._in_transaction = False
+
+    @contextlib.contextmanager
+    def _full_disk_is_told(self) -> Iterator[None]:
+        """DuckDB's error becomes the operating system's, which commands explain."""
+        import duckdb
+
+        try:
+            yield
+        except duckdb.Error as error:
+            if os.strerror(errno.ENOSPC) in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from None
+            raise
 
     def upsert(self, cards: Iterable[ModelCard]) -> int:
         """Add ``cards``, replacing rows of the same id (the last card of an id wins); returns how many ids."""
@@ -224,18 +240,22 @@ class Catalogue:
     def publish(self) -> Path:
         """Write the snapshot beside the database and rename it into place; readers see the old or the new one."""
         partial = self.snapshot.with_name(f".{self.snapshot.name}.{os.getpid()}.tmp")
-        self._connection.execute("CHECKPOINT")
         try:
-            # Not sorted, which would take gigabytes, but like with like: filters and top lists skip most row groups.
-            parts = (f"SELECT * FROM models WHERE loadable IS {loadable} TRUE AND coalesce(downloads, 0) {downloads}"
-                     for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM") for downloads in ("< 1000", ">= 1000"))
-            self._connection.execute(
-                f"COPY ({' UNION ALL '.join(parts)}) TO {_quote(str(partial))} (FORMAT parquet, COMPRESSION zstd, "
-                f"ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})")
+            with self._full_disk_is_told():
+                self._write_snapshot(partial)
             os.replace(partial, self.snapshot)
         finally:
             partial.unlink(missing_ok=True)
         return self.snapshot
+
+    def _write_snapshot(self, file: Path) -> None:
+        self._connection.execute("CHECKPOINT")
+        # Not sorted, which would take gigabytes, but like with like: filters and top lists skip most row groups.
+        parts = (f"SELECT * FROM models WHERE loadable IS {loadable} TRUE AND coalesce(downloads, 0) {downloads}"
+                 for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM") for downloads in ("< 1000", ">= 1000"))
+        self._connection.execute(
+            f"COPY ({' UNION ALL '.join(parts)}) TO {_quote(str(file))} (FORMAT parquet, COMPRESSION zstd, "
+            f"ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})")
 
     def _insert(self, table: str, rows: pa.Table, key: Sequence[str] = ("id",)) -> None:
         matches = " AND ".join(f"{table}.{name} = page.{name}" for name in key)

@@ -95,7 +95,7 @@ def _write_table(batches: Batches, limit: int, *, total: int | None) -> None:
     numeric = [all(not isinstance(value, (str, list)) for value in column) for column in zip(*rows, strict=True)]
     left_out = _print_table(names, [[_cell(n, v) for n, v in zip(names, row, strict=True)] for row in rows], numeric)
     more = f" of {total:,}" if total > len(rows) else ""
-    print(f"{len(rows):,}{more} row{'s' if len(rows) != 1 else ''}" + ("; --limit shows more" if more else "")
+    print(f"{len(rows):,}{more} row{'s' if total != 1 else ''}" + ("; --limit shows more" if more else "")
           + (f"; left out for width: {left_out} columns, choose with --columns" if left_out else ""))
 
 

@@ -15,8 +15,7 @@ ROUNDS = 50
 def value(evidence: Evidence) -> float:
     """Log evidence per sample, mean over classes."""
     ready = prepare(evidence)
-    known = evidence.labelled()
-    features = np.asarray(known.features, dtype=np.float64)
+    features = ready.raw.astype(np.float64)
     features = features / max(float(np.abs(features).max()), 1e-12)  # the evidence does not depend on the scale
     eigenvalues, basis = spectrum(features)
     return log_evidence(eigenvalues, basis, ready.one_hot.astype(np.float64), features.shape[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,23 +15,28 @@ from selection.scores.score import NotApplicable
 class Prepared:
     """What most scores compute on. C counts the classes present in the labels, not the task's names.
 
-    features        (N, D) float32, mean zero, mean squared row norm 1 (all zero where the features are constant)
+    raw             (N, D) the features as they came
     labels          (N,) int64 in [0, C), every class present
     counts          (C,) float64 samples a class; ``prior`` (C,) their share
     probabilities   (N, C_t) float32 rows of the simplex, or None
     """
 
-    features: Floats
+    raw: Floats
     labels: Ints
     counts: Floats
     probabilities: Floats | None
+
+    @cached_property
+    def features(self) -> Floats:
+        """(N, D) float32, mean zero, mean squared row norm 1 (all zero where the features are constant)."""
+        return standard(self.raw)
 
     @property
     def prior(self) -> Floats:
         prior: Floats = self.counts / self.counts.sum()
         return prior
 
-    @property
+    @cached_property
     def one_hot(self) -> Floats:
         """(N, C) float32 indicator of the true class."""
         return np.eye(len(self.counts), dtype=np.float32)[self.labels]
@@ -55,7 +61,7 @@ def prepare(evidence: Evidence) -> Prepared:
         probabilities = np.asarray(probabilities, dtype=np.float32)
         if (probabilities < 0).any() or (np.abs(probabilities.sum(1) - 1) > 1e-2).any():
             raise ValueError("probabilities must be rows of the simplex: at least 0 and of sum 1")
-    return Prepared(standard(known.features), labels.reshape(-1), counts.astype(np.float64), probabilities)
+    return Prepared(np.asarray(known.features), labels.reshape(-1), counts.astype(np.float64), probabilities)
 
 
 def standard(features: Floats) -> Floats:
@@ -63,11 +69,11 @@ def standard(features: Floats) -> Floats:
 
     A spread of less than a millionth of the magnitude is float noise and counts as constant.
     """
-    values = np.asarray(features, dtype=np.float64)
-    values = values - values.mean(axis=0)
-    scale = np.sqrt(np.einsum("nd,nd->n", values, values).mean())
-    magnitude = float(np.abs(features).max(initial=0.0)) * np.sqrt(values.shape[1])
-    if scale <= 1e-6 * magnitude:
+    values = features.astype(np.float32) if features.dtype == np.float16 else features
+    mean = values.mean(axis=0, dtype=np.float64)
+    values = values - mean.astype(values.dtype)
+    scale = float(np.linalg.norm(values)) / np.sqrt(len(values))
+    if scale <= 1e-6 * float(np.linalg.norm(mean)):
         return np.zeros(values.shape, dtype=np.float32)
-    scaled: Floats = (values / scale).astype(np.float32)
+    scaled: Floats = np.multiply(values, 1 / scale if scale > 0 else 0.0, dtype=values.dtype).astype(np.float32, copy=False)
     return scaled
