@@ -8,14 +8,14 @@ import sys
 from selection.ranking import Ranking, Row
 from zoo.command import clean
 
-_BESIDE = 3  # so many further scores stand in the table itself
+_OWN = 100  # columns that the table itself wants; further scores stand in it where they fit beside that
 
 
 def show(ranking: Ranking) -> None:
     """Print the ranking to stdout: a rich table, or a plain one without rich; failed models last, then the committee."""
     ranked = [row for row in ranking.rows if row.value is not None]
     further = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
-    beside = further if len(further) <= _BESIDE else []
+    beside = further if sum(len(name) + 2 for name in further) <= _width() - _OWN else []
     heads = ["", "model", "score", "95 % interval", "tie", "knn", *beside, "params", "s", "licence"]
     _print(heads, [_cells(place, row, beside) for place, row in enumerate(ranked, start=1)])
     if further and not beside:
@@ -41,7 +41,13 @@ def _print(heads: list[str], lines: list[list[str]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, head in enumerate(heads):
         left = i == 1 or head == "licence"
-        table.add_column(head, justify="left" if left else "right", overflow="fold", no_wrap=i != 1 or head != "model")
+        table.add_column(
+            head,
+            justify="left" if left else "right",
+            overflow="fold",
+            no_wrap=head != "model",
+            min_width=12 if head == "model" else None,
+        )
     for line in lines:
         table.add_row(*map(escape, line))
     Console(width=_width(), highlight=False).print(table)

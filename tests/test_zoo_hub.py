@@ -571,7 +571,8 @@ def test_hostile_text_is_kept_printable() -> None:
     assert row["tags"] == ["[31mred[0m", "xy", "?", "'; DROP TABLE models; --"]
 
 
-@pytest.mark.parametrize("name", ["../../x", "a/../b", "/etc/passwd", "a/b/c", "a..b/c", "a b", "", "a\x1b/b", "a" * 300, "a/b\n"])
+@pytest.mark.parametrize(
+    "name", ["../../x", "a/../b", "/etc/passwd", "a/b/c", "a..b/c", "a b", "", "a\x1b/b", "a" * 300, "a/b\n"])
 def test_an_id_that_could_be_a_path_is_none(name: str) -> None:
     values, fault = read_row({"id": name}, now=NOW)
     assert values is None
