@@ -227,7 +227,8 @@ def _batches(prepare: Callable[[Any], Any], images: Iterable[Any], batch_size: i
     with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1), thread_name_prefix="prepare") as pool:
         pending: deque[Future[Any]] = deque(pool.submit(prepare, image) for image in islice(waiting, 3 * batch_size))
         while pending:
-            batch = torch.stack([pending.popleft().result() for _ in range(min(batch_size, len(pending)))])
+            done = [pending.popleft().result().permute(1, 2, 0) for _ in range(min(batch_size, len(pending)))]
+            batch = torch.stack(done).permute(0, 3, 1, 2)  # channels last in memory, as PIL gives them and convolutions want
             pending.extend(pool.submit(prepare, image) for image in islice(waiting, batch_size))
             yield batch
 
