@@ -204,6 +204,17 @@ def test_variants_run(name: str, settings: dict[str, str]) -> None:
     assert all(value == value for value in run(recipe, net, teachers, range(2), optimizer))
 
 
+def test_feature_leaves_out_teachers_anew_at_every_step_but_never_the_hardest() -> None:
+    recipe: Any = build("feature", replace(CONTEXT, teachers=INFOS))
+    distances = torch.rand(64, 3, generator=torch.Generator().manual_seed(0))
+    first, second = recipe._kept(distances), recipe._kept(distances)
+    assert not torch.equal(first, second)
+    hardest = distances.argmax(dim=1)
+    assert bool((first[torch.arange(64), hardest] == 1).all())
+    assert 0.4 < float(first.mean()) < 0.9  # a third always, the rest by half
+    assert bool((recipe.eval()._kept(distances) == 1).all())
+
+
 def test_one_way_has_as_many_parameters_as_talk() -> None:
     sizes = [sum(p.numel() for p in build(name, CONTEXT).parameters()) for name in ("talk", "one_way")]
     assert sizes[0] == sizes[1]
