@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from zoo.card import ModelCard
+from zoo.construction import bounded
 from zoo.errors import TeacherError
+from zoo.network import Network, _compare
 from zoo.preprocessing import from_transformers
 from zoo.teacher import Preprocessing, Teacher, load_ahead, preprocessing_of
 
@@ -185,6 +187,29 @@ def test_two_averaged_heads_have_no_single_classifier(tmp_path: Path) -> None:
     assert teacher.classifier is None
 
 
+def test_a_head_that_scales_its_features_has_no_linear_classifier(tmp_path: Path) -> None:
+    class Cosine(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = torch.nn.Linear(3, 4)
+
+        def forward_features(self, inputs: Any) -> Any:
+            return inputs
+
+        def forward_head(self, hidden: Any, pre_logits: bool = False) -> Any:
+            pooled = hidden.mean((2, 3))
+            return pooled if pre_logits else self.head(torch.nn.functional.normalize(pooled))
+
+        def get_classifier(self) -> Any:
+            return self.head
+
+    network = Network(Cosine().eval(), 4, "timm")
+    teacher = Teacher(ModelCard(id="m", source="folder"), network, Preprocessing(input_size=(8, 8)), device="cpu")
+    inputs = torch.randn(2, 3, 8, 8)
+    assert torch.equal(teacher.forward(inputs).logits, network.module.forward_head(inputs))
+    assert teacher.classifier is None
+
+
 def test_without_a_head_there_are_no_logits(tmp_path: Path) -> None:
     teacher = Teacher.load(write(tmp_path / "m", classes=0))
     outputs = teacher.outputs([picture(40, 40)] * 3, batch_size=2)
@@ -307,8 +332,6 @@ def test_a_faulty_tensor_is_named(tmp_path: Path, change: Any, name: str) -> Non
 
 
 def test_a_tensor_with_two_names_is_stored_once() -> None:
-    from zoo.network import _compare
-
     first = torch.nn.Linear(2, 3)
     shared = torch.nn.ModuleDict({"a": first, "b": first})
     both = {f"{name}.{part}": shape for name in "ab" for part, shape in (("weight", (3, 2)), ("bias", (3,)))}
@@ -388,8 +411,21 @@ def test_pickles_are_never_read(tmp_path: Path) -> None:
         Teacher.load(card)
 
 
-def test_bounds_hold_in_their_own_thread_only(tmp_path: Path) -> None:
-    """A monster that loads beside a good model fails alone."""
+def test_bounds_count_scalars_and_layers_of_their_own_thread_only() -> None:
+    with bounded(10_000):
+        torch.nn.Linear(90, 100)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.nn.Linear, 1_000, 1_000).result() is not None
+    with bounded(10_000), pytest.raises(TeacherError, match="numbers"):
+        torch.nn.Linear(100, 101)
+    with bounded(10_000), pytest.raises(TeacherError, match="numbers"):
+        torch.nn.Module().register_buffer("table", torch.empty(10_001), persistent=False)
+    with bounded(10_000), pytest.raises(TeacherError, match="layers"):
+        torch.nn.Sequential(*[torch.nn.Identity()] * 100_001)
+    torch.nn.Linear(1_000, 1_000)
+
+
+def test_a_monster_fails_alone(tmp_path: Path) -> None:
     good = write(tmp_path / "good")
     bad = write(tmp_path / "bad", model_args={"layers": [3_000] * 4})
 
