@@ -160,17 +160,15 @@ def ground_cost(evidence: Evidence, space: str, n: int) -> Floats:
     y, p = evidence.labels, np.asarray(evidence.probabilities, dtype=np.float64)
     if space == "names":
         return 1 - np.asarray(evidence.teacher_embeddings) @ np.asarray(evidence.class_embeddings).T
-    x = centred(evidence) if space == "classifier" else whitened(evidence)
+    x = {"classifier": centred(evidence), "prototypes": unit(centred(evidence)), "images": whitened(evidence)}[space]
     whole = np.array([x[y == c].mean(axis=0) for c in range(y.max() + 1)])
     whole[y[n]] = class_means_without(x, y, n)[y[n]]
     if space == "classifier":
         rows = np.asarray(evidence.classifier_weights, dtype=np.float64)
         return 1 - unit(rows - rows.mean(axis=0)) @ unit(whole).T
-    if space == "images":
-        seen = 1 - x @ unit(whole).T  # (N, C)
-        return np.concatenate([(p.T @ seen) / p.sum(axis=0)[:, None], seen])
-    prototypes = p.T @ x / p.sum(axis=0)[:, None]
-    return ((prototypes[:, None] - unit(whole)[None]) ** 2).sum(axis=2) / 2
+    seen = 1 - x @ unit(whole).T  # (N, C)
+    called = (p.T @ seen) / p.sum(axis=0)[:, None]
+    return np.concatenate([called, seen]) if space == "images" else called
 
 
 def answer(evidence: Evidence, space: str, n: int) -> Floats:

@@ -17,7 +17,7 @@ from selection.scores.likelihood import nats
 from selection.scores.prepared import prepare
 from selection.scores.registry import SCORES, resolve
 from selection.scores.sinkhorn import self_transport, sinkhorn
-from selection.scores.whitened import coordinates, cosines
+from selection.scores.whitened import cosines
 from tests import score_oracles as oracles
 from tests.test_selection_scores import teacher
 
@@ -130,7 +130,6 @@ def test_both_forms_of_whitening_are_the_obvious_one(shape: tuple[int, int]) -> 
     features = prepare(evidence).features
     rows = oracles.whitened(evidence)
     np.testing.assert_allclose(cosines(features), rows @ rows.T, atol=1e-4)
-    np.testing.assert_allclose(coordinates(features) @ coordinates(features).T, rows @ rows.T, atol=1e-4)
 
 
 def test_likelihood_is_the_best_over_sharpness() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from selection.evidence import Evidence, Floats
 from selection.scores.prepared import Prepared, prepare, standard
 from selection.scores.score import NotApplicable
-from selection.scores.whitened import coordinates
 
 SPACES = ("names", "prototypes", "classifier")
 
@@ -98,18 +97,19 @@ def _names(evidence: Evidence, ready: Prepared) -> Ground:
 
 
 def _prototypes(evidence: Evidence, ready: Prepared) -> Ground:
-    """M_ij = |mu_i - nu_j|^2 / 2: soft prototypes of the teacher's classes on the probe against directions of class means.
+    """M_ij = mean of 1 - cos between the images that the teacher calls i (as far as it does) and the mean of class j.
 
-    Both in the teacher's feature space, whitened, where samples have norm 1; up to a term of row i alone it is the mean
-    of 1 - cos between the images that the teacher calls i and the mean of class j.
+    So M_ij = 1 - mu_i . nu_j with the soft prototype mu_i of images of norm 1, in the teacher's own centred features.
+    What a prototype lacks of norm 1, because its images differ, is put on one more axis, which makes M a squared
+    distance.
     """
-    places = coordinates(ready.features)
-    task, left_out = class_means(places, ready)
-    answers = ready.probabilities
-    prototypes = places * np.float32(np.sqrt(0.5))
+    images = _unit(ready.features)
+    task, left_out = (np.pad(_unit(means), ((0, 0), (0, 1))) for means in class_means(images, ready))
+    answers, prototypes = ready.probabilities, images
     if answers is not None:
-        prototypes = answers.T @ prototypes / np.maximum(answers.sum(axis=0), 1e-12)[:, None]
-    return Ground(prototypes, _unit(task), _unit(left_out), answers, ready)
+        prototypes = answers.T @ images / np.maximum(answers.sum(axis=0), 1e-12)[:, None]
+    lack = np.sqrt(np.maximum(0.5 - np.square(prototypes).sum(axis=1), 0))
+    return Ground(np.column_stack([prototypes, lack]), task, left_out, answers, ready)
 
 
 def _classifier(evidence: Evidence, ready: Prepared) -> Ground:

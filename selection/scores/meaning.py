@@ -5,7 +5,7 @@ from __future__ import annotations
 _SPACES = {
     "images": "from an image and what the teacher calls it to my class, in whitened features",
     "names": "from the teacher's answer to my class, where a step costs 1 - cos between the two class names",
-    "prototypes": "from the teacher's answer to my class, a step costing their squared distance in its features",
+    "prototypes": "from the teacher's answer to my class, a step costing 1 - cos of its images and my class means",
     "classifier": "from the teacher's answer to my class, a step costing 1 - cos of its last layer's rows and my class means",
 }
 _KINDS = {
@@ -29,7 +29,7 @@ _OTHERS = {
     "transrate": "Coding rate of the features less that within the classes.",
     "gbc": "Minus the overlap (Bhattacharyya) of every pair of classes, as Gaussians in the features.",
     "sfda": "Log likelihood after a regularised Fisher discriminant that spreads the confusable classes.",
-    "otce": "Minus the transport cost between both tasks' features and minus the conditional entropy of labels.",
+    "otce": "Minus the conditional entropy of my class given the teacher's, under a transport plan between their features.",
 }
 
 

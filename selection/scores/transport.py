@@ -120,7 +120,6 @@ def _family(space: str) -> tuple[Score, ...]:
 
 
 TRANSPORT: tuple[Score, ...] = (
-    _instance("transport_images", "images", _cheapness),
     _instance("transport_images_relative", "images", gains),
     *(score for space in SPACES for score in _family(space)),
 )

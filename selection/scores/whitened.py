@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from selection.evidence import Floats
-from selection.scores.spectrum import spectrum
 
 RIDGE = 1.0  # in units of the mean squared norm of a row, which is 1
 
@@ -39,12 +38,3 @@ def cosines(features: Floats) -> Floats:
     products *= scale[:, None]
     products *= scale
     return products
-
-
-def coordinates(features: Floats) -> Floats:
-    """(N, r) float32 unit rows with ``cosines(features)`` as their products, r the rank of the features."""
-    eigenvalues, basis = spectrum(features)
-    placed = basis * np.sqrt(eigenvalues / (eigenvalues + RIDGE))
-    norms = np.linalg.norm(placed, axis=1, keepdims=True)
-    rows: Floats = np.where(norms > 1e-4, placed / np.maximum(norms, 1e-4), 0).astype(np.float32)
-    return rows
