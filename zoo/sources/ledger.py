@@ -38,20 +38,22 @@ class Ledger:
         """
         import pyarrow.compute as pc
 
-        where, values = "models.id = page.id", list[object]()
+        where, values = "true", list[object]()
         span = pc.min_max(rows["created_at"]).as_py()
         if ordered and span["min"] is not None and not rows["created_at"].null_count:
-            where, values = where + " AND models.created_at BETWEEN ? AND ?", [span["min"], span["max"]]
+            where, values = "models.created_at BETWEEN ? AND ?", [span["min"], span["max"]]
         self._db.register("page", rows)
         try:
             with self.catalogue.transaction():
-                deleted = self._db.execute(
-                    f"DELETE FROM models USING page WHERE {where} RETURNING models.id, models.sha, models.gated", values)
-                before = {model: (sha, gated) for model, sha, gated in deleted.fetchall()}
+                # Found by their ids alone and deleted by number: a DELETE with RETURNING reads all columns of the table.
+                old = self._db.execute(f"SELECT models.rowid, models.id, models.sha, models.gated FROM models SEMI JOIN page "
+                                       f"ON models.id = page.id WHERE {where}", values).fetchall()
+                if old:
+                    self._db.execute("DELETE FROM models WHERE rowid IN (SELECT unnest(?::BIGINT[]))", [[row[0] for row in old]])
                 self._db.execute("INSERT INTO models BY NAME SELECT * FROM page")
         finally:
             self._db.unregister("page")
-        return before
+        return {model: (sha, gated) for _, model, sha, gated in old}
 
     def note_faults(self, faults: Iterable[tuple[str | None, str, str]]) -> None:
         """Keep (id, what was odd, the start of the row) of rows that could not be read, or only in part."""
