@@ -107,9 +107,7 @@ class Catalogue:
         """The answer to one SELECT, piece by piece and at least one: answers larger than memory."""
         import pyarrow as pa
 
-        # DuckDB 1.4 calls it fetch_arrow_reader
-        reader = self._answer(
-            query, lambda relation: getattr(relation, "to_arrow_reader", relation.fetch_arrow_reader)(_BATCH))
+        reader = self._answer(query, lambda relation: relation.to_arrow_reader(_BATCH))
         yield pa.RecordBatch.from_pylist([], reader.schema)
         try:
             yield from reader
