@@ -16,10 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import zoo.catalogue
+import zoo.schema
 from zoo.card import ModelCard
-from zoo.catalogue import COLUMNS, Catalogue, utc_now
+from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import UserError
+from zoo.schema import COLUMNS
 
 CARDS = (
     ModelCard(id="a/small", source="hub", license="mit", downloads=5, params_total=10, num_classes=2, loadable=True,
@@ -324,9 +325,14 @@ def test_a_path_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
         Catalogue.open(tmp_path, write=True)
 
 
+def version_is(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    for module in ("zoo.schema", "zoo.catalogue"):
+        monkeypatch.setattr(f"{module}.SCHEMA_VERSION", version)
+
+
 def test_a_newer_schema_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo.catalogue, "SCHEMA_VERSION", 99)
-    monkeypatch.setattr(zoo.catalogue, "MIGRATIONS", dict.fromkeys(range(2, 100), ()))
+    version_is(monkeypatch, 99)
+    monkeypatch.setattr(zoo.schema, "MIGRATIONS", dict.fromkeys(range(2, 100), ()))
     with Catalogue.open(path, write=True) as catalogue:
         catalogue.publish()
     monkeypatch.undo()
@@ -336,9 +342,9 @@ def test_a_newer_schema_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_older_catalogue_is_migrated_and_an_older_snapshot_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(zoo.catalogue.COLUMNS, "colour", "VARCHAR")
-    monkeypatch.setattr(zoo.catalogue, "SCHEMA_VERSION", zoo.catalogue.SCHEMA_VERSION + 1)
-    monkeypatch.setitem(zoo.catalogue.MIGRATIONS, zoo.catalogue.SCHEMA_VERSION, ("ALTER TABLE models ADD COLUMN colour VARCHAR",))
+    monkeypatch.setitem(zoo.schema.COLUMNS, "colour", "VARCHAR")
+    version_is(monkeypatch, zoo.schema.SCHEMA_VERSION + 1)
+    monkeypatch.setitem(zoo.schema.MIGRATIONS, zoo.schema.SCHEMA_VERSION, ("ALTER TABLE models ADD COLUMN colour VARCHAR",))
     with Catalogue.open(path) as reader:
         assert reader.count("colour IS NULL") == 3
     for _ in range(2):
@@ -350,7 +356,7 @@ def test_an_older_catalogue_is_migrated_and_an_older_snapshot_read(path: Path, m
 
 
 def test_every_version_has_its_migration() -> None:
-    assert sorted(zoo.catalogue.MIGRATIONS) == list(range(2, zoo.catalogue.SCHEMA_VERSION + 1))
+    assert sorted(zoo.schema.MIGRATIONS) == list(range(2, zoo.schema.SCHEMA_VERSION + 1))
 
 
 def test_a_reader_needs_only_the_snapshot(path: Path, tmp_path: Path) -> None:

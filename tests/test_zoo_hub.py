@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.hub_server import NOT_ROWS, PAGE_FAULTS, Faults, Hub, Repo
-from zoo.catalogue import COLUMNS, Catalogue, arrow_type
+from zoo.catalogue import Catalogue
 from zoo.crawl import main as crawl_command
 from zoo.errors import Unavailable, UserError
 from zoo.progress import Progress
+from zoo.schema import COLUMNS, arrow_type
 from zoo.sources import rows as listing_rows
 from zoo.sources.client import Client, Cut, TooLarge
 from zoo.sources.hub import crawl

@@ -16,9 +16,10 @@ import pytest
 
 from zoo import query
 from zoo.card import ModelCard
-from zoo.catalogue import COLUMNS, Catalogue, utc_now
+from zoo.catalogue import Catalogue, utc_now
 from zoo.crawl import main as crawl
 from zoo.query import main
+from zoo.schema import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "catalogue.md").read_text()

@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import difflib
 import errno
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.card import ModelCard
-from zoo.command import clean
 from zoo.errors import UserError
 from zoo.home import default_catalogue
+from zoo.schema import COLUMNS, SCHEMA_VERSION, arrow_type, check_version, create, known_columns, migrate, quote, snapshot_version
+from zoo.statement import column, misunderstood, select, unreadable
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
-# Version n's statements turn a catalogue of version n - 1 into one of version n; every new column needs its ALTER here.
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
-_SQL_TYPES = {
-    "str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "dt.datetime": "TIMESTAMP",
-    "tuple[str, ...]": "VARCHAR[]", "tuple[float, ...]": "DOUBLE[]",
-}
-COLUMNS: dict[str, str] = {f.name: _SQL_TYPES[str(f.type).removesuffix(" | None")] for f in fields(ModelCard)}
 _BATCH = 10_000
-DESCENDING = ("downloads", "likes", "accuracy", "created_at", "last_modified", "indexed_at", "removed_at")
 # The writer's share of the 700 MB that a crawl of millions may take. One thread that need not keep the order of rows can
 # bound the row groups of a snapshot by their bytes; with more, label lists of a thousand names do not fit. Fewer
 # checkpoints make a page of a crawl cheaper; what lies in the log is replayed after a kill.
@@ -112,14 +101,14 @@ class Catalogue:
         try:
             yield from reader
         except (pa.ArrowException, OSError) as error:  # a row that cannot be converted, met midway
-            raise _misunderstood(error, self.snapshot) from None
+            raise misunderstood(error, self.snapshot) from None
 
     def cards(
         self, *, where: str | None = None, models: Sequence[str] = (), limit: int | None = None
     ) -> list[ModelCard]:
         """Cards in order of id; ``models`` narrows to exact ids or globs (``timm/resnet*``), and meets ``where``."""
         if models:
-            wanted = " OR ".join(f"id {'GLOB' if set('*?[') & set(m) else '='} {_quote(m)}" for m in models)
+            wanted = " OR ".join(f"id {'GLOB' if set('*?[') & set(m) else '='} {quote(m)}" for m in models)
             where = f"({wanted})" + (f" AND ({where}\n)" if where else "")
         query = select(where=where, sort="id", limit=limit)
         rows = self._answer(query, lambda relation: relation.to_arrow_table().to_pylist())
@@ -139,7 +128,7 @@ class Catalogue:
                 raise UserError("one SELECT is expected; the catalogue can be read, not changed, by a query")
             return fetch(self._connection.sql(query))
         except duckdb.Error as error:
-            raise _misunderstood(error, self.snapshot) from None
+            raise misunderstood(error, self.snapshot) from None
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -214,7 +203,7 @@ class Catalogue:
 
     def mark(self, where: str, values: Mapping[str, object]) -> int:
         """Set columns of the rows that meet ``where`` (trusted SQL, not the user's); returns how many rows."""
-        assignments = ", ".join(f"{_column(name)} = ?" for name in values)
+        assignments = ", ".join(f"{column(name)} = ?" for name in values)
         query = f"UPDATE models SET {assignments} WHERE {where}"
         return int(self._connection.execute(query, list(values.values())).fetchall()[0][0])
 
@@ -252,7 +241,7 @@ class Catalogue:
         parts = (f"SELECT * FROM models WHERE loadable IS {loadable} TRUE AND coalesce(downloads, 0) {downloads}"
                  for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM") for downloads in ("< 1000", ">= 1000"))
         self._connection.execute(
-            f"COPY ({' UNION ALL '.join(parts)}) TO {_quote(str(file))} (FORMAT parquet, COMPRESSION zstd, "
+            f"COPY ({' UNION ALL '.join(parts)}) TO {quote(str(file))} (FORMAT parquet, COMPRESSION zstd, "
             f"ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})")
 
     def _insert(self, table: str, rows: pa.Table, key: Sequence[str] = ("id",)) -> None:
@@ -285,11 +274,11 @@ def _reader(path: Path) -> duckdb.DuckDBPyConnection:
                         "(every model timm knows, no network), --source FOLDER, or python -m zoo.crawl (the Hub)")
     connection = _connect(":memory:", snapshot)
     try:
-        _check_version(_snapshot_version(connection, snapshot), snapshot)
-        connection.execute(f"CREATE VIEW models AS SELECT {_known_columns(connection, snapshot)} "
-                           f"FROM read_parquet({_quote(str(snapshot))})")
+        check_version(snapshot_version(connection, snapshot), snapshot)
+        connection.execute(f"CREATE VIEW models AS SELECT {known_columns(connection, snapshot)} "
+                           f"FROM read_parquet({quote(str(snapshot))})")
     except duckdb.Error as error:
-        raise _unreadable(error, snapshot) from None
+        raise unreadable(error, snapshot) from None
     return connection
 
 
@@ -301,13 +290,13 @@ def _writer(path: Path) -> duckdb.DuckDBPyConnection:
         connection = _connect(str(path), path.resolve().parent)
         tables = {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
         if not tables:
-            _create(connection)
+            create(connection)
         elif not {"models", "state"} <= tables:
             raise UserError(f"{path} is a DuckDB file of something else (tables: {', '.join(sorted(tables))}); "
                             "give another file with --catalogue")
-        _migrate(connection, path)
+        migrate(connection, path)
     except duckdb.Error as error:
-        raise _unreadable(error, path) from None
+        raise unreadable(error, path) from None
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"the catalogue {path} cannot be made: {path.parent} is not a folder") from None
     return connection
@@ -321,111 +310,11 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
     setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
     for statement in (
         "SET autoinstall_known_extensions = false", "SET autoload_known_extensions = false",
-        "SET python_enable_replacements = false", f"SET {setting} = [{_quote(str(allowed))}]",
+        "SET python_enable_replacements = false", f"SET {setting} = [{quote(str(allowed))}]",
         "SET enable_external_access = false", *_MACROS, "SET lock_configuration = true",
     ):
         connection.execute(statement)
     return connection
-
-
-def _create(connection: duckdb.DuckDBPyConnection) -> None:
-    columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
-    connection.execute("BEGIN")
-    connection.execute(f"CREATE TABLE models ({columns})")  # no primary key: a page costs a tenth without one
-    connection.execute("CREATE TABLE configs (id VARCHAR, sha VARCHAR, file VARCHAR, body VARCHAR)")
-    connection.execute("CREATE TABLE state (key VARCHAR, value VARCHAR)")
-    connection.execute("INSERT INTO state VALUES ('schema_version', ?)", [str(SCHEMA_VERSION)])
-    connection.execute("COMMIT")
-
-
-def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    found = connection.execute("SELECT value FROM state WHERE key = 'schema_version'").fetchall()
-    version = int(found[0][0]) if found and str(found[0][0]).isdecimal() else 0
-    _check_version(version, path)
-    for step in range(version + 1, SCHEMA_VERSION + 1):
-        connection.execute("BEGIN")
-        for statement in MIGRATIONS[step]:
-            connection.execute(statement)
-        connection.execute("UPDATE state SET value = ? WHERE key = 'schema_version'", [str(step)])
-        connection.execute("COMMIT")
-
-
-def _check_version(version: int, path: Path) -> None:
-    if version > SCHEMA_VERSION:
-        raise UserError(f"{path} was written by a newer teacher-zoo (schema {version}, this one knows up to "
-                        f"{SCHEMA_VERSION}); upgrade teacher-zoo or give another file with --catalogue")
-    if version < 1:
-        raise UserError(f"{path} is not a catalogue of teacher-zoo; give another file with --catalogue")
-
-
-def _snapshot_version(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> int:
-    query = f"SELECT value FROM parquet_kv_metadata({_quote(str(snapshot))}) WHERE decode(key) = 'teacher_zoo_schema'"
-    found = connection.execute(query).fetchall()
-    return int(found[0][0]) if found and found[0][0].isdigit() else 0
-
-
-def _known_columns(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> str:
-    """A snapshot of an older version lacks the newer columns: they are unknown, not an error."""
-    there = {row[0] for row in connection.execute(f"DESCRIBE FROM read_parquet({_quote(str(snapshot))})").fetchall()}
-    return ", ".join(f'"{name}"' if name in there else f'NULL::{kind} AS "{name}"' for name, kind in COLUMNS.items())
-
-
-# --- statements ------------------------------------------------------------------------------------------------------
-
-
-def select(
-    *, where: str | None = None, columns: Sequence[str] | None = None, sort: str | None = None, limit: int | None = None,
-) -> str:
-    """The SELECT that ``Catalogue.models`` asks with these arguments."""
-    names = [_column(name) for name in columns or COLUMNS]
-    query = f"SELECT {', '.join(names)} FROM models"
-    if where and where.strip():
-        query += f" WHERE ({where}\n)"  # the line break ends a trailing comment
-    if sort:
-        query += f" ORDER BY {_order(sort)}"
-    if limit is not None:
-        if limit < 0:
-            raise UserError(f"limit {limit}: a number of models, 0 or more, is expected")
-        query += f" LIMIT {limit}"
-    return query
-
-
-def _order(sort: str) -> str:
-    terms = []
-    for term in sort.split(","):
-        matched = re.fullmatch(r"\s*(-?)\s*(\w+)\s*(asc|desc)?\s*", term, re.IGNORECASE)
-        if not matched:
-            raise UserError(f"sort {term.strip()!r}: a column is expected, alone or as 'COL desc', 'COL asc' or -COL")
-        minus, name, direction = matched.groups()
-        quoted = _column(name)
-        word = "DESC" if minus or (name.lower() in DESCENDING and not direction) else direction or "ASC"
-        terms.append(f"{quoted} {word} NULLS LAST")
-    return ", ".join([*terms, "id"])
-
-
-def _column(name: str) -> str:
-    """``name`` quoted for SQL; ``UserError`` naming the nearest column where there is none of that name."""
-    if name.lower() in COLUMNS:
-        return f'"{name.lower()}"'
-    near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.6)
-    if near:
-        raise UserError(f"no column {name!r}; did you mean {near[0]!r}? (docs/catalogue.md explains them all)")
-    raise UserError(f"no column {name!r} (text stands in single quotes: license = 'mit'; "
-                    f"columns: {', '.join(COLUMNS)})")
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def arrow_type(column: str) -> pa.DataType:
-    """The type of ``column`` in an Arrow table that is to be written."""
-    import pyarrow as pa
-
-    return {
-        "VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(),
-        "TIMESTAMP": pa.timestamp("us"), "VARCHAR[]": pa.list_(pa.string()), "DOUBLE[]": pa.list_(pa.float64()),
-    }[COLUMNS[column]]
 
 
 def _arrow(cards: Sequence[ModelCard]) -> pa.Table:
@@ -433,37 +322,6 @@ def _arrow(cards: Sequence[ModelCard]) -> pa.Table:
     import pyarrow as pa
 
     return pa.table({name: pa.array([getattr(card, name) for card in cards], arrow_type(name)) for name in COLUMNS})
-
-
-def _unreadable(error: Exception, path: Path) -> UserError:
-    """DuckDB's error on opening ``path``, or on finding it damaged later, as one line that says what to do."""
-    holder = re.search(r"held in (\S+) \(PID (\d+)\)", str(error))
-    if holder or "set lock on file" in str(error):
-        who = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "another process"
-        return UserError(f"{who} is writing the catalogue {path}; wait for it to end, or give another file with "
-                         "--catalogue (reading works meanwhile)")
-    return UserError(f"the catalogue {path} cannot be read ({_first_line(str(error))}); if it is damaged, remove it and "
-                     "crawl again, or give another file with --catalogue")
-
-
-def _misunderstood(error: Exception, snapshot: Path) -> UserError:
-    """DuckDB's error on a user's query as one line."""
-    kind, text = type(error).__name__, str(error)
-    missing = re.search(r'column "([^"]+)" not found|column named "([^"]+)"', text)
-    if missing:
-        try:
-            _column(missing[1] or missing[2])
-        except UserError as named:
-            return named
-    if "operations are disabled" in text or kind == "PermissionException":
-        return UserError("a query reads the table models only; files and the network are out of its reach")
-    if kind in ("IOException", "SerializationException", "InternalException", "FatalException"):
-        return _unreadable(error, snapshot)
-    return UserError(f"the query was not understood: {_first_line(text)}")
-
-
-def _first_line(text: str) -> str:
-    return clean(text.strip().splitlines()[0] if text.strip() else "no reason given", 300)
 
 
 def utc_now() -> dt.datetime:

@@ -104,13 +104,14 @@ def preprocessing_of(card: ModelCard, folder: Path | None = None) -> Preprocessi
     """How the model of ``card`` wants its images; needs no torch and no weights, so it serves as a cache key.
 
     Read from ``folder``'s config (for models of a FOLDER: the card's own location) where there is one, since a card
-    knows no crop mode; otherwise from the card's fields, with timm's defaults for what is unknown.
+    knows only the shorter side; otherwise from the card's fields, with timm's defaults for what is unknown.
     """
     if folder is None and card.source in ("folder", "small") and card.location:
         folder = Path(card.location)
     if folder is not None and (folder / "config.json").is_file():
         return from_config(read_json(folder / "config.json"), folder)
-    return _build((card.input_size, card.input_size), card.mean, card.std, card.interpolation, card.crop_pct, None)
+    return _build((card.input_size, card.input_size), card.mean, card.std, card.interpolation, card.crop_pct,
+                  card.crop_mode)
 
 
 def from_config(config: dict[str, Any], folder: Path) -> Preprocessing:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.catalogue import COLUMNS, Catalogue, select
+from zoo.catalogue import Catalogue
 from zoo.command import choose, clean, run, split_list
 from zoo.errors import UserError
+from zoo.schema import COLUMNS
+from zoo.statement import select
 
 if TYPE_CHECKING:
     import pyarrow as pa

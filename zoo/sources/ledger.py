@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.catalogue import COLUMNS, Catalogue, arrow_type, utc_now
+from zoo.catalogue import Catalogue, utc_now
+from zoo.schema import COLUMNS, arrow_type
 
 if TYPE_CHECKING:
     import pyarrow as pa

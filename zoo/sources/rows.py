@@ -51,7 +51,7 @@ class Rows:
         """The columns in the catalogue's types."""
         import pyarrow as pa
 
-        from zoo.catalogue import arrow_type
+        from zoo.schema import arrow_type
 
         return pa.table({name: pa.array(values, arrow_type(name)) for name, values in self.columns.items()})
 
