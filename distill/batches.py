@@ -20,17 +20,17 @@ RESIDENT_SHARE = 0.5  # of the device's free memory that images may take
 class TeacherTable:
     """What is at hand of one teacher, by view and image; ``None`` where the method does not ask for it.
 
-    features (V, N, D) float16, logits (V, N, C_t) float16, probe_logits (V, N, C) float32 or float16.
+    features (V, N, D), logits (V, N, C_t), probe_logits (V, N, C), hidden (V, N, c, g, g), all float16.
     """
 
     features: Tensor | None = None
     logits: Tensor | None = None
     probe_logits: Tensor | None = None
+    hidden: Tensor | None = None
 
     def only(self, needs: frozenset[str]) -> TeacherTable:
         """What a method with these ``needs`` reads of it."""
-        wanted = needs | ({"logits", "probe_logits"} if "transport_logits" in needs else set())
-        return TeacherTable(**{name: value if name in wanted else None for name, value in vars(self).items()})
+        return TeacherTable(**{name: value if name in needs else None for name, value in vars(self).items()})
 
     def to(self, device: str | torch.device) -> TeacherTable:
         """The same, held on ``device``."""
@@ -47,8 +47,8 @@ class Batches:
     """Draws batch after batch of labelled and unlabelled images.
 
     A batch of B images holds ``labelled`` labelled ones, the rest is unlabelled; each kind goes through its images in
-    seeded passes (``Stream``), and the pass number chooses the view: ``pass % views`` where the answers of ``views``
-    views are stored, otherwise a new view in every pass. Position alone decides, so a resumed run repeats nothing.
+    seeded passes (``Stream``), and the pass number chooses the view: ``pass % views`` where the answers of more than one
+    view are stored, otherwise a new view in every pass. Position alone decides, so a resumed run repeats nothing.
     """
 
     images: Tensor  # (N, 3, s, s) uint8, on the device where it fits
@@ -87,7 +87,8 @@ class Batches:
 
     def at(self, step: int, *, part: int = 0, parts: int = 1) -> Batch:
         """Batch ``step``; of ``parts`` equal parts (processes, accumulation) the one numbered ``part``."""
-        rows, views = self._rows(step)
+        rows, passes = self._rows(step)
+        views = passes % self.views if self.views and self.views > 1 else passes
         index = torch.from_numpy(rows[part::parts].copy()).to(self.device, non_blocking=True)  # (B,)
         number = torch.from_numpy(views[part::parts].copy()).to(self.device, non_blocking=True)  # (B,)
         shown = render(self.images, index, number, augmentation=self.augmentation, seed=self.view_seed, size=self.size)
@@ -95,18 +96,18 @@ class Batches:
         if shown.mixed is not None:
             labels = torch.where(shown.mixed, torch.full_like(labels, -1), labels)
         return Batch(view=shown.pixels, labels=labels, index=index,
-                     answers=tuple(teacher.at(number, index) for teacher in self.teachers))
+                     answers=tuple(teacher.at(number if self.views != 1 else number * 0, index) for teacher in self.teachers))
 
     def _rows(self, step: int) -> tuple[Labels, Labels]:
-        """The images of batch ``step`` and their view numbers, both (B,)."""
-        rows, views = [], []
+        """The images of batch ``step`` and how often each kind was gone through before, both (B,)."""
+        rows, passes = [], []
         for stream, count in zip(self.streams, self.sizes, strict=True):
             if stream is None:
                 continue
             for number, piece in stream.take(step * count, count):
                 rows.append(piece)
-                views.append(np.full(len(piece), number % self.views if self.views else number, dtype=np.int64))
-        return np.concatenate(rows), np.concatenate(views)
+                passes.append(np.full(len(piece), number, dtype=np.int64))
+        return np.concatenate(rows), np.concatenate(passes)
 
 
 class Sizes(NamedTuple):

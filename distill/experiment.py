@@ -19,7 +19,7 @@ from distill.loop import Schedule
 from distill.recipe import Context, Recipe
 from distill.student import Student, StudentSpec
 from distill.teachers import STORED, VIEW_SEED, Committee, PreparedTeacher
-from distill.views import Augmentation
+from distill.views import STILL, Augmentation
 from zoo.home import home
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ DEFAULT_VIEWS = 4
 class Plan:
     """Everything that decides the result of a run, beside method and seed.
 
-    ``views`` is how many views of each image the teachers answer. ``labelled_share`` of a batch is labelled (None: in
-    proportion, at least a quarter).
+    ``views`` is how many views of each image the teachers answer, which are the views that the student sees. 1: they
+    answer the image as it is, once, and the student's views are new in every pass. ``labelled_share`` of a batch is
+    labelled (None: in proportion, at least a quarter).
     """
 
     student: StudentSpec
@@ -43,6 +44,11 @@ class Plan:
     views: int = DEFAULT_VIEWS
     labelled_share: float | None = None
     precision: str = "fp32"
+
+    @property
+    def answered(self) -> Augmentation:
+        """The views that the teachers answer."""
+        return self.augmentation if self.views > 1 else STILL
 
 
 class Lesson(NamedTuple):

@@ -51,8 +51,10 @@ class TransportConfig:
     ``answers``: ``logits``, the teacher's own classes, as in the paper; or ``probe_logits`` (ours), its head's answers over
     the task's classes, whose costs are how differently the teacher's classes lie to them. ``form``: ``cost`` is the paper's
     objective d_eps(p, q); ``target`` (ours) distils the column marginal of the plan whose student side is free.
+    ``probe`` adds probe_kd's term with that weight (ours).
     """
 
+    probe: float = 0.0
     answers: str = "logits"
     form: str = "cost"
     weight: float = 10.0
@@ -64,8 +66,9 @@ class TransportConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """``weight`` of the regression; ``drop`` is the chance that a teacher is left out for an image."""
+    """``weight`` of the regression; ``drop`` is the chance that a teacher is left out for an image; ``probe`` as in talk."""
 
+    probe: float = 0.0
     weight: float = 3.0
     drop: float = 0.5
     momentum: float = 0.01
@@ -76,8 +79,10 @@ class TalkConfig:
     """``rounds`` N; weights of the three losses; ``width`` of a message at each position of the grid.
 
     ``interactive`` False is the one-way control: the same modules, but the teacher speaks of its own features.
+    ``probe`` adds probe_kd's term with that weight (ours; the paper has labels everywhere).
     """
 
+    probe: float = 0.0
     rounds: int = 1
     interact: float = 1.0
     message: float = 0.1
@@ -92,8 +97,10 @@ class CommitteeConfig:
 
     A teacher whose importance for an image is below ``threshold`` / K is not asked, after the first ``warmup`` share of
     training. ``through`` False cuts the gradient at the frozen layers; ``random`` shuffles the teachers' weights.
+    ``probe`` adds probe_kd's term, of the student's answers and wherever the task term stands, with that weight (ours).
     """
 
+    probe: float = 0.0
     distance: float = 1.0
     relevance: float = 1.0
     embedding: int = 64
@@ -174,15 +181,15 @@ METHODS: dict[str, Method] = {
                 "probe_kd by correlation (DIST, Huang et al. 2022)"),
         _method("transport", _transport, TransportConfig(), "logits probe_logits ground_cost",
                 "the transport cost between teacher's and student's answers (after Lu, Ye, Zhan 2022)"),
-        _method("feature", _feature, FeatureConfig(), "features",
+        _method("feature", _feature, FeatureConfig(), "features probe_logits",
                 "regression of the teachers' features (after FitNets, Romero et al. 2015)"),
-        _method("talk", _talk, TalkConfig(), "split online hidden",
+        _method("talk", _talk, TalkConfig(), "split hidden probe_logits",
                 "messages between student and teachers (after Talking Models, Zhao et al. 2023)"),
-        _method("one_way", _talk, TalkConfig(interactive=False), "split online hidden features",
+        _method("one_way", _talk, TalkConfig(interactive=False), "split hidden features probe_logits",
                 "talk without the student's questions: the control with as many parameters"),
-        _method("committee", _committee, CommitteeConfig(), "split online hidden",
+        _method("committee", _committee, CommitteeConfig(), "split hidden probe_logits",
                 "questions to the teachers' upper layers (after DiverseDistill, Liu et al. 2024)"),
-        _method("committee_random", _committee, CommitteeConfig(random=True), "split online hidden",
+        _method("committee_random", _committee, CommitteeConfig(random=True), "split hidden probe_logits",
                 "committee with teachers of shuffled weights: its control"),
         _method("average", _answers, AnswersConfig(weighting="equal"), "probe_logits",
                 "probe_kd from the equal-weight average of the teachers: a control"),

@@ -45,6 +45,7 @@ class Options:
     precision: str = "fp32"
     accumulate: int = 1
     student_args: str | None = None
+    teacher_size: int | None = None
 
 
 def prepare(options: Options, *, device: str = "cpu", offline: bool = False, catalogue: Path | None = None,
@@ -66,7 +67,9 @@ def prepare(options: Options, *, device: str = "cpu", offline: bool = False, cat
         cards = committee_cards(ranking, top=options.top, catalogue=catalogue, note=note) if ranking else ()
         if ranking and ranking.split.get("digest") not in (None, task.digest):
             warn(f"{options.ranking} was made on another state of the task (its split digest differs): rank again to be sure")
-    committee = Committee(cards, device=device, offline=offline, note=note)
+    if options.mix and options.views == 1:
+        raise UserError("--mix needs the teachers' answers on the blends themselves: leave out --views 1, or --mix")
+    committee = Committee(cards, device=device, offline=offline, teacher_size=options.teacher_size, note=note)
     return Experiment(task, _plan(options, task, device), committee, progress=progress, note=note)
 
 
@@ -91,7 +94,7 @@ def _plan(options: Options, task: Task, device: str) -> Plan:
     rate = options.rate or (fine if options.pretrained else fresh)
     decay = 0.05 if options.optimizer == "adamw" else 5e-4
     return Plan(
-        student=StudentSpec(architecture=options.student, size=size, pretrained=options.pretrained, model_args=args),
+        student=StudentSpec.of(options.student, size=size, pretrained=options.pretrained, model_args=args),
         schedule=Schedule(epochs=epochs, batch_size=options.batch_size, optimizer=options.optimizer, rate=rate,
                           weight_decay=decay, accumulate=options.accumulate),
         augmentation=default_augmentation(task.classes, min(side, 2 * size), flip=options.flip, mix=options.mix),

@@ -21,11 +21,13 @@ from distill.views import Augmentation, render
 from zoo.errors import TeacherError, UserError
 
 if TYPE_CHECKING:
+    from zoo.split import SplitTeacher
     from zoo.teacher import Teacher
 
 SHARD = 2048  # images a shard
 FORMAT = "1"
 WHAT = ("features", "logits")
+HIDDEN = ("hidden",)  # kept apart: few methods ask for it, and it is the largest
 HALF_MAX = 65504.0
 
 
@@ -56,28 +58,28 @@ class TeacherOutputs:
 
     features  (V, N, D) float16, pooled, or None
     logits    (V, N, C_t) float16, the teacher's own head, or None for a teacher without one
+    hidden    (V, N, c, g, g) float16, its own lower state on a grid (``SplitTeacher.pooled``), or None
     """
 
     key: OutputsKey
-    features: Tensor | None
-    logits: Tensor | None
+    features: Tensor | None = None
+    logits: Tensor | None = None
+    hidden: Tensor | None = None
 
     @property
     def views(self) -> int:
         """V."""
-        stored = self.features if self.features is not None else self.logits
-        assert stored is not None
-        return int(stored.shape[0])
+        return int(next(t for t in (self.features, self.logits, self.hidden) if t is not None).shape[0])
 
     def to(self, device: str | torch.device) -> TeacherOutputs:
         """The same answers, held on ``device``."""
-        moved = [None if t is None else t.to(device) for t in (self.features, self.logits)]
-        return TeacherOutputs(key=self.key, features=moved[0], logits=moved[1])
+        both = {name: getattr(self, name) for name in WHAT + HIDDEN}
+        return TeacherOutputs(key=self.key, **{name: None if t is None else t.to(device) for name, t in both.items()})
 
 
-def estimate(images: int, views: int, *, feature_dim: int, num_classes: int) -> int:
-    """Bytes that the answers of one teacher take, on disk and in memory."""
-    return 2 * images * views * (feature_dim + num_classes)
+def estimate(images: int, views: int, *, width: int) -> int:
+    """Bytes that the answers of one teacher, ``width`` numbers an image, take on disk and in memory."""
+    return 2 * images * views * width
 
 
 def open_outputs(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], *, augmentation: Augmentation, views: int,
@@ -115,7 +117,7 @@ def _opened(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], augmen
     if found and check:
         _verify(found, runner, key, home, check)
     missing = sum(min(SHARD, len(pixels) - start) for view, start in wanted if (view, start) not in found)
-    _announce(teacher, key, home, missing, note)
+    _announce(runner, home, missing, note)
     for done, shard in enumerate(wanted):
         if shard not in found:
             found[shard] = runner.shard(*shard)
@@ -125,35 +127,53 @@ def _opened(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], augmen
     return _joined(key, found, wanted)
 
 
-def _announce(teacher: Teacher, key: OutputsKey, home: Path, records: int, note: Callable[[str], None]) -> None:
+def _announce(runner: _Runner, home: Path, records: int, note: Callable[[str], None]) -> None:
     """Say how much will be written, and refuse what the disk cannot hold before an hour is spent on it."""
-    widths = {"features": teacher.feature_dim, "logits": teacher.num_classes}
-    size = estimate(records, 1, feature_dim=widths["features"] * ("features" in key.what),
-                    num_classes=widths["logits"] * ("logits" in key.what))
+    size = estimate(records, 1, width=runner.width)
     if size > shutil.disk_usage(home).free:
-        raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB of answers of {key.teacher} do not fit", str(home))
+        raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB of answers of {runner.key.teacher} do not fit", str(home))
     if size > 1e6:
-        note(f"storing {records} answers of {key.teacher}, {size / 1e6:.0f} MB, in {home}")
+        note(f"storing {records} answers of {runner.key.teacher}, {size / 1e6:.0f} MB, in {home}")
 
 
 class _Runner:
-    """Runs one teacher over views."""
+    """Runs one teacher, or its lower layers alone, over views. Raises ``CannotSplit`` where these are asked for in vain."""
 
     def __init__(self, teacher: Teacher, pixels: Pixels, augmentation: Augmentation, key: OutputsKey, batch_size: int) -> None:
         self.teacher, self.pixels, self.augmentation = teacher, pixels, augmentation
         self.key, self.batch_size = key, batch_size
         self.images = torch.from_numpy(pixels.images)
+        self.split: SplitTeacher | None = None
+        if "hidden" in key.what:
+            from zoo.split import SplitTeacher
+
+            self.split = SplitTeacher(teacher)
+
+    @property
+    def width(self) -> int:
+        """How many numbers are stored of one image."""
+        if self.split is not None:
+            from zoo.split import GRID
+
+            return self.split.channels * GRID * GRID
+        return self.teacher.feature_dim + self.teacher.num_classes
+
+    def _ask(self, pixels: Tensor) -> dict[str, Tensor | None]:
+        """What is to be stored of views (B, 3, s, s)."""
+        inputs = self.teacher.view(pixels)
+        if self.split is not None:
+            return {"hidden": self.split.pooled(self.split.lower(inputs))}
+        answer = self.teacher.forward(inputs)
+        return {name: getattr(answer, name) for name in self.key.what}
 
     def records(self, view: int, rows: Tensor) -> dict[str, Tensor]:
-        """The answers on view ``view`` of ``rows`` (n,), (n, D) and (n, C_t) float16 on the CPU."""
+        """What is stored of view ``view`` of ``rows`` (n,): each (n, ...) float16 on the CPU."""
         found: dict[str, list[Tensor]] = {}
         for chunk in rows.split(self.batch_size):
             index = chunk.to(self.teacher.device)
             shown = render(self.images, index, torch.full_like(index, view), augmentation=self.augmentation,
                            seed=self.key.view_seed, size=self.pixels.size)
-            answer = self.teacher.forward(self.teacher.view(shown.pixels))
-            for name in self.key.what:
-                value = getattr(answer, name)
+            for name, value in self._ask(shown.pixels).items():
                 if value is not None:
                     found.setdefault(name, []).append(_half(value, self.key.teacher).cpu())
         if not found:
@@ -191,10 +211,10 @@ def _verify(found: dict[tuple[int, int], dict[str, Tensor]], runner: _Runner, ke
 def _joined(key: OutputsKey, found: dict[tuple[int, int], dict[str, Tensor]], wanted: list[tuple[int, int]]) -> TeacherOutputs:
     views = sorted({view for view, _ in wanted})
     both: dict[str, Tensor | None] = {}
-    for name in WHAT:
+    for name in WHAT + HIDDEN:
         there = all(name in found[shard] for shard in wanted)
         both[name] = torch.stack([torch.cat([found[s][name] for s in wanted if s[0] == v]) for v in views]) if there else None
-    return TeacherOutputs(key=key, features=both["features"], logits=both["logits"])
+    return TeacherOutputs(key=key, **both)
 
 
 def _path(home: Path, shard: tuple[int, int]) -> Path:

@@ -19,9 +19,7 @@ NEEDS: dict[str, str] = {
     "features": "each teacher's stored pooled features",
     "logits": "each teacher's own stored logits, where it has a head",
     "probe_logits": "the answers of a linear head fitted on each teacher's stored features (distill.probe_head)",
-    "hidden": "each teacher's own lower state on the grid (SplitTeacher.pooled), stored; without it the recipe runs the "
-              "teacher's lower layers at every step",
-    "online": "the view itself at every step: the teachers' layers are run, nothing is stored",
+    "hidden": "each teacher's own lower state on the grid (SplitTeacher.pooled), stored",
     "split": "teachers that can be run from the middle (zoo.split)",
     "ground_cost": "a ground cost from each teacher's classes to the task's classes",
     "label_space": "teachers that know all of the task's classes by name",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from distill.data import write_bytes, write_json
 from distill.recipe import StudentState
 from zoo.command import choose
-from zoo.errors import UserError
+from zoo.errors import TeacherError, UserError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -22,6 +22,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 @dataclass(frozen=True, kw_only=True)
 class StudentSpec:
     """Which network: timm's ``architecture`` with ``model_args``, input ``size`` in pixels, ``pretrained`` or from scratch.
+
+    ``weights`` is a folder in Hub layout whose network, weights included, is the start; then it says the architecture.
 
     Small inputs: most networks of timm divide the size by 32, which leaves one position of a 32-pixel image. timm has no
     common option for a finer stem, and the exported student must open in plain timm, so small images are enlarged
@@ -33,6 +35,21 @@ class StudentSpec:
     size: int
     pretrained: bool = False
     model_args: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+
+    @classmethod
+    def of(cls, student: str, *, size: int, pretrained: bool, model_args: Mapping[str, Any]) -> StudentSpec:
+        """``student`` is a name of timm, or a folder with ``config.json`` and ``model.safetensors`` (with ``pretrained``)."""
+        if not (folder := Path(student)).is_dir():
+            return cls(architecture=student, size=size, pretrained=pretrained, model_args=model_args)
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            architecture, kept = str(config["architecture"]), dict(config.get("model_args") or {})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"--student {student} is a folder, but not one of a timm model ({type(error).__name__}: {error}); "
+                            "expected config.json and model.safetensors, or a name of timm") from error
+        return cls(architecture=architecture, size=size, pretrained=pretrained, model_args={**kept, **model_args},
+                   weights=student if pretrained else None)
 
 
 def input_size(image_side: int) -> int:
@@ -78,7 +95,7 @@ class Student(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                network = timm.create_model(spec.architecture, pretrained=spec.pretrained, num_classes=len(classes), **args)
+                network = _reopened(spec, len(classes)) if spec.weights else timm.create_model(spec.architecture, pretrained=spec.pretrained, num_classes=len(classes), **args)
             except (TypeError, AssertionError, ValueError) as error:
                 raise UserError(f"student {spec.architecture} does not accept {args or 'its defaults'}: {error}") from error
             except (OSError, RuntimeError) as error:
@@ -132,6 +149,22 @@ class Student(nn.Module):
             state = self(view)
         self.train()
         return int(state.features.shape[1]), _shape(state.hidden), _shape(state.low)
+
+
+def _reopened(spec: StudentSpec, classes: int) -> Any:
+    """The network of the folder ``spec.weights`` with a new head, as safely as a teacher is opened."""
+    from zoo.network import load
+    from zoo.preprocessing import from_config, read_json
+
+    folder = Path(spec.weights or "")
+    try:
+        preprocessing = from_config(read_json(folder / "config.json"), folder)
+        network = load(folder, preprocessing).module.train().requires_grad_(True)
+    except TeacherError as error:
+        raise UserError(f"--student {folder} cannot be opened: {error}") from error
+    network.reset_classifier(classes)
+    network.pretrained_cfg = {**(network.pretrained_cfg or {}), "mean": preprocessing.mean, "std": preprocessing.std}
+    return network
 
 
 def boundary(network: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from distill.batches import TeacherTable
 from distill.data import Pixels, Progress
-from distill.outputs import OutputsKey, TeacherOutputs, open_outputs
+from distill.outputs import HIDDEN, WHAT, OutputsKey, TeacherOutputs, open_outputs
 from distill.recipe import TeacherInfo
 from distill.views import STILL, Augmentation
 from zoo.card import ModelCard
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from zoo.split import SplitTeacher
     from zoo.teacher import Teacher
 
-STORED = frozenset({"features", "logits", "probe_logits", "transport_logits"})
+STORED = frozenset({"features", "logits", "probe_logits", "hidden"})
 HEAD_ROWS = 20_000  # images times views that a head is fitted on at most
 VIEW_SEED = 0  # one for all runs, so that they share stored answers; --seed moves the student alone
 
@@ -50,12 +51,16 @@ class PreparedTeacher:
 
 @dataclass(eq=False)
 class Committee:
-    """The teachers of a run. ``cards`` may be empty: then no teacher helps, and only ``plain`` can be trained."""
+    """The teachers of a run. ``cards`` may be empty: then no teacher helps, and only ``plain`` can be trained.
+
+    A teacher whose input is larger than ``teacher_size`` pixels looks at images of that size instead.
+    """
 
     cards: tuple[ModelCard, ...]
     device: str = "cpu"
     offline: bool = False
     batch_size: int = 64
+    teacher_size: int | None = None
     note: Callable[[str], None] = lambda text: None
     _loaded: dict[str, Teacher] = field(default_factory=dict)
     _prepared: dict[tuple[str, bool, bool], PreparedTeacher] = field(default_factory=dict)
@@ -84,9 +89,9 @@ class Committee:
         plan, pixels, store = experiment.plan, experiment.pixels, experiment.store / "answers"
         labelled = pixels.usable[pixels.labels[pixels.usable] >= 0]
         name = clean(card.id, 60)
+        asked = partial(self.answers, card, pixels, augmentation=plan.answered, views=plan.views, folder=store)
         if views:
-            said = self.answers(card, pixels, augmentation=plan.augmentation, views=plan.views, folder=store,
-                                progress=experiment.progress(f"asking {name} (views x images in parts)"))
+            said = asked(progress=experiment.progress(f"asking {name} (views x images in parts)"))
         else:
             said = self.answers(card, subset(pixels, labelled, "labelled"), folder=store,
                                 progress=experiment.progress(f"asking {name}"))
@@ -96,12 +101,13 @@ class Committee:
         head = fit(said.features[:some], labels, num_classes=len(experiment.task.classes))
         seen = self.answers(card, experiment.split("validation", experiment.work_size), folder=store)
         assert seen.features is not None
+        splitter, reason = self._splitter(card) if split else (None, None)
         table = TeacherTable()
         if views:
             index = torch.arange(len(labels))
-            table = TeacherTable(features=said.features, logits=said.logits,
+            hidden = asked(what=HIDDEN, progress=experiment.progress(f"asking {name} in the middle")).hidden if splitter else None
+            table = TeacherTable(features=said.features, logits=said.logits, hidden=hidden,
                                  probe_logits=torch.stack([head.logits(view, index).half() for view in said.features]))
-        splitter, reason = self._splitter(card) if split else (None, None)
         rows = torch.from_numpy(labelled) if views else index_of(labels)
         cost = ground_cost(said.features[0, rows], None if said.logits is None else said.logits[0, rows], labels[rows],
                            num_classes=len(experiment.task.classes))
@@ -127,15 +133,15 @@ class Committee:
         from zoo.teacher import Teacher
 
         if card.id not in self._loaded:
-            self._loaded[card.id] = Teacher.load(card, device=self.device, offline=self.offline)
+            self._loaded[card.id] = Teacher.load(card, device=self.device, offline=self.offline, largest=self.teacher_size)
         return self._loaded[card.id]
 
     def answers(self, card: ModelCard, pixels: Pixels, *, augmentation: Augmentation = STILL, views: int = 1, folder: Path,
-                progress: Progress | None = None) -> TeacherOutputs:
+                what: tuple[str, ...] = WHAT, progress: Progress | None = None) -> TeacherOutputs:
         """The stored answers of one teacher; ``Unavailable`` where they are not complete and it cannot be loaded."""
         key = OutputsKey(dataset=pixels.digest, teacher=card.id, revision=card.revision,
                          preprocessing=self._preprocessing(card, folder), augmentation=augmentation.key,
-                         view_seed=VIEW_SEED)
+                         view_seed=VIEW_SEED, what=what)
         try:
             return open_outputs(pixels, key, lambda: self.load(card), augmentation=augmentation, views=views, folder=folder,
                                 batch_size=self.batch_size, on_progress=progress, on_note=self.note)
@@ -151,7 +157,7 @@ class Committee:
                 known = json.loads(file.read_text(encoding="utf-8"))
                 if (known["teacher"], known["revision"]) == (card.id, card.revision):
                     return str(known["preprocessing"])
-        return preprocessing_of(card).key
+        return preprocessing_of(card).at_most(self.teacher_size).key
 
 
 def _unusable(card: ModelCard, error: TeacherError) -> Unavailable:

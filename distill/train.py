@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _command(
     task: Annotated[str | None, typer.Option(help="a folder of class folders or Parquet files, hf:org/name, or digits")] = None,
-    student: Annotated[str | None, typer.Option(help="a network of timm, such as mobilenetv3_small_050")] = None,
+    student: Annotated[str | None, typer.Option(help="a network of timm, such as mobilenetv3_small_050, or the folder of one")] = None,
     ranking: Annotated[Path | None, typer.Option(help="ranking.json of selection.rank; its committee teaches")] = None,
     top: Annotated[int | None, typer.Option(min=1, help="at most so many teachers of the committee")] = None,
     method: Annotated[str | None, typer.Option(help=f"how to distil (default {DEFAULT_METHOD}); 'plain' is the control")] = None,
@@ -34,6 +34,7 @@ def _command(
     resume: Annotated[bool, typer.Option(help="go on with the run in --out; other options may be left out")] = False,
     size: Annotated[int | None, typer.Option(min=8, help="the student's input in pixels (default 64)")] = None,
     views: Annotated[int | None, typer.Option(min=1, help="views of each image that the teachers answer")] = None,
+    teacher_size: Annotated[int | None, typer.Option(min=32, help="teachers look at so many pixels at most: faster")] = None,
     batch_size: Annotated[int, typer.Option(min=2)] = 64,
     rate: Annotated[float | None, typer.Option(help="learning rate")] = None,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw",
@@ -74,7 +75,7 @@ def _command(
             settings=tuple(split_list(set)), unlabelled=str(unlabelled) if unlabelled else None, pretrained=pretrained,
             epochs=epochs, seed=seed, size=size, views=views, batch_size=batch_size, rate=rate, optimizer=optimizer,
             labelled_share=labelled_share, flip=flip, mix=mix, precision=precision, accumulate=accumulate,
-            student_args=student_args)
+            student_args=student_args, teacher_size=teacher_size)
     configure(options.method, settings_of(options.settings))
     experiment = prepare(options, device=device, offline=offline, catalogue=catalogue, cards=cards)
     if not experiment.committee.cards and METHODS[options.method].needs:

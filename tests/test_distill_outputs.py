@@ -82,7 +82,7 @@ def test_answers_are_those_of_the_seeded_views(pixels: Pixels, tmp_path: Path) -
         shown = render(torch.from_numpy(pixels.images), index, number, augmentation=AUGMENTATION, seed=3, size=8)
         assert torch.allclose(found.features[view, index].float(), shown.pixels.mean((2, 3)), atol=1e-3)
     assert torch.allclose(found.logits.float(), 2 * found.features.float(), atol=2e-3)
-    assert estimate(20, 2, feature_dim=3, num_classes=3) == 2 * (found.features.numel() + found.logits.numel())
+    assert estimate(20, 2, width=6) == 2 * (found.features.numel() + found.logits.numel())
 
 
 def test_stored_answers_are_not_computed_again_and_more_views_add_to_them(pixels: Pixels, tmp_path: Path) -> None:

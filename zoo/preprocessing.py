@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,10 @@ class Preprocessing:
             raise TeacherError(f"crop_pct {self.crop_pct} is not between 0.1 and 2")
         if self.crop_mode not in _CROP_MODES:
             raise TeacherError(f"unknown crop_mode {self.crop_mode!r} (valid: {', '.join(_CROP_MODES)})")
+
+    def at_most(self, side: int | None) -> Preprocessing:
+        """The same at ``side`` x ``side`` pixels where its input is larger; None: as it is."""
+        return self if side is None or max(self.input_size) <= side else replace(self, input_size=(side, side))
 
     @property
     def key(self) -> str:

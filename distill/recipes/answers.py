@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.losses.confidence import confidence_weights
 from distill.losses.correlation import dist
 from distill.losses.decoupled import decoupled
 from distill.losses.divergence import softened_kl, standardised
 from distill.methods import AnswersConfig
-from distill.recipe import Batch, Context, Recipe, StudentState, task_term
+from distill.recipe import Answers, Batch, Context, Recipe, StudentState, task_term
 from zoo.errors import UserError
+
+
+class ProbeTerm(nn.Module):
+    """probe_kd's term for a recipe of another kind: ``weight`` x the KL from the teachers' probe answers, over all images.
+
+    The task term of the papers needs labels; on unlabelled images this stands in for it (ours). 0 leaves it out.
+    """
+
+    share: Tensor
+
+    def __init__(self, weight: float, context: Context) -> None:
+        super().__init__()
+        self.weight = weight
+        self.register_buffer("share", fitted_shares(context))
+
+    def forward(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """``{"answers": ()}`` of ``logits`` (B, C), or nothing where the weight is 0."""
+        if not self.weight:
+            return {}
+        said = [a.probe_logits for a in batch.answers]
+        terms = [softened_kl(logits.float(), one.float(), temperature=1.0).mean() for one in said if one is not None]
+        return {"answers": self.weight * (torch.stack(terms) * self.share).sum()}
+
+    def task(self, logits: Tensor, batch: Batch, rows: Tensor | None = None) -> Tensor:
+        """The task term of a helping head: cross-entropy on labelled images, and this term on all."""
+        whole = batch if rows is None else replace(
+            batch, view=batch.view[:0], labels=batch.labels[rows], index=batch.index[rows],
+            answers=tuple(Answers(probe_logits=None if a.probe_logits is None else a.probe_logits[rows]) for a in batch.answers))
+        return task_term(logits, whole.labels) + sum(self(logits, whole).values())
+
+
+def fitted_shares(context: Context) -> Tensor:
+    """(K,) each teacher's share in the mixture of probe answers, summing to 1; equal where unknown."""
+    weights = torch.tensor([1.0 if t.weight is None else t.weight for t in context.teachers])
+    if float(weights.sum()) <= 0:
+        weights = torch.ones_like(weights)
+    return weights / weights.sum()
 
 
 class AnswersRecipe(Recipe):
@@ -28,10 +67,8 @@ class AnswersRecipe(Recipe):
             raise UserError(f"weighting=confidence weighs single images, which loss={config.loss} does not have: use loss=kl")
         self.config = config
         self.columns = [list(t.columns) if t.columns is not None else None for t in context.teachers]
-        weights = torch.tensor([1.0 if t.weight is None else t.weight for t in context.teachers])
-        if config.weighting != "fitted" or float(weights.sum()) <= 0:
-            weights = torch.ones_like(weights)
-        self.register_buffer("share", weights / weights.sum())  # (K,)
+        fitted = fitted_shares(context)
+        self.register_buffer("share", fitted if config.weighting == "fitted" else torch.full_like(fitted, 1 / len(fitted)))
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         config, logits = self.config, student.logits.float()

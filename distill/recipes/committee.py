@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from distill.losses.regression import standardised_error
 from distill.methods import CommitteeConfig
 from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, task_term
+from distill.recipes.answers import ProbeTerm
 from distill.recipes.states import TeacherState, mlp, on_grid, position_mlp
 
 
@@ -41,6 +42,7 @@ class CommitteeRecipe(Recipe):
     def __init__(self, config: CommitteeConfig, context: Context) -> None:
         super().__init__()
         self.config = config
+        self.probe = ProbeTerm(config.probe, context)
         count, width = len(context.teachers), config.embedding
         self.embedding = nn.Parameter(torch.randn(count, width))  # E (K, d)
         self.importance = nn.Linear(context.hidden_shape[0], width, bias=False)  # W
@@ -65,15 +67,16 @@ class CommitteeRecipe(Recipe):
             question = self._question(member, k, x[rows])
             understood = member.state.ask(question) if config.through else self._asked_alone(member, question)
             answer = answer.index_add(0, rows, alpha[rows, k : k + 1] * member.answer(understood))
-            relevance = relevance + task_term(member.relevance(question.mean(dim=(2, 3))), labels[rows])
+            relevance = relevance + self.probe.task(member.relevance(question.mean(dim=(2, 3))), batch, rows)
         self._possible += alpha.numel()
         self.mean_share = alpha.detach().mean(dim=0).tolist()
         pulled = standardised_error(student.features.float(), answer.detach()).mean()
-        relevance = relevance / len(self.members) + task_term(self.head(answer), labels)
+        relevance = relevance / len(self.members) + self.probe.task(self.head(answer), batch)
         return {
             "cross_entropy": task_term(student.logits, labels),
             "distance": config.distance * pulled,
             "relevance": config.relevance * relevance,
+            **self.probe(student.logits, batch),
         }
 
     def weights(self) -> list[float]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from distill.losses.regression import feature_distance
 from distill.methods import FeatureConfig
 from distill.recipe import Batch, Context, Recipe, StudentState, seeded, task_term
+from distill.recipes.answers import ProbeTerm
 
 
 class Feature(Recipe):
@@ -24,6 +25,7 @@ class Feature(Recipe):
     def __init__(self, config: FeatureConfig, context: Context) -> None:
         super().__init__()
         self.config, self.seed, self.steps = config, context.seed, 0
+        self.probe = ProbeTerm(config.probe, context)
         widths = [teacher.feature_dim for teacher in context.teachers]
         self.connectors = nn.ModuleList(nn.Linear(context.feature_dim, width) for width in widths)
         self.norms = nn.ModuleList(nn.BatchNorm1d(width, affine=False, momentum=config.momentum) for width in widths)
@@ -36,7 +38,8 @@ class Feature(Recipe):
         ], dim=1)  # (B, K)
         kept = self._kept(distances.detach())
         value = ((distances * kept).sum(dim=1) / kept.sum(dim=1)).mean()
-        return {"cross_entropy": task_term(student.logits, batch.labels), "feature": self.config.weight * value}
+        terms = {"cross_entropy": task_term(student.logits, batch.labels), "feature": self.config.weight * value}
+        return terms | self.probe(student.logits, batch)
 
     def _standardised(self, norm: Any, features: Tensor | None) -> Tensor:
         assert features is not None

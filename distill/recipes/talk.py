@@ -11,6 +11,7 @@ from torch.nn.functional import mse_loss
 from distill.losses.regression import standardised_error
 from distill.methods import TalkConfig
 from distill.recipe import Answers, Batch, Context, Recipe, StudentState, TeacherInfo, task_term
+from distill.recipes.answers import ProbeTerm
 from distill.recipes.states import TeacherState, mlp, on_grid, position_mlp
 
 
@@ -41,6 +42,7 @@ class Talk(Recipe):
     def __init__(self, config: TalkConfig, context: Context) -> None:
         super().__init__()
         self.config = config
+        self.probe = ProbeTerm(config.probe, context)
         width = config.width
         self.teachers = nn.ModuleList(Interpreter(info, config) for info in context.teachers)
         self.encode_low = position_mlp(context.low_shape[0], width, width)
@@ -60,6 +62,7 @@ class Talk(Recipe):
             "interact": config.interact * interact,
             "message": config.message * message,
             "state": config.state * state,
+            **self.probe(student.logits, batch),
         }
 
     def _rounds(self, teacher: Interpreter, answers: Answers, batch: Batch, low: Tensor,

@@ -8,6 +8,7 @@ from torch import Tensor
 from distill.losses.divergence import softened_kl
 from distill.methods import TransportConfig
 from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, task_term
+from distill.recipes.answers import ProbeTerm
 from distill.sinkhorn import top, transport_cost
 
 
@@ -25,6 +26,7 @@ class Transport(Recipe):
     def __init__(self, config: TransportConfig, context: Context) -> None:
         super().__init__()
         self.config, self.teachers = config, context.teachers
+        self.probe = ProbeTerm(config.probe, context)
         largest = []
         for k, teacher in enumerate(context.teachers):
             cost = _cost(teacher, context)
@@ -48,7 +50,8 @@ class Transport(Recipe):
                 p, cost = top(p, self.get_buffer(f"cost_{k}"), config.classes)
                 value = transport_cost(p, q, cost, eps=config.eps, iterations=config.iterations)
             moved = moved + self.share[k] * value.mean()
-        return {"cross_entropy": task_term(logits, batch.labels), "transport": config.weight * moved}
+        terms = {"cross_entropy": task_term(logits, batch.labels), "transport": config.weight * moved}
+        return terms | self.probe(logits, batch)
 
     def weights(self) -> list[float]:
         return [float(w) for w in self.share]
