@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.live import note, warn
-from distill.options import Options, from_config, prepare
+from distill.options import Options, from_config, prepare, settings_of
 from zoo.command import choose, clean, run, split_list
 from zoo.errors import Unavailable, UserError
 
@@ -83,12 +83,15 @@ def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: st
 
     Cells that are finished are read, a stopped one goes on. With ``budget`` (seconds) no cell is begun that would, by the
     longest so far, not end in time; the comparison says which are missing. A method that cannot run here has an ``error``.
+    A method may carry settings: ``transport:probe=0:weight=1``.
     """
-    from distill.methods import METHODS
+    from distill.methods import METHODS, configure
     from distill.run import RunFolder
 
     for method in methods:
-        choose("method", method, [*METHODS, BEST_SINGLE])
+        name, settings = _parsed(method)
+        choose("method", name, [*METHODS, BEST_SINGLE])
+        configure("probe_kd" if name == BEST_SINGLE else name, settings_of(settings))
     options, cards = from_config(source.config())
     experiment = prepare(options, device=device, offline=offline, cards=cards)
     wanted = [(method, options.seed + i) for i in range(seeds) for method in methods]
@@ -96,7 +99,7 @@ def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: st
     refused: dict[str, str] = {}
     longest, begun = 0.0, time.monotonic()
     for method, seed in wanted:
-        mine = source.path / "compare" / f"{method}-{seed}"
+        mine = source.path / "compare" / f"{method.replace(':', '+')}-{seed}"
         own = source.finished and (method, seed) == (source.config()["method"], source.config()["seed"])
         folder = RunFolder(source.path if own else mine)
         late = budget is not None and time.monotonic() - begun + longest > budget
@@ -117,11 +120,18 @@ def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: st
     return Comparison(name=options.task, classes=experiment.task.classes, cells=tuple(cells), lines=lines, teachers=teachers)
 
 
+def _parsed(method: str) -> tuple[str, tuple[str, ...]]:
+    """``name:a=1:b=2`` -> (name, ("a=1", "b=2"))."""
+    name, *settings = method.split(":")
+    return name, tuple(settings)
+
+
 def _train(experiment: Experiment, options: Options, method: str, seed: int, folder: Path, device: str) -> None:
     from distill.training import train
 
-    mine = replace(options, method=method, seed=seed, settings=options.settings if method == options.method else ())
-    if method == BEST_SINGLE:
+    name, settings = _parsed(method)
+    mine = replace(options, method=name, seed=seed, settings=settings or (options.settings if name == options.method else ()))
+    if name == BEST_SINGLE:
         best = max(experiment.teachers(frozenset({"probe_logits"})), key=lambda t: _share(t, experiment))
         experiment, mine = experiment.with_teachers((best.info.card,)), replace(mine, method="probe_kd")
     train(experiment, mine, folder, resume=(folder / "config.json").exists(), device=device, announce=False)
@@ -190,7 +200,7 @@ def _record(comparison: Comparison) -> dict[str, Any]:
 
 def _command(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder of distill.train, its options are taken over")],
-    methods: Annotated[list[str] | None, typer.Option(help=f"default: {','.join(DEFAULT_METHODS)}")] = None,
+    methods: Annotated[list[str] | None, typer.Option(help=f"default {','.join(DEFAULT_METHODS)}; NAME:weight=2 sets")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="so many seeds a method")] = 1,
     out: Annotated[Path | None, typer.Option(help="the page (default RUN/compare.html)")] = None,
     budget: Annotated[float | None, typer.Option(min=0, help="minutes; what does not fit resumes at the next call")] = None,

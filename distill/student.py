@@ -95,7 +95,8 @@ class Student(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                network = _reopened(spec, len(classes)) if spec.weights else timm.create_model(spec.architecture, pretrained=spec.pretrained, num_classes=len(classes), **args)
+                network = _reopened(spec, len(classes)) if spec.weights else timm.create_model(
+                    spec.architecture, pretrained=spec.pretrained, num_classes=len(classes), **args)
             except (TypeError, AssertionError, ValueError) as error:
                 raise UserError(f"student {spec.architecture} does not accept {args or 'its defaults'}: {error}") from error
             except (OSError, RuntimeError) as error:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _command(
     task: Annotated[str | None, typer.Option(help="a folder of class folders or Parquet files, hf:org/name, or digits")] = None,
-    student: Annotated[str | None, typer.Option(help="a network of timm, such as mobilenetv3_small_050, or the folder of one")] = None,
+    student: Annotated[str | None, typer.Option(help="a network of timm, as mobilenetv3_small_050, or its folder")] = None,
     ranking: Annotated[Path | None, typer.Option(help="ranking.json of selection.rank; its committee teaches")] = None,
     top: Annotated[int | None, typer.Option(min=1, help="at most so many teachers of the committee")] = None,
     method: Annotated[str | None, typer.Option(help=f"how to distil (default {DEFAULT_METHOD}); 'plain' is the control")] = None,

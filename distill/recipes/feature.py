@@ -39,7 +39,7 @@ class Feature(Recipe):
         kept = self._kept(distances.detach())
         value = ((distances * kept).sum(dim=1) / kept.sum(dim=1)).mean()
         terms = {"cross_entropy": task_term(student.logits, batch.labels), "feature": self.config.weight * value}
-        return terms | self.probe(student.logits, batch)
+        return {**terms, **self.probe(student.logits, batch)}
 
     def _standardised(self, norm: Any, features: Tensor | None) -> Tensor:
         assert features is not None

@@ -51,7 +51,7 @@ class Transport(Recipe):
                 value = transport_cost(p, q, cost, eps=config.eps, iterations=config.iterations)
             moved = moved + self.share[k] * value.mean()
         terms = {"cross_entropy": task_term(logits, batch.labels), "transport": config.weight * moved}
-        return terms | self.probe(logits, batch)
+        return {**terms, **self.probe(logits, batch)}
 
     def weights(self) -> list[float]:
         return [float(w) for w in self.share]
