@@ -148,3 +148,12 @@ def test_cells_are_trained_once_and_the_best_teacher_alone_is_one(finished: Path
 def test_unknown_methods_and_folders_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+def test_a_method_may_carry_settings(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(finished), "--methods", "probe_kd:weight=3:temperature=2", "--offline"]) == 0
+    assert "probe_kd:weight=3" in capsys.readouterr().out
+    run = RunFolder(finished / "compare" / "probe_kd+weight=3+temperature=2-0")
+    assert run.config()["options"]["settings"] == ["weight=3", "temperature=2"]
+    assert main([str(finished), "--methods", "probe_kd:wait=3", "--offline"]) == 2
+    assert "weight" in capsys.readouterr().err

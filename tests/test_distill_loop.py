@@ -201,6 +201,17 @@ def test_answers_belong_to_the_image_and_view_of_the_batch() -> None:
         assert torch.equal(again.pixels, batch.view)
 
 
+def test_one_stored_view_is_the_image_as_it_is_and_the_students_views_are_all_new() -> None:
+    data = pixels(8)
+    table = TeacherTable(features=torch.arange(8)[None, :, None].half())  # one view: the image's number
+    source = batches(data, views=1, teachers=(table,))
+    batch, later = source.at(0), source.at(1)  # the whole set, twice
+    for one in (batch, later):
+        assert one.answers[0].features is not None
+        assert torch.equal(one.answers[0].features[:, 0].long(), one.index)
+    assert not torch.equal(batch.view[batch.index.argsort()], later.view[later.index.argsort()])
+
+
 def test_blends_count_as_unlabelled() -> None:
     from dataclasses import replace
 

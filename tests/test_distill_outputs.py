@@ -70,6 +70,26 @@ def stored(pixels: Pixels, folder: Path, teacher: Any, *, views: int = 2, key: O
                         on_note=None if notes is None else notes.append, **options)
 
 
+def test_lower_states_are_stored_apart_and_are_what_the_teacher_has(pixels: Pixels, tmp_path: Path) -> None:
+    from tests.distill_setting import write_teacher
+    from zoo.sources import folder
+    from zoo.split import SplitTeacher
+    from zoo.teacher import Teacher
+
+    teacher = Teacher.load(folder.card(write_teacher(tmp_path / "zoo")), largest=24)
+    assert teacher.preprocessing.input_size == (24, 24)
+    key = dataclasses.replace(KEY, what=("hidden",))
+    found = stored(pixels, tmp_path, teacher, key=key)
+    assert found.features is None and found.logits is None and found.hidden is not None
+    assert found.views == 2
+    index = torch.tensor([3, 11])
+    shown = render(torch.from_numpy(pixels.images), index, torch.ones_like(index), augmentation=AUGMENTATION, seed=3, size=8)
+    split = SplitTeacher(teacher)
+    own = split.pooled(split.lower(teacher.view(shown.pixels)))
+    assert torch.allclose(found.hidden[1, index].float(), own, rtol=5e-3, atol=5e-3)
+    assert estimate(20, 2, width=split.channels * 16) == 2 * found.hidden.numel()
+
+
 def test_answers_are_those_of_the_seeded_views(pixels: Pixels, tmp_path: Path) -> None:
     found = stored(pixels, tmp_path, Mean())
     assert found.features is not None

@@ -341,3 +341,14 @@ def test_the_registry_loads_no_heavy_library() -> None:
     code = "import sys, distill.methods; print([m for m in ('torch', 'timm', 'ot', 'faiss') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["transport", "feature", "talk", "committee"])
+def test_the_probe_term_is_probe_kds_and_weighs_as_told(name: str) -> None:
+    context, teachers = context_of(name)
+    data, net = batch(0, teachers, labelled=3), student()
+    state = net(data.view)
+    own = build("probe_kd", context, {"weight": "2"})(data, state, progress=0.5)["answers"]
+    found = build(name, context, {"probe": "2"})(data, state, progress=0.5)
+    assert torch.allclose(found["answers"], own)
+    assert "answers" not in build(name, context, {"probe": "0"})(data, state, progress=0.5)

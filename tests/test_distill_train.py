@@ -208,3 +208,22 @@ sys.exit(main(sys.argv[1:]))
                           text=True, check=False, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr
     assert RunFolder(tmp_path / "run").finished
+
+
+def test_a_student_may_start_from_a_folder(world: Path, tmp_path: Path, capsys: Shown) -> None:
+    from distill.student import Student, StudentSpec
+
+    start = world / "zoo" / "headed"
+    spec = StudentSpec.of(str(start), size=32, pretrained=True, model_args={})
+    assert spec.architecture == "test_resnet"
+    mine, again = Student.create(spec, ("a", "b"), seed=0), Student.create(spec, ("a", "b"), seed=1)
+    kept, other = mine.network.state_dict(), again.network.state_dict()
+    assert torch.equal(kept["conv1.0.weight"], other["conv1.0.weight"])
+    assert not torch.equal(kept["fc.weight"], other["fc.weight"])
+    assert all(p.requires_grad for p in mine.parameters())
+    assert mine.mean.flatten().tolist() == [0.5] * 3
+    fresh = StudentSpec.of(str(start), size=32, pretrained=False, model_args={})
+    assert not torch.equal(kept["conv1.0.weight"], Student.create(fresh, ("a", "b"), seed=0).network.state_dict()["conv1.0.weight"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="not one of a timm model"):
+        StudentSpec.of(str(tmp_path / "empty"), size=32, pretrained=True, model_args={})
