@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,19 +31,25 @@ STEPS = {"flowers": 600, "cifar100": 1000, "fashion": 600}
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One task, with or without the pool, one student, and the methods that are compared on it."""
+    """One task, with or without the pool, one student, and the methods that are compared on it.
+
+    ``teachers`` are folders of ../shared/models; without them selection.rank chooses its committee.
+    """
 
     task: str
     pool: str
     student: str
     methods: tuple[str, ...]
     seeds: int = 3
+    teachers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return f"{self.task}_{self.pool}_{self.student}"
+        taught = "_by_" + "_".join(name.split("__")[1].split(".")[0] for name in self.teachers) if self.teachers else ""
+        return f"{self.task}_{self.pool}_{self.student}{taught}"
 
 
+FOUNDATION, NEAR = "google-coral__mobilenetv1_100.qat_in1k", "akamaster__resnet56_cifar10"  # broad; small, on like images
 BLOCKS = (  # in the order in which they are worth the time
     Block(task="cifar100", pool="pool", student="efficientnet", methods=ALL),
     Block(task="flowers", pool="pool", student="efficientnet", methods=BEST),
@@ -51,6 +57,8 @@ BLOCKS = (  # in the order in which they are worth the time
     Block(task="cifar100", pool="alone", student="efficientnet", methods=BEST),
     Block(task="fashion", pool="alone", student="efficientnet", methods=BEST),
     Block(task="flowers", pool="alone", student="efficientnet", methods=BEST),
+    *(Block(task="cifar100", pool="pool", student="efficientnet", methods=("plain", "probe_kd", "committee", *more), teachers=who)
+      for who, more in (((FOUNDATION, NEAR), ("average", "committee:threshold=0")), ((FOUNDATION,), ()), ((NEAR,), ()))),
     *(Block(task=task, pool=pool, student="resnet", methods=FEW) for pool in reversed(POOLS) for task in SOURCES),
     *(Block(task=task, pool=pool, student="pretrained", methods=FEW) for pool in reversed(POOLS) for task in SOURCES),
 )
@@ -113,6 +121,7 @@ def _options(block: Block) -> Options:
 def _ranking(block: Block, task: Path) -> Path:
     """The ranking of the real teachers for ``task``, made where it is not there yet."""
     from selection.rank import Settings, rank
+    from selection.ranking import Ranking
     from zoo.catalogue import Catalogue
     from zoo.sources import folder
 
@@ -124,6 +133,9 @@ def _ranking(block: Block, task: Path) -> Path:
             known.publish()
     if not path.exists():
         rank(str(task), Settings(catalogue=catalogue, offline=True)).save(path)
+    if block.teachers:
+        given, path = replace(Ranking.load(path), committee=block.teachers), work() / f"{block.name}.json"
+        given.save(path)
     return path
 
 
@@ -134,7 +146,7 @@ def _records(block: Block, found: Comparison) -> list[BenchRecord]:
     for line in found.lines:
         setting = {"task": block.task, "pool": block.pool, "student": block.student, "steps": STEPS[block.task],
                    "method": line.method, "test": line.test, "validation": line.validation, "missing_seeds": list(line.missing),
-                   "teachers": teachers, "error": line.error,
+                   "teachers": teachers, "error": line.error, "skipped": _skipped(found, line.method),
                    "recovered": [line.recovered.value, line.recovered.low, line.recovered.high] if line.recovered else None}
         name = f"distillation.{block.name}.{line.method}"
         if line.test is not None:
@@ -143,6 +155,15 @@ def _records(block: Block, found: Comparison) -> list[BenchRecord]:
             records.append(BenchRecord(name=name, value=value, low=low, high=high, unit="points of test accuracy over plain",
                                        spread="95 % bootstrap over seeds and test images", setting=setting, seeds=line.seeds))
     return records
+
+
+def _skipped(found: Comparison, method: str) -> float | None:
+    """The share of teacher forwards that ``committee`` left out over training, mean over seeds."""
+    from distill.run import RunFolder
+
+    lines = [line.get("method", {}) for cell in found.of(method) for line in RunFolder(cell.folder).metrics()]
+    shares = [line["skipped"] for line in lines if "skipped" in line]
+    return sum(shares) / len(shares) if shares else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -60,11 +60,16 @@ class BenchRecord:
 
 
 def append(path: Path, records: Iterable[BenchRecord]) -> None:
-    """Add the records to a JSON Lines file in one write, so that two writers never mix lines and a kill tears none.
+    """Add the records to a JSON Lines file, as ``append_rows`` does."""
+    append_rows(path, map(asdict, records))
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Add the rows to a JSON Lines file in one write, so that two writers never mix lines and a kill tears none.
 
     A last line torn by a full disk is closed first; ``read`` passes over it.
     """
-    text = "".join(json.dumps(asdict(record), sort_keys=True, allow_nan=False) + "\n" for record in records)
+    text = "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
+from selection.budget import Budget, Costs
 from selection.cache import CacheKey, FeatureCache, StoredOutputs
+from selection.halving import BATCH
 from selection.probe import Probe
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, UserError
@@ -15,51 +21,264 @@ from zoo.errors import TeacherError, UserError
 if TYPE_CHECKING:
     from zoo.teacher import Teacher
 
+_KEPT = 2_000_000_000  # bytes of weights that stay loaded between rounds
+
+abandoned = threading.Event()  # set when a thread was left behind at work, because time was up
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one model: its stored outputs, or the reason why there are none. ``cached``: no teacher was loaded."""
+    """What became of one model: its stored outputs, or the reason why there are none.
+
+    ``stored`` holds the probe's first images, at least as many as were asked for. ``cached``: no teacher was loaded.
+    ``left_out`` is ``"budget"`` (time) or ``"budget_gb"`` where the model was not begun, or not finished, for that.
+    """
 
     card: ModelCard
     stored: StoredOutputs | None
     error: str | None = None
     cached: bool = False
+    left_out: str | None = None
 
 
-def answers(
-    cards: Sequence[ModelCard],
-    probe: Probe,
-    cache: FeatureCache,
-    *,
-    device: str | None = None,
-    offline: bool = False,
-    started: Callable[[ModelCard], None] = lambda card: None,
-    batch_done: Callable[[int], None] = lambda images: None,
-) -> Iterator[Answer]:
-    """Yield an ``Answer`` for every card: those in the cache first, then the others as each is done, in order.
+class Asker(Protocol):
+    """Who has the teachers answer: this process (``Prober``) or Ray workers (``selection.workers.Workers``)."""
 
-    The next model is fetched and loaded while this one runs. An answer is in the cache before it is yielded, so a run
-    that is killed loses at most the model in work. A GPU answers in bf16, so its answers are kept apart from a CPU's;
-    without ``device`` either will do. ``batch_done`` is told how many images of the current model are done.
+    def ask(self, cards: Sequence[ModelCard], size: int, *, end: float) -> Iterator[Answer]:
+        """An ``Answer`` on the probe's first ``size`` images for every card, in any order, those that are stored first.
+
+        ``end`` is the time (``time.monotonic``) by which a model must be expected to be done, or it is not begun. Cards
+        of which nothing is yielded were at work when all time was up.
+        """
+        ...
+
+    def cost(self, card: ModelCard, size: int) -> float:
+        """Seconds that ``card`` is expected to take for ``size`` images; 0 where its answers are stored."""
+        ...
+
+
+class Prober:
+    """Runs teachers on one probe on this machine, one after the other, the next loading meanwhile.
+
+    An answer is in the cache before it is yielded, so a run that is killed loses at most the model in work. An entry
+    under the probe's key holds its first n images: it serves every round up to n, and a longer round runs only the images
+    that are missing. A GPU answers in bf16, so its answers are kept apart from a CPU's; without ``device`` either will do.
+    ``started`` and ``batch_done`` (images of the current model done) may be called from another thread.
     """
-    waiting: list[ModelCard] = []
-    for card in cards:
-        stored = _stored(card, probe, cache, device)
-        if isinstance(stored, Answer):
-            yield stored
-        else:
-            waiting.append(card)
-    if not waiting:
-        return
-    from zoo.teacher import load_ahead
 
-    chosen = _device(device)
-    for card, teacher in load_ahead(waiting, device=chosen, offline=offline):
-        if isinstance(teacher, TeacherError):
-            yield Answer(card, None, str(teacher))
-            continue
-        started(card)
-        yield _probed(card, teacher, probe, cache, batch_done)
+    def __init__(
+        self,
+        probe: Probe,
+        cache: FeatureCache,
+        *,
+        device: str | None = None,
+        offline: bool = False,
+        budget: Budget | None = None,
+        costs: Costs | None = None,
+        started: Callable[[ModelCard], None] = lambda card: None,
+        batch_done: Callable[[int], None] = lambda images: None,
+    ) -> None:
+        self.probe, self.cache, self.device, self.offline = probe, cache, device, offline
+        self.budget, self.costs = budget or Budget(), costs or Costs()
+        self.started, self.batch_done = started, batch_done
+        self._loaded: dict[str, Teacher] = {}
+        self._held: dict[str, int] = {}
+        self._stop = threading.Event()
+
+    def ask(self, cards: Sequence[ModelCard], size: int, *, end: float = float("inf")) -> Iterator[Answer]:
+        """See ``Asker``."""
+        waiting: list[ModelCard] = []
+        for card in cards:
+            found = self.stored(card, size)
+            if found is None:
+                waiting.append(card)
+            else:
+                yield found
+        if not waiting:
+            return
+        answers = self._run(waiting, size, end)
+        if not self.budget.bounded:
+            yield from answers
+            return
+        yield from until(answers, self.budget.left, self._stop.set)
+
+    def stored(self, card: ModelCard, size: int) -> Answer | None:
+        """The answer in the cache if it covers ``size`` images, or the fault of a card that no key can be made of."""
+        self._held[card.id] = 0
+        try:
+            found = self._entry(card)
+        except TeacherError as error:
+            return Answer(card, None, str(error))
+        self._held[card.id] = 0 if found is None else len(found.features)
+        return Answer(card, found, cached=True) if found is not None and len(found.features) >= size else None
+
+    def cost(self, card: ModelCard, size: int) -> float:
+        """See ``Asker``."""
+        missing = size - self.held(card)
+        if missing <= 0:
+            return 0.0
+        return self.costs.running(card, missing) + (0.0 if card.id in self._loaded else self.costs.loading(card))
+
+    def held(self, card: ModelCard) -> int:
+        """How many of the probe's first images this model has answered already."""
+        if card.id not in self._held:
+            self.stored(card, 0)
+        return self._held[card.id]
+
+    def _entry(self, card: ModelCard) -> StoredOutputs | None:
+        entries = [self.cache.get(key_of(card, self.probe, kind)) for kind in ([self.device] if self.device else ["cpu", "cuda"])]
+        return max((entry for entry in entries if entry), key=lambda entry: len(entry.features), default=None)
+
+    def _run(self, waiting: Sequence[ModelCard], size: int, end: float) -> Iterator[Answer]:
+        refused: list[Answer] = []
+        for card, teacher in self._teachers(waiting, size, end, refused):
+            if self._stop.is_set():
+                return
+            if isinstance(teacher, TeacherError):
+                yield Answer(card, None, str(teacher))
+                continue
+            self._keep(card, teacher)
+            if time.monotonic() + self.costs.running(card, size - self.held(card)) > end:
+                refused.append(_refused(card, "budget"))
+                continue
+            self.started(card)
+            yield self._probed(card, teacher, size)
+        yield from refused
+
+    def _teachers(
+        self, waiting: Sequence[ModelCard], size: int, end: float, refused: list[Answer]
+    ) -> Iterator[tuple[ModelCard, Teacher | TeacherError]]:
+        """Those that are still loaded, then each that may begin, while the one before it runs."""
+        from zoo.teacher import load_ahead
+
+        yield from ((card, self._loaded[card.id]) for card in waiting if card.id in self._loaded)
+        device = _device(self.device)
+        begun: dict[str, tuple[float, int]] = {}
+
+        def admitted() -> Iterator[ModelCard]:
+            running = 0.0  # seconds that the model which was admitted last will take once it is loaded
+            for card in waiting:
+                if card.id in self._loaded:
+                    continue
+                mine = self.costs.running(card, size - self.held(card))
+                why = self._stop.is_set() or time.monotonic() + running + self.costs.loading(card) + mine > end
+                short = "budget" if why else pay(self.budget, self.costs, card)
+                if short:
+                    refused.append(_refused(card, short))
+                    continue
+                running, begun[card.id] = mine, (time.monotonic(), self.costs.download(card) or 0)
+                yield card
+
+        for card, teacher in load_ahead(admitted(), device=device, offline=self.offline):
+            since, size_there = begun[card.id]
+            if not isinstance(teacher, TeacherError):
+                self.costs.fetched(card, size_there, time.monotonic() - since)
+            yield card, teacher
+
+    def _keep(self, card: ModelCard, teacher: Teacher) -> None:
+        """A later round needs it again, unless too many are there already."""
+        if self.budget.bounded and sum(each.card.weight_bytes or 0 for each in self._loaded.values()) < _KEPT:
+            self._loaded[card.id] = teacher
+
+    def _probed(self, card: ModelCard, teacher: Teacher, size: int) -> Answer:
+        key = key_of(card, self.probe, str(teacher.device))
+        before = self.cache.get(key)
+        done = 0 if before is None else len(before.features)
+        begin = time.perf_counter()
+
+        def go_on(images: int) -> bool:
+            self.batch_done(done + images)
+            batch = (time.perf_counter() - begin) * BATCH / max(images, 1)
+            return not self._stop.is_set() and self.budget.left() > batch
+
+        try:
+            outputs = teacher.outputs(self.probe.images[done:size], batch_size=BATCH, on_batch=go_on)
+        except TeacherError as error:
+            return Answer(card, None, str(error))
+        seconds = time.perf_counter() - begin
+        self.costs.ran(card, len(outputs.features), seconds)
+        weights, bias = teacher.classifier or (None, None)
+        stored = StoredOutputs(
+            features=outputs.features,
+            logits=outputs.logits,
+            classifier_weights=weights,
+            classifier_bias=bias,
+            seconds=seconds,
+        )
+        if before is not None:
+            stored = _joined(before, stored)
+        if len(stored.features):
+            self.cache.put(key, stored)
+        self._held[card.id] = len(stored.features)
+        if len(stored.features) < size:
+            return _refused(card, "budget", f"the budget ended after {len(stored.features)} of {size} images")
+        return Answer(card, stored)
+
+
+def pay(budget: Budget, costs: Costs, card: ModelCard) -> str | None:
+    """Take what ``card`` has to download from the budget; ``"budget_gb"``, and nothing taken, where that is too much."""
+    need = costs.download(card)
+    if need == 0 or budget.download == float("inf"):
+        return None
+    if need is None or need > budget.download:
+        return "budget_gb"
+    budget.download -= need
+    return None
+
+
+def _refused(card: ModelCard, short: str, error: str | None = None) -> Answer:
+    return Answer(card, None, error, left_out=short)
+
+
+def until(answers: Iterable[Answer], left: Callable[[], float], stop: Callable[[], None]) -> Iterator[Answer]:
+    """The answers as they come, made in a thread of their own, until no time is left; then it is told to ``stop``."""
+    arrived: queue.SimpleQueue[Answer | BaseException | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            for answer in answers:
+                arrived.put(answer)
+            arrived.put(None)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answers are read
+            arrived.put(error)
+
+    over = False
+    threading.Thread(target=work, name="probe", daemon=True).start()
+    try:
+        while True:
+            try:
+                answer = arrived.get(timeout=max(0.0, left()))
+            except queue.Empty:
+                return
+            over = answer is None or isinstance(answer, BaseException)
+            if isinstance(answer, BaseException):
+                raise answer
+            if answer is None:
+                return
+            yield answer
+    finally:
+        if not over:
+            stop()
+            abandoned.set()
+
+
+def beginning(probe: Probe, size: int) -> Probe:
+    """The first ``size`` images of ``probe``; a stratified sample of it, since classes take turns."""
+    if size >= probe.size:
+        return probe
+    return replace(probe, images=probe.images[:size], labels=probe.labels[:size], names=probe.names[:size], size=size)
+
+
+def first(stored: StoredOutputs, size: int) -> StoredOutputs:
+    """The answers to the first ``size`` images."""
+    logits = None if stored.logits is None else stored.logits[:size]
+    return replace(stored, features=stored.features[:size], logits=logits)
+
+
+def _joined(before: StoredOutputs, new: StoredOutputs) -> StoredOutputs:
+    logits = None if before.logits is None or new.logits is None else np.concatenate([before.logits, new.logits])
+    features = np.concatenate([before.features, new.features])
+    return replace(new, features=features, logits=logits, seconds=before.seconds + new.seconds)
 
 
 def key_of(card: ModelCard, probe: Probe, device: str) -> CacheKey:
@@ -69,34 +288,6 @@ def key_of(card: ModelCard, probe: Probe, device: str) -> CacheKey:
     precision = "bf16" if device.startswith("cuda") else "float32"
     preprocessing = f"{preprocessing_of(card).key} {precision}"
     return CacheKey(model=card.id, revision=card.revision, preprocessing=preprocessing, probe=probe.digest)
-
-
-def _stored(card: ModelCard, probe: Probe, cache: FeatureCache, device: str | None) -> Answer | None:
-    try:
-        for kind in [device] if device else ["cpu", "cuda"]:
-            if (stored := cache.get(key_of(card, probe, kind))) is not None:
-                return Answer(card, stored, cached=True)
-    except TeacherError as error:
-        return Answer(card, None, str(error))
-    return None
-
-
-def _probed(card: ModelCard, teacher: Teacher, probe: Probe, cache: FeatureCache, batch_done: Callable[[int], None]) -> Answer:
-    begin = time.perf_counter()
-    try:
-        outputs = teacher.outputs(probe.images, on_batch=batch_done)
-    except TeacherError as error:
-        return Answer(card, None, str(error))
-    weights, bias = teacher.classifier or (None, None)
-    stored = StoredOutputs(
-        features=outputs.features,
-        logits=outputs.logits,
-        classifier_weights=weights,
-        classifier_bias=bias,
-        seconds=time.perf_counter() - begin,
-    )
-    cache.put(key_of(card, probe, str(teacher.device)), stored)
-    return Answer(card, stored)
 
 
 def _device(given: str | None) -> str:

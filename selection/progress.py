@@ -37,9 +37,8 @@ class Progress:
         return cls("plain")
 
     @contextmanager
-    def over(self, models: int, images: int) -> Iterator[Progress]:
-        """Show progress over ``models`` models of ``images`` probe images each."""
-        self.models, self.images = models, images
+    def shown(self) -> Iterator[Progress]:
+        """Show progress for as long as the context lasts."""
         if self.kind != "bar":
             yield self
             return
@@ -48,7 +47,7 @@ class Progress:
         from rich.progress import Progress as Bar
 
         with Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.fields[round]}{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -56,8 +55,17 @@ class Progress:
             console=Console(stderr=True),
             transient=True,
         ) as self.bar:
-            self.job = self.bar.add_task("probing", total=models * images, rate="")
+            self.job = self.bar.add_task("probing", total=None, rate="", round="")
             yield self
+
+    def round(self, number: int, rounds: int, models: int, images: int) -> None:
+        """A round begins: ``models`` models on ``images`` probe images each."""
+        self.models, self.images, self.done = models, images, 0
+        named = f"round {number} of {rounds}: " if rounds > 1 else ""
+        if self.kind == "bar":
+            self.bar.reset(self.job, total=models * images, description="probing", rate="", round=named)
+        elif self.kind == "plain" and named:
+            print(f"{named}{models} models, {images} images", file=sys.stderr, flush=True)
 
     def started(self, card: ModelCard) -> None:
         """This model is loaded and begins to answer."""
@@ -80,6 +88,6 @@ class Progress:
         self.loaded += not cached
         if self.kind == "bar":
             self.bar.update(self.job, completed=self.done * self.images)
-        elif self.kind == "plain" and not cached:
-            what = f"failed: {clean(row.error or '', 200)}" if row.value is None else f"{row.seconds:.1f} s"
+        elif self.kind == "plain" and not cached and (row.value is not None or row.error):
+            what = f"{row.seconds or 0:.1f} s" if row.value is not None else f"failed: {clean(row.error or '', 200)}"
             print(f"[{self.done}/{self.models}] {clean(row.model, 80)}: {what}", file=sys.stderr, flush=True)

@@ -6,26 +6,36 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selection.ranking import Ranking, Row, finite, grouped, in_order, versions
-from zoo.card import ModelCard
+from selection.budget import Budget, Costs, bytes_of, seconds_of
+from selection.ranking import Ranking, Row, grouped, in_order, versions
 from zoo.command import clean, run, split_list
 from zoo.errors import Unavailable, UserError
 
 if TYPE_CHECKING:
+    from selection.cache import FeatureCache
+    from selection.candidates import Candidates
+    from selection.committee import Committee
     from selection.evidence import Evidence
-    from selection.names import NameEncoder
+    from selection.halving import Halving
+    from selection.judge import Judge
     from selection.probe import Probe
-    from selection.probing import Answer
+    from selection.probing import Asker
     from selection.progress import Progress
     from selection.scores.score import Score
     from selection.task import Task
+
+SHORTLIST = 64  # models that a budget begins with, in its first twenty minutes; in proportion beyond
+SPARE = 3  # models that stay in the race beside the committee's size
+_AFTER = 0.8  # seconds kept back for the table and the end of the process
+_REPORT = 3.0  # and for the page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +43,10 @@ class Settings:
     """What a ranking is to be made with; the options of the command, with its defaults.
 
     ``models`` are ids or globs and meet ``where``; ``top`` bounds the committee; ``also`` names further scores to show;
-    ``max_size`` bounds the feature cache in bytes; ``label_encoder`` is a sentence-transformers model (default: the
-    packaged table); ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` (default: a GPU where there is one).
+    ``budget`` bounds the wall clock in seconds and ``download`` the bytes to fetch, both promises; ``ray`` is
+    ``local:N`` or a cluster's address, whose workers then probe; ``max_size`` bounds the feature cache in bytes;
+    ``label_encoder`` is a sentence-transformers model (default: the packaged table); ``device`` is ``cpu``, ``cuda``,
+    ``cuda:N`` or ``mps`` (default: a GPU where there is one).
     """
 
     models: tuple[str, ...] = ()
@@ -43,6 +55,9 @@ class Settings:
     score: str = "transport"
     also: tuple[str, ...] = ()
     probe_size: int = 500
+    budget: float | None = None
+    download: float | None = None
+    ray: str | None = None
     seed: int = 0
     offline: bool = False
     device: str | None = None
@@ -58,9 +73,7 @@ class Work:
 
     task: Task
     probe: Probe
-    cards: dict[str, ModelCard] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
-    probed: int = 0
 
 
 def rank(task: str | Task, settings: Settings | None = None, *, progress: Progress | None = None) -> Ranking:
@@ -72,64 +85,189 @@ def rank(task: str | Task, settings: Settings | None = None, *, progress: Progre
     return _rank(task, settings or Settings(), progress)[0]
 
 
-def _rank(task: str | Task, settings: Settings, progress: Progress | None) -> tuple[Ranking, Work]:
-    from threadpoolctl import threadpool_limits
-
+def _rank(
+    task: str | Task, settings: Settings, progress: Progress | None, *, begin: float | None = None, reserve: float = 0.1
+) -> tuple[Ranking, Work]:
     from selection.cache import FeatureCache
-    from selection.candidates import candidates
-    from selection.names import NameEncoder
+    from selection.candidates import MOST, candidates
+    from selection.halving import halve, sizes
     from selection.probe import Probe
-    from selection.probing import answers
     from selection.progress import Progress
     from selection.scores.registry import resolve
     from selection.task import Task
     from zoo.home import feature_folder
 
+    budget = _budget(settings, begin, reserve)
     _check(settings)
     score, also = resolve(settings.score), [resolve(name) for name in settings.also]
     if settings.offline and isinstance(task, str) and task.startswith("hf:"):
         _forbid_network()
     opened = Task.open(task, unlabelled=settings.unlabelled) if isinstance(task, str) else task
     found = candidates(
-        opened.classes, catalogue=settings.catalogue, where=settings.where, models=settings.models, offline=settings.offline
+        opened.classes,
+        catalogue=settings.catalogue,
+        where=settings.where,
+        models=settings.models,
+        offline=settings.offline,
+        most=max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200)) if budget.bounded else MOST,
     )
-    work = Work(opened, Probe.draw(opened, size=settings.probe_size, seed=settings.seed))
-    named = settings.label_encoder
-    encoder = NameEncoder.sentence_transformer(named, offline=settings.offline) if named else NameEncoder.table()
+    probe = Probe.draw(opened, size=settings.probe_size, seed=settings.seed)
     shown = progress or Progress.silent()
-    rows = [replace(_row(card), error=card.not_loadable_reason or "cannot be loaded safely") for card in found.failed]
+    rounds = sizes(probe.size, len(opened.classes)) if budget.bounded else [probe.size]
+    keep = settings.top + SPARE
     cache = FeatureCache(feature_folder(), max_bytes=settings.max_size)
-    with shown.over(len(found.cards), work.probe.size) as bar:
-        for answer in answers(
+    with shown.shown(), _asker(settings, probe, cache, budget, shown) as asker:
+        judge = _judge(settings, opened, probe, score, asker, budget, shown)
+        halving = halve(
             found.cards,
-            work.probe,
-            cache,
-            device=settings.device,
-            offline=settings.offline,
-            started=bar.started,
-            batch_done=bar.advance,
-        ):
-            with threadpool_limits(1, "blas"):  # small matrices: a second thread mostly waits, for seconds on a busy machine
-                rows.append(_scored(answer, work, encoder, score, also, settings.seed))
-            bar.finished(rows[-1], cached=answer.cached)
-    if all(row.value is None for row in rows):
-        raise Unavailable(f"all {len(rows)} models failed; the first: {rows[0].model}: {rows[0].error}")
-    with threadpool_limits(1, "blas"):
-        ordered = grouped(in_order(rows), _close(rows, work, score))
-        committee = _committee(work, settings.top, ordered)
+            judge,
+            sizes=rounds,
+            keep=keep if budget.bounded else len(found.cards),
+            left=budget.left,
+            begun=lambda number, models, images: shown.round(number, len(rounds), models, images),
+        )
+    rows = [*_failed(found), *halving.rows.values()]
+    _nothing(rows, halving, budget)
+    ordered, late = _ordered(rows, halving, score, also, budget)
+    committee = _committee(halving, settings.top)
+    work = Work(opened, probe, {row.model: halving.evidence[row.model] for row in ordered if row.value is not None})
     return Ranking(
         task=opened.name,
         classes=opened.classes,
         split={"digest": opened.digest, "seed": opened.split_seed},
-        probe={"size": work.probe.size, "seed": work.probe.seed, "digest": work.probe.digest},
+        probe={"size": probe.size, "seed": probe.seed, "digest": probe.digest},
         score=score.name,
         catalogue=found.catalogue,
         versions=versions(),
         rows=tuple(ordered),
-        committee=committee,
-        warnings=tuple(_warnings(work, ordered)),
-        candidates={"known": found.known, "loadable": found.loadable, "probed": work.probed, "left_out": found.left_out},
+        committee=committee.models,
+        committee_reasons=committee.reasons(),
+        warnings=tuple([*_warnings(work, ordered), *([halving.note] if halving.note else []), *late]),
+        candidates=_counts(found, halving),
     ), work
+
+
+def _budget(settings: Settings, begin: float | None, reserve: float) -> Budget:
+    """What may be spent from ``begin``, now where that is not known; ``reserve`` is for what follows the probing."""
+    for name, given in (("budget", settings.budget), ("download", settings.download)):
+        if given is not None and not (given > 0 or (name == "download" and given == 0)):
+            raise UserError(f"Settings.{name} is {given}: expected {'seconds' if name == 'budget' else 'bytes'} above 0")
+    made = Budget(begin=time.monotonic() if begin is None else begin)
+    if settings.budget is not None:
+        made.seconds, made.reserve = settings.budget, reserve
+    if settings.download is not None:
+        made.download = settings.download
+    return made
+
+
+@contextmanager
+def _asker(settings: Settings, probe: Probe, cache: FeatureCache, budget: Budget, shown: Progress) -> Iterator[Asker]:
+    """This process, or Ray's workers for as long as the context lasts."""
+    if settings.ray is not None:
+        from selection.workers import Workers
+
+        with Workers.connected(settings.ray, probe, cache, device=settings.device, offline=settings.offline, budget=budget) as workers:
+            yield workers
+        return
+    from selection.probing import Prober
+
+    yield Prober(
+        probe,
+        cache,
+        device=settings.device,
+        offline=settings.offline,
+        budget=budget,
+        costs=Costs(),
+        started=shown.started,
+        batch_done=shown.advance,
+    )
+
+
+def _judge(
+    settings: Settings, task: Task, probe: Probe, score: Score, asker: Asker, budget: Budget, shown: Progress
+) -> Judge:
+    from selection.judge import Judge
+    from selection.names import NameEncoder
+
+    named = settings.label_encoder
+    encoder = NameEncoder.sentence_transformer(named, offline=settings.offline) if named else NameEncoder.table()
+    base, slowest = budget.reserve, 0.0
+
+    def told(row: Row, cached: bool, seconds: float) -> None:
+        """Keep back what scoring was seen to take: once more for each finalist, twice to compare, thrice for the committee."""
+        nonlocal slowest
+        if row.probe_size:
+            slowest = max(slowest, seconds * (probe.size / row.probe_size) ** 2)
+            budget.reserve = base + 6 * (settings.top + SPARE) * slowest if budget.bounded else 0.0
+        shown.finished(row, cached=cached)
+
+    return Judge(task, probe, encoder, score, settings.seed, asker, told)
+
+
+def _failed(found: Candidates) -> list[Row]:
+    from selection.judge import row_of
+
+    return [replace(row_of(card), error=card.not_loadable_reason or "cannot be loaded safely") for card in found.failed]
+
+
+def _nothing(rows: Sequence[Row], halving: Halving, budget: Budget) -> None:
+    """Say why where no model was ranked at all."""
+    if any(row.value is not None for row in rows):
+        return
+    short = {"budget": f"{budget.seconds:.0f} s", "budget_gb": "the download bound"}
+    left = [f"{count} did not fit {short[name]}" for name, count in halving.left_out.items() if count]
+    if left:
+        failed = f"; {len(rows)} failed" if rows else ""
+        raise Unavailable(
+            f"no model could be probed within the budget: {', '.join(left)}{failed}; what is stored is kept, so give more "
+            "(--budget 2m) or run again"
+        )
+    raise Unavailable(f"all {len(rows)} models failed; the first: {rows[0].model}: {rows[0].error}")
+
+
+def _ordered(
+    rows: Sequence[Row], halving: Halving, score: Score, also: Sequence[Score], budget: Budget
+) -> tuple[list[Row], list[str]]:
+    """The rows in their order, grouped, with further scores as far as the time goes; and a sentence where it did not."""
+    from threadpoolctl import threadpool_limits
+
+    from selection.judge import close_pairs, further
+
+    done, late = [], 0
+    with threadpool_limits(1, "blas"):
+        ordered = in_order(rows)
+        finalists = [row.model for row in ordered if row.value is not None and row.probe_size == ordered[0].probe_size]
+        close = close_pairs(score, halving.evidence, finalists)
+        for row in ordered:
+            if row.value is not None and also:
+                if budget.left() > 0:
+                    row = further(row, halving.evidence[row.model], also)
+                else:
+                    late += 1
+            done.append(row)
+    return grouped(done, close), [f"time was up before the further scores of {late} models"] if late else []
+
+
+def _committee(halving: Halving, size: int) -> Committee:
+    """Chosen on the images of the last round that still had more models than the committee may have."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    from selection.committee import explained, knowledge
+
+    material = halving.material(size + 1)
+    rows = np.arange(material.images)
+    with threadpool_limits(1, "blas"):
+        seen = {name: halving.evidence[name] for name in material.models if name in halving.evidence}
+        return explained({name: knowledge(one.at(rows) if len(one.labels) > len(rows) else one) for name, one in seen.items()},
+                         size=size)
+
+
+def _counts(found: Candidates, halving: Halving) -> dict[str, Any]:
+    left_out = {"budget": halving.left_out["budget"], "budget_gb": halving.left_out["budget_gb"], "limit": found.left_out}
+    rounds = [{"images": one.images, "models": len(one.models)} for one in halving.rounds]
+    counts = {"known": found.known, "loadable": found.loadable, "touched": getattr(found, "touched", None)}
+    return counts | {"probed": len(halving.evidence), "rounds": rounds, "left_out": left_out}
 
 
 def _forbid_network() -> None:
@@ -148,86 +286,6 @@ def _check(settings: Settings) -> None:
         raise UserError(f"--device {settings.device!r}: expected cpu, cuda, cuda:N or mps")
 
 
-def _row(card: ModelCard) -> Row:
-    return Row(
-        model=card.id,
-        revision=card.revision,
-        source=card.source,
-        location=card.location,
-        params_total=card.params_total,
-        license=card.license,
-    )
-
-
-def _scored(answer: Answer, work: Work, encoder: NameEncoder, score: Score, also: Sequence[Score], seed: int) -> Row:
-    """The row of one model; a fault of the model, or a score that does not apply to it, becomes its ``error``."""
-    import numpy as np
-
-    from selection.evidence import Evidence
-    from selection.interval import interval
-    from selection.leaks import leaks
-    from selection.scores.registry import SCORES
-
-    row = _row(answer.card)
-    if answer.stored is None:
-        return replace(row, error=answer.error)
-    work.probed += 1
-    begin = time.perf_counter()
-    try:
-        evidence = Evidence.of(answer.stored, work.probe, names=answer.card.labels, encoder=encoder)
-        found = interval(score, evidence, rng=np.random.default_rng(seed))
-        row = replace(
-            row,
-            value=finite(found.value),
-            low=finite(found.low),
-            high=finite(found.high),
-            knn=finite(SCORES["knn"].value(evidence)),
-        )
-    except ValueError as error:
-        return replace(row, error=f"{score.name}: {error}")
-    work.cards[row.model], work.evidence[row.model] = answer.card, evidence
-    scores = {other.name: _or_none(other, evidence) for other in also}
-    return replace(
-        row,
-        scores=scores,
-        seconds=answer.stored.seconds + time.perf_counter() - begin,
-        warnings=tuple(leaks(answer.card, work.task)),
-    )
-
-
-def _or_none(score: Score, evidence: Evidence) -> float | None:
-    """A further score, or ``None`` where it does not apply to this teacher."""
-    from selection.scores.score import NotApplicable
-
-    try:
-        return finite(score.value(evidence))
-    except NotApplicable:
-        return None
-
-
-def _close(rows: Sequence[Row], work: Work, score: Score) -> dict[tuple[str, str], bool]:
-    """Which models cannot be told from the leader of their group, resampling both in pairs."""
-    import numpy as np
-
-    from selection.interval import compare
-
-    close: dict[tuple[str, str], bool] = {}
-    leader = ""
-    for name in (row.model for row in in_order(rows) if row.value is not None):
-        if leader:
-            gap = compare(score, work.evidence[leader], work.evidence[name], rng=np.random.default_rng(0))
-            close[leader, name] = not gap.decided
-        if not leader or not close[leader, name]:
-            leader = name
-    return close
-
-
-def _committee(work: Work, size: int, rows: Sequence[Row]) -> tuple[str, ...]:
-    from selection.committee import benefit, choose
-
-    return choose({row.model: benefit(work.evidence[row.model]) for row in rows if row.value is not None}, size=size).models
-
-
 def _warnings(work: Work, rows: Sequence[Row]) -> list[str]:
     found = [*work.task.warnings, *work.probe.warnings]
     if work.probe.skipped:
@@ -243,6 +301,9 @@ def _command(
     score: Annotated[str, typer.Option(help="the score to rank by")] = "transport",
     also: Annotated[list[str] | None, typer.Option(help="further scores to show beside it, or 'all'")] = None,
     probe_size: Annotated[int, typer.Option(help="images of the training split to probe with")] = 500,
+    budget: Annotated[str | None, typer.Option(help="wall clock of the whole command: 90s, 20m, 2h; a bare number is minutes")] = None,
+    budget_gb: Annotated[float | None, typer.Option(help="gigabytes to download at most")] = None,
+    ray: Annotated[str | None, typer.Option(help="probe on Ray workers: local:N, or a cluster's address (auto, HOST:PORT)")] = None,
     unlabelled: Annotated[Path | None, typer.Option(help="a folder of further images without labels")] = None,
     seed: Annotated[int, typer.Option(help="seed of the probe")] = 0,
     out: Annotated[Path | None, typer.Option(help="write the ranking as JSON")] = None,
@@ -258,6 +319,7 @@ def _command(
     from selection.table import show
     from zoo.command import byte_size
 
+    begin = time.monotonic() - _UNTIL_HERE
     for path in (out, report):
         if path is not None and path.is_dir():
             raise UserError(f"{path} is a folder; give a file to write")
@@ -270,6 +332,9 @@ def _command(
         score=score,
         also=_further(also),
         probe_size=probe_size,
+        budget=None if budget is None else seconds_of(budget),
+        download=None if budget_gb is None else bytes_of(budget_gb),
+        ray=ray,
         seed=seed,
         offline=offline,
         device=device,
@@ -278,7 +343,8 @@ def _command(
         label_encoder=label_encoder,
         max_size=byte_size(max_size, "--max-size") if max_size else None,
     )
-    ranking, work = _rank(task, settings, Progress.live())
+    with _watched(settings.budget, begin):
+        ranking, work = _rank(task, settings, Progress.live(), begin=begin, reserve=_AFTER + (_REPORT if report else 0.0))
     for line in ranking.warnings:
         print(f"warning: {clean(line, 400)}", file=sys.stderr)
     show(ranking)

@@ -22,7 +22,9 @@ class Row:
 
     ``group`` numbers the sets of models that are too close to call, 1 the best; ``seconds`` is what probing and scoring
     took when it was done; ``scores`` holds further scores asked for, by name (``None`` where one does not apply).
-    ``knn`` is leave-one-out nearest-neighbour accuracy in [0, 1], the cheap baseline beside every score.
+    ``knn`` is leave-one-out nearest-neighbour accuracy in [0, 1], the cheap baseline beside every score. ``probe_size``
+    counts the images that the value was read on; values of different sizes are never compared. ``dropped`` says in which
+    round of a budget the model fell behind, and why; ``None`` where it went as far as any.
     """
 
     model: str
@@ -36,6 +38,8 @@ class Row:
     error: str | None = None
     group: int | None = None
     knn: float | None = None
+    probe_size: int | None = None
+    dropped: str | None = None
     params_total: int | None = None
     license: str | None = None
     scores: dict[str, float | None] = field(default_factory=dict)
@@ -46,7 +50,10 @@ class Row:
 class Ranking:
     """Rows best first, failed models last, with the probe, the score and the versions that made them.
 
-    ``committee`` names the models that teach best together (at most ``--top``); ``warnings`` are sentences for the user.
+    ``committee`` names the models that teach best together (at most ``--top``), and ``committee_reasons`` says why they
+    and no others (``selection.committee.Committee.reasons``); ``warnings`` are sentences for the user. ``candidates``
+    counts: ``known`` in the catalogue, ``loadable``, ``touched`` by label names, ``probed``, the ``rounds`` (each with its
+    ``images`` and ``models``), and ``left_out`` unprobed for ``limit`` (of the shortlist), ``budget`` and ``budget_gb``.
     """
 
     task: str
@@ -60,6 +67,13 @@ class Ranking:
     committee: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     candidates: dict[str, Any] = field(default_factory=dict)
+    committee_reasons: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def finalists(self) -> tuple[Row, ...]:
+        """The ranked rows that were read on the most images; only their values can be compared."""
+        most = max((row.probe_size or 0 for row in self.rows if row.value is not None), default=0)
+        return tuple(row for row in self.rows if row.value is not None and (row.probe_size or 0) == most)
 
     def to_frame(self) -> pd.DataFrame:
         """One line a model, in the ranking's order; further scores are columns ``score:NAME``."""
@@ -88,7 +102,8 @@ class Ranking:
             rows = tuple(Row(**(row | {"warnings": tuple(row.get("warnings", ()))})) for row in raw["rows"])
             lists: dict[str, Any] = {name: tuple(raw.get(name, ())) for name in ("classes", "committee", "warnings")}
             plain: dict[str, Any] = {name: raw[name] for name in ("task", "split", "probe", "score", "catalogue", "versions")}
-            return cls(**plain, **lists, rows=rows, candidates=raw.get("candidates", {}))
+            facts = {name: raw.get(name, {}) for name in ("candidates", "committee_reasons")}
+            return cls(**plain, **lists, **facts, rows=rows)
         except FileNotFoundError:
             raise UserError(f"no ranking at {path}; make one: python -m selection.rank --task TASK --out {path}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -99,8 +114,8 @@ class Ranking:
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Best value first, ties by name; failed models last, by name."""
-    return sorted(rows, key=lambda row: (row.value is None, -(row.value or 0.0), row.model))
+    """Those on the most images first, then best value first, ties by name; failed models last, by name."""
+    return sorted(rows, key=lambda row: (row.value is None, -(row.probe_size or 0), -(row.value or 0.0), row.model))
 
 
 def grouped(rows: Sequence[Row], close: dict[tuple[str, str], bool]) -> list[Row]:
@@ -108,12 +123,13 @@ def grouped(rows: Sequence[Row], close: dict[tuple[str, str], bool]) -> list[Row
 
     ``rows`` are in order. The best model not yet in a group leads the next one; every following model stays in it for as
     long as ``close[leader, model]`` holds, or, where that pair was not compared, as long as the two intervals overlap.
+    A model that was read on fewer images than the first is in no group.
     """
     done: list[Row] = []
     leader: Row | None = None
     number = 0
     for row in rows:
-        if row.value is None:
+        if row.value is None or row.probe_size != rows[0].probe_size:
             done.append(row)
             continue
         if leader is None or not close.get((leader.model, row.model), overlap(leader, row)):
