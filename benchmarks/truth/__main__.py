@@ -1,0 +1,69 @@
+"""Fill the truth tables: ``python -m benchmarks.truth``; stop it when you like, it goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.truth.table import CELLS, PROTOCOLS, Bench, plan
+from benchmarks.truth.targets import TARGETS
+from zoo.command import choose, run, split_list
+from zoo.home import home
+
+RECORDS = Path(__file__).parents[1] / "records"
+
+
+def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequence[int] = (0, 1, 2),
+         protocols: Sequence[str] = PROTOCOLS, device: str = "cpu", folder: Path | None = None, out: Path = RECORDS,
+         minutes: float = float("inf"), make_zoo: bool = False) -> int:
+    """Make the cells that are missing, in the order of ``plan``, until ``minutes`` are over; returns how many were made.
+
+    The time is looked at before each task; ``make_zoo`` first trains the teachers that are not packaged.
+    """
+    import torch
+
+    from benchmarks.truth.students import Recipe
+    from benchmarks.truth.teachers import Answers, entries, make
+
+    start, folder = time.monotonic(), folder or home() / "truth"
+    if device == "cpu":
+        torch.set_num_threads(1)
+    if make_zoo:
+        make(folder, device=device)
+    found = [entry for entry in entries(folder) if not teachers or entry.card.id in teachers]
+    bench = Bench(folder, out / CELLS, Recipe(), Answers(folder, device=device), together=1 if device == "cpu" else 64)
+    made = 0
+    for target, protocol, seed in plan(tasks or tuple(TARGETS), seeds, protocols):
+        if time.monotonic() - start < 60 * minutes:
+            made += bench.fill(target, found, protocol=protocol, seed=seed)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    def command(
+        tasks: Annotated[list[str] | None, typer.Option(help="only these target tasks")] = None,
+        teachers: Annotated[list[str] | None, typer.Option(help="only these teachers")] = None,
+        seeds: Annotated[str, typer.Option(help="seeds, separated by commas")] = "0,1,2",
+        protocols: Annotated[str, typer.Option(help="pool (unlabelled images beside the labelled), labels, or both")] = "pool,labels",
+        device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+        folder: Annotated[Path | None, typer.Option(help="work folder (default: truth/ in the tool's home)")] = None,
+        out: Annotated[Path, typer.Option(help="folder that takes the table, truth_cells.jsonl")] = RECORDS,
+        minutes: Annotated[float, typer.Option(help="begin no further task after so many minutes")] = float("inf"),
+        zoo: Annotated[bool, typer.Option(help="first train the teachers that are not packaged")] = False,
+    ) -> None:
+        """Train one student for every teacher, task and seed, cell by cell; what is in the table already stays."""
+        wanted = [choose("task", name, TARGETS) for name in split_list(tasks)]
+        kinds = [choose("protocol", name, PROTOCOLS) for name in protocols.split(",")]
+        made = fill(tasks=wanted, teachers=split_list(teachers), seeds=[int(seed) for seed in seeds.split(",")], protocols=kinds,
+                    device=device, folder=folder, out=out, minutes=minutes, make_zoo=zoo)
+        print(f"{made} cells made, in {out / CELLS}")
+
+    return run(command, argv, name="benchmarks.truth")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,227 @@
+"""Scores held to the truth: every score and baseline on tasks it was not chosen on, and the choice of the default among them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.measures import MEASURES, Estimate, choice, over_tasks, paired
+from benchmarks.truth.scores import Values
+from benchmarks.truth.table import NONE, Cell, hits_of
+from benchmarks.truth.targets import TARGETS
+from zoo.card import ModelCard
+
+Floats = npt.NDArray[np.floating]
+LEARNED = ("static_prior", "metadata_ridge")  # know the truth of other groups of tasks
+BASELINES = ("random", "model_size", *LEARNED, "knn", "logme")
+FUSED = ("transport_images_relative", "linear_probe", "knn", "logme", *LEARNED)  # what fusions are made of, up to three at once
+RIDGE = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Truths:
+    """A complete part of the truth table: tasks (T), their groups, seeds (S), teachers (M).
+
+    truth   (T, S, M) accuracy, NaN where the teacher was trained on the task's images or the cell is missing
+    plain   (T, S) accuracy of the student without a teacher
+    scores  name -> (T, S, M), NaN where a score does not apply
+    """
+
+    tasks: tuple[str, ...]
+    groups: tuple[str, ...]
+    seeds: tuple[int, ...]
+    cards: tuple[ModelCard, ...]
+    truth: Floats
+    plain: Floats
+    scores: Mapping[str, Floats]
+    cells: Mapping[tuple[str, int, str], Cell]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], values: Values, cards: Sequence[ModelCard], *, protocol: str) -> Truths:
+        """Tasks with no measured teacher are left out; so are teachers that no cell has."""
+        mine = {(c.task, c.seed, c.teacher): c for c in cells if c.protocol == protocol and " + " not in c.teacher}
+        tasks = tuple(t for t in TARGETS if any(task == t and teacher != NONE for task, _, teacher in mine))
+        seeds = tuple(sorted({seed for _, seed, _ in mine}))
+        kept = tuple(card for card in cards if any(teacher == card.id for _, _, teacher in mine))
+        shape = (len(tasks), len(seeds), len(kept))
+        truth, plain = np.full(shape, np.nan), np.full(shape[:2], np.nan)
+        names = sorted({name for found in values.values() for name in found})
+        scores = {name: np.full(shape, np.nan) for name in names}
+        for t, task in enumerate(tasks):
+            for s, seed in enumerate(seeds):
+                if (task, seed, NONE) in mine:
+                    plain[t, s] = mine[task, seed, NONE].accuracy
+                for m, card in enumerate(kept):
+                    if (task, seed, card.id) in mine:
+                        truth[t, s, m] = mine[task, seed, card.id].accuracy
+                    for name, value in values.get((task, seed, card.id), {}).items():
+                        scores[name][t, s, m] = value
+        scores = {name: table for name, table in scores.items() if np.isfinite(table).any()}
+        return cls(tasks, tuple(TARGETS[t].group for t in tasks), seeds, kept, truth, plain, scores, mine)
+
+    def only(self, tasks: Sequence[int]) -> Truths:
+        """The tasks of these numbers."""
+        rows = list(tasks)
+        return Truths(tuple(self.tasks[t] for t in rows), tuple(self.groups[t] for t in rows), self.seeds, self.cards,
+                      self.truth[rows], self.plain[rows], {n: v[rows] for n, v in self.scores.items()}, self.cells)
+
+    def without(self, group: str) -> Truths:
+        """The tasks of the other groups."""
+        return self.only([t for t, one in enumerate(self.groups) if one != group])
+
+
+def standard(values: Floats) -> Floats:
+    """(..., M) with mean 0 and deviation 1 over the teachers that have a value; 0 for those without."""
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=-1, keepdims=True), 1)
+    centred = np.where(known, values - np.where(known, values, 0).sum(axis=-1, keepdims=True) / count, 0)
+    return np.asarray(centred / np.maximum(np.sqrt((centred**2).sum(axis=-1, keepdims=True) / count), 1e-12))
+
+
+def static_prior(known: Truths) -> Floats:
+    """(M,) mean standardised accuracy of each teacher on the tasks of ``known``; 0 for one that none of them has."""
+    mean = np.nanmean(np.where(np.isfinite(known.truth), known.truth, np.nan), axis=1) if known.tasks else known.truth[:, 0]
+    seen = np.isfinite(mean)
+    return np.asarray(np.where(seen, standard(mean), 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1))
+
+
+def metadata(cards: Sequence[ModelCard]) -> Floats:
+    """(M, F) what a card says: size, classes, width, input, and which family and training data."""
+    numbers = [[math.log10(card.params_total or 1e6), math.log10((card.num_classes or 0) + 1), math.log10(card.feature_dim or 100),
+                math.log10(card.input_size or 224)] for card in cards]
+    words = [{str(card.architecture).split("_")[0], *(card.datasets or ()), f"labels {len(card.labels or ())}"} for card in cards]
+    known = sorted(set().union(*words))
+    hot = [[float(word in own) for word in known] for own in words]
+    table = np.concatenate([standard(np.array(numbers).T).T, np.array(hot)], axis=1)
+    return np.asarray(table - table.mean(axis=0))
+
+
+def metadata_ridge(known: Truths) -> Floats:
+    """(M,) what a ridge from the cards' metadata to standardised accuracy predicts, fitted on the tasks of ``known``."""
+    table = metadata(known.cards)
+    seen = np.isfinite(known.truth)
+    target = standard(known.truth)
+    weight = seen.sum(axis=(0, 1))  # cells a teacher
+    mean = np.where(seen, target, 0).sum(axis=(0, 1)) / np.maximum(weight, 1)
+    scatter = (table * weight[:, None]).T @ table + RIDGE * len(known.tasks) * np.eye(table.shape[1])
+    return np.asarray(table @ np.linalg.solve(scatter, (table * weight[:, None]).T @ mean))
+
+
+def candidates(known: Truths, asked: Truths) -> dict[str, Floats]:
+    """Every score, baseline and fusion on the tasks of ``asked``, (T, S, M); what is learned is learned on ``known``."""
+    shape = asked.truth.shape
+    size = np.array([math.log10(card.params_total or 1e6) for card in asked.cards])
+    singles = dict(asked.scores) | {
+        "random": np.zeros(shape), "model_size": np.broadcast_to(size, shape),
+        "static_prior": np.broadcast_to(static_prior(known), shape),
+        "metadata_ridge": np.broadcast_to(metadata_ridge(known), shape)}
+    masked = {name: np.where(np.isfinite(asked.truth), table, np.nan) for name, table in singles.items()}
+    parts = [name for name in FUSED if name in masked]
+    for count in (2, 3):
+        for names in combinations(parts, count):
+            masked[" + ".join(names)] = np.sum([standard(masked[name]) for name in names], axis=0)
+    return masked
+
+
+def measured(asked: Truths, table: Floats, measure: Callable[[Floats, Floats], float]) -> Floats:
+    """(T, S) a measure of one score; NaN where no teacher of that task and seed has been measured."""
+    return np.array([[measure(asked.truth[t, s], table[t, s]) if np.isfinite(asked.truth[t, s]).any() else np.nan
+                      for s in range(len(asked.seeds))] for t in range(len(asked.tasks))])
+
+
+def criterion(asked: Truths, table: Floats) -> float:
+    """What a score is chosen by, lower is better: mean of regret at 1 and at 3, in points, over tasks and seeds."""
+    return float(np.nanmean([measured(asked, table, MEASURES[name]) for name in ("regret@1", "regret@3")]))
+
+
+def outer(truths: Truths, allowed: Callable[[str], bool] = lambda name: True) -> tuple[dict[str, Floats], dict[str, str]]:
+    """Every candidate on every task, learned without the task's group, and "chosen": the best of those ``allowed`` inside.
+
+    Returns the scores (T, S, M) and, for each group, which candidate was chosen on the other groups; there, too, each group
+    was judged by what was learned on the rest, so a task has no part in how it is judged.
+    """
+    tables: dict[str, Floats] = {}
+    chosen: dict[str, str] = {}
+    for group in dict.fromkeys(truths.groups):
+        rows = [t for t, one in enumerate(truths.groups) if one == group]
+        inside = truths.without(group)
+        for name, table in candidates(inside, truths.only(rows)).items():
+            tables.setdefault(name, np.full(truths.truth.shape, np.nan))[rows] = table
+        judged: dict[str, list[tuple[int, float]]] = {}
+        for other in dict.fromkeys(inside.groups):
+            asked = inside.only([t for t, one in enumerate(inside.groups) if one == other])
+            for name, table in candidates(inside.without(other), asked).items():
+                judged.setdefault(name, []).append((len(asked.tasks), criterion(asked, table)))
+        mean = {name: sum(n * value for n, value in found) / sum(n for n, _ in found) for name, found in judged.items()
+                if allowed(name)}
+        chosen[group] = min(mean, key=lambda name: mean[name])
+        tables.setdefault("chosen", np.full(truths.truth.shape, np.nan))[rows] = tables[chosen[group]][rows]
+    return tables, chosen
+
+
+def denoised_regret(truths: Truths, table: Floats) -> Floats:
+    """(T, S) regret@1 in points against an oracle that knows the other seeds only, so that luck flatters neither side.
+
+    It may be negative. NaN with one seed.
+    """
+    found = np.full(truths.truth.shape[:2], np.nan)
+    for t in range(len(truths.tasks)):
+        for s in range(len(truths.seeds)):
+            others = [o for o in range(len(truths.seeds)) if o != s and np.isfinite(truths.truth[t, o]).any()]
+            own = truths.truth[t, s]
+            if others and np.isfinite(own).any():
+                oracle = np.where(np.isfinite(own), truths.truth[t, others].mean(axis=0), np.nan)
+                found[t, s] = 100 * (choice(own, oracle) - choice(own, table[t, s]))
+    return found
+
+
+def chosen_hits(truths: Truths, table: Floats, home: Path) -> list[list[Floats]]:
+    """[task][seed] -> (n,) how right the student of the first choice was on each image; Bernoulli draws where not stored."""
+    found = []
+    for t, task in enumerate(truths.tasks):
+        seeds = []
+        for s, seed in enumerate(truths.seeds):
+            own = truths.truth[t, s]
+            if not np.isfinite(own).any():
+                continue
+            value = np.where(np.isfinite(own), np.where(np.isfinite(table[t, s]), table[t, s], -np.inf), -np.inf)
+            best = np.flatnonzero((value == value.max()) & np.isfinite(own))
+            seeds.append(np.mean([_hits(truths.cells[task, seed, truths.cards[m].id], home) for m in best], axis=0))
+        found.append(seeds)
+    return found
+
+
+def _hits(cell: Cell, home: Path) -> Floats:
+    stored = hits_of(home, cell)
+    if stored is not None:
+        return stored.astype(np.float64)
+    rng = np.random.default_rng(0)  # the right count in some order: unpaired, so wider than the truth
+    return rng.permutation(np.arange(cell.n) < round(cell.accuracy * cell.n)).astype(np.float64)
+
+
+def against(truths: Truths, tables: Mapping[str, Floats], first: str, second: str, home: Path) -> Estimate:
+    """By how many points of accuracy the choice of ``first`` beats that of ``second``: paired, hierarchical."""
+    found = paired(chosen_hits(truths, tables[first], home), chosen_hits(truths, tables[second], home))
+    return Estimate(100 * found.value, 100 * found.low, 100 * found.high, found.below)
+
+
+def stakes(truths: Truths) -> list[tuple[str, float, float, float, float]]:
+    """How much the choice matters: (task, plain, best, median, worst) accuracy in points, means over seeds."""
+    mean = np.nanmean(truths.truth, axis=1)
+    return [(task, 100 * float(np.nanmean(truths.plain[t])), 100 * float(np.nanmax(mean[t])), 100 * float(np.nanmedian(mean[t])),
+             100 * float(np.nanmin(mean[t]))) for t, task in enumerate(truths.tasks)]
+
+
+def summary(truths: Truths, tables: Mapping[str, Floats], names: Sequence[str]) -> dict[str, dict[str, Estimate]]:
+    """Every measure of every score of ``names``, with intervals over tasks and seeds."""
+    found = {name: {key: over_tasks(measured(truths, tables[name], measure)) for key, measure in MEASURES.items()} for name in names}
+    if len(truths.seeds) > 1:
+        for name in names:
+            found[name]["denoised_regret@1"] = over_tasks(denoised_regret(truths, tables[name]))
+    return found

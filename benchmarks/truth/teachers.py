@@ -1,0 +1,160 @@
+"""The teachers of the truth tables: who they are, what they were trained on, and what they answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.make_small_zoo import RECIPES, Recipe, build
+from benchmarks.superclasses import SUPERCLASSES, classes_of
+from benchmarks.truth.targets import TARGETS, Target, images, shared
+from zoo.card import ModelCard
+from zoo.sources import folder
+from zoo.teacher import Teacher
+
+LOOK = 96  # pixels at which networks made for 200 and more look here: they are fully convolutional, and the images small
+
+
+def _like(model: str, data: str, **options: Any) -> Recipe:
+    """The recipe of the packaged ``model`` for other data."""
+    return replace(RECIPES[model], data=data, **{"group": None, "flip": True, **options})
+
+
+FURTHER: dict[str, Recipe] = {  # trained by this benchmark only, to 40 and more: architectures x source tasks, and decoys
+    "vit_cifar10": _like("vit_mnist", "cifar10", epochs=40),
+    "efficientnet_cifar10": _like("efficientnet_household", "cifar10", epochs=25),
+    "vit_plants": _like("vit_mnist", "cifar100", group="plants", epochs=20),
+    "convnext_plants": _like("convnext_vehicles", "cifar100", group="plants", epochs=24),
+    "efficientnet_vehicles": _like("efficientnet_household", "cifar100", group="vehicles", epochs=30),
+    "convnext_household": _like("convnext_vehicles", "cifar100", group="household", epochs=24),
+    "resnet_mammals": _like("resnet_animals", "cifar100", group="mammals", epochs=12),
+    "efficientnet_people_and_scenes": _like("efficientnet_household", "cifar100", group="people and scenes", epochs=20),
+    "vit_animals": _like("vit_mnist", "cifar100", group="animals", epochs=10),
+    "resnet_flowers": _like("resnet_plants", "tf_flowers", size=64, epochs=20),
+    "convnext_fashion": _like("convnext_cifar10", "fashion_mnist", epochs=8),
+    "efficientnet_mnist": _like("efficientnet_fashion", "mnist", epochs=10, flip=False),
+    "resnet_animals_decoy": _like("resnet_animals", "cifar100", group="animals", epochs=4, shuffled=True),
+    "convnext_fashion_decoy": _like("convnext_cifar10", "fashion_mnist", epochs=4, shuffled=True),
+}
+COPIES = {"resnet_animals_copy": "resnet_animals", "convnext_cifar10_copy": "convnext_cifar10"}  # near-duplicates: 1 % noise
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """One teacher: its ``card``, and the classes it was ``trained`` on, (dataset, class), where they are of our datasets."""
+
+    card: ModelCard
+    trained: frozenset[tuple[str, str]]
+
+    def knows(self, target: Target) -> bool:
+        """Whether it was trained on images of the target's classes; such a cell is left out of the tables."""
+        return any((target.dataset, name) in self.trained for name in target.classes)
+
+
+def entries(home: Path) -> list[Entry]:
+    """The real models of ../shared, the packaged ones, and those of this benchmark that ``make`` has made so far."""
+    real = folder.cards(shared() / "models") if (shared() / "models").is_dir() else ()
+    cards = [*real, *folder.cards(folder.small_zoo(), source="small"),
+             *(folder.cards(home / "zoo") if (home / "zoo").is_dir() else ())]
+    return [Entry(card=card, trained=_trained(card.id)) for card in cards]
+
+
+def _trained(name: str) -> frozenset[tuple[str, str]]:
+    recipe = (RECIPES | FURTHER).get(COPIES.get(name, name))
+    data = "cifar10" if name.endswith("_cifar10") and recipe is None else recipe.data if recipe else ""
+    if not data:
+        return frozenset()  # ImageNet and iNaturalist: none of these images
+    every = [one for classes in SUPERCLASSES.values() for one in classes] if data == "cifar100" else None
+    group = recipe.group if recipe else None
+    names = classes_of(group) if group and group != "superclasses" else every
+    known = names or {one for target in TARGETS.values() if target.dataset == data for one in target.classes}
+    return frozenset((data, one) for one in known)
+
+
+def make(home: Path, *, names: Sequence[str] = (), device: str = "cpu", steps: int | None = None) -> list[Path]:
+    """Train ``FURTHER`` (all, or ``names``) and copy ``COPIES`` into ``home/zoo``; what is there already stays."""
+    out = home / "zoo"
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (wanted for wanted in (*COPIES, *FURTHER) if not names or wanted in names):
+        if not (out / name / "config.json").is_file():
+            if name in COPIES:
+                _copy(folder.small_zoo() / COPIES[name], out / name)
+            else:
+                build(name, FURTHER[name], data=shared() / "datasets", out=out, device=device, steps=steps)
+            print(f"made {name}", flush=True)
+    return sorted(out.iterdir())
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A near-duplicate: every weight times 1 + 0.01 N(0, 1)."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    draw = torch.Generator().manual_seed(0)
+    weights = {key: (value.float() * (1 + 0.01 * torch.randn(value.shape, generator=draw))).to(value.dtype)
+               for key, value in load_file(source / "model.safetensors").items()}
+    part = target.with_name(f".{target.name}")
+    shutil.copytree(source, part, dirs_exist_ok=True)
+    save_file(weights, part / "model.safetensors", metadata={"format": "pt"})
+    part.rename(target)
+
+
+class Answers:
+    """What teachers say of the training images, kept class by class under ``home/answers``, so that each is asked once."""
+
+    def __init__(self, home: Path, *, device: str = "cpu") -> None:
+        self.home, self.device = home, device
+        self._loaded: tuple[str, Teacher] | None = None
+
+    def of(self, card: ModelCard, target: Target) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        """Features (C * pool, D) and logits (C * pool, C_t) or None, float32, of ``targets.training``, class by class."""
+        parts = [self._class(card, target.dataset, name, target.pool) for name in target.classes]
+        features = np.concatenate([part["features"][:target.pool] for part in parts]).astype(np.float32)
+        if "logits" not in parts[0]:
+            return features, None
+        return features, np.concatenate([part["logits"][:target.pool] for part in parts]).astype(np.float32)
+
+    def _class(self, card: ModelCard, dataset: str, name: str, pool: int) -> dict[str, Any]:
+        path = self.home / "answers" / card.id / f"{str(card.sha)[:12]}-{LOOK}-bf16" / dataset / f"{name.replace(' ', '_')}.npz"
+        if path.is_file():
+            with np.load(path) as stored:
+                if len(stored["features"]) >= pool:
+                    return {key: stored[key] for key in stored.files}
+        found = self._ask(card, images(dataset, self.home).train[name][:pool])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{os.getpid()}.npz")
+        np.savez(part, **found)
+        part.replace(path)
+        return found
+
+    def _ask(self, card: ModelCard, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
+        import torch
+
+        teacher = self._teacher(card)
+        views = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(64)
+        with torch.autocast(teacher.device.type, torch.bfloat16):  # on CPU too: twice as fast, features at cosine 0.995
+            outputs = [teacher.forward(teacher.view(view.to(teacher.device).float() / 255)) for view in views]
+        found = {"features": _half(one.features for one in outputs)}
+        return found | ({"logits": _half(one.logits for one in outputs)} if teacher.num_classes else {})
+
+    def _teacher(self, card: ModelCard) -> Teacher:
+        if self._loaded is None or self._loaded[0] != card.id:
+            teacher = Teacher.load(card, device=self.device, offline=True)
+            if teacher.preprocessing.input_size[0] >= 200:
+                teacher.preprocessing = replace(teacher.preprocessing, input_size=(LOOK, LOOK))
+            self._loaded = card.id, teacher
+        return self._loaded[1]
+
+
+def _half(parts: Iterable[Any]) -> npt.NDArray[np.float16]:
+    """Joined, float16; what is larger than it can hold is cut off there."""
+    joined = np.concatenate([part.cpu().numpy() for part in parts])
+    return np.clip(joined, -65504, 65504).astype(np.float16)
