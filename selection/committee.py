@@ -184,9 +184,9 @@ def _passed(
         elif len(found.members) >= size:
             why = f"the committee is full; it would add {gain:.3f} nats"
         elif joint <= error:
-            why = f"it would change the committee's answers by {joint:+.3f} nats, no more than chance (standard error {error:.3f})"
+            why = f"it would change the joint answers by {joint:+.3f} nats, no more than chance (standard error {error:.3f})"
         else:
-            why = f"it would improve the committee's answers by {joint:.3f} nats only"
+            why = f"it would improve the joint answers by {joint:.3f} nats only"
         done.append(Passed(name, gain, twin, why))
     return tuple(done)
 

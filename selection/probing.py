@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from selection.budget import Budget, Costs
+from selection.budget import Budget, Costs, abandoned
 from selection.cache import CacheKey, FeatureCache, StoredOutputs
 from selection.halving import BATCH
 from selection.probe import Probe
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from zoo.teacher import Teacher
 
 _KEPT = 2_000_000_000  # bytes of weights that stay loaded between rounds
-
-abandoned = threading.Event()  # set when a thread was left behind at work, because time was up
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median_low
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selection.budget import Budget, Costs, bytes_of, seconds_of
-from selection.ranking import Ranking, Row, grouped, in_order, versions
+from selection.budget import Budget, Costs, bytes_of, leave_at_once, process_age, seconds_of, watched
+from selection.ranking import Ranking, Row, versions
+from selection.settings import Settings
 from zoo.command import clean, run, split_list
 from zoo.errors import Unavailable, UserError
 
@@ -32,39 +34,13 @@ if TYPE_CHECKING:
     from selection.scores.score import Score
     from selection.task import Task
 
+__all__ = ["Settings", "main", "rank"]
+
 SHORTLIST = 64  # models that a budget begins with, in its first twenty minutes; in proportion beyond
 SPARE = 3  # models that stay in the race beside the committee's size
+_OWN_PROCESS = __name__ == "__main__"
 _AFTER = 0.8  # seconds kept back for the table and the end of the process
 _REPORT = 3.0  # and for the page
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a ranking is to be made with; the options of the command, with its defaults.
-
-    ``models`` are ids or globs and meet ``where``; ``top`` bounds the committee; ``also`` names further scores to show;
-    ``budget`` bounds the wall clock in seconds and ``download`` the bytes to fetch, both promises; ``ray`` is
-    ``local:N`` or a cluster's address, whose workers then probe; ``max_size`` bounds the feature cache in bytes;
-    ``label_encoder`` is a sentence-transformers model (default: the packaged table); ``device`` is ``cpu``, ``cuda``,
-    ``cuda:N`` or ``mps`` (default: a GPU where there is one).
-    """
-
-    models: tuple[str, ...] = ()
-    where: str | None = None
-    top: int = 3
-    score: str = "transport"
-    also: tuple[str, ...] = ()
-    probe_size: int = 500
-    budget: float | None = None
-    download: float | None = None
-    ray: str | None = None
-    seed: int = 0
-    offline: bool = False
-    device: str | None = None
-    catalogue: Path | None = None
-    unlabelled: Path | None = None
-    label_encoder: str | None = None
-    max_size: int | None = None
 
 
 @dataclass
@@ -86,32 +62,38 @@ def rank(task: str | Task, settings: Settings | None = None, *, progress: Progre
 
 
 def _rank(
-    task: str | Task, settings: Settings, progress: Progress | None, *, begin: float | None = None, reserve: float = 0.1
+    task: str | Task, settings: Settings, progress: Progress | None, *, begin: float | None = None, reserve: float = 0.1,
+    strict: bool = False,
 ) -> tuple[Ranking, Work]:
+    """``begin`` is when the budget began, ``reserve`` the seconds that follow, ``strict`` whether the process may be ended."""
     from selection.cache import FeatureCache
     from selection.candidates import MOST, candidates
     from selection.halving import halve, sizes
+    from selection.judge import ordered_rows, row_of
     from selection.probe import Probe
     from selection.progress import Progress
     from selection.scores.registry import resolve
     from selection.task import Task
     from zoo.home import feature_folder
 
-    budget = _budget(settings, begin, reserve)
-    _check(settings)
+    settings.check()
+    budget = Budget(settings.budget or math.inf, math.inf if settings.download is None else settings.download)
+    budget.begin = budget.begin if begin is None else begin
+    budget.reserve = reserve if budget.bounded else 0.0
     score, also = resolve(settings.score), [resolve(name) for name in settings.also]
     if settings.offline and isinstance(task, str) and task.startswith("hf:"):
         _forbid_network()
-    opened = Task.open(task, unlabelled=settings.unlabelled) if isinstance(task, str) else task
-    found = candidates(
-        opened.classes,
-        catalogue=settings.catalogue,
-        where=settings.where,
-        models=settings.models,
-        offline=settings.offline,
-        most=max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200)) if budget.bounded else MOST,
-    )
-    probe = Probe.draw(opened, size=settings.probe_size, seed=settings.seed)
+    with watched(budget, strict=strict):
+        opened = Task.open(task, unlabelled=settings.unlabelled) if isinstance(task, str) else task
+        found = candidates(
+            opened.classes,
+            catalogue=settings.catalogue,
+            where=settings.where,
+            models=settings.models,
+            offline=settings.offline,
+            most=max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200)) if budget.bounded else MOST,
+        )
+        probe = Probe.draw(opened, size=settings.probe_size, seed=settings.seed)
     shown = progress or Progress.silent()
     rounds = sizes(probe.size, len(opened.classes)) if budget.bounded else [probe.size]
     keep = settings.top + SPARE
@@ -126,9 +108,10 @@ def _rank(
             left=budget.left,
             begun=lambda number, models, images: shown.round(number, len(rounds), models, images),
         )
-    rows = [*_failed(found), *halving.rows.values()]
+    rows = [replace(row_of(card), error=card.not_loadable_reason or "cannot be loaded safely") for card in found.failed]
+    rows += halving.rows.values()
     _nothing(rows, halving, budget)
-    ordered, late = _ordered(rows, halving, score, also, budget)
+    ordered, late = ordered_rows(rows, halving.evidence, score, also, budget.left)
     committee = _committee(halving, settings.top)
     work = Work(opened, probe, {row.model: halving.evidence[row.model] for row in ordered if row.value is not None})
     return Ranking(
@@ -142,22 +125,9 @@ def _rank(
         rows=tuple(ordered),
         committee=committee.models,
         committee_reasons=committee.reasons(),
-        warnings=tuple([*_warnings(work, ordered), *([halving.note] if halving.note else []), *late]),
+        warnings=(*_warnings(work, ordered), *([halving.note] if halving.note else []), *late),
         candidates=_counts(found, halving),
     ), work
-
-
-def _budget(settings: Settings, begin: float | None, reserve: float) -> Budget:
-    """What may be spent from ``begin``, now where that is not known; ``reserve`` is for what follows the probing."""
-    for name, given in (("budget", settings.budget), ("download", settings.download)):
-        if given is not None and not (given > 0 or (name == "download" and given == 0)):
-            raise UserError(f"Settings.{name} is {given}: expected {'seconds' if name == 'budget' else 'bytes'} above 0")
-    made = Budget(begin=time.monotonic() if begin is None else begin)
-    if settings.budget is not None:
-        made.seconds, made.reserve = settings.budget, reserve
-    if settings.download is not None:
-        made.download = settings.download
-    return made
 
 
 @contextmanager
@@ -166,7 +136,8 @@ def _asker(settings: Settings, probe: Probe, cache: FeatureCache, budget: Budget
     if settings.ray is not None:
         from selection.workers import Workers
 
-        with Workers.connected(settings.ray, probe, cache, device=settings.device, offline=settings.offline, budget=budget) as workers:
+        many = Workers.connected(settings.ray, probe, cache, device=settings.device, offline=settings.offline, budget=budget)
+        with many as workers:
             yield workers
         return
     from selection.probing import Prober
@@ -191,23 +162,16 @@ def _judge(
 
     named = settings.label_encoder
     encoder = NameEncoder.sentence_transformer(named, offline=settings.offline) if named else NameEncoder.table()
-    base, slowest = budget.reserve, 0.0
+    base, taken = budget.reserve, [0.0]
 
     def told(row: Row, cached: bool, seconds: float) -> None:
-        """Keep back what scoring was seen to take: once more for each finalist, twice to compare, thrice for the committee."""
-        nonlocal slowest
-        if row.probe_size:
-            slowest = max(slowest, seconds * (probe.size / row.probe_size) ** 2)
-            budget.reserve = base + 6 * (settings.top + SPARE) * slowest if budget.bounded else 0.0
+        """Keep back, for each that may be a finalist, thrice what scoring was seen to take: to compare it and to know it."""
+        if row.probe_size and budget.bounded:
+            taken.append(seconds * (probe.size / row.probe_size) ** 1.5)
+            budget.reserve = base + 3 * (settings.top + SPARE) * median_low(taken)
         shown.finished(row, cached=cached)
 
     return Judge(task, probe, encoder, score, settings.seed, asker, told)
-
-
-def _failed(found: Candidates) -> list[Row]:
-    from selection.judge import row_of
-
-    return [replace(row_of(card), error=card.not_loadable_reason or "cannot be loaded safely") for card in found.failed]
 
 
 def _nothing(rows: Sequence[Row], halving: Halving, budget: Budget) -> None:
@@ -223,29 +187,6 @@ def _nothing(rows: Sequence[Row], halving: Halving, budget: Budget) -> None:
             "(--budget 2m) or run again"
         )
     raise Unavailable(f"all {len(rows)} models failed; the first: {rows[0].model}: {rows[0].error}")
-
-
-def _ordered(
-    rows: Sequence[Row], halving: Halving, score: Score, also: Sequence[Score], budget: Budget
-) -> tuple[list[Row], list[str]]:
-    """The rows in their order, grouped, with further scores as far as the time goes; and a sentence where it did not."""
-    from threadpoolctl import threadpool_limits
-
-    from selection.judge import close_pairs, further
-
-    done, late = [], 0
-    with threadpool_limits(1, "blas"):
-        ordered = in_order(rows)
-        finalists = [row.model for row in ordered if row.value is not None and row.probe_size == ordered[0].probe_size]
-        close = close_pairs(score, halving.evidence, finalists)
-        for row in ordered:
-            if row.value is not None and also:
-                if budget.left() > 0:
-                    row = further(row, halving.evidence[row.model], also)
-                else:
-                    late += 1
-            done.append(row)
-    return grouped(done, close), [f"time was up before the further scores of {late} models"] if late else []
 
 
 def _committee(halving: Halving, size: int) -> Committee:
@@ -275,17 +216,6 @@ def _forbid_network() -> None:
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 
-def _check(settings: Settings) -> None:
-    if settings.top < 1:
-        raise UserError(f"--top {settings.top}: a committee needs at least 1 teacher")
-    if settings.probe_size < 4:
-        raise UserError(f"--probe-size {settings.probe_size}: at least 4 images are needed, 500 is a good size")
-    if settings.seed < 0:
-        raise UserError(f"--seed {settings.seed}: expected 0 or more")
-    if settings.device and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", settings.device):
-        raise UserError(f"--device {settings.device!r}: expected cpu, cuda, cuda:N or mps")
-
-
 def _warnings(work: Work, rows: Sequence[Row]) -> list[str]:
     found = [*work.task.warnings, *work.probe.warnings]
     if work.probe.skipped:
@@ -301,9 +231,9 @@ def _command(
     score: Annotated[str, typer.Option(help="the score to rank by")] = "transport",
     also: Annotated[list[str] | None, typer.Option(help="further scores to show beside it, or 'all'")] = None,
     probe_size: Annotated[int, typer.Option(help="images of the training split to probe with")] = 500,
-    budget: Annotated[str | None, typer.Option(help="wall clock of the whole command: 90s, 20m, 2h; a bare number is minutes")] = None,
+    budget: Annotated[str | None, typer.Option(help="time for the whole command: 90s, 20m, 2h; a bare number is minutes")] = None,
     budget_gb: Annotated[float | None, typer.Option(help="gigabytes to download at most")] = None,
-    ray: Annotated[str | None, typer.Option(help="probe on Ray workers: local:N, or a cluster's address (auto, HOST:PORT)")] = None,
+    ray: Annotated[str | None, typer.Option(help="probe on Ray workers: local:N, or a cluster's address such as auto")] = None,
     unlabelled: Annotated[Path | None, typer.Option(help="a folder of further images without labels")] = None,
     seed: Annotated[int, typer.Option(help="seed of the probe")] = 0,
     out: Annotated[Path | None, typer.Option(help="write the ranking as JSON")] = None,
@@ -319,7 +249,7 @@ def _command(
     from selection.table import show
     from zoo.command import byte_size
 
-    begin = time.monotonic() - _UNTIL_HERE
+    begin = time.monotonic() - (process_age() if _OWN_PROCESS else 0.0)
     for path in (out, report):
         if path is not None and path.is_dir():
             raise UserError(f"{path} is a folder; give a file to write")
@@ -343,8 +273,8 @@ def _command(
         label_encoder=label_encoder,
         max_size=byte_size(max_size, "--max-size") if max_size else None,
     )
-    with _watched(settings.budget, begin):
-        ranking, work = _rank(task, settings, Progress.live(), begin=begin, reserve=_AFTER + (_REPORT if report else 0.0))
+    reserve = _AFTER + (_REPORT if report else 0.0)
+    ranking, work = _rank(task, settings, Progress.live(), begin=begin, reserve=reserve, strict=_OWN_PROCESS)
     for line in ranking.warnings:
         print(f"warning: {clean(line, 400)}", file=sys.stderr)
     show(ranking)
@@ -352,23 +282,11 @@ def _command(
         ranking.save(out)
         print(f"ranking: {out}")
     if report is not None:
-        _report(ranking, work, report)
+        from selection.report import described, write
+
+        write(described(ranking, work.probe, work.evidence), report)
         print(f"report: {report}")
     return 0
-
-
-def _report(ranking: Ranking, work: Work, path: Path) -> None:
-    """Write the page: the ranking, and for the best three teachers their classes beside the task's."""
-    from selection.bridge import bridge
-    from selection.report import TEACHERS, Report, examples, write
-    from selection.scores.meaning import meaning
-
-    best = [row.model for row in ranking.rows if row.value is not None][:TEACHERS]
-    evidence = {name: work.evidence[name] for name in best}
-    bridges = tuple(found for name in best if (found := bridge(name, evidence[name])))
-    probe = work.probe
-    shown = examples(probe.images, probe.names, probe.labels, evidence)
-    write(Report(ranking=ranking, meaning=meaning(ranking.score), bridges=bridges, examples=shown), path)
 
 
 def _further(also: Sequence[str] | None) -> tuple[str, ...]:
@@ -380,7 +298,10 @@ def _further(also: Sequence[str] | None) -> tuple[str, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return run(_command, argv, name="selection.rank")
+    status = run(_command, argv, name="selection.rank")
+    if _OWN_PROCESS:
+        leave_at_once(status)
+    return status
 
 
 if __name__ == "__main__":

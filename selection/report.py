@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selection.bridge import Bridge
+from selection.bridge import Bridge, bridge
 from selection.evidence import Evidence, Ints
 from selection.ranking import Ranking, Row
+from selection.scores.meaning import meaning
 from zoo.files import write_text
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from selection.probe import Probe
 
 TEACHERS = 3  # whose classes and answers the page shows
 _EXAMPLES = 12
@@ -51,7 +54,7 @@ class Report:
     @property
     def best(self) -> tuple[Row, ...]:
         """The best three rows, whose classes and answers the page shows."""
-        return tuple(row for row in self.ranking.rows if row.value is not None)[:TEACHERS]
+        return self.ranking.finalists[:TEACHERS]
 
 
 def examples(
@@ -72,6 +75,16 @@ def examples(
                 answers=tuple((model, _likeliest(said, i)) for model, said in evidence.items() if said.probabilities is not None))
         for i in order
     )
+
+
+def described(ranking: Ranking, probe: Probe, evidence: Mapping[str, Evidence]) -> Report:
+    """The page of ``ranking``, with the classes of the best teachers beside the task's; ``evidence`` is of the ranked models."""
+    best = [row.model for row in ranking.finalists][:TEACHERS]
+    said = {name: evidence[name] for name in best}
+    bridges = tuple(found for name in best if (found := bridge(name, said[name])))
+    size = min((len(one.labels) for one in said.values()), default=0)  # a probe of a budget may have ended sooner
+    shown = examples(probe.images[:size], probe.names[:size], probe.labels[:size], said)
+    return Report(ranking=ranking, meaning=meaning(ranking.score), bridges=bridges, examples=shown)
 
 
 def write(report: Report, path: Path) -> None:

@@ -16,8 +16,14 @@ def show(ranking: Ranking) -> None:
     ranked = [row for row in ranking.rows if row.value is not None]
     further = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
     beside = further if sum(len(name) + 2 for name in further) <= _width() - _OWN else []
-    heads = ["", "model", "score", "95 % interval", "tie", "knn", *beside, "params", "s", "licence"]
-    _print(heads, [_cells(place, row, beside) for place, row in enumerate(ranked, start=1)])
+    last = len(ranking.finalists)
+    images = ["images"] if last < len(ranked) else []
+    heads = ["", "model", "score", "95 % interval", "tie", "knn", *beside, *images, "params", "s", "licence"]
+    lines = [_cells(place, row, beside, images=bool(images)) for place, row in enumerate(ranked, start=1)]
+    _print(heads, lines[:last])
+    if images:
+        print("\nfell behind in an earlier round, on fewer images (not to be compared with the values above)")
+        _print(heads, lines[last:])
     if further and not beside:
         shown = ranked[: max(1, (_width() - 46) // 8)]
         print(f"\nfurther scores of the first {len(shown)}, by place")
@@ -58,7 +64,7 @@ def _width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 140
 
 
-def _cells(place: int, row: Row, beside: list[str]) -> list[str]:
+def _cells(place: int, row: Row, beside: list[str], *, images: bool) -> list[str]:
     between = " – " if (row.low or 0) < 0 else "–"
     return [
         str(place),
@@ -68,21 +74,43 @@ def _cells(place: int, row: Row, beside: list[str]) -> list[str]:
         letter(row.group),
         _percent(row.knn),
         *(_number(row.scores.get(name)) for name in beside),
+        *([str(row.probe_size or "-")] if images else []),
         size(row.params_total),
         "-" if row.seconds is None else f"{row.seconds:.1f}",
         clean(row.license or "unknown", 20),
     ]
 
 
-def _closing(ranking: Ranking) -> str:
-    ranked = [row for row in ranking.rows if row.value is not None]
-    tied = [clean(row.model, 60) for row in ranked if row.group == 1]
-    lines = []
+def summary(ranking: Ranking) -> str:
+    """How the choice came about, in one line: how many were known, probed, chosen, and what is too close to call."""
+    counts = ranking.candidates
+    parts = [f"{counts['known']:,} in the catalogue", f"{counts['loadable']:,} can be loaded"] if "known" in counts else []
+    if counts.get("touched") is not None:
+        parts.append(f"{counts['touched']:,} touched by label names")
+    rounds = len(counts.get("rounds", ()))
+    if "probed" in counts:
+        parts.append(f"{counts['probed']:,} probed" + (f" in {rounds} rounds" if rounds > 1 else ""))
+    parts.append(f"committee of {len(ranking.committee)}" if ranking.committee else "no committee")
+    tied = [clean(row.model, 60) for row in ranking.finalists if row.group == 1]
     if len(tied) > 1:
-        lines.append(f"too close to call: {', '.join(tied[:5])}{' and more' if len(tied) > 5 else ''}")
+        named = f"{', '.join(tied[:4])} and {len(tied) - 4} more" if len(tied) > 5 else f"{', '.join(tied[:-1])} and {tied[-1]}"
+        parts.append(f"{named} too close to call")
+    return "; ".join(parts)
+
+
+def left_unprobed(ranking: Ranking) -> str | None:
+    """Why models that could be loaded were not probed, or ``None`` where all were."""
+    why = {"limit": "beyond the shortlist", "budget": "for want of time", "budget_gb": "for their download"}
+    left = ranking.candidates.get("left_out", {})
+    parts = [f"{left[name]:,} {words}" for name, words in why.items() if left.get(name)]
+    return f"left unprobed: {', '.join(parts)}" if parts else None
+
+
+def _closing(ranking: Ranking) -> str:
     names = ", ".join(clean(name, 60) for name in ranking.committee)
-    lines.append(f"committee: {names}" if names else "committee: none; no model adds to what the labels say alone")
-    return "\n".join(lines)
+    why = clean(ranking.committee_reasons.get("sentence", "none; no model adds to what the labels say alone"), 300)
+    lines = [f"committee: {names}" if names else f"committee: {why}", summary(ranking), left_unprobed(ranking)]
+    return "\n".join(line for line in lines if line)
 
 
 def letter(group: int | None) -> str:
