@@ -36,7 +36,7 @@ class AnswersConfig:
     weighting: str = "fitted"
     temperature: float = 1.0
     task: float = 1.0
-    weight: float = 1.0
+    weight: float = 10.0
     target: float = 1.0
     others: float = 8.0
     warmup: float = 1 / 12
@@ -58,7 +58,7 @@ class TransportConfig:
     answers: str = "logits"
     form: str = "cost"
     weight: float = 10.0
-    temperature: float = 4.0
+    temperature: float = 2.0
     eps: float = 0.05
     iterations: int = 50
     classes: int = 50
@@ -169,7 +169,7 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         _method("plain", _plain, PlainConfig(), "", "cross-entropy only: the control of every run"),
-        _method("kd", _answers, AnswersConfig(answers="logits", temperature=4.0), "logits label_space",
+        _method("kd", _answers, AnswersConfig(answers="logits", temperature=4.0, task=0.1, weight=0.9), "logits label_space",
                 "the teachers' own answers (Hinton et al. 2015)"),
         _method("probe_kd", _answers, AnswersConfig(), "probe_logits",
                 "the answers of a head fitted out of fold on each teacher's features"),

@@ -76,7 +76,7 @@ def prepare(options: Options, *, device: str = "cpu", offline: bool = False, cat
 def _plan(options: Options, task: Task, device: str) -> Plan:
     from distill.batches import batch_sizes
     from distill.data import working_size
-    from distill.experiment import DEFAULT_VIEWS, Plan, default_augmentation
+    from distill.experiment import Plan, default_augmentation, default_views
     from distill.loop import Schedule
     from distill.student import StudentSpec, input_size
 
@@ -98,7 +98,7 @@ def _plan(options: Options, task: Task, device: str) -> Plan:
         schedule=Schedule(epochs=epochs, batch_size=options.batch_size, optimizer=options.optimizer, rate=rate,
                           weight_decay=decay, accumulate=options.accumulate),
         augmentation=default_augmentation(task.classes, min(side, 2 * size), flip=options.flip, mix=options.mix),
-        views=options.views or (DEFAULT_VIEWS if device == "cpu" else 4 * DEFAULT_VIEWS),
+        views=options.views or max(default_views(sum(counts), device=device), 4 if options.mix else 1),
         labelled_share=options.labelled_share, precision=options.precision)
 
 

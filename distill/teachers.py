@@ -108,8 +108,7 @@ class Committee:
             hidden = asked(what=HIDDEN, progress=experiment.progress(f"asking {name} in the middle")).hidden if splitter else None
             table = TeacherTable(features=said.features, logits=said.logits, hidden=hidden,
                                  probe_logits=torch.stack([head.logits(view, index).half() for view in said.features]))
-        rows = torch.from_numpy(labelled) if views else index_of(labels)
-        cost = ground_cost(said.features[0, rows], None if said.logits is None else said.logits[0, rows], labels[rows],
+        cost = ground_cost(said.features[0], None if said.logits is None else said.logits[0], labels,
                            num_classes=len(experiment.task.classes))
         width = 0 if said.logits is None else int(said.logits.shape[-1])
         names = card.labels if card.labels and len(card.labels) == width else None

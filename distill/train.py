@@ -33,7 +33,7 @@ def _command(
     out: Annotated[Path, typer.Option(help="the run folder")] = Path("run"),
     resume: Annotated[bool, typer.Option(help="go on with the run in --out; other options may be left out")] = False,
     size: Annotated[int | None, typer.Option(min=8, help="the student's input in pixels (default 64)")] = None,
-    views: Annotated[int | None, typer.Option(min=1, help="views of each image that the teachers answer")] = None,
+    views: Annotated[int | None, typer.Option(min=1, help="views of each image that the teachers answer (default: 1 to 64, few of many)")] = None,
     teacher_size: Annotated[int | None, typer.Option(min=32, help="teachers look at so many pixels at most: faster")] = None,
     batch_size: Annotated[int, typer.Option(min=2)] = 64,
     rate: Annotated[float | None, typer.Option(help="learning rate")] = None,
