@@ -21,7 +21,9 @@ BENCHMARKS: dict[str, str] = {  # name -> module with run(out: Path) -> list[Ben
     "catalogue": "benchmarks.catalogue",
     "recall": "benchmarks.recall",
     "distill_step": "benchmarks.distill_step",
+    "cifar100": "benchmarks.cifar100",
     "truth": "benchmarks.truth",
+    "halving": "benchmarks.halving",
 }
 
 

@@ -12,10 +12,9 @@ from selection.evidence import Evidence
 from selection.ranking import Row, in_order
 from zoo.card import ModelCard
 
-BATCH = 64  # images; rounds end where batches end, so that the same batches are run whatever the rounds
 LEAST = 64
 LEAST_A_CLASS = 4
-FIRST_SHARE = 0.5  # of what is left goes to the first round, which alone has to load the models; the others share alike
+FIRST_SHARE = 2 / 3  # of what is left goes to the first round, which alone has to load the models; the others share alike
 FEWEST = 2  # models that a further round must be able to compare
 
 
@@ -68,12 +67,12 @@ class Halving:
 
 
 def sizes(probe: int, classes: int) -> list[int]:
-    """Images a round: from max(64, 4 a class), in whole batches, doubling to all of the ``probe``.
+    """Images a round: from max(64, 4 a class), doubling to all of the ``probe``.
 
     >>> sizes(500, 10)
     [64, 128, 256, 500]
     """
-    size = BATCH * math.ceil(max(LEAST, LEAST_A_CLASS * classes) / BATCH)
+    size = max(LEAST, LEAST_A_CLASS * classes)
     found = []
     while size < probe:
         found.append(size)

@@ -8,12 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selection.bridge import Bridge
 from selection.figures import Figure, against_size, first, heatmap, intervals
 from selection.ranking import Ranking, Row
-from selection.table import letter, size
+from selection.table import left_unprobed, letter, size, summary
 from zoo.command import clean
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def page(report: Report) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}</title>", '<link rel="icon" href="data:,">', f"<style>{style}</style>", "</head>", "<body>",
         '<a class="skip" href="#table">Skip to the table</a>', "<main>",
-        _opening(report, title), _ranking(report, figures), _teachers(report, figures), _gallery(report), _table(report.ranking),
+        _opening(report, title), _ranking(report, figures), _committee(report.ranking), _teachers(report, figures),
+        _gallery(report), _table(report.ranking),
         _closing(report.ranking), "</main>",
         f'<script type="application/json" id="figures">{_json(figures)}</script>',
         *(f"<script>{script}</script>" for script in scripts), "</body>", "</html>", "",
@@ -45,11 +46,11 @@ def page(report: Report) -> str:
 
 
 def _figures(report: Report) -> dict[str, Figure]:
-    rows, score = report.ranking.rows, report.ranking.score
+    rows, score = report.ranking.finalists, report.ranking.score
     figures: dict[str, Figure] = {}
     if report.best:
         figures["intervals"] = intervals(rows, score=score)
-    if any(row.value is not None and row.params_total for row in rows):
+    if any(row.params_total for row in rows):
         figures["sizes"] = against_size(rows, score=score)
     return figures | {f"plan{i}": heatmap(bridge) for i, bridge in enumerate(report.bridges)}
 
@@ -62,12 +63,16 @@ def _opening(report: Report, title: str) -> str:
         "Models": f"{sum(row.value is not None for row in ranking.rows)} ranked, "
                   f"{sum(row.value is None for row in ranking.rows)} failed",
     }
+    rounds = ranking.candidates.get("rounds", ())
+    if len(rounds) > 1:
+        facts["Rounds"] = ", ".join(f"{one['models']} models on {one['images']} images" for one in rounds)
     lines = [f"<h1>{title}</h1>", f'<p class="lead">{_answer(ranking)}</p>']
     lines.append("<dl class=\"facts\">" + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts.items()) + "</dl>")
     lines.append(f"<p>Score: <b>{_text(ranking.score, 60)}</b>. {_text(report.meaning, 600)}</p>")
     names = ", ".join(f"<b>{_text(name, 60)}</b>" for name in ranking.committee)
-    lines.append(f"<p>Committee, the models that teach best together: {names}.</p>" if names else
-                 "<p>Committee: none; no model adds to what the labels say alone.</p>")
+    lines.append(f'<p><a href="#committee">Committee</a>, the models that teach best together: {names or "none"}.</p>')
+    if ranking.candidates:
+        lines.append(f'<p class="note">{_text(". ".join(filter(None, (summary(ranking), left_unprobed(ranking)))), 600)}.</p>')
     if ranking.warnings:
         items = "".join(f"<li>{_text(line, 400)}</li>" for line in ranking.warnings)
         lines.append(f'<div class="warnings" role="note"><b>Please note</b><ul>{items}</ul></div>')
@@ -87,7 +92,7 @@ def _answer(ranking: Ranking) -> str:
 
 def _ranking(report: Report, figures: Mapping[str, Figure]) -> str:
     parts = ["<h2>Ranking</h2>"]
-    ranked = sum(row.value is not None for row in report.ranking.rows)
+    ranked = len(report.ranking.finalists)
     if "intervals" in figures:
         shown = len(figures["intervals"]["data"][0]["y"])
         caption = (
@@ -96,6 +101,9 @@ def _ranking(report: Report, figures: Mapping[str, Figure]) -> str:
             "on the same band are too close to call: resampling the probe does not decide between them and the best of them. The "
             "best band is coloured."
         )
+        behind = sum(row.value is not None for row in report.ranking.rows) - ranked
+        if behind:
+            caption += f" {behind} more fell behind on fewer images; the table at the end has them, with the reason."
         parts.append(_figure("intervals", "Ranking of the models by score with intervals", caption))
     if "sizes" in figures:
         parts.append("<h2>Score against size</h2>")
@@ -103,6 +111,43 @@ def _ranking(report: Report, figures: Mapping[str, Figure]) -> str:
                              "left is smaller; models whose size is unknown are left out."))
     parts.append('<noscript><p class="note">The pictures need JavaScript; the table has every figure.</p></noscript>')
     return "\n".join(parts)
+
+
+def _committee(ranking: Ranking) -> str:
+    """Who teaches, what each adds, which classes each knows best, and why the next best were passed over."""
+    why = ranking.committee_reasons
+    if not why:
+        return ""
+    parts = ['<h2 id="committee">Committee</h2>', f"<p>{_text(_capital(why['sentence']), 400)}.</p>"]
+    if why["members"]:
+        parts.append(_members(why["members"]))
+        parts.append('<p class="note">What a model adds is likelihood of the right class, in nats an image (0.69 doubles it), '
+                     "where it knows more than those above it; read on probe images that were left out of the fit.</p>")
+    if why["members"] and why["uncovered"]:
+        names = ", ".join(_text(name, 40) for name in why["uncovered"][:40])
+        parts.append(f"<p>No member knows more than the frequency of: {names}.</p>")
+    items = [f"<li><b>{_text(one['model'], 60)}</b>: {_text(one['why'], 300)}</li>" for one in why["passed"]]
+    if items:
+        hidden = f"<details><summary>{len(items) - 5} more</summary><ul>{''.join(items[5:])}</ul></details>" if items[5:] else ""
+        parts.append(f'<h3>Not chosen</h3><ul class="passed">{"".join(items[:5])}</ul>{hidden}')
+    return "\n".join(parts)
+
+
+def _members(members: Sequence[Mapping[str, Any]]) -> str:
+    heads = '<th scope="col" class="model">teacher</th>' + "".join(
+        f'<th scope="col">{name}</th>' for name in ("adds", "right alone", "right together", "my classes that it knows best"))
+    lines = []
+    for one in members:
+        names = ", ".join(_text(name, 40) for name in one["classes"][:30]) or "none; it sharpens the others"
+        more = f" and {len(one['classes']) - 30} more" if len(one["classes"]) > 30 else ""
+        lines.append(f'<tr><th scope="row" class="model">{_text(one["model"], 120)}</th><td>{one["gain"]:.3f}</td>'
+                     f'<td>{one["alone"]:.1%}</td><td>{one["together"]:.1%}</td><td class="classes">{names}{more}</td></tr>')
+    return ('<div class="scroll" tabindex="0" role="region" aria-label="The committee"><table class="committee">'
+            f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _teachers(report: Report, figures: Mapping[str, Figure]) -> str:
@@ -169,27 +214,29 @@ def _guess(name: str, probability: float) -> str:
 
 def _table(ranking: Ranking) -> str:
     further = sorted({name for row in ranking.rows for name in row.scores})
-    heads = ["", "model", "score", "95 % interval", "tie", "knn", *further, "parameters", "seconds", "licence", "source",
-             "revision"]
+    heads = ["", "model", "score", "95 % interval", "tie", "knn", *further, "images", "parameters", "seconds", "licence",
+             "source", "revision"]
     head = "".join(f'<th scope="col"{" class=model" if name == "model" else ""}>{_text(name, 40)}</th>' for name in heads)
     rows = "".join(_line(place, row, further, len(heads)) for place, row in enumerate(ranking.rows, 1))
     return (
         '<h2 id="table">Everything</h2>\n<p class="note">Models that share a letter are too close to call. knn is leave-one-out '
-        "nearest-neighbour accuracy on the probe. Seconds are what probing and scoring took when it was done.</p>\n"
+        "nearest-neighbour accuracy on the probe. Values on different numbers of images are not compared: most images first. "
+        "Seconds are what probing and scoring took when it was done.</p>\n"
         '<div class="scroll" tabindex="0" role="region" aria-label="Table of all models"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
 def _line(place: int, row: Row, further: Sequence[str], columns: int) -> str:
-    model = f'<th scope="row" class="model">{_text(row.model, 120)}</th>'
+    dropped = f'<br><span class="file">{_text(row.dropped, 200)}</span>' if row.dropped else ""
+    model = f'<th scope="row" class="model">{_text(row.model, 120)}{dropped}</th>'
     if row.value is None:
         reason = _text(row.error or "unknown", 400)
         return f'<tr><td>–</td>{model}<td class="reason" colspan="{columns - 2}">failed: {reason}</td></tr>'
     cells = [
         _number(row.value), f"{_number(row.low)} to {_number(row.high)}", letter(row.group),
         "–" if row.knn is None else f"{row.knn:.1%}", *(_number(row.scores.get(name)) for name in further),
-        size(row.params_total), "–" if row.seconds is None else f"{row.seconds:.1f}",
+        str(row.probe_size or "–"), size(row.params_total), "–" if row.seconds is None else f"{row.seconds:.1f}",
     ]
     words = [row.license or "unknown", row.source, row.revision[:8]]
     return (f"<tr><td>{place}</td>{model}" + "".join(f"<td>{cell}</td>" for cell in cells)

@@ -13,7 +13,7 @@ import numpy as np
 
 from selection.budget import Budget, Costs, abandoned
 from selection.cache import CacheKey, FeatureCache, StoredOutputs
-from selection.halving import BATCH
+from selection.halving import sizes
 from selection.probe import Probe
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, UserError
@@ -21,6 +21,7 @@ from zoo.errors import TeacherError, UserError
 if TYPE_CHECKING:
     from zoo.teacher import Teacher
 
+_BATCH = 64
 _KEPT = 2_000_000_000  # bytes of weights that stay loaded between rounds
 
 
@@ -179,37 +180,41 @@ class Prober:
             self._loaded[card.id] = teacher
 
     def _probed(self, card: ModelCard, teacher: Teacher, size: int) -> Answer:
+        """Run the images that are missing, in steps that end where the rounds of a budget end: so the batches, and the last
+        bits of an answer, are the same whatever the rounds were."""
         key = key_of(card, self.probe, str(teacher.device))
-        before = self.cache.get(key)
-        done = 0 if before is None else len(before.features)
-        begin = time.perf_counter()
+        stored = self.cache.get(key)
+        begin, start = time.perf_counter(), 0 if stored is None else len(stored.features)
+
+        stopped = threading.Event()
 
         def go_on(images: int) -> bool:
             self.batch_done(done + images)
-            batch = (time.perf_counter() - begin) * BATCH / max(images, 1)
-            return not self._stop.is_set() and self.budget.left() > batch
+            batch = (time.perf_counter() - begin) * _BATCH / max(done + images - start, 1)
+            if self._stop.is_set() or self.budget.left() < batch:
+                stopped.set()
+            return not stopped.is_set()
 
-        try:
-            outputs = teacher.outputs(self.probe.images[done:size], batch_size=BATCH, on_batch=go_on)
-        except TeacherError as error:
-            return Answer(card, None, str(error))
-        seconds = time.perf_counter() - begin
-        self.costs.ran(card, len(outputs.features), seconds)
-        weights, bias = teacher.classifier or (None, None)
-        stored = StoredOutputs(
-            features=outputs.features,
-            logits=outputs.logits,
-            classifier_weights=weights,
-            classifier_bias=bias,
-            seconds=seconds,
-        )
-        if before is not None:
-            stored = _joined(before, stored)
-        if len(stored.features):
+        ends = [end for end in sizes(self.probe.size, len(self.probe.classes)) if start < end < size]
+        done = start
+        for end in [*ends, size]:
+            before = time.perf_counter()
+            try:
+                outputs = teacher.outputs(self.probe.images[done:end], batch_size=_BATCH, on_batch=go_on)
+            except TeacherError as error:
+                return Answer(card, None, str(error))
+            weights, bias = teacher.classifier or (None, None)
+            new = StoredOutputs(outputs.features, outputs.logits, weights, bias, time.perf_counter() - before)
+            stored = new if stored is None else _joined(stored, new)
+            done = len(stored.features)
+            if stopped.is_set():
+                break
+        self.costs.ran(card, done - start, time.perf_counter() - begin)
+        self._held[card.id] = done
+        if stored is not None and done > start:
             self.cache.put(key, stored)
-        self._held[card.id] = len(stored.features)
-        if len(stored.features) < size:
-            return _refused(card, "budget", f"the budget ended after {len(stored.features)} of {size} images")
+        if done < size:
+            return _refused(card, "budget", f"the budget ended after {done} of {size} images")
         return Answer(card, stored)
 
 

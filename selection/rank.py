@@ -41,6 +41,7 @@ SPARE = 3  # models that stay in the race beside the committee's size
 _OWN_PROCESS = __name__ == "__main__"
 _AFTER = 0.8  # seconds kept back for the table and the end of the process
 _REPORT = 3.0  # and for the page
+_MOST_AFTER = 0.2  # of the budget, for comparing and choosing
 
 
 @dataclass
@@ -165,10 +166,10 @@ def _judge(
     base, taken = budget.reserve, [0.0]
 
     def told(row: Row, cached: bool, seconds: float) -> None:
-        """Keep back, for each that may be a finalist, thrice what scoring was seen to take: to compare it and to know it."""
+        """Keep back what comparing the finalists and choosing among them will take, by what scoring was seen to take."""
         if row.probe_size and budget.bounded:
-            taken.append(seconds * (probe.size / row.probe_size) ** 1.5)
-            budget.reserve = base + 3 * (settings.top + SPARE) * median_low(taken)
+            taken.append(seconds * probe.size / row.probe_size)
+            budget.reserve = base + min(_MOST_AFTER * budget.seconds, (settings.top + SPARE) * median_low(taken))
         shown.finished(row, cached=cached)
 
     return Judge(task, probe, encoder, score, settings.seed, asker, told)
