@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from selection.committee import choose
+from selection.committee import Knowledge, choose, explained, knowledge
+from tests.test_selection_scores import teacher
 
 
 def benefits(seed: int = 0, teachers: int = 6, n: int = 200) -> dict[str, np.ndarray]:
@@ -64,3 +65,101 @@ def test_a_teacher_that_knows_nothing_never_joins_one_that_knows(seed: int) -> N
     good, lucky = rng.gamma(4.0, 0.4, 60), np.zeros(60)
     good[:3], lucky[:3] = 0.0, 1.0  # facility location alone would take it: it is best on three samples
     assert choose({"good": good, "lucky": lucky}, size=3).models == ("good",)
+
+
+def test_a_copy_that_would_only_shift_the_average_never_joins() -> None:
+    strong, weak = np.r_[np.full(130, 2.0), np.zeros(70)], np.r_[np.zeros(130), np.full(70, 2.0)]
+    values = {"strong": strong, "weak": weak}
+    values["strong-copy"] = values["strong"].copy()  # counting it twice would improve the average of the answers
+    assert choose(values, size=3).models == ("strong", "weak")
+
+
+def test_a_teacher_must_add_more_than_it_costs() -> None:
+    left, right = np.r_[np.ones(50), np.zeros(50)], np.r_[np.zeros(50), np.full(50, 0.9)]
+    values = {"left": left, "right": right}
+    assert choose(values, size=2).models == ("left", "right")
+    assert choose(values, size=2, costs={"right": 0.5}).models == ("left",)
+    assert choose(values, size=2, costs={"left": 0.01, "right": 0.01}).models == ("left", "right")
+
+
+def known(answers: np.ndarray, labels: np.ndarray) -> Knowledge:
+    """What teachers with these answers (n, C) know."""
+    classes = answers.shape[1]
+    own = answers[np.arange(len(labels)), labels]
+    return Knowledge(np.maximum(0.0, np.log(own * classes)), answers, labels, tuple(f"c{i}" for i in range(classes)))
+
+
+def experts(n: int = 400) -> tuple[dict[str, Knowledge], np.ndarray]:
+    """Two teachers that each know two of four classes, a near-copy of the first, and one that knows nothing."""
+    labels = np.arange(n) % 4
+    rng = np.random.default_rng(0)
+
+    def expert(mine: tuple[int, ...], sure: float) -> np.ndarray:
+        answers = np.full((n, 4), 0.25)
+        for row in np.flatnonzero(np.isin(labels, mine)):
+            answers[row] = (1 - sure) / 3
+            answers[row, labels[row]] = sure
+        return answers
+
+    near = expert((0, 1), 0.9) + rng.uniform(0, 0.02, (n, 4))
+    said = {"ab": expert((0, 1), 0.9), "ab-near": near / near.sum(axis=1, keepdims=True), "cd": expert((2, 3), 0.8),
+            "nothing": np.full((n, 4), 0.25)}
+    return {name: known(answers, labels) for name, answers in said.items()}, labels
+
+
+def test_the_facts_say_who_covers_what_and_what_each_adds() -> None:
+    teachers, labels = experts()
+    found = explained(teachers, size=3)
+    assert found.models == ("ab", "cd")
+    ab, cd = found.members
+    assert ab.classes == ("c0", "c1")
+    assert cd.classes == ("c2", "c3")
+    assert ab.gain == pytest.approx(np.log(3.6) / 2)
+    assert cd.gain == pytest.approx(np.log(3.2) / 2)
+    assert ab.alone == pytest.approx(0.5 + 0.25 / 2, abs=0.13)  # where it knows nothing, ties go to the first class
+    assert cd.together == 1.0
+    assert found.uncovered == ()
+    assert "2 of at most 3" in found.sentence
+    assert len(labels) == 400
+
+
+def test_a_near_duplicate_is_named_as_such_and_never_joins() -> None:
+    found = explained(experts()[0], size=4)
+    passed = {one.model: one for one in found.passed}
+    assert passed["ab-near"].twin == "ab"
+    assert passed["ab-near"].why == "its answers are those of ab"
+    assert passed["nothing"].twin is None
+    assert "no more than chance" in passed["nothing"].why
+
+
+def test_classes_that_nobody_knows_are_named() -> None:
+    teachers = experts()[0]
+    found = explained({"ab": teachers["ab"]}, size=3)
+    assert found.uncovered == ("c2", "c3")
+
+
+def test_no_committee_is_an_answer_with_its_reason() -> None:
+    found = explained({"nothing": experts()[0]["nothing"]}, size=3)
+    assert found.models == ()
+    assert found.sentence.startswith("none: no model tells these classes better")
+    assert found.uncovered == ("c0", "c1", "c2", "c3")
+    assert explained({}, size=3).sentence == "none: no model could be read"
+
+
+def test_reasons_are_plain_json() -> None:
+    import json
+
+    reasons = explained(experts()[0], size=2).reasons()
+    assert json.loads(json.dumps(reasons)) == reasons
+    assert set(reasons) == {"sentence", "members", "passed", "uncovered"}
+
+
+def test_knowledge_of_a_real_head_answers_the_simplex_and_a_perfect_copy_is_its_twin() -> None:
+    evidence, other = teacher(0, apart=1.0), teacher(1, apart=0.5)
+    one = knowledge(evidence)
+    np.testing.assert_allclose(one.answers.sum(axis=1), 1.0)
+    assert one.benefit.shape == (len(one.labels),)
+    assert (one.benefit >= 0).all()
+    found = explained({"a": one, "copy": knowledge(evidence), "b": knowledge(other)}, size=3)
+    assert "copy" not in found.models
+    assert next(passed.twin for passed in found.passed if passed.model == "copy") == "a"

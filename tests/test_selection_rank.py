@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -11,18 +12,25 @@ import socket
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from selection.budget import Budget, abandoned
+from selection.cache import FeatureCache
 from selection.candidates import candidates
+from selection.probe import Probe
+from selection.probing import Prober
 from selection.rank import Settings, main, rank
 from selection.ranking import Ranking
 from selection.task import Task
+from zoo.card import ModelCard
 from zoo.catalogue import Catalogue
 from zoo.errors import Unavailable, UserError
+from zoo.home import feature_folder
 from zoo.sources import folder
 
 ROOT = Path(__file__).parents[1]
@@ -234,6 +242,10 @@ WRONG = [
     (["--task", "GOOD", "--device", "gpu"], "expected cpu"),
     (["--task", "GOOD", "--catalogue", "absent.duckdb"], "absent.duckdb"),
     (["--task", "GOOD", "--max-size", "lots"], "20GB"),
+    (["--task", "GOOD", "--budget", "0"], "expected a time such as 90s, 20m or 2h"),
+    (["--task", "GOOD", "--budget", "5x"], "--budget '5x'"),
+    (["--task", "GOOD", "--budget-gb", "-1"], "--budget-gb -1"),
+    (["--task", "GOOD", "--ray", "local:0"], "expected local:N"),
     ([], "--task"),
 ]
 
@@ -290,3 +302,116 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def forwarded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Every run of a teacher from here on: its id, and on how many images."""
+    from zoo.teacher import Teacher
+
+    seen: list[tuple[str, int]] = []
+    outputs = Teacher.outputs
+
+    def counted(self: Teacher, images: list[Image.Image], **options: object) -> object:
+        seen.append((self.card.id, len(images)))
+        return outputs(self, images, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Teacher, "outputs", counted)
+    return seen
+
+
+def test_a_budget_asks_in_rounds_and_runs_no_image_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = forwarded(monkeypatch)
+    found = rank("digits", Settings(probe_size=200, models=("resnet_*",), top=1, budget=600.0))
+    rounds = found.candidates["rounds"]
+    assert [one["images"] for one in rounds] == [64, 128, 200]
+    assert rounds[0]["models"] == found.candidates["probed"] == len(found.rows)
+    assert rounds[2]["models"] == len(found.finalists) < len(found.rows)
+    assert found.finalists == found.rows[: len(found.finalists)]
+    for row in found.rows:
+        assert sum(count for model, count in seen if model == row.model) == row.probe_size
+        assert (row.dropped is None) == (row.probe_size == 200) == (row.group is not None)
+    assert [row.probe_size for row in found.rows] == sorted((row.probe_size for row in found.rows), reverse=True)
+    assert found.rows[0].model == "resnet_mnist"
+    assert found.committee[0] in {row.model for row in found.rows}
+
+
+def test_what_one_run_stored_serves_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    budgeted, plain = (Settings(probe_size=200, models=("resnet_*",), budget=seconds) for seconds in (600.0, None))
+    first = rank("digits", budgeted)
+    seen = forwarded(monkeypatch)
+    whole = rank("digits", plain)
+    read = {row.model: row.probe_size or 0 for row in first.rows}
+    run: dict[str, int] = {}
+    for model, count in seen:
+        run[model] = run.get(model, 0) + count
+    assert run == {model: 200 - size for model, size in read.items() if size < 200}  # only what was missing
+    seen.clear()
+    again = rank("digits", budgeted)
+    assert seen == []
+    assert [(r.model, r.value, r.low, r.high, r.probe_size, r.dropped) for r in again.rows] == [
+        (r.model, r.value, r.low, r.high, r.probe_size, r.dropped) for r in first.rows
+    ]
+    values = {row.model: row.value for row in whole.rows}
+    assert all(row.value == values[row.model] for row in again.finalists)  # bit for bit, in whatever steps it was run
+
+
+def test_answers_do_not_depend_on_the_steps_they_were_made_in(home: Path) -> None:
+    settings = Settings(probe_size=200, models=MODELS)
+    stepwise = rank("digits", replace(settings, budget=600.0, top=3))
+    shutil.rmtree(home)
+    once = {row.model: row.value for row in rank("digits", settings).rows}
+    assert {row.model: row.value for row in stepwise.finalists} == {row.model: once[row.model] for row in stepwise.finalists}
+
+
+def prober(budget: Budget, size: int = 200) -> Prober:
+    probe = Probe.draw(Task.open("digits"), size=size)
+    return Prober(probe, FeatureCache(feature_folder()), device="cpu", budget=budget)
+
+
+def test_a_model_stops_between_batches_and_goes_on_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = next(card for card in folder.cards(SMALL, source="small") if card.id == "resnet_mnist")
+    short = Budget()
+    monkeypatch.setattr(short, "left", lambda: -1.0)
+    [stopped] = prober(short).ask([card], 200)
+    assert stopped.stored is None
+    assert stopped.left_out == "budget"
+    assert stopped.error == "the budget ended after 64 of 200 images"
+    seen = forwarded(monkeypatch)
+    [done] = prober(Budget()).ask([card], 200)
+    assert done.stored is not None
+    assert len(done.stored.features) == 200
+    assert sum(count for _, count in seen) == 136
+
+
+def test_a_model_that_cannot_end_in_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = [card for card in folder.cards(SMALL, source="small") if card.id in MODELS]
+    seen = forwarded(monkeypatch)
+    answers = list(prober(Budget()).ask(cards, 200, end=-math.inf))
+    assert [(answer.left_out, answer.error) for answer in answers] == [("budget", None)] * 3
+    assert seen == []
+
+
+def test_a_budget_that_is_spent_says_in_one_line_that_nothing_could_be_probed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--task", "digits", "--probe-size", "40", "--budget", "0.001s"]) == 1
+    error = capsys.readouterr().err.strip().splitlines()
+    assert "no model could be probed within the budget" in error[-1]
+    assert "16 did not fit" in error[-1]
+    abandoned.clear()
+
+
+def test_a_download_that_does_not_fit_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection was opened"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    with Catalogue.open(tmp_path / "c.duckdb", write=True) as book:
+        far = ModelCard(id="far/away", source="hub", location="far/away", sha="a" * 40, loadable=True, weight_bytes=10**9)
+        book.upsert([*folder.cards(SMALL, source="small"), far])
+        book.publish()
+    out = tmp_path / "r.json"
+    arguments = ["--task", "digits", "--probe-size", "40", "--catalogue", str(tmp_path / "c.duckdb")]
+    assert main([*arguments, "--models", "far/away,*mnist", "--budget-gb", "0.9", "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["candidates"]["left_out"] == {"budget": 0, "budget_gb": 1, "limit": 0}
+    shown = capsys.readouterr().out
+    assert "left unprobed: 1 for their download" in shown
+    assert "2 probed" in shown

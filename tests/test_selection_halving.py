@@ -1,0 +1,159 @@
+"""Laws of halving: nothing is asked twice, the bound is kept, the best is kept, an unfinished round does not count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from selection.evidence import Evidence
+from selection.halving import Judged, bar, halve, sizes
+from selection.judge import row_of
+from selection.ranking import Row, in_order
+from zoo.card import ModelCard
+
+ROUNDS = sizes(500, 10)
+
+
+class Fake:
+    """Teachers with known values; an interval narrows with the root of the images; a unit of cost is one image."""
+
+    def __init__(self, values: dict[str, float], *, width: float = 2.0, break_in: int = 0, failing: Sequence[str] = ()) -> None:
+        self.values, self.width, self.break_in, self.failing = values, width, break_in, failing
+        self.asked: list[tuple[int, list[str]]] = []
+        self.spent = 0.0
+        self.held: dict[str, int] = {}
+
+    def cost(self, card: ModelCard, size: int) -> float:
+        return max(0, size - self.held.get(card.id, 0))
+
+    def judged(self, cards: Sequence[ModelCard], size: int, allowance: float) -> Iterator[Judged]:
+        self.asked.append((size, [card.id for card in cards]))
+        end = self.spent + allowance
+        for card in cards:
+            need = self.cost(card, size)
+            if self.spent + need > end or (len(self.asked) == self.break_in and card is cards[-1]):
+                yield Judged(row_of(card), None, "budget")
+                continue
+            self.spent, self.held[card.id] = self.spent + need, max(size, self.held.get(card.id, 0))
+            yield self._one(card, size)
+
+    def _one(self, card: ModelCard, size: int) -> Judged:
+        if card.id in self.failing:
+            return Judged(Row(**{**row_of(card).__dict__, "error": "broken"}), None)
+        value, half = self.values[card.id], self.width / math.sqrt(size)
+        known = {"value": value, "low": value - half, "high": value + half, "probe_size": size}
+        evidence = Evidence(features=np.zeros((size, 1)), labels=np.zeros(size, dtype=np.int64), classes=("a",))
+        return Judged(Row(**{**row_of(card).__dict__, **known}), evidence)
+
+
+def cards(values: dict[str, float]) -> list[ModelCard]:
+    return [ModelCard(id=name, source="folder", location=name) for name in values]
+
+
+def zoo(seed: int, count: int = 40) -> dict[str, float]:
+    values = np.random.default_rng(seed).normal(size=count)
+    return {f"m{i:02}": float(value) for i, value in enumerate(values)}
+
+
+def test_rounds_double_from_four_a_class_to_the_whole_probe() -> None:
+    assert ROUNDS == [64, 128, 256, 500]
+    assert sizes(500, 100) == [400, 500]
+    assert sizes(40, 10) == [40]
+    assert sizes(64, 2) == [64]
+    for probe in (65, 500, 1024):
+        found = sizes(probe, 20)
+        assert found == sorted(set(found))
+        assert found[-1] == probe
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bounds_alone_keep_the_best_and_ask_no_image_twice(seed: int) -> None:
+    values = zoo(seed)
+    asks = Fake(values)
+    done = halve(cards(values), asks, sizes=ROUNDS, keep=4, left=lambda: math.inf)
+    best = sorted(values, key=lambda name: -values[name])
+    assert in_order(list(done.rows.values()))[0].model == best[0]
+    assert set(best[:4]) <= set(done.rounds[-1].models)  # exact values: the four best can never fall behind
+    assert [one.images for one in done.rounds] == ROUNDS
+    models = [set(one.models) for one in done.rounds]
+    assert all(later <= earlier for earlier, later in pairwise(models))
+    assert asks.spent == sum(done.rows[name].probe_size or 0 for name in values)  # each image once
+    assert asks.spent < 500 * len(values)
+    for name, row in done.rows.items():
+        assert (row.dropped is None) == (name in done.rounds[-1].models)
+        assert len(done.evidence[name].labels) == row.probe_size
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.25, 0.3, 0.5])
+def test_what_is_spent_never_exceeds_the_budget(share: float) -> None:
+    for seed in range(10):
+        values = zoo(seed)
+        asks, bound = Fake(values, width=20.0), share * 500 * len(values)
+        done = halve(cards(values), asks, sizes=ROUNDS, keep=4, left=lambda asks=asks, bound=bound: bound - asks.spent)
+        assert 0 < asks.spent <= bound
+        assert len(done.rows) + done.left_out["budget"] == len(values)
+        if share >= 0.25:
+            assert done.rounds[-1].images == 500
+            assert done.left_out["budget"] == 0
+
+
+def test_wide_intervals_drop_nobody_without_a_bound() -> None:
+    values = zoo(0, 10)
+    done = halve(cards(values), Fake(values, width=1e6), sizes=ROUNDS, keep=3, left=lambda: math.inf)
+    assert all(len(one.models) == 10 for one in done.rounds)
+
+
+def test_a_round_that_is_not_finished_does_not_count() -> None:
+    values = zoo(1, 12)
+    done = halve(cards(values), Fake(values, width=20, break_in=3), sizes=ROUNDS, keep=3, left=lambda: math.inf)
+    assert [one.images for one in done.rounds] == [64, 128]
+    assert {row.probe_size for row in done.rows.values()} == {128}
+    assert {len(one.labels) for one in done.evidence.values()} == {128}
+    assert done.note is not None
+    assert "round 3 of 4" in done.note
+
+
+def test_a_first_round_that_is_not_finished_counts_and_says_how_many_were_left_out() -> None:
+    values = zoo(1, 12)
+    asks = Fake(values)
+    done = halve(cards(values), asks, sizes=ROUNDS, keep=3, left=lambda: 64 * 6 - asks.spent)
+    assert done.rounds[0].models
+    assert len(done.rows) == 4  # two thirds of six
+    assert done.left_out["budget"] == 8
+
+
+def test_failed_models_are_rows_and_go_no_further() -> None:
+    values = zoo(2, 8)
+    asks = Fake(values, failing=("m03",))
+    done = halve(cards(values), asks, sizes=ROUNDS, keep=8, left=lambda: math.inf)
+    assert done.rows["m03"].error == "broken"
+    assert "m03" not in asks.asked[1][1]
+    assert "m03" not in done.evidence
+
+
+def test_stored_answers_are_free() -> None:
+    values = zoo(3, 10)
+    asks = Fake(values)
+    asks.held = dict.fromkeys(values, 500)
+    done = halve(cards(values), asks, sizes=ROUNDS, keep=10, left=lambda: 0.0)
+    assert asks.spent == 0
+    assert done.rounds[-1] == type(done.rounds[-1])(500, tuple(sorted(values, key=lambda name: -values[name])))
+
+
+def test_the_bar_is_the_kth_lower_bound() -> None:
+    rows = [Row(model=str(i), revision="", source="", location=None, value=low + 1, low=low, high=low + 2)
+            for i, low in enumerate([5.0, 1.0, 3.0])]
+    assert bar(rows, 2) == 3.0
+    assert bar(rows, 3) == -math.inf
+
+
+def test_a_committee_is_chosen_where_there_still_was_a_choice() -> None:
+    values = zoo(4, 12)
+    asks = Fake(values, width=20)
+    done = halve(cards(values), asks, sizes=ROUNDS, keep=6, left=lambda: 0.2 * 500 * 12 - asks.spent)
+    assert len(done.rounds[-1].models) < 5 <= len(done.material(5).models)
+    assert done.material(100) == done.rounds[0]
