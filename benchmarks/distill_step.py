@@ -63,7 +63,7 @@ def _measure(device: str) -> list[BenchRecord]:
         if name in memory and name != "plain":
             value = memory[name] / memory["plain"]
             records.append(BenchRecord(name=f"distill_step.memory_over_plain.{name}", value=value, unit="ratio", setting=setting))
-    model = 1 + _flops(teacher) / (3 * _flops(student))
+    model = 1 + flops(teacher, size=64) / (3 * flops(student, size=64))
     online = [mine / plain / model for mine, plain in zip(laps["online"], laps["plain"], strict=True)]
     records.append(_record("online_over_flop_model", "ratio", online, setting | {"flop_model": model}))
     beside = [theirs / mine for mine, theirs in zip(laps["online"], laps["timm"], strict=True)]
@@ -164,14 +164,14 @@ def _names() -> tuple[str, ...]:
     return tuple(f"class {i}" for i in range(CLASSES))
 
 
-def _flops(architecture: str) -> int:
-    """Floating-point operations of one forward pass of one image at 64 pixels."""
+def flops(architecture: str, *, size: int) -> int:
+    """Floating-point operations of one forward pass of one image of ``size`` pixels."""
     import timm
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        timm.create_model(architecture).eval()(torch.zeros(1, 3, 64, 64))
+        timm.create_model(architecture).eval()(torch.zeros(1, 3, size, size))
     return int(counter.get_total_flops())
 
 

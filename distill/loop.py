@@ -30,7 +30,8 @@ class Schedule:
     """How long and how fast. ``batch_size`` is the whole batch, shared by all processes and ``accumulate`` parts.
 
     ``optimizer`` is ``adamw``, ``sgd`` (Nesterov momentum 0.9) or ``momentum`` (0.9 without Nesterov, norms and biases decay
-    too: as the reference figures on CIFAR-100 were made). The rate rises linearly over the first ``warmup`` share of the steps and falls by a cosine to 0, or, where ``milestones`` (shares of the steps) are given, by 10 at each of them.
+    too: as the reference figures on CIFAR-100 were made). The rate rises linearly over the first ``warmup`` share of the
+    steps and falls by a cosine to 0, or, where ``milestones`` (shares of the steps) are given, by 10 at each of them.
     """
 
     epochs: int
