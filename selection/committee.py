@@ -61,7 +61,7 @@ class Committee:
     """``members`` in the order they were chosen; ``covered`` is their joint benefit, in nats a probe sample.
 
     ``passed`` are the others, most promising first; ``uncovered`` the classes of which no member knows more than their
-    frequency; ``sentence`` says in words how it came out.
+    frequency; ``sentence`` says in words how it came out; ``images`` counts the samples that it was read on.
     """
 
     members: tuple[Member, ...]
@@ -69,6 +69,7 @@ class Committee:
     passed: tuple[Passed, ...] = ()
     uncovered: tuple[str, ...] = ()
     sentence: str = ""
+    images: int = 0
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -79,7 +80,8 @@ class Committee:
         """The facts as ``ranking.json`` holds them; of those passed over the first ``most``."""
         listed = [{**asdict(member), "classes": list(member.classes)} for member in self.members]
         passed = [asdict(one) for one in self.passed[:most]]
-        return {"sentence": self.sentence, "members": listed, "passed": passed, "uncovered": list(self.uncovered)}
+        facts = {"members": listed, "passed": passed, "uncovered": list(self.uncovered)}
+        return {"sentence": self.sentence, "images": self.images, **facts}
 
 
 def knowledge(evidence: Evidence) -> Knowledge:
@@ -157,7 +159,7 @@ def explained(known: Mapping[str, Knowledge], *, size: int, costs: Mapping[str, 
     passed = _passed(found, benefits, answers, size)
     uncovered = tuple(name for name, one in zip(classes, owner, strict=True) if one < 0)
     sentence = _sentence(members, benefits, size, len(labels))
-    return Committee(tuple(members), found.covered, passed, uncovered if members else classes, sentence)
+    return Committee(tuple(members), found.covered, passed, uncovered if members else classes, sentence, len(labels))
 
 
 def _by_class(members: Sequence[str], benefits: Mapping[str, Floats], labels: Ints, classes: int) -> tuple[Floats, Ints]:
@@ -183,6 +185,8 @@ def _passed(
             why = f"its answers are those of {twin}"
         elif len(found.members) >= size:
             why = f"the committee is full; it would add {gain:.3f} nats"
+        elif joint < -error:
+            why = f"it would make the joint answers worse, by {-joint:.3f} nats"
         elif joint <= error:
             why = f"it would change the joint answers by {joint:+.3f} nats, no more than chance (standard error {error:.3f})"
         else:

@@ -19,6 +19,8 @@ from zoo.command import clean
 if TYPE_CHECKING:
     from selection.report import Example, Report
 
+_FEWEST_SIZES = 3  # models whose sizes are worth a picture
+
 
 def page(report: Report) -> str:
     """The page as text. Every name in it comes from strangers and is escaped; scripts run only if their hash is allowed."""
@@ -50,7 +52,7 @@ def _figures(report: Report) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
     if report.best:
         figures["intervals"] = intervals(rows, score=score)
-    if any(row.params_total for row in rows):
+    if sum(bool(row.params_total) for row in rows) >= _FEWEST_SIZES:
         figures["sizes"] = against_size(rows, score=score)
     return figures | {f"plan{i}": heatmap(bridge) for i, bridge in enumerate(report.bridges)}
 
@@ -65,7 +67,7 @@ def _opening(report: Report, title: str) -> str:
     }
     rounds = ranking.candidates.get("rounds", ())
     if len(rounds) > 1:
-        facts["Rounds"] = ", ".join(f"{one['models']} models on {one['images']} images" for one in rounds)
+        facts["Rounds"] = ", ".join(f"{one['models']} on {one['images']}" for one in rounds) + " images"
     lines = [f"<h1>{title}</h1>", f'<p class="lead">{_answer(ranking)}</p>']
     lines.append("<dl class=\"facts\">" + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts.items()) + "</dl>")
     lines.append(f"<p>Score: <b>{_text(ranking.score, 60)}</b>. {_text(report.meaning, 600)}</p>")
@@ -122,7 +124,7 @@ def _committee(ranking: Ranking) -> str:
     if why["members"]:
         parts.append(_members(why["members"]))
         parts.append('<p class="note">What a model adds is likelihood of the right class, in nats an image (0.69 doubles it), '
-                     "where it knows more than those above it; read on probe images that were left out of the fit.</p>")
+                     f"where it knows more than those above it; read on {why['images']} probe images, left out of the fit.</p>")
     if why["members"] and why["uncovered"]:
         names = ", ".join(_text(name, 40) for name in why["uncovered"][:40])
         parts.append(f"<p>No member knows more than the frequency of: {names}.</p>")
@@ -135,7 +137,8 @@ def _committee(ranking: Ranking) -> str:
 
 def _members(members: Sequence[Mapping[str, Any]]) -> str:
     heads = '<th scope="col" class="model">teacher</th>' + "".join(
-        f'<th scope="col">{name}</th>' for name in ("adds", "right alone", "right together", "my classes that it knows best"))
+        f'<th scope="col">{name}</th>' for name in ("adds", "right alone", "right together"))
+    heads += '<th scope="col" class="classes">my classes that it knows best</th>'
     lines = []
     for one in members:
         names = ", ".join(_text(name, 40) for name in one["classes"][:30]) or "none; it sharpens the others"

@@ -167,6 +167,40 @@ def test_every_row_is_in_the_table_with_its_figures(text: str) -> None:
     assert words.index("0.812") < words.index("0.805") < words.index("org/broken")
 
 
+def reasons() -> dict[str, object]:
+    member = {"model": f"org/{HOSTILE}", "gain": 0.5, "alone": 0.75, "together": 0.8, "classes": [HOSTILE, "ship"]}
+    passed = [{"model": f"org/p{i}", "gain": 0.0, "twin": None, "why": f"its answers are those of {HOSTILE}"} for i in range(7)]
+    return {"sentence": "1 of at most 3: no other", "images": 128, "members": [member], "passed": passed, "uncovered": ["cat"]}
+
+
+def test_the_committee_is_explained_and_its_names_stay_text(report: Report) -> None:
+    ranking = replace(report.ranking, committee_reasons=reasons())
+    text = page(replace(report, ranking=ranking))
+    for said in ("1 of at most 3", "75.0%", "80.0%", "0.500", "128 probe images", "2 more", "No member knows more"):
+        assert said in text
+    assert HOSTILE not in text
+    assert text.count("its answers are those of") == 7
+    nobody = replace(ranking, committee=(), committee_reasons=reasons() | {"members": [], "sentence": "none: no model tells"})
+    assert "None: no model tells" in page(replace(report, ranking=nobody))
+
+
+def test_rows_of_earlier_rounds_are_in_the_table_but_not_in_the_pictures(report: Report) -> None:
+    rows = tuple(replace(one, probe_size=None if one.value is None else 500 if i < 2 else 64,
+                         dropped=f"round 1 of 4: {HOSTILE}" if i == 2 else None) for i, one in enumerate(report.ranking.rows))
+    rounds = [{"images": 64, "models": 4}, {"images": 500, "models": 2}]
+    ranking = replace(report.ranking, rows=rows, candidates={"known": 5, "loadable": 5, "probed": 4, "rounds": rounds,
+                                                             "left_out": {"budget": 3, "budget_gb": 1, "limit": 2}})
+    text = page(replace(report, ranking=ranking))
+    drawn = json.loads(re.search(r'id="figures">(.*?)</script>', text, flags=re.S)[1])  # type: ignore[index]
+    assert len(drawn["intervals"]["data"][0]["y"]) == 2
+    assert "sizes" not in drawn
+    assert "2 more fell behind" in text
+    assert "4 on 64, 2 on 500 images" in text
+    assert "left unprobed: 2 beyond the shortlist, 3 for want of time, 1 for their download" in text
+    assert "round 1 of 4: " in text
+    assert HOSTILE not in text
+
+
 def test_the_first_sentence_says_when_it_is_too_close_to_call(report: Report) -> None:
     assert "too close to call" in _lead(report)
     assert "1 other " in _lead(report)
