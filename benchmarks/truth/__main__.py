@@ -19,13 +19,17 @@ RECORDS = Path(__file__).parents[1] / "records"
 
 def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequence[int] = (0, 1, 2),
          protocols: Sequence[str] = PROTOCOLS, device: str = "cpu", folder: Path | None = None, out: Path = RECORDS,
-         minutes: float = float("inf"), make_zoo: bool = False) -> int:
+         minutes: float = float("inf"), make_zoo: bool = False, sets: bool = True) -> int:
     """Make the cells that are missing, in the order of ``plan``, until ``minutes`` are over; returns how many were made.
 
-    The time is looked at before each task; ``make_zoo`` first trains the teachers that are not packaged.
+    The scores of a task follow its cells, and with ``sets`` the committees. The time is looked at before each task;
+    ``make_zoo`` first trains the teachers that are not packaged.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
+    from benchmarks.truth import committees
+    from benchmarks.truth.scores import SCORED, measure
     from benchmarks.truth.students import Recipe
     from benchmarks.truth.teachers import Answers, entries, make
 
@@ -40,6 +44,10 @@ def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequ
     for target, protocol, seed in plan(tasks or tuple(TARGETS), seeds, protocols):
         if time.monotonic() - start < 60 * minutes:
             made += bench.fill(target, found, protocol=protocol, seed=seed)
+            if protocol == "pool":
+                with threadpool_limits(1, "blas"):  # many small matrices
+                    measure(out / SCORED, target, found, bench.answers, seed=seed)
+                    made += committees.fill(bench, target, found, seed=seed) if sets else 0
     return made
 
 
@@ -48,18 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         tasks: Annotated[list[str] | None, typer.Option(help="only these target tasks")] = None,
         teachers: Annotated[list[str] | None, typer.Option(help="only these teachers")] = None,
         seeds: Annotated[str, typer.Option(help="seeds, separated by commas")] = "0,1,2",
-        protocols: Annotated[str, typer.Option(help="pool (unlabelled images beside the labelled), labels, or both")] = "pool,labels",
+        protocols: Annotated[str, typer.Option(help="pool (unlabelled images too), labels, or both")] = "pool,labels",
         device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
         folder: Annotated[Path | None, typer.Option(help="work folder (default: truth/ in the tool's home)")] = None,
         out: Annotated[Path, typer.Option(help="folder that takes the table, truth_cells.jsonl")] = RECORDS,
         minutes: Annotated[float, typer.Option(help="begin no further task after so many minutes")] = float("inf"),
+        sets: Annotated[bool, typer.Option(help="train the students of committees too")] = True,
         zoo: Annotated[bool, typer.Option(help="first train the teachers that are not packaged")] = False,
     ) -> None:
         """Train one student for every teacher, task and seed, cell by cell; what is in the table already stays."""
         wanted = [choose("task", name, TARGETS) for name in split_list(tasks)]
         kinds = [choose("protocol", name, PROTOCOLS) for name in protocols.split(",")]
         made = fill(tasks=wanted, teachers=split_list(teachers), seeds=[int(seed) for seed in seeds.split(",")], protocols=kinds,
-                    device=device, folder=folder, out=out, minutes=minutes, make_zoo=zoo)
+                    device=device, folder=folder, out=out, minutes=minutes, make_zoo=zoo, sets=sets)
         print(f"{made} cells made, in {out / CELLS}")
 
     return run(command, argv, name="benchmarks.truth")

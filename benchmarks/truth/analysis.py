@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -22,6 +23,7 @@ LEARNED = ("static_prior", "metadata_ridge")  # know the truth of other groups o
 BASELINES = ("random", "model_size", *LEARNED, "knn", "logme")
 FUSED = ("transport_images_relative", "linear_probe", "knn", "logme", *LEARNED)  # what fusions are made of, up to three at once
 RIDGE = 3.0
+ZOO, ZOOS = 8, 100  # teachers of a part zoo, and how many of these are drawn a task and seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,8 @@ class Truths:
 
     @classmethod
     def of(cls, cells: Sequence[Cell], values: Values, cards: Sequence[ModelCard], *, protocol: str) -> Truths:
-        """Tasks with no measured teacher are left out; so are teachers that no cell has."""
-        mine = {(c.task, c.seed, c.teacher): c for c in cells if c.protocol == protocol and " + " not in c.teacher}
+        """A task counts where all teachers that may teach it have been measured and scored; a teacher counts that has a cell."""
+        mine = {(c.task, c.seed, c.teacher): c for c in cells if c.protocol == protocol and not c.rule}
         tasks = tuple(t for t in TARGETS if any(task == t and teacher != NONE for task, _, teacher in mine))
         seeds = tuple(sorted({seed for _, seed, _ in mine}))
         kept = tuple(card for card in cards if any(teacher == card.id for _, _, teacher in mine))
@@ -62,7 +64,11 @@ class Truths:
                         truth[t, s, m] = mine[task, seed, card.id].accuracy
                     for name, value in values.get((task, seed, card.id), {}).items():
                         scores[name][t, s, m] = value
-        scores = {name: table for name, table in scores.items() if np.isfinite(table).any()}
+                if any(((task, seed, card.id) in mine) != ((task, seed, card.id) in values) for card in kept):
+                    truth[t, s], plain[t, s] = np.nan, np.nan  # not complete yet: the best teacher may be missing
+        complete = [t for t in range(len(tasks)) if np.isfinite(truth[t]).any()]
+        tasks, truth, plain = tuple(tasks[t] for t in complete), truth[complete], plain[complete]
+        scores = {name: table[complete] for name, table in scores.items() if np.isfinite(table[complete]).any()}
         return cls(tasks, tuple(TARGETS[t].group for t in tasks), seeds, kept, truth, plain, scores, mine)
 
     def only(self, tasks: Sequence[int]) -> Truths:
@@ -84,17 +90,24 @@ def standard(values: Floats) -> Floats:
     return np.asarray(centred / np.maximum(np.sqrt((centred**2).sum(axis=-1, keepdims=True) / count), 1e-12))
 
 
+def known_mean(values: Floats, *, axis: int) -> Floats:
+    """The mean of what is known along an axis, NaN where nothing is."""
+    seen = np.isfinite(values)
+    count = seen.sum(axis=axis)
+    return np.asarray(np.where(count > 0, np.where(seen, values, 0).sum(axis=axis) / np.maximum(count, 1), np.nan))
+
+
 def static_prior(known: Truths) -> Floats:
     """(M,) mean standardised accuracy of each teacher on the tasks of ``known``; 0 for one that none of them has."""
-    mean = np.nanmean(np.where(np.isfinite(known.truth), known.truth, np.nan), axis=1) if known.tasks else known.truth[:, 0]
+    mean = known_mean(known.truth, axis=1)  # (T, M)
     seen = np.isfinite(mean)
     return np.asarray(np.where(seen, standard(mean), 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1))
 
 
 def metadata(cards: Sequence[ModelCard]) -> Floats:
     """(M, F) what a card says: size, classes, width, input, and which family and training data."""
-    numbers = [[math.log10(card.params_total or 1e6), math.log10((card.num_classes or 0) + 1), math.log10(card.feature_dim or 100),
-                math.log10(card.input_size or 224)] for card in cards]
+    numbers = [[math.log10(number) for number in (card.params_total or 1e6, (card.num_classes or 0) + 1, card.feature_dim or 100,
+                                                  card.input_size or 224)] for card in cards]
     words = [{str(card.architecture).split("_")[0], *(card.datasets or ()), f"labels {len(card.labels or ())}"} for card in cards]
     known = sorted(set().union(*words))
     hot = [[float(word in own) for word in known] for own in words]
@@ -135,16 +148,46 @@ def measured(asked: Truths, table: Floats, measure: Callable[[Floats, Floats], f
                       for s in range(len(asked.seeds))] for t in range(len(asked.tasks))])
 
 
+def part_zoos(able: npt.NDArray[np.bool_], *, seed: int) -> npt.NDArray[np.bool_]:
+    """(ZOOS, M) which of the ``able`` (M,) teachers are in each of many smaller zoos of ``ZOO``, drawn by ``seed``.
+
+    Other users have other models. In the whole zoo one strong teacher may hide how well the others are told apart.
+    """
+    rng = np.random.default_rng(seed)
+    places = np.where(able, rng.random((ZOOS, len(able))), 2.0).argsort(axis=1).argsort(axis=1)
+    return np.asarray((places < ZOO) & able)
+
+
+def part_choices(truths: Truths, table: Floats, t: int, s: int) -> tuple[Floats, Floats]:
+    """In each part zoo of one task and seed: the best truth (ZOOS,), and which teacher the score puts first, as an index."""
+    truth = truths.truth[t, s]
+    inside = part_zoos(np.isfinite(truth), seed=1000 * t + s)
+    score = standard(np.where(np.isfinite(truth), table[t, s], np.nan))
+    score = np.where(np.isfinite(table[t, s]), score, -1e3)
+    jitter = 1e-6 * np.random.default_rng(t).random(inside.shape)  # ties fall at random
+    return np.where(inside, truth, -np.inf).max(axis=1), np.where(inside, score + jitter, -np.inf).argmax(axis=1)
+
+
+def part_regret(truths: Truths, table: Floats) -> Floats:
+    """(T, S) mean regret@1 in points over part zoos; NaN where nothing has been measured."""
+    found = np.full(truths.truth.shape[:2], np.nan)
+    for t, s in np.argwhere(np.isfinite(truths.truth).any(axis=2)):
+        best, first = part_choices(truths, table, int(t), int(s))
+        found[t, s] = 100 * float((best - truths.truth[t, s][first]).mean())
+    return found
+
+
 def criterion(asked: Truths, table: Floats) -> float:
-    """What a score is chosen by, lower is better: mean of regret at 1 and at 3, in points, over tasks and seeds."""
-    return float(np.nanmean([measured(asked, table, MEASURES[name]) for name in ("regret@1", "regret@3")]))
+    """What a score is chosen by, lower is better: mean regret@1 over tasks, seeds and part zoos, in points."""
+    return float(np.nanmean(part_regret(asked, table)))
 
 
 def outer(truths: Truths, allowed: Callable[[str], bool] = lambda name: True) -> tuple[dict[str, Floats], dict[str, str]]:
     """Every candidate on every task, learned without the task's group, and "chosen": the best of those ``allowed`` inside.
 
-    Returns the scores (T, S, M) and, for each group, which candidate was chosen on the other groups; there, too, each group
-    was judged by what was learned on the rest, so a task has no part in how it is judged.
+    Values on fewer images (NAME@IMAGES) are never chosen. Returns the scores (T, S, M) and, for each group, which candidate
+    was chosen on the other groups; there, too, each group was judged by what was learned on the rest, so a task has no part
+    in how it is judged.
     """
     tables: dict[str, Floats] = {}
     chosen: dict[str, str] = {}
@@ -159,7 +202,7 @@ def outer(truths: Truths, allowed: Callable[[str], bool] = lambda name: True) ->
             for name, table in candidates(inside.without(other), asked).items():
                 judged.setdefault(name, []).append((len(asked.tasks), criterion(asked, table)))
         mean = {name: sum(n * value for n, value in found) / sum(n for n, _ in found) for name, found in judged.items()
-                if allowed(name)}
+                if allowed(name) and "@" not in name}
         chosen[group] = min(mean, key=lambda name: mean[name])
         tables.setdefault("chosen", np.full(truths.truth.shape, np.nan))[rows] = tables[chosen[group]][rows]
     return tables, chosen
@@ -181,8 +224,11 @@ def denoised_regret(truths: Truths, table: Floats) -> Floats:
     return found
 
 
-def chosen_hits(truths: Truths, table: Floats, home: Path) -> list[list[Floats]]:
-    """[task][seed] -> (n,) how right the student of the first choice was on each image; Bernoulli draws where not stored."""
+def chosen_hits(truths: Truths, table: Floats, home: Path, *, parts: bool = False) -> list[list[Floats]]:
+    """[task][seed] -> (n,) how right the student of the first choice was on each image, of all teachers or over part zoos.
+
+    Where this machine has not made a cell, which images it got right is drawn: right in number, unpaired.
+    """
     found = []
     for t, task in enumerate(truths.tasks):
         seeds = []
@@ -190,38 +236,47 @@ def chosen_hits(truths: Truths, table: Floats, home: Path) -> list[list[Floats]]
             own = truths.truth[t, s]
             if not np.isfinite(own).any():
                 continue
-            value = np.where(np.isfinite(own), np.where(np.isfinite(table[t, s]), table[t, s], -np.inf), -np.inf)
-            best = np.flatnonzero((value == value.max()) & np.isfinite(own))
-            seeds.append(np.mean([_hits(truths.cells[task, seed, truths.cards[m].id], home) for m in best], axis=0))
+            if parts:
+                shares = np.bincount(part_choices(truths, table, t, s)[1], minlength=len(own)) / ZOOS
+            else:
+                value = np.where(np.isfinite(own) & np.isfinite(table[t, s]), table[t, s], -np.inf)
+                shares = np.isfinite(own) & (value == value.max())
+                shares = shares / shares.sum()
+            seeds.append(np.sum([shares[m] * _hits(truths.cells[task, seed, truths.cards[m].id], home)
+                                 for m in np.flatnonzero(shares)], axis=0))
         found.append(seeds)
     return found
 
 
+@cache
 def _hits(cell: Cell, home: Path) -> Floats:
     stored = hits_of(home, cell)
     if stored is not None:
-        return stored.astype(np.float64)
-    rng = np.random.default_rng(0)  # the right count in some order: unpaired, so wider than the truth
-    return rng.permutation(np.arange(cell.n) < round(cell.accuracy * cell.n)).astype(np.float64)
+        return stored.astype(np.float32)
+    rng = np.random.default_rng(0)
+    return rng.permutation(np.arange(cell.n) < round(cell.accuracy * cell.n)).astype(np.float32)
 
 
-def against(truths: Truths, tables: Mapping[str, Floats], first: str, second: str, home: Path) -> Estimate:
+def against(truths: Truths, tables: Mapping[str, Floats], first: str, second: str, home: Path, *,
+            parts: bool = False) -> Estimate:
     """By how many points of accuracy the choice of ``first`` beats that of ``second``: paired, hierarchical."""
-    found = paired(chosen_hits(truths, tables[first], home), chosen_hits(truths, tables[second], home))
+    found = paired(*(chosen_hits(truths, tables[name], home, parts=parts) for name in (first, second)))
     return Estimate(100 * found.value, 100 * found.low, 100 * found.high, found.below)
 
 
 def stakes(truths: Truths) -> list[tuple[str, float, float, float, float]]:
     """How much the choice matters: (task, plain, best, median, worst) accuracy in points, means over seeds."""
-    mean = np.nanmean(truths.truth, axis=1)
+    mean = known_mean(truths.truth, axis=1)
     return [(task, 100 * float(np.nanmean(truths.plain[t])), 100 * float(np.nanmax(mean[t])), 100 * float(np.nanmedian(mean[t])),
              100 * float(np.nanmin(mean[t]))) for t, task in enumerate(truths.tasks)]
 
 
 def summary(truths: Truths, tables: Mapping[str, Floats], names: Sequence[str]) -> dict[str, dict[str, Estimate]]:
     """Every measure of every score of ``names``, with intervals over tasks and seeds."""
-    found = {name: {key: over_tasks(measured(truths, tables[name], measure)) for key, measure in MEASURES.items()} for name in names}
-    if len(truths.seeds) > 1:
-        for name in names:
+    found = {name: {key: over_tasks(measured(truths, tables[name], measure)) for key, measure in MEASURES.items()}
+             for name in names}
+    for name in names:
+        found[name]["part_regret@1"] = over_tasks(part_regret(truths, tables[name]))
+        if len(truths.seeds) > 1:
             found[name]["denoised_regret@1"] = over_tasks(denoised_regret(truths, tables[name]))
     return found

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from benchmarks.truth.teachers import Answers, Entry
 
 SCORED = "truth_scores.jsonl"
+CURVE = ("transport_images_relative", "linear_probe", "knn", "logme")  # also measured on fewer images, as NAME@IMAGES-A-CLASS
+FEWER = (3, 5, 10)
 Values = dict[tuple[str, int, str], dict[str, float]]  # (task, seed, teacher) -> score -> value, NaN where it does not apply
 
 
@@ -45,7 +47,8 @@ def measure(path: Path, target: Target, entries: Sequence[Entry], answers: Answe
     known, encoder = read_scores(path), NameEncoder.table()
     able = [entry for entry in entries if not entry.knows(target)]
     have = {entry.card.id: known.get((target.name, seed, entry.card.id), {}) for entry in able}
-    missing = [name for name in scores if any(name not in values for values in have.values())]
+    names = [*scores, *(f"{name}@{few}" for name in CURVE if name in scores for few in FEWER if few < target.labels)]
+    missing = [name for name in names if any(name not in values for values in have.values())]
     lacking = [entry for entry in able if any(name not in have[entry.card.id] for name in missing)]
     if not lacking:
         return 0
@@ -53,10 +56,17 @@ def measure(path: Path, target: Target, entries: Sequence[Entry], answers: Answe
     for entry in lacking:
         seen = evidence(entry, target, answers, seed=seed, encoder=encoder)
         for name in missing:
-            values[name].append(_value(scores[name], seen))
+            plain, _, few = name.partition("@")
+            values[name].append(_value(scores[plain], few_of(seen, int(few)) if few else seen))
     teachers = [entry.card.id for entry in lacking]
     append_rows(path, [{"task": target.name, "seed": seed, "teachers": teachers, "values": values}])
     return len(teachers) * len(missing)
+
+
+def few_of(seen: Evidence, images: int) -> Evidence:
+    """The first ``images`` samples of each class."""
+    rows = np.concatenate([np.flatnonzero(seen.labels == label)[:images] for label in np.unique(seen.labels)])
+    return seen.at(np.sort(rows))
 
 
 def _value(score: Score, seen: Evidence) -> float | None:

@@ -32,7 +32,7 @@ CELLS = "truth_cells.jsonl"
 class Cell:
     """One student: ``accuracy`` on ``n`` held-out images, ``test_accuracy`` on the official test images among them.
 
-    ``teacher`` is a card's id, ``none``, or members joined by " + "; ``rule`` says how a committee was chosen.
+    ``teacher`` is a card's id, ``none``, or a committee: ``rule``, how it was chosen, and its members joined by " + ".
     ``answers`` is the accuracy of the teacher's own head, out of fold; ``recipe`` the digest of the student's recipe.
     """
 
@@ -109,7 +109,7 @@ class Bench:
 
         from distill.probe_head import mixture
 
-        name = " + ".join(sorted(entry.card.id for entry in members))
+        name = f"{rule}: " + " + ".join(sorted(entry.card.id for entry in members))
         if self._key(target, name, protocol, seed) in self._done():
             return 0
         lesson = Lesson.of(target, self.home, protocol=protocol, seed=seed)
@@ -193,7 +193,8 @@ class Lesson:
         if pooled not in self._batches:
             from benchmarks.truth.students import batches, flips
 
-            self._batches[pooled] = batches(self.pixels, self.labels, recipe, seed=self.seed, flip=flips(self.target), pooled=pooled)
+            self._batches[pooled] = batches(self.pixels, self.labels, recipe, seed=self.seed, flip=flips(self.target),
+                                            pooled=pooled)
         return self._batches[pooled]
 
     def head(self, features: npt.NDArray[np.float32], device: str) -> tuple[Any, Tensor]:

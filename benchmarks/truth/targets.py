@@ -103,13 +103,12 @@ class Images:
 @cache
 def images(dataset: str, home: Path) -> Images:
     """All of ``dataset``, from ``home`` where an earlier call left it decoded; ``UserError`` where it is not at hand."""
-    source = shared() / "datasets" / dataset
-    if not (source / "train.parquet").is_file():
-        raise UserError(f"no {dataset} in {source.parent}; set TEACHER_ZOO_SHARED to the folder that holds datasets/")
-    split = {}
+    source, split = shared() / "datasets" / dataset, {}
     for part in ("train", "test"):
         kept = home / "pixels" / f"{dataset}-{part}-{SIDE[dataset]}.npz"
         if not kept.is_file():
+            if not (source / f"{part}.parquet").is_file():
+                raise UserError(f"no {dataset} in {source.parent}; set TEACHER_ZOO_SHARED to the folder that holds datasets/")
             _decode(source / f"{part}.parquet", SIDE[dataset], kept)
         with np.load(kept) as stored:
             split[part] = {name: stored[name] for name in stored.files}
@@ -128,7 +127,7 @@ def _decode(path: Path, side: int, kept: Path) -> None:
     part = kept.with_name(f".{os.getpid()}-{kept.name}")
     by_class = {name.replace("/", " "): pixels[order[table.labels[order] == c]] for c, name in enumerate(table.classes)}
     with part.open("wb") as file:
-        np.savez(file, **by_class)  # type: ignore[arg-type]
+        np.savez(file, **by_class)
     part.replace(kept)
 
 

@@ -157,4 +157,4 @@ class Answers:
 def _half(parts: Iterable[Any]) -> npt.NDArray[np.float16]:
     """Joined, float16; what is larger than it can hold is cut off there."""
     joined = np.concatenate([part.cpu().numpy() for part in parts])
-    return np.clip(joined, -65504, 65504).astype(np.float16)
+    return np.asarray(np.clip(joined, -65504, 65504), dtype=np.float16)

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from benchmarks.truth.analysis import Truths, outer, standard, static_prior
+from benchmarks.truth.scores import measure, read_scores
+from benchmarks.truth.students import Batches, Recipe, Students, batches, hits, scaled, train
+from benchmarks.truth.table import NONE, Bench, digest, hits_of, read_cells
+from benchmarks.truth.targets import POOL, TARGETS
+from benchmarks.truth.teachers import FURTHER, Answers, Entry, entries
+from zoo.card import ModelCard
+
+RECIPE = Recipe(steps=40, widths=(8, 16, 16))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real digits (8 x 8, enlarged) in the place of MNIST."""
+    folder = tmp_path_factory.mktemp("truth")
+    data = load_digits()
+    pixels = np.repeat((data.images * 255 / 16).astype(np.uint8).repeat(3, axis=1).repeat(3, axis=2)[..., None], 3, axis=3)
+    pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    (folder / "pixels").mkdir()
+    for part, rows in (("train", slice(0, 130)), ("test", slice(130, None))):
+        np.savez(folder / "pixels" / f"mnist-{part}-28.npz", **{str(c): pixels[data.target == c][rows] for c in range(10)})
+    return folder
+
+
+@pytest.fixture
+def two(home: Path) -> list[Entry]:
+    wanted = ("resnet_fashion", "convnext_cifar10", "resnet_mnist")
+    return [entry for entry in entries(home) if entry.card.id in wanted]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(POOL, "mnist", 80)
+
+
+def test_the_list_is_what_the_issue_asks_for() -> None:
+    assert len(TARGETS) >= 24
+    assert len({target.group for target in TARGETS.values()}) >= 8
+    assert all(10 <= target.labels <= 50 for target in TARGETS.values())
+    assert all(target.pool * len(target.classes) <= 2_000 for target in TARGETS.values())
+    for target in TARGETS.values():
+        marked = target.labelled(0)
+        assert (marked.sum(axis=1) == target.labels).all()
+        assert not np.array_equal(marked, target.labelled(1))
+
+
+def test_no_teacher_may_teach_what_it_was_trained_on(home: Path) -> None:
+    by_name = {entry.card.id: entry for entry in entries(home)}
+    assert not by_name["resnet_animals"].knows(TARGETS["vehicles_25"])
+    assert by_name["resnet_animals"].knows(TARGETS["sea_25"])
+    assert by_name["resnet_animals"].knows(TARGETS["mixed_25"])  # reptiles
+    assert all(by_name["resnet_superclasses"].knows(t) for t in TARGETS.values() if t.dataset == "cifar100")
+    assert by_name["resnet_cifar10"].knows(TARGETS["cifar10_25"])
+    assert not by_name["resnet_mnist"].knows(TARGETS["clothes_25"])
+    assert len(by_name) + len(FURTHER) >= 30  # ../shared/models make it more than 40
+
+
+def test_students_in_one_batch_are_the_students_trained_alone() -> None:
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 255, (60, 32, 32, 3), dtype=np.uint8), np.where(np.arange(60) < 30, np.arange(60) % 3, -1)
+    answers = torch.from_numpy(rng.normal(size=(3, 60, 3))).float()
+    recipe = Recipe(steps=4, batch=16, labelled=4, widths=(8, 16, 16))
+    given = batches(pixels, labels, recipe, seed=1, flip=True)
+    assert (labels[given.rows[:, :4]] >= 0).all()
+    assert (labels[given.rows[:, 4:]] < 0).all()
+    views = scaled(given.views[0])
+    together = train(given, labels, answers, recipe, classes=3, seed=1)(views, training=False)
+    for k in range(3):
+        alone = train(given, labels, answers[k: k + 1], recipe, classes=3, seed=1)(views, training=False)
+        assert torch.allclose(together[k], alone[0], atol=0.02)
+    assert not torch.allclose(together[0], together[1], atol=0.02)
+
+
+def test_a_student_learns_from_its_teacher_alone() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(200) % 2
+    pixels = np.where(truth[:, None, None, None] > 0, 200, 50) + rng.integers(0, 50, (200, 32, 32, 3))
+    labels = np.where(np.arange(200) < 20, truth, -1)
+    recipe = Recipe(steps=20, widths=(8, 16, 16), weight=50.0)
+    given = batches(pixels.astype(np.uint8), labels, recipe, seed=0, flip=False)
+    wrong = torch.from_numpy(np.where(truth[:, None] == np.arange(2), -5.0, 5.0)).float()[None]  # answers the other class
+    made = train(given, labels, wrong, recipe, classes=2, seed=0)
+    assert hits(made, pixels.astype(np.uint8), truth).mean() < 0.1
+
+
+def test_first_weights_depend_on_the_seed_only() -> None:
+    assert isinstance(batches(np.zeros((8, 28, 28, 3), np.uint8), np.arange(8) % 2, Recipe(steps=1), seed=0, flip=False), Batches)
+    one, two = (Students(count, 3, RECIPE, seed=5, device="cpu") for count in (1, 2))
+    views = torch.rand(4, 3, 32, 32)
+    assert torch.allclose(one(views, training=False)[0], two(views, training=False)[1], atol=1e-2)
+
+
+def test_a_table_fills_once_and_goes_on_where_it_was_cut(home: Path, two: list[Entry], small: None, tmp_path: Path) -> None:
+    target, path = TARGETS["digits_low_25"], tmp_path / "cells.jsonl"
+    bench = Bench(home, path, RECIPE, Answers(home))
+    assert bench.fill(target, two, protocol="pool", seed=0) == 3  # none and two teachers; the third knows digits
+    cells = {cell.teacher: cell for cell in read_cells(path)}
+    assert set(cells) == {NONE, "resnet_fashion", "convnext_cifar10"}
+    assert all(cell.accuracy > 0.5 for cell in cells.values())  # chance is 0.2
+    assert cells[NONE].n > cells[NONE].n_test > 100
+    kept = hits_of(home, cells["resnet_fashion"])
+    assert kept is not None
+    assert kept.mean() == pytest.approx(cells["resnet_fashion"].accuracy, abs=1e-5)
+    assert bench.fill(target, two, protocol="pool", seed=0) == 0
+    text = path.read_text()
+    path.write_text(text[:-40])  # killed while writing the last line
+    assert bench.fill(target, two, protocol="pool", seed=0) == 1
+    again = {cell.teacher: cell for cell in read_cells(path)}
+    assert {name: cell.accuracy for name, cell in again.items()} == {name: cell.accuracy for name, cell in cells.items()}
+    assert Bench(home, path, replace(RECIPE, steps=10), Answers(home)).fill(target, two[:1], protocol="pool", seed=0) == 2
+    assert len(read_cells(path, recipe=digest(RECIPE))) == 3
+
+
+def test_a_committee_is_one_more_cell_and_scores_are_kept(home: Path, two: list[Entry], small: None, tmp_path: Path) -> None:
+    target, path = TARGETS["digits_low_25"], tmp_path / "cells.jsonl"
+    bench = Bench(home, path, replace(RECIPE, steps=10), Answers(home))
+    able = [entry for entry in two if not entry.knows(target)]
+    assert bench.committee(target, able, protocol="labels", seed=1, rule="pair") == 1
+    assert bench.committee(target, able[::-1], protocol="labels", seed=1, rule="pair") == 0
+    assert read_cells(path)[0].teacher == "pair: convnext_cifar10 + resnet_fashion"
+    scores = tmp_path / "scores.jsonl"
+    assert measure(scores, target, two, bench.answers, seed=0) > 40
+    assert measure(scores, target, two, bench.answers, seed=0) == 0
+    values = read_scores(scores)[target.name, 0, "resnet_fashion"]
+    assert 0.2 < values["knn"] <= 1.0
+    assert values["knn@5"] != values["knn"]
+    assert len(scores.read_text().splitlines()) == len([json.loads(line) for line in scores.read_text().splitlines()])
+
+
+def _truths(seed: int = 0, tasks: int = 12, teachers: int = 10) -> Truths:
+    """Synthetic: the oracle is right everywhere, the spy only on the last group, noise nowhere."""
+    rng = np.random.default_rng(seed)
+    groups = tuple("abcdef"[t // 2] for t in range(tasks))
+    truth = rng.uniform(0.3, 0.8, (tasks, 1, teachers))
+    noise = rng.normal(size=truth.shape)
+    spy = np.where((np.array(groups) == "f")[:, None, None], truth, rng.normal(size=truth.shape))
+    cards = tuple(ModelCard(id=f"m{m}", source="small", params_total=10**5 + m) for m in range(teachers))
+    return Truths(tuple(f"t{t}_25" for t in range(tasks)), groups, (0,), cards, truth, truth.min(axis=2),
+                  {"noise": noise, "spy": spy, "transport_images_relative": noise, "knn": noise, "logme": noise}, {})
+
+
+def test_the_oracle_is_chosen_on_every_fold() -> None:
+    truths = _truths()
+    tables, chosen = outer(replace(truths, scores={**truths.scores, "oracle": truths.truth}))
+    assert set(chosen.values()) == {"oracle"}
+    assert np.array_equal(tables["chosen"], truths.truth)
+
+
+def test_folds_leak_nothing() -> None:
+    truths = _truths()
+    tables, chosen = outer(truths)
+    rows = [t for t, group in enumerate(truths.groups) if group == "f"]
+    changed = truths.truth.copy()
+    changed[rows] = changed[rows][:, :, ::-1]  # the truth of the last group, told otherwise
+    again, chosen_again = outer(replace(truths, truth=changed))
+    assert chosen["f"] == chosen_again["f"]  # a score that is right there alone has gained nothing
+    for name in ("static_prior", "metadata_ridge", "chosen"):
+        assert np.array_equal(tables[name][rows], again[name][rows])
+    others = [t for t in range(len(truths.tasks)) if t not in rows]
+    assert not np.array_equal(tables["static_prior"][others], again["static_prior"][others])
+
+
+def test_the_static_prior_is_the_mean_standardised_truth() -> None:
+    truths = _truths()
+    gaps = truths.truth.copy()
+    gaps[:, :, 0] = np.nan
+    found = static_prior(replace(truths, truth=gaps))
+    assert found[0] == 0.0
+    assert found[1:] == pytest.approx(standard(gaps[:, 0])[:, 1:].mean(axis=0))
