@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+import queue
 import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_low
+from typing import TypeVar
 
 from zoo.card import ModelCard
 from zoo.errors import UserError
+
+T = TypeVar("T")
 
 abandoned = threading.Event()  # set when a thread was left behind at work, because time was up
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -67,6 +71,38 @@ class Budget:
     def left(self) -> float:
         """Seconds left for probing; below zero when time is up."""
         return self.end - time.monotonic()
+
+
+def until(answers: Iterable[T], left: Callable[[], float], stop: Callable[[], None]) -> Iterator[T]:
+    """The answers as they come, made in a thread of their own, until no time is left; then it is told to ``stop``."""
+    arrived: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            for answer in answers:
+                arrived.put((answer,))
+            arrived.put(None)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answers are read
+            arrived.put(error)
+
+    over = False
+    threading.Thread(target=work, name="probe", daemon=True).start()
+    try:
+        while True:
+            try:
+                answer = arrived.get(timeout=max(0.0, left()))
+            except queue.Empty:
+                return
+            over = answer is None or isinstance(answer, BaseException)
+            if isinstance(answer, BaseException):
+                raise answer
+            if answer is None:
+                return
+            yield answer[0]
+    finally:
+        if not over:
+            stop()
+            abandoned.set()
 
 
 @contextmanager

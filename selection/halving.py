@@ -107,6 +107,7 @@ def halve(
             _drop(done, card, f"round {number} of {len(sizes)}: the budget took only the best {len(chosen)} on")
         begun(number + 1, len(chosen), size)
         allowance = left() * (FIRST_SHARE if later and not number else 1.0)
+        chosen = chosen if number else _cheap_first(chosen, asks, size, allowance)
         found = {judged.row.model: judged for judged in asks.judged(chosen, size, allowance)}
         unfinished = [card for card in chosen if card.id not in found or found[card.id].left_out]
         if number and unfinished:
@@ -124,6 +125,17 @@ def bar(rows: Sequence[Row], keep: int) -> float:
     """The ``keep``-th greatest lower bound, or minus infinity where there are no more models than that."""
     lows = sorted((row.low for row in rows if row.low is not None), reverse=True)
     return lows[keep - 1] if len(lows) > keep else -math.inf
+
+
+def _cheap_first(alive: Sequence[ModelCard], asks: Asks, size: int, allowance: float) -> Sequence[ModelCard]:
+    """Where not all can be paid: the two best guesses, then those that cost no more than an equal share, then the others; so
+    that a few large models do not keep many small ones from being asked at all."""
+    costs = {card.id: asks.cost(card, size) for card in alive}
+    if sum(costs.values()) <= allowance:
+        return alive
+    first, fair = alive[:FEWEST], allowance / len(alive)
+    rest = sorted(alive[FEWEST:], key=lambda card: costs[card.id] > fair)  # stable: in the order of the guess otherwise
+    return [*first, *rest]
 
 
 def _affordable(alive: Sequence[ModelCard], asks: Asks, size: int, left: float, later: int) -> list[ModelCard]:

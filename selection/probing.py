@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from selection.budget import Budget, Costs, abandoned
+from selection.budget import Budget, Costs, until
 from selection.cache import CacheKey, FeatureCache, StoredOutputs
 from selection.halving import sizes
 from selection.probe import Probe
@@ -130,6 +129,7 @@ class Prober:
 
     def _run(self, waiting: Sequence[ModelCard], size: int, end: float) -> Iterator[Answer]:
         refused: list[Answer] = []
+        probed = False
         for card, teacher in self._teachers(waiting, size, end, refused):
             if self._stop.is_set():
                 return
@@ -137,9 +137,10 @@ class Prober:
                 yield Answer(card, None, str(teacher))
                 continue
             self._keep(card, teacher)
-            if time.monotonic() + self.costs.running(card, size - self.held(card)) > end:
+            if time.monotonic() + self.costs.running(card, size - self.held(card)) > self._limit(end, first=not probed):
                 refused.append(_refused(card, "budget"))
                 continue
+            probed = True
             self.started(card)
             yield self._probed(card, teacher, size)
         yield from refused
@@ -151,16 +152,19 @@ class Prober:
         from zoo.teacher import load_ahead
 
         yield from ((card, self._loaded[card.id]) for card in waiting if card.id in self._loaded)
+        new = [card for card in waiting if card.id not in self._loaded]
+        if time.monotonic() + min((self.cost(card, size) for card in new), default=0.0) > self._limit(end, first=True):
+            refused.extend(_refused(card, "budget") for card in new)
+            return  # before torch is loaded: that takes seconds in which nothing else can be done, not even stop
         device = _device(self.device)
         begun: dict[str, tuple[float, int]] = {}
 
         def admitted() -> Iterator[ModelCard]:
             running = 0.0  # seconds that the model which was admitted last will take once it is loaded
-            for card in waiting:
-                if card.id in self._loaded:
-                    continue
+            for card in new:
+                limit = self._limit(end, first=not begun)
                 mine = self.costs.running(card, size - self.held(card))
-                why = self._stop.is_set() or time.monotonic() + running + self.costs.loading(card) + mine > end
+                why = self._stop.is_set() or time.monotonic() + running + self.costs.loading(card) + mine > limit
                 short = "budget" if why else pay(self.budget, self.costs, card)
                 if short:
                     refused.append(_refused(card, short))
@@ -173,6 +177,10 @@ class Prober:
             if not isinstance(teacher, TeacherError):
                 self.costs.fetched(card, size_there, time.monotonic() - since)
             yield card, teacher
+
+    def _limit(self, end: float, *, first: bool) -> float:
+        """When a model has to be done. The first of a round may take all that is left: starting torch may have taken the rest."""
+        return self.budget.end if first and self.budget.bounded else end
 
     def _keep(self, card: ModelCard, teacher: Teacher) -> None:
         """A later round needs it again, unless too many are there already."""
@@ -231,38 +239,6 @@ def pay(budget: Budget, costs: Costs, card: ModelCard) -> str | None:
 
 def _refused(card: ModelCard, short: str, error: str | None = None) -> Answer:
     return Answer(card, None, error, left_out=short)
-
-
-def until(answers: Iterable[Answer], left: Callable[[], float], stop: Callable[[], None]) -> Iterator[Answer]:
-    """The answers as they come, made in a thread of their own, until no time is left; then it is told to ``stop``."""
-    arrived: queue.SimpleQueue[Answer | BaseException | None] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            for answer in answers:
-                arrived.put(answer)
-            arrived.put(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answers are read
-            arrived.put(error)
-
-    over = False
-    threading.Thread(target=work, name="probe", daemon=True).start()
-    try:
-        while True:
-            try:
-                answer = arrived.get(timeout=max(0.0, left()))
-            except queue.Empty:
-                return
-            over = answer is None or isinstance(answer, BaseException)
-            if isinstance(answer, BaseException):
-                raise answer
-            if answer is None:
-                return
-            yield answer
-    finally:
-        if not over:
-            stop()
-            abandoned.set()
 
 
 def beginning(probe: Probe, size: int) -> Probe:

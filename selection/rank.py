@@ -168,8 +168,9 @@ def _judge(
     def told(row: Row, cached: bool, seconds: float) -> None:
         """Keep back what comparing the finalists and choosing among them will take, by what scoring was seen to take."""
         if row.probe_size and budget.bounded:
-            taken.append(seconds * probe.size / row.probe_size)
-            budget.reserve = base + min(_MOST_AFTER * budget.seconds, (settings.top + SPARE) * median_low(taken))
+            taken.append(seconds * (probe.size / row.probe_size) ** 0.5)  # much of it does not grow with the images
+            finalists = min(settings.top + SPARE, shown.models)
+            budget.reserve = base + min(_MOST_AFTER * budget.seconds, 2 * finalists * median_low(taken))
         shown.finished(row, cached=cached)
 
     return Judge(task, probe, encoder, score, settings.seed, asker, told)

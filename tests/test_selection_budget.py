@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from selection import budget
-from selection.budget import Budget, Costs, bytes_of, seconds_of
-from selection.probing import Answer, pay, until
+from selection.budget import Budget, Costs, bytes_of, seconds_of, until
+from selection.probing import Answer, pay
 from zoo.card import ModelCard
 from zoo.errors import UserError
 

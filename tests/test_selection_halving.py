@@ -126,6 +126,24 @@ def test_a_first_round_that_is_not_finished_counts_and_says_how_many_were_left_o
     assert done.left_out["budget"] == 8
 
 
+def test_large_models_do_not_keep_small_ones_from_being_asked() -> None:
+    values = zoo(1, 20)
+
+    class Uneven(Fake):
+        def cost(self, card: ModelCard, size: int) -> float:
+            return super().cost(card, size) * (20 if int(card.id[1:]) < 8 else 1)
+
+    asks = Uneven(values)
+    done = halve(cards(values), asks, sizes=ROUNDS, keep=3, left=lambda: 64 * 120 - asks.spent)
+    order = asks.asked[0][1]
+    assert order == [f"m{i:02}" for i in (0, 1, *range(8, 20), *range(2, 8))]
+    assert set(order[:14]) <= set(done.rows)  # two large ones, the best guesses, and all small ones
+    assert done.left_out["budget"] == 5  # one more large one fitted, of six
+    plenty = Uneven(values)
+    halve(cards(values), plenty, sizes=ROUNDS, keep=3, left=lambda: math.inf)
+    assert plenty.asked[0][1] == list(values)
+
+
 def test_failed_models_are_rows_and_go_no_further() -> None:
     values = zoo(2, 8)
     asks = Fake(values, failing=("m03",))
