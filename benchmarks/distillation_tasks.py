@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SEED = 0
+ALONE_VALIDATION = 200  # an epoch of few images takes a second: it must not be spent on validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ def make(name: str, pool: str, home: Path) -> Path:
     chosen = [names[i] for i in kept]
     rest = parts["rest"] if pool == "pool" else parts["rest"][:0]
     _write(folder / "train.parquet", train.take(np.concatenate([parts["labelled"], rest])), chosen, known=len(parts["labelled"]))
-    _write(folder / "validation.parquet", train.take(parts["validation"]), chosen)
+    held = parts["validation"] if pool == "pool" else parts["validation"][:ALONE_VALIDATION]
+    _write(folder / "validation.parquet", train.take(held), chosen)
     _write(folder / "test.parquet", test, chosen)
     return folder
 
