@@ -160,14 +160,17 @@ class Costs:
         self._local: dict[str, bool] = {}
 
     def download(self, card: ModelCard) -> int | None:
-        """Bytes that ``card`` would have to fetch, 0 where its weights are on this machine, ``None`` where unknown."""
+        """Bytes that ``card`` would have to fetch, 0 where its weights are on this machine, ``None`` where unknown; four a
+        scalar where the card does not tell (timm's cards), since weights are rarely wider."""
         if card.source in ("folder", "small"):
             return 0
         if card.id not in self._local:
             from zoo.download import is_local
 
             self._local[card.id] = is_local(card)
-        return 0 if self._local[card.id] else card.weight_bytes
+        if self._local[card.id]:
+            return 0
+        return card.weight_bytes or (int(4.04 * card.params_total) + 1_000_000 if card.params_total else None)
 
     def running(self, card: ModelCard, images: int) -> float:
         """Seconds to run a loaded model on ``images``."""

@@ -16,7 +16,9 @@ from zoo.card import ModelCard
 from zoo.errors import UserError
 
 
-def card(name: str = "m", *, source: str = "folder", params: int = 3_500_000, weight_bytes: int | None = 14_000_000) -> ModelCard:
+def card(
+    name: str = "m", *, source: str = "folder", params: int | None = 3_500_000, weight_bytes: int | None = 14_000_000
+) -> ModelCard:
     return ModelCard(id=name, source=source, location=name, params_total=params, weight_bytes=weight_bytes, input_size=224)
 
 
@@ -65,11 +67,14 @@ def test_downloads_are_paid_once_and_an_unknown_size_never_fits_a_bound(monkeypa
     assert pay(bound, costs, card("there", source="hub", weight_bytes=15_000_000)) is None
     assert bound.download == 5e6
     assert pay(bound, costs, card("more", source="hub", weight_bytes=6_000_000)) == "budget_gb"
-    assert pay(bound, costs, card("unknown", source="hub", weight_bytes=None)) == "budget_gb"
+    assert pay(bound, costs, card("four-a-scalar", source="timm", params=1_300_000, weight_bytes=None)) == "budget_gb"
+    assert pay(bound, costs, card("unknown", source="hub", params=None, weight_bytes=None)) == "budget_gb"
     assert pay(bound, costs, card("here", source="hub")) is None
     assert pay(bound, costs, card("folder")) is None
     assert bound.download == 5e6
-    assert pay(Budget(), costs, card("unknown", source="hub", weight_bytes=None)) is None
+    assert pay(bound, costs, card("small", source="timm", params=900_000, weight_bytes=None)) is None
+    assert bound.download == 5e6 - 4.636e6
+    assert pay(Budget(), costs, card("unknown", source="hub", params=None, weight_bytes=None)) is None
 
 
 def test_a_learnt_download_changes_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
