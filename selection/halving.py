@@ -127,12 +127,12 @@ def bar(rows: Sequence[Row], keep: int) -> float:
     return lows[keep - 1] if len(lows) > keep else -math.inf
 
 
-def _cheap_first(alive: Sequence[ModelCard], asks: Asks, size: int, allowance: float) -> Sequence[ModelCard]:
+def _cheap_first(alive: Sequence[ModelCard], asks: Asks, size: int, allowance: float) -> list[ModelCard]:
     """Where not all can be paid: the two best guesses, then those that cost no more than an equal share, then the others; so
     that a few large models do not keep many small ones from being asked at all."""
     costs = {card.id: asks.cost(card, size) for card in alive}
     if sum(costs.values()) <= allowance:
-        return alive
+        return list(alive)
     first, fair = alive[:FEWEST], allowance / len(alive)
     rest = sorted(alive[FEWEST:], key=lambda card: costs[card.id] > fair)  # stable: in the order of the guess otherwise
     return [*first, *rest]

@@ -26,10 +26,14 @@ class Workers:
 
     A worker writes a model's answers into the shared cache before it reports, and this process reads them there, so a
     worker that dies costs the model that it had in work, which another takes up. What a worker computes is what this
-    process would have computed: the same batches of the same images.
+    process would have computed: the same batches of the same images in as many threads as torch would use here, since
+    another number of threads moves the last bits of some networks (seen: 1e-8 of a score). OMP_NUM_THREADS=1 on all sides
+    is the fastest where there is a worker a core.
     """
 
     def __init__(self, ray: Any, probe: Probe, cache: FeatureCache, *, device: str | None, offline: bool, budget: Budget) -> None:
+        import torch
+
         self.ray, self.budget, self.costs = ray, budget, Costs(started=True)
         self.near = Prober(probe, cache, device=device)  # reads the cache; loads nothing
         resources = ray.cluster_resources()
@@ -37,6 +41,7 @@ class Workers:
         self.slots = max(1, int(resources["GPU" if self.gpu else "CPU"]))
         self._work = ray.remote(num_cpus=1, num_gpus=int(self.gpu), max_retries=RETRIES)(_probe)
         self._common = (ray.put(probe), str(cache.folder.absolute()), cache.max_bytes, device, offline)
+        self._threads = torch.get_num_threads()
 
     @classmethod
     @contextlib.contextmanager
@@ -76,7 +81,7 @@ class Workers:
                 if short:
                     yield Answer(card, None, left_out=short)
                 else:
-                    at_work[self._work.remote(card, size, *self._common, self._until())] = card
+                    at_work[self._work.remote(card, size, *self._common, self._until(), self._threads)] = card
             done, _ = self.ray.wait(list(at_work), timeout=max(0.0, self.budget.left()) if self.budget.bounded else None)
             if at_work and not done:
                 for reference in at_work:
@@ -132,9 +137,13 @@ def connect(address: str) -> Any:
 
 
 def _probe(
-    card: ModelCard, size: int, probe: Probe, folder: str, most: int | None, device: str | None, offline: bool, seconds: float
+    card: ModelCard, size: int, probe: Probe, folder: str, most: int | None, device: str | None, offline: bool, seconds: float,
+    threads: int,
 ) -> tuple[str | None, str | None, float]:
     """Runs on a worker: answers into the cache; the reason where there are none, what was short, and the seconds it took."""
+    import torch
+
+    torch.set_num_threads(threads)
     key = (probe.digest, folder, device)
     if key not in _PROBERS:
         _PROBERS[key] = Prober(probe, FeatureCache(Path(folder), max_bytes=most), device=device, offline=offline)
