@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from selection.task import Task
     from zoo.card import ModelCard
 
-ANSWERS = 10_000  # views times images that a teacher answers by default on a CPU: minutes
-MOST_VIEWS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +33,8 @@ class Plan:
     """Everything that decides the result of a run, beside method and seed.
 
     ``views`` is how many views of each image the teachers answer, which are the views that the student sees. 1: they
-    answer the image as it is, once, and the student's views are new in every pass. ``labelled_share`` of a batch is
+    answer the image as it is, once, and the student's views are new in every pass (as good on real photographs here, and
+    few stored views of few images starve the student of variety). ``labelled_share`` of a batch is
     labelled (None: in proportion, at least a quarter).
     """
 
@@ -179,14 +178,6 @@ def hits(results: Mapping[str, Any], split: str) -> Hits:
     one = results[split]
     right: Hits = np.asarray(one["predicted"]) == np.asarray(one["labels"])
     return right
-
-
-def default_views(images: int, *, device: str) -> int:
-    """How many views of each of so many images the teachers answer: many of few, 1 of many; four times that on a GPU.
-
-    Few stored views of few images starve the student of variety: on 125 images four views did worse than no teacher.
-    """
-    return max(1, min(MOST_VIEWS, ANSWERS * (1 if device == "cpu" else 4) // max(1, images)))
 
 
 def default_augmentation(classes: tuple[str, ...], side: int, *, flip: bool | None = None, mix: float = 0.0) -> Augmentation:

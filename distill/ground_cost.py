@@ -1,4 +1,4 @@
-"""What it costs to carry a teacher's classes to the task's."""
+"""What it costs to carry a teacher's classes to the task's, and where the cheapest plan carries them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from distill.probe_head import calibrate
+from distill.sinkhorn import plan, solve
+
+TAU, EPS = 2.0, 0.2  # temperature of the teacher's answers that are carried; eps of the plan, a share of the largest cost
+
 
 class GroundCost(NamedTuple):
-    """``matrix`` (C_t, C) float32 >= 0, or (C, C) for a teacher without a head; ``mean`` its mean cost to the true class."""
+    """``matrix`` (C_t, C) float32 >= 0, or (C, C) for a teacher without a head; ``mean`` its mean cost to the true class.
+
+    ``plan`` (C_t, C), rows sum to 1, says where each of the teacher's classes goes, ``sharpness`` how sure the answers so
+    carried are (see ``carried``); None for a teacher without a head.
+    """
 
     matrix: Tensor
     mean: float
+    plan: Tensor | None = None
+    sharpness: float = 1.0
 
 
 def ground_cost(features: Tensor, logits: Tensor | None, labels: Tensor, *, num_classes: int) -> GroundCost:
@@ -36,4 +47,27 @@ def ground_cost(features: Tensor, logits: Tensor | None, labels: Tensor, *, num_
     matrix = (1 - directions[0] @ directions[1].T).clamp(min=0)
     matrix = matrix / matrix.mean().clamp(min=1e-12)
     said = shares if logits is None else shares[known]
-    return GroundCost(matrix, float((said @ matrix).gather(1, labels[known][:, None]).mean()))
+    mean = float((said @ matrix).gather(1, labels[known][:, None]).mean())
+    if logits is None:
+        return GroundCost(matrix, mean)
+    moved = _plan(torch.softmax(logits.float() / TAU, dim=1).mean(0), (counts[:, 0] + 0.5) / (counts + 0.5).sum(), matrix)
+    answers = carried(logits[known], moved, 1.0)
+    sharpness, _ = calibrate(answers[None], torch.zeros(num_classes, device=answers.device), labels[known])
+    return GroundCost(matrix, mean, moved, sharpness)
+
+
+def carried(logits: Tensor, plan: Tensor, sharpness: float) -> Tensor:
+    """(..., C) log-probabilities of the task's classes: a teacher's ``logits`` (..., C_t), softened, moved by ``plan``.
+
+    q_j is in proportion to (sum_i p_i plan_ij)^sharpness.
+    """
+    moved = torch.softmax(logits.float() / TAU, dim=-1) @ plan
+    return torch.log_softmax(sharpness * moved.clamp(min=1e-9).log(), dim=-1)
+
+
+def _plan(p: Tensor, q: Tensor, cost: Tensor) -> Tensor:
+    """The entropic plan between the teacher's mean answer ``p`` (C_t,) and the class frequencies ``q`` (C,), each row over
+    its sum. Its column sums keep one class from drawing everything near it, which rows of softmax(-M / eps) do not."""
+    p, eps = (p + 1e-9) / (p + 1e-9).sum(), EPS * float(cost.max())
+    moved = plan(solve(p[None], q[None], cost, eps=eps, iterations=200), cost, eps=eps)[0]
+    return moved / moved.sum(dim=1, keepdim=True).clamp(min=1e-30)

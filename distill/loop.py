@@ -162,8 +162,8 @@ class Tally:
         names = sorted(self.sums)
         finite = torch.isfinite(torch.stack([self.sums[name] for name in names])).tolist()
         if bad := [name.removeprefix("term:") for name, ok in zip(names, finite, strict=True) if not ok]:
-            raise Diverged(f"the loss became NaN or infinite at step {step} ({', '.join(bad)}): the checkpoint before it is "
-                           "kept; train anew in another --out with a smaller --rate")
+            raise Diverged(f"the loss became NaN or infinite at step {step} ({', '.join(bad)}): a checkpoint before it "
+                           "is kept; train anew in another --out with a smaller --rate")
 
     def means(self, where: Processes) -> tuple[dict[str, float], float | None]:
         """Each term's mean over the epoch, and the share of labelled training images that were right."""

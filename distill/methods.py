@@ -46,18 +46,18 @@ class AnswersConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TransportConfig:
-    """``weight`` is lambda; ``eps`` a share of the largest cost; ``classes`` the teacher's likeliest that are moved.
+    """``form`` is ``target`` (ours: the answer that the plan makes of the teacher's) or ``cost``, the paper's objective
+    d_eps(p, q), with ``eps`` a share of the largest cost and ``classes`` the teacher's likeliest that are moved.
 
     ``answers``: ``logits``, the teacher's own classes, as in the paper; or ``probe_logits`` (ours), its head's answers over
-    the task's classes, whose costs are how differently the teacher's classes lie to them. ``form``: ``cost`` is the paper's
-    objective d_eps(p, q); ``target`` (ours) distils the column marginal of the plan whose student side is free.
-    ``probe`` adds probe_kd's term with that weight (ours).
+    the task's classes, whose costs are how differently the teacher's classes lie to them. ``weight`` is lambda; ``probe``
+    adds probe_kd's term with that weight (ours). The paper's recipe: form=cost, probe=0, temperature=4.
     """
 
-    probe: float = 0.0
+    form: str = "target"
     answers: str = "logits"
-    form: str = "cost"
-    weight: float = 10.0
+    weight: float = 2.0
+    probe: float = 10.0
     temperature: float = 2.0
     eps: float = 0.05
     iterations: int = 50
@@ -68,7 +68,7 @@ class TransportConfig:
 class FeatureConfig:
     """``weight`` of the regression; ``drop`` is the chance that a teacher is left out for an image; ``probe`` as in talk."""
 
-    probe: float = 0.0
+    probe: float = 10.0
     weight: float = 3.0
     drop: float = 0.5
     momentum: float = 0.01
@@ -82,7 +82,7 @@ class TalkConfig:
     ``probe`` adds probe_kd's term with that weight (ours; the paper has labels everywhere).
     """
 
-    probe: float = 0.0
+    probe: float = 10.0
     rounds: int = 1
     interact: float = 1.0
     message: float = 0.1
@@ -100,7 +100,7 @@ class CommitteeConfig:
     ``probe`` adds probe_kd's term, of the student's answers and wherever the task term stands, with that weight (ours).
     """
 
-    probe: float = 0.0
+    probe: float = 10.0
     distance: float = 1.0
     relevance: float = 1.0
     embedding: int = 64

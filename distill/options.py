@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.card import ModelCard
 
 DEFAULT_METHOD = "probe_kd"
+BLENDED_VIEWS = 4  # answers on blends must be of the very views that the student sees
 STEPS = 2_000  # of a run when --epochs is not given: minutes on two cores for a small student
 
 
@@ -76,7 +77,7 @@ def prepare(options: Options, *, device: str = "cpu", offline: bool = False, cat
 def _plan(options: Options, task: Task, device: str) -> Plan:
     from distill.batches import batch_sizes
     from distill.data import working_size
-    from distill.experiment import Plan, default_augmentation, default_views
+    from distill.experiment import Plan, default_augmentation
     from distill.loop import Schedule
     from distill.student import StudentSpec, input_size
 
@@ -84,8 +85,10 @@ def _plan(options: Options, task: Task, device: str) -> Plan:
     size = options.size or input_size(side)
     try:
         args = json.loads(options.student_args) if options.student_args else {}
+        if not isinstance(args, dict):
+            raise ValueError(f"a {type(args).__name__}, not an object")
     except ValueError as error:
-        raise UserError(f"--student-args {options.student_args!r} is not JSON ({error}); expected such as "
+        raise UserError(f"--student-args {options.student_args!r} is not a JSON object ({error}); expected such as "
                         "'{\"output_stride\": 16}'") from error
     counts = len(task.train), len(task.unlabelled) if task.unlabelled is not None else 0
     steps = batch_sizes(*counts, options.batch_size, options.labelled_share).steps
@@ -98,7 +101,7 @@ def _plan(options: Options, task: Task, device: str) -> Plan:
         schedule=Schedule(epochs=epochs, batch_size=options.batch_size, optimizer=options.optimizer, rate=rate,
                           weight_decay=decay, accumulate=options.accumulate),
         augmentation=default_augmentation(task.classes, min(side, 2 * size), flip=options.flip, mix=options.mix),
-        views=options.views or max(default_views(sum(counts), device=device), 4 if options.mix else 1),
+        views=options.views or (BLENDED_VIEWS if options.mix else 1),
         labelled_share=options.labelled_share, precision=options.precision)
 
 

@@ -130,7 +130,7 @@ def _choose(x: Tensor, labels: Tensor, fold: Tensor, classes: int, shrinkages: S
         left_out = torch.empty(*x.shape[:2], classes, device=x.device)
         for f, (weights, bias) in enumerate(heads):
             left_out[:, fold == f] = x[:, fold == f] @ weights.T + bias
-        scale, likelihood = _calibrate(left_out, prior, labels)
+        scale, likelihood = calibrate(left_out, prior, labels)
         if best is None or likelihood > best.likelihood:
             answers = scale * left_out + prior
             best = _Choice(torch.stack([w for w, _ in heads]), torch.stack([b for _, b in heads]), prior, shrinkage, scale,
@@ -172,7 +172,7 @@ class _Scatter(NamedTuple):
         return weights, -0.5 * (weights * self.means).sum(dim=1)
 
 
-def _calibrate(logits: Tensor, prior: Tensor, labels: Tensor) -> tuple[float, float]:
+def calibrate(logits: Tensor, prior: Tensor, labels: Tensor) -> tuple[float, float]:
     """The inverse temperature of ``logits`` (V, n, C) that makes ``labels`` likeliest, and that mean log-likelihood."""
     flat, true = logits.flatten(0, 1), labels.repeat(len(logits))[:, None]
 

@@ -84,7 +84,8 @@ class TeacherInfo:
     ``num_classes`` is C_t, 0 for a teacher without a head. ``columns`` are the C columns of the teacher's logits that
     are the task's classes, in the task's order, or None where it does not know them all by name. ``ground_cost``
     (C_t, C) float >= 0, or (C, C) for a teacher without a head (then its probe's answers are transported), or None.
-    ``mean_cost`` is the teacher's mean transport cost on the labelled training images under that ground cost.
+    ``mean_cost`` is the teacher's mean transport cost on the labelled training images under that ground cost; ``plan``
+    (C_t, C) and ``sharpness`` carry its answers to the task's classes (``distill.ground_cost.carried``).
     ``weight`` >= 0 is the teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1.
     ``splitter`` runs the teacher from the middle; None where its family is unknown, and ``split_reason`` says so.
     """
@@ -96,6 +97,8 @@ class TeacherInfo:
     columns: tuple[int, ...] | None = None
     ground_cost: Tensor | None = None
     mean_cost: float | None = None
+    plan: Tensor | None = None
+    sharpness: float = 1.0
     weight: float | None = None
     splitter: SplitTeacher | None = None
     split_reason: str | None = None

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from zoo.errors import Unavailable, UserError
+
+
+def check(*, onnx: bool, push: str | None, offline: bool) -> None:
+    """Raise ``UserError`` before hours of training where the student could not be passed on after them."""
+    if onnx and find_spec("onnx") is None:
+        raise UserError("--onnx: onnx is not installed; install the extra: pip install 'teacher-zoo[onnx]'")
+    if push is None:
+        return
+    if offline:
+        raise UserError("--push needs the network, which --offline forbids: leave out one of them; a finished run is pushed by "
+                        "python -m distill.train --resume --out RUN --push ORG/NAME")
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(push)
+    except HFValidationError as error:
+        raise UserError(f"--push {push!r}: {error}; expected ORG/NAME") from error
 
 
 def write_onnx(student: Path) -> Path:

@@ -114,6 +114,7 @@ class Committee:
         names = card.labels if card.labels and len(card.labels) == width else None
         info = TeacherInfo(card=card, feature_dim=int(said.features.shape[-1]), num_classes=width, labels=names,
                            columns=columns(names, experiment.task.classes), ground_cost=cost.matrix, mean_cost=cost.mean,
+                           plan=cost.plan, sharpness=cost.sharpness,
                            splitter=splitter, split_reason=reason)
         return PreparedTeacher(info=info, table=table, validation=head.predict(seen.features[0]), head=head)
 

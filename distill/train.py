@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def _command(
+    context: typer.Context,
     task: Annotated[str | None, typer.Option(help="a folder of class folders or Parquet files, hf:org/name, or digits")] = None,
     student: Annotated[str | None, typer.Option(help="a network of timm, as mobilenetv3_small_050, or its folder")] = None,
     ranking: Annotated[Path | None, typer.Option(help="ranking.json of selection.rank; its committee teaches")] = None,
@@ -33,10 +34,10 @@ def _command(
     out: Annotated[Path, typer.Option(help="the run folder")] = Path("run"),
     resume: Annotated[bool, typer.Option(help="go on with the run in --out; other options may be left out")] = False,
     size: Annotated[int | None, typer.Option(min=8, help="the student's input in pixels (default 64)")] = None,
-    views: Annotated[int | None, typer.Option(min=1, help="views of each image that the teachers answer (default: 1 to 64, few of many)")] = None,
+    views: Annotated[int | None, typer.Option(min=1, help="views of each image that the teachers answer (default 1)")] = None,
     teacher_size: Annotated[int | None, typer.Option(min=32, help="teachers look at so many pixels at most: faster")] = None,
     batch_size: Annotated[int, typer.Option(min=2)] = 64,
-    rate: Annotated[float | None, typer.Option(help="learning rate")] = None,
+    rate: Annotated[float | None, typer.Option(min=1e-9, help="learning rate")] = None,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw",
     labelled_share: Annotated[float | None, typer.Option(min=0.01, max=0.99, help="share of a batch that is labelled")] = None,
     flip: Annotated[bool | None, typer.Option(help="exchange left and right (default: unless digits or letters)")] = None,
@@ -55,6 +56,7 @@ def _command(
     from distill.methods import METHODS, configure
     from distill.processes import resolve_device
     from distill.run import RunFolder
+    from distill.share import check
     from distill.training import train, train_control
 
     if offline:
@@ -62,20 +64,24 @@ def _command(
     if optimizer not in ("adamw", "sgd"):
         raise UserError(f"no optimizer {optimizer!r} (valid: adamw, sgd)")
     device = resolve_device(device)
+    check(onnx=onnx, push=push, offline=offline)
+    chosen: dict[str, Any] = {
+        "task": task, "student": student, "ranking": str(ranking) if ranking else None, "top": top,
+        "method": method or DEFAULT_METHOD, "set": tuple(split_list(set)), "unlabelled": str(unlabelled) if unlabelled else None,
+        "pretrained": pretrained, "epochs": epochs, "seed": seed, "size": size, "views": views, "batch_size": batch_size,
+        "rate": rate, "optimizer": optimizer, "labelled_share": labelled_share, "flip": flip, "mix": mix, "precision": precision,
+        "accumulate": accumulate, "student_args": student_args, "teacher_size": teacher_size}
     cards = None
     if resume and (out / "config.json").exists():
         options, cards = from_config(RunFolder(out).config())
-        _unchanged(options, task=task, student=student, method=method, epochs=epochs)
+        _unchanged(options, {n: v for n, v in chosen.items() if _written(context, n)})
     else:
+        if resume and task is None:
+            raise UserError(f"--resume: {out} holds no run; give the --out of the run, or --task and --student for a new one")
         if task is None or student is None:
             raise UserError(f"--{'task' if task is None else 'student'} is missing; expected such as --task mydata "
                             "--student mobilenetv3_small_050")
-        options = Options(
-            task=task, student=student, ranking=str(ranking) if ranking else None, top=top, method=method or DEFAULT_METHOD,
-            settings=tuple(split_list(set)), unlabelled=str(unlabelled) if unlabelled else None, pretrained=pretrained,
-            epochs=epochs, seed=seed, size=size, views=views, batch_size=batch_size, rate=rate, optimizer=optimizer,
-            labelled_share=labelled_share, flip=flip, mix=mix, precision=precision, accumulate=accumulate,
-            student_args=student_args, teacher_size=teacher_size)
+        options = Options(**{"settings" if name == "set" else name: value for name, value in chosen.items()})
     configure(options.method, settings_of(options.settings))
     experiment = prepare(options, device=device, offline=offline, catalogue=catalogue, cards=cards)
     if not experiment.committee.cards and METHODS[options.method].needs:
@@ -93,11 +99,20 @@ def _command(
     return 0
 
 
-def _unchanged(options: Options, **given: Any) -> None:
-    for name, value in given.items():
-        if value is not None and getattr(options, name) not in (value, None):
-            raise UserError(f"the run was made with --{name} {getattr(options, name)}, this command says {value}: leave it "
-                            "out, or give another --out")
+def _written(context: typer.Context, option: str) -> bool:
+    """Whether the user wrote this option, rather than leaving its default."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _unchanged(options: Options, written: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where an option of the resuming command differs from the run's."""
+    for name, value in written.items():
+        kept = getattr(options, "settings" if name == "set" else name)
+        if value != kept:
+            said, (old, new) = f"--{name.replace('_', '-')}", (",".join(v) if isinstance(v, tuple) else v for v in (kept, value))
+            raise UserError(f"the run was made with {f'no {said}' if old in (None, '') else f'{said} {old}'}, this command says "
+                            f"{new}: leave it out, or give another --out")
 
 
 def _summary(run: RunFolder, *, onnx: bool, push: str | None) -> None:

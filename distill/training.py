@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from distill.live import note
 from distill.options import Options, settings_of
-from zoo.errors import UserError
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment, Lesson
@@ -43,7 +42,7 @@ def train(experiment: Experiment, options: Options, folder: Path, *, resume: boo
         return run
     try:
         lesson = experiment.build(options.method, options.seed, settings=settings_of(options.settings), device=where.device)
-    except UserError:
+    except BaseException:  # refused, stopped, disk full: nothing was trained, so the same command may be given again
         run.discard()
         raise
     schedule = experiment.plan.schedule

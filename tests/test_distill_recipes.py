@@ -48,6 +48,7 @@ def info(teacher: Teacher, **changes: Any) -> TeacherInfo:
         "card": teacher.card, "feature_dim": teacher.feature_dim, "num_classes": teacher.num_classes,
         "columns": (4, 0, 2) if teacher.num_classes else None, "ground_cost": cost, "mean_cost": float(cost.mean()),
         "splitter": SplitTeacher(teacher), "weight": 0.5,
+        "plan": torch.softmax(-5 * cost, dim=1) if teacher.num_classes else None, "sharpness": 2.0,
     }
     return TeacherInfo(**(values | changes))
 

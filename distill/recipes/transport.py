@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distill.ground_cost import carried
 from distill.losses.divergence import softened_kl
 from distill.methods import TransportConfig
 from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, task_term
@@ -13,12 +14,14 @@ from distill.sinkhorn import top, transport_cost
 
 
 class Transport(Recipe):
-    """Cross-entropy + lambda sum_k w_k d_eps(p_k(x), q(x); M_k), after Lu, Ye, Zhan 2022 (arXiv 2204.11526).
+    """Cross-entropy + weight x transport + probe x the answers of the teachers' heads (``ProbeTerm``).
 
-    The cost as objective is theirs; ours: each M_k is scaled to a largest value of 1, w = softmax(-c / sigma) of the mean
-    costs c with sigma their standard deviation, both answers softened by one temperature, only the teacher's likeliest
-    classes moved. A teacher without a head answers through its probe, with costs between the task's own classes; so do
-    all of them with ``answers=probe_logits``.
+    ``form`` cost is the objective of Lu, Ye, Zhan 2022 (arXiv 2204.11526), sum_k w_k d_eps(p_k(x), q(x); M_k). Ours: each
+    M_k is scaled to a largest value of 1, w = softmax(-c / sigma) of the mean costs c with sigma their standard deviation,
+    both answers softened by one temperature, only the teacher's likeliest classes moved. ``form`` target (ours) distils what
+    the plan between the teacher's mean answer and the class frequencies makes of its answer: the cost's gradient fades where
+    the student is sure, that of a divergence does not. A teacher without a head answers through its probe, with costs
+    between the task's own classes; so do all of them with ``answers=probe_logits``.
     """
 
     share: Tensor
@@ -30,6 +33,7 @@ class Transport(Recipe):
         largest = []
         for k, teacher in enumerate(context.teachers):
             cost = _cost(teacher, context)
+            self.register_buffer(f"plan_{k}", teacher.plan)
             if self._by_probe(teacher) and teacher.num_classes:
                 cost = between_classes(cost)
             largest.append(float(cost.max().clamp(min=1e-12)))
@@ -43,10 +47,12 @@ class Transport(Recipe):
         for k, (teacher, answers) in enumerate(zip(self.teachers, batch.answers, strict=True)):
             said = answers.probe_logits if self._by_probe(teacher) else answers.logits
             assert said is not None
-            p = torch.softmax(said.float() / config.temperature, dim=1)  # (B, C_t)
             if config.form == "target":
-                value = self._target(p, logits, self.get_buffer(f"cost_{k}"))
+                plan = None if self._by_probe(teacher) else self.get_buffer(f"plan_{k}")
+                target = said.float() if plan is None else carried(said, plan, teacher.sharpness)  # (B, C)
+                value = softened_kl(logits, target, temperature=1.0)
             else:
+                p = torch.softmax(said.float() / config.temperature, dim=1)  # (B, C_t)
                 p, cost = top(p, self.get_buffer(f"cost_{k}"), config.classes)
                 value = transport_cost(p, q, cost, eps=config.eps, iterations=config.iterations)
             moved = moved + self.share[k] * value.mean()
@@ -58,11 +64,6 @@ class Transport(Recipe):
 
     def _by_probe(self, teacher: TeacherInfo) -> bool:
         return self.config.answers == "probe_logits" or not teacher.num_classes
-
-    def _target(self, p: Tensor, logits: Tensor, cost: Tensor) -> Tensor:
-        """KL from the column marginal of the plan whose student side is free: q*_j = sum_i p_i softmax_j(-M_ij / eps)."""
-        target = p @ torch.softmax(-cost / self.config.eps, dim=1)  # (B, C)
-        return softened_kl(logits, target.clamp(min=1e-12).log(), temperature=1.0)
 
 
 def committee_weights(costs: list[float | None]) -> Tensor:
