@@ -310,7 +310,7 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
     setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
     for statement in (
         "SET autoinstall_known_extensions = false", "SET autoload_known_extensions = false",
-        "SET python_enable_replacements = false", f"SET {setting} = [{quote(str(allowed))}]",
+        "SET python_enable_replacements = false", "SET enable_progress_bar = false", f"SET {setting} = [{quote(str(allowed))}]",
         "SET enable_external_access = false", *_MACROS, "SET lock_configuration = true",
     ):
         connection.execute(statement)
