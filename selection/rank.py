@@ -209,7 +209,7 @@ def _committee(halving: Halving, size: int) -> Committee:
 def _counts(found: Candidates, halving: Halving) -> dict[str, Any]:
     left_out = {"budget": halving.left_out["budget"], "budget_gb": halving.left_out["budget_gb"], "limit": found.left_out}
     rounds = [{"images": one.images, "models": len(one.models)} for one in halving.rounds]
-    counts = {"known": found.known, "loadable": found.loadable, "touched": getattr(found, "touched", None)}
+    counts = {"known": found.known, "loadable": found.loadable, "touched": found.touched or None}
     return counts | {"probed": len(halving.evidence), "rounds": rounds, "left_out": left_out}
 
 
