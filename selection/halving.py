@@ -167,11 +167,14 @@ def _survivors(done: Halving, chosen: Sequence[ModelCard], keep: int, round_name
     """The cards of the last round that may still be among the best ``keep``, best first."""
     cards = {card.id: card for card in chosen}
     rows = [done.rows[name] for name in done.rounds[-1].models]
-    least = bar(rows, keep)
+    least, kept = bar(rows, keep), []
     for row in rows:
-        if (row.high or 0.0) < least:
+        assert row.high is not None
+        if row.high < least:
             _drop(done, cards[row.model], f"{round_name}: at most {row.high:.3f}, and {keep} others at least {least:.3f}")
-    return [cards[row.model] for row in rows if (row.high or 0.0) >= least]
+        else:
+            kept.append(cards[row.model])
+    return kept
 
 
 def _drop(done: Halving, card: ModelCard, why: str) -> None:

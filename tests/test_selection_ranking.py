@@ -37,6 +37,15 @@ def test_best_first_failed_last_ties_by_name() -> None:
     assert [r.model for r in in_order(rows)] == ["best", "a", "z", "negative", "failed"]
 
 
+def test_more_images_come_before_a_greater_value_and_only_the_first_have_groups() -> None:
+    rows = [replace(row("early", 9.0), probe_size=64), replace(row("last", 1.0), probe_size=500),
+            replace(row("late", 2.0), probe_size=500), row("failed", None, error="no weights")]
+    ordered = grouped(in_order(rows), {})
+    assert [r.model for r in ordered] == ["late", "last", "early", "failed"]
+    assert [r.group is None for r in ordered] == [False, False, True, True]
+    assert [r.model for r in ranking(*ordered).finalists] == ["late", "last"]
+
+
 def test_groups_follow_intervals_from_their_leader() -> None:
     rows = grouped([row("a", 1.0), row("b", 0.9), row("c", 0.75), row("d", 0.6), row("x", None)], {})
     assert [r.group for r in rows] == [1, 1, 2, 2, None]  # c overlaps b but not the leader a
