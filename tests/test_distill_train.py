@@ -85,6 +85,14 @@ def test_a_finished_run_is_not_trained_again_and_needs_resume(world: Path, tmp_p
     assert (tmp_path / "run" / "student" / "model.safetensors").stat().st_mtime_ns == weights
     assert main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--epochs", "9"]) == 2
     assert "--epochs 2" in capsys.readouterr().err
+    for option, value in (("--seed", "1"), ("--batch-size", "16"), ("--set", "weight=3"), ("--rate", "0.5")):
+        assert main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--no-control", option, value]) == 2
+        err = capsys.readouterr().err
+        assert f"the run was made with {'no --set' if option == '--set' else option}" in err
+        assert f"this command says {value}" in err
+    assert main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--no-control", "--seed", "0"]) == 0
+    assert main(["--out", str(tmp_path / "nothing"), "--resume"]) == 2
+    assert "holds no run" in capsys.readouterr().err
 
 
 def test_resuming_gives_the_same_student(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +127,8 @@ def test_an_empty_committee_trains_plainly_and_says_so(world: Path, tmp_path: Pa
     (["--method", "probe_kdd"], "did you mean 'probe_kd'"), (["--method", "kd"], "does not know all 3 classes"),
     (["--set", "weigth=2"], "did you mean 'weight'"), (["--set", "weight"], "expected NAME=VALUE"),
     (["--student", "test_efficentnet"], "did you mean 'test_efficientnet'"), (["--ranking", "/no/where.json"], "selection.rank"),
-    (["--task", "/no/where"], "no task"), (["--optimizer", "lion"], "adamw"), (["--student-args", "{"], "is not JSON"),
+    (["--task", "/no/where"], "no task"), (["--optimizer", "lion"], "adamw"), (["--student-args", "{"], "is not a JSON object"),
+    (["--student-args", "[1]"], "not an object"), (["--rate", "0"], "--rate"), (["--push", "a/b"], "--offline"),
     (["--device", "cuda:77"], "--device cpu")])
 def test_wrong_input_is_a_sentence_and_leaves_no_run(world: Path, tmp_path: Path, capsys: Shown, change: list[str],
                                                      words: str) -> None:
@@ -150,6 +159,45 @@ def test_a_vanished_teacher_is_no_loss_where_its_answers_are_stored(world: Path,
     given[given.index("--out") + 1] = str(tmp_path / "three")
     assert main([*given, "--method", "talk"]) == 1
     assert "headed cannot be used" in capsys.readouterr().err
+
+
+def test_nan_is_a_sentence_and_status_1(world: Path, tmp_path: Path, capsys: Shown) -> None:
+    assert main([*command(world, tmp_path / "run", "--no-control"), "--rate", "1e9"]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: the loss became NaN or infinite at step")
+    assert "smaller --rate" in errors[0]
+
+
+def test_a_full_disk_before_training_leaves_no_run_and_the_same_command_goes_on(
+        world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distill import outputs
+
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+
+    def full(path: Path, data: Any) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "write_bytes", full)
+        assert main(command(world, tmp_path / "run", "--no-control")) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main(command(world, tmp_path / "run", "--no-control")) == 0
+
+
+def test_a_damaged_stored_answer_is_computed_anew(world: Path, tmp_path: Path, capsys: Shown,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    assert main(command(world, tmp_path / "one", "--no-control")) == 0
+    shard = sorted((tmp_path / "home").rglob("view*.safetensors"))[0]
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 255
+    shard.write_bytes(data)
+    assert main(command(world, tmp_path / "two", "--no-control")) == 0
+    assert "damaged (its checksum does not match); they are computed anew" in capsys.readouterr().err
+    one, two = ((tmp_path / name / "student" / "model.safetensors").read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
 def test_the_verdict_is_honest() -> None:

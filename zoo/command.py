@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from zoo.errors import UserError
+from zoo.errors import TeacherError, Unavailable, UserError
 
+_MOST_NAMED = 100  # valid names that a message lists
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
 
 
@@ -55,12 +56,9 @@ def _explain(error: Exception, name: str) -> int:
         return _fail(
             f"the disk is full ({error.filename or 'while writing'}); free some space and run again, what was finished is kept", 1
         )
-    return _fail(
-        f"{type(error).__name__}: {error} (run again with --debug for the traceback)"
-        if not type(error).__module__.startswith("zoo")
-        else str(error),
-        1,
-    )
+    if isinstance(error, (Unavailable, TeacherError)):
+        return _fail(str(error), 1)
+    return _fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
 
 
 def _fail(message: str, status: int) -> int:
@@ -87,9 +85,10 @@ def choose(kind: str, given: str, valid: Iterable[str]) -> str:
     names = list(valid)
     if given in names:
         return given
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(given, names, n=5, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise UserError(f"no {kind} {given!r}{hint} (valid: {', '.join(names)})")
+    few = names if len(names) <= _MOST_NAMED else [*(near or names[:5]), f"... {len(names)} in all"]
+    raise UserError(f"no {kind} {given!r}{hint} (valid: {', '.join(few)})")
 
 
 def byte_size(text: str, option: str) -> int:
