@@ -21,8 +21,9 @@ SETTINGS = {  # student, teacher, batch, rounds; both see 64 pixels
 def run(out: Path) -> list[BenchRecord]:
     """Ratios of step times, taken in turn within each round of one run, and images a second beside timm's task.
 
-    A step is view, forward, loss, backward and optimizer. On a CPU with one thread the clock is the processor time of
-    this process, so that a busy machine changes little; on a GPU it is the wall clock with the device drained.
+    A step is batch, forward, loss, backward, tally and optimizer. On a CPU with one thread the clock is the processor time
+    of this process, so that a busy machine changes little; on a GPU it is the wall clock with the device drained. Memory
+    is that of all tensors at their peak: networks, optimizer, stored answers, and what a step needs.
     """
     import torch
 
@@ -36,18 +37,13 @@ def run(out: Path) -> list[BenchRecord]:
 
 
 def _measure(device: str) -> list[BenchRecord]:
-    import torch
-
     student, teacher, batch, rounds = SETTINGS[device]
     steps, memory = {}, {}
     for name, make in _variants(device).items():
+        memory[name] = _peak(make)
         steps[name] = make()
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
         for _ in range(3):
             steps[name]()
-        if device == "cuda":
-            memory[name] = torch.cuda.max_memory_allocated()
     laps: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
@@ -60,16 +56,16 @@ def _measure(device: str) -> list[BenchRecord]:
         if name != "plain":
             pairs = zip(laps[name], laps["plain"], strict=True)
             records.append(_record(f"over_plain.{name}", "ratio", [mine / plain for mine, plain in pairs], setting))
-        if name in memory and name != "plain":
-            value = memory[name] / memory["plain"]
-            records.append(BenchRecord(name=f"distill_step.memory_over_plain.{name}", value=value, unit="ratio", setting=setting))
+            records.append(BenchRecord(name=f"distill_step.memory_over_plain.{name}", value=memory[name] / memory["plain"],
+                                       unit="ratio", setting=setting | {"plain_bytes": memory["plain"]}))
     model = 1 + flops(teacher, size=64) / (3 * flops(student, size=64))
     online = [mine / plain / model for mine, plain in zip(laps["online"], laps["plain"], strict=True)]
     records.append(_record("online_over_flop_model", "ratio", online, setting | {"flop_model": model}))
     beside = [theirs / mine for mine, theirs in zip(laps["online"], laps["timm"], strict=True)]
     records.append(_record("online_speed_over_timm", "ratio", beside, setting))
     for record in records:
-        print(f"{record.name}: {record.value:.3f} ({record.low or 0:.3f} to {record.high or 0:.3f}) {record.unit}")
+        spread = "" if record.low is None else f" ({record.low:.3f} to {record.high:.3f})"
+        print(f"{record.name}: {record.value:.3f}{spread} {record.unit}", flush=True)
     return records
 
 
@@ -98,7 +94,7 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     """One step of ``distill.loop``, its pieces in its order; ``online`` asks one teacher in the step."""
     import torch
 
-    from distill.loop import Learner, Schedule, make_optimizer
+    from distill.loop import Learner, Schedule, Tally, make_optimizer
     from distill.methods import build
     from distill.processes import Processes
     from distill.recipe import Answers, Batch, Context, TeacherInfo
@@ -115,6 +111,7 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     optimizer = make_optimizer(learner, Schedule(epochs=1))
     batches, number = _batches(device, stored), iter(range(10**9))
     asked = _teacher(device) if online else None
+    tally = Tally(where.device)
 
     def step() -> None:
         batch = batches.at(next(number))
@@ -123,8 +120,10 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
                 said = asked((batch.view - 0.5) / 0.25)[:, :CLASSES].float()
             batch = Batch(view=batch.view, labels=batch.labels, index=batch.index, answers=(Answers(probe_logits=said),))
         optimizer.zero_grad(set_to_none=True)
-        terms, _ = learner(batch, 0.5, where.autocast)
+        terms, hits = learner(batch, 0.5, where.autocast)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        tally.add(terms, hits)
+        tally.check(0 if device == "cpu" else 1, every=50)
         optimizer.step()
 
     return step
@@ -173,6 +172,26 @@ def flops(architecture: str, *, size: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         timm.create_model(architecture).eval()(torch.zeros(1, 3, size, size))
     return int(counter.get_total_flops())
+
+
+def _peak(make: Callable[[], Callable[[], None]], *, steps: int = 2) -> int:
+    """Bytes of tensors at their peak, from making the networks to the end of ``steps`` steps, by torch's own count."""
+    import torch
+
+    if torch.cuda.is_available():
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step = make()
+        for _ in range(steps):
+            step()
+        return int(torch.cuda.max_memory_allocated()) - int(before)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step = make()
+        for _ in range(steps):
+            step()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    taken = np.cumsum([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
+    return int(taken.max())
 
 
 def _lap(step: Callable[[], None], device: str) -> float:
