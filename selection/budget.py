@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median_low
 from typing import TypeVar
@@ -147,9 +148,9 @@ def leave_at_once(status: int) -> None:
 class Costs:
     """Estimates of what a model will take, calibrated by what earlier ones took.
 
-    The first guess is ``area * (10 + 10 * millions of parameters)`` milliseconds an image, where ``area`` is that of the
-    input over 224 x 224: within a factor of two for MobileNet to ResNet on one core (ours). What was measured corrects
-    it: a model's own rate, else the median ratio of the models so far (the first one is slow: everything is cold).
+    The first guess is ``area * (10 + 10 * millions of parameters)`` milliseconds an image and core, where ``area`` is that
+    of the input over 224 x 224 (ours: within a factor of two for MobileNets on one core, not measured on a GPU). What was
+    measured corrects it: a model's own rate, else the median ratio of the models so far (the first is slow, being cold).
     """
 
     def __init__(self, *, started: bool = False) -> None:
@@ -202,4 +203,14 @@ class Costs:
 def _guess(card: ModelCard) -> float:
     """Seconds an image, from the card alone."""
     area = ((card.input_size or 224) / 224) ** 2
-    return 0.01 * area * (1 + (card.params_total or 25_000_000) / 1e6)
+    return 0.01 * area * (1 + (card.params_total or 25_000_000) / 1e6) / _speed()
+
+
+@cache
+def _speed() -> float:
+    """How much faster than one core this machine may be: a rough guess, made without loading torch."""
+    if Path("/dev/nvidia0").exists():
+        return 50.0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1.0, 0.6 * min(16, int(given) if given.isdecimal() else cores))

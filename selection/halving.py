@@ -15,6 +15,7 @@ from zoo.card import ModelCard
 LEAST = 64
 LEAST_A_CLASS = 4
 FIRST_SHARE = 2 / 3  # of what is left goes to the first round, which alone has to load the models; the others share alike
+DEAREST = 0.2  # of what is left: a model whose first round costs more is not begun
 FEWEST = 2  # models that a further round must be able to compare
 
 
@@ -119,6 +120,21 @@ def halve(
         if not done.rounds[-1].models:
             break
     return done
+
+
+def shortlist(cards: Sequence[ModelCard], asks: Asks, *, size: int, most: int, left: float) -> tuple[list[ModelCard], int]:
+    """The ``most`` best guesses among ``cards`` that a first round can pay for, and how many better guesses it cannot: a
+    model that takes more than a small part of what is ``left`` would keep all others from being asked."""
+    chosen: list[ModelCard] = []
+    dear = 0
+    for card in cards:
+        if len(chosen) == most:
+            break
+        if asks.cost(card, size) <= DEAREST * left:
+            chosen.append(card)
+        else:
+            dear += 1
+    return chosen, dear
 
 
 def bar(rows: Sequence[Row], keep: int) -> float:

@@ -68,8 +68,8 @@ def _rank(
 ) -> tuple[Ranking, Work]:
     """``begin`` is when the budget began, ``reserve`` the seconds that follow, ``strict`` whether the process may be ended."""
     from selection.cache import FeatureCache
-    from selection.candidates import MOST, candidates
-    from selection.halving import halve, sizes
+    from selection.candidates import MOST, UNBOUNDED, candidates
+    from selection.halving import halve, shortlist, sizes
     from selection.judge import ordered_rows, row_of
     from selection.probe import Probe
     from selection.progress import Progress
@@ -84,6 +84,7 @@ def _rank(
     score, also = resolve(settings.score), [resolve(name) for name in settings.also]
     if settings.offline and isinstance(task, str) and task.startswith("hf:"):
         _forbid_network()
+    most = max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200)) if budget.bounded else MOST
     with watched(budget, strict=strict):
         opened = Task.open(task, unlabelled=settings.unlabelled) if isinstance(task, str) else task
         found = candidates(
@@ -92,7 +93,7 @@ def _rank(
             where=settings.where,
             models=settings.models,
             offline=settings.offline,
-            most=max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200)) if budget.bounded else MOST,
+            most=max(most, UNBOUNDED) if budget.bounded else MOST,  # some cost more than the budget can pay
         )
         probe = Probe.draw(opened, size=settings.probe_size, seed=settings.seed)
     shown = progress or Progress.silent()
@@ -101,14 +102,19 @@ def _rank(
     cache = FeatureCache(feature_folder(), max_bytes=settings.max_size)
     with shown.shown(), _asker(settings, probe, cache, budget, shown) as asker:
         judge = _judge(settings, opened, probe, score, asker, budget, shown)
+        chosen, dear = found.cards, 0
+        if budget.bounded:
+            chosen, dear = shortlist(found.cards, judge, size=rounds[0], most=most, left=budget.left())
         halving = halve(
-            found.cards,
+            chosen,
             judge,
             sizes=rounds,
-            keep=keep if budget.bounded else len(found.cards),
+            keep=keep if budget.bounded else len(chosen),
             left=budget.left,
             begun=lambda number, models, images: shown.round(number, len(rounds), models, images),
         )
+    halving.left_out["budget"] += dear
+    halving.left_out["limit"] += found.left_out + len(found.cards) - len(chosen) - dear
     rows = [replace(row_of(card), error=card.not_loadable_reason or "cannot be loaded safely") for card in found.failed]
     rows += halving.rows.values()
     _nothing(rows, halving, budget)
@@ -181,7 +187,7 @@ def _nothing(rows: Sequence[Row], halving: Halving, budget: Budget) -> None:
     if any(row.value is not None for row in rows):
         return
     short = {"budget": f"{budget.seconds:.0f} s", "budget_gb": "the download bound"}
-    left = [f"{count} did not fit {short[name]}" for name, count in halving.left_out.items() if count]
+    left = [f"{halving.left_out[name]} did not fit {words}" for name, words in short.items() if halving.left_out[name]]
     if left:
         failed = f"; {len(rows)} failed" if rows else ""
         raise Unavailable(
@@ -207,7 +213,7 @@ def _committee(halving: Halving, size: int) -> Committee:
 
 
 def _counts(found: Candidates, halving: Halving) -> dict[str, Any]:
-    left_out = {"budget": halving.left_out["budget"], "budget_gb": halving.left_out["budget_gb"], "limit": found.left_out}
+    left_out = {name: halving.left_out[name] for name in ("budget", "budget_gb", "limit")}
     rounds = [{"images": one.images, "models": len(one.models)} for one in halving.rounds]
     counts = {"known": found.known, "loadable": found.loadable, "touched": found.touched or None}
     return counts | {"probed": len(halving.evidence), "rounds": rounds, "left_out": left_out}

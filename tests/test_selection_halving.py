@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from selection.evidence import Evidence
-from selection.halving import Judged, bar, halve, sizes
+from selection.halving import DEAREST, Judged, bar, halve, shortlist, sizes
 from selection.judge import row_of
 from selection.ranking import Row, in_order
 from zoo.card import ModelCard
@@ -124,6 +124,18 @@ def test_a_first_round_that_is_not_finished_counts_and_says_how_many_were_left_o
     assert done.rounds[0].models
     assert len(done.rows) == 4  # two thirds of six
     assert done.left_out["budget"] == 8
+
+
+def test_a_shortlist_passes_over_what_the_budget_cannot_pay() -> None:
+    class Dear(Fake):
+        def cost(self, card: ModelCard, size: int) -> float:
+            return 1e6 if card.id in ("m00", "m02", "m09") else super().cost(card, size)
+
+    known = cards(zoo(0, 12))
+    chosen, dear = shortlist(known, Dear(zoo(0, 12)), size=64, most=5, left=64 / DEAREST)
+    assert [card.id for card in chosen] == ["m01", "m03", "m04", "m05", "m06"]
+    assert dear == 2
+    assert shortlist(known, Fake({}), size=64, most=50, left=63 / DEAREST) == ([], 12)
 
 
 def test_large_models_do_not_keep_small_ones_from_being_asked() -> None:
