@@ -19,6 +19,7 @@ from distill.run import RunFolder
 from zoo.command import clean
 
 Figure = dict[str, Any]
+DASHES = ("solid", "dash", "dot")  # one after another, where there are more methods than colours
 PALETTE = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#a463f2", "#97bbf5", "#9c6b4e", "#3ca951", "#ff8ab7", "#9498a0")
 
 
@@ -40,7 +41,7 @@ def page(comparison: Comparison) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">', f"<title>{title}</title>",
         '<link rel="icon" href="data:,">', f"<style>{(shared / 'page.css').read_text(encoding='utf-8')}</style>",
         "</head>", "<body>", "<main>", f"<h1>{title}</h1>", f'<p class="lead">{_opening(comparison)}</p>',
-        _table(comparison), *sections, "</main>",
+        _table(comparison), f'<p class="note">{_legend(comparison)}</p>', *sections, "</main>",
         f'<script type="application/json" id="figures">{data}</script>', *(f"<script>{s}</script>" for s in scripts),
         "</body>", "</html>", ""])
 
@@ -72,9 +73,19 @@ def _opening(comparison: Comparison) -> str:
             f"points over plain, {len(best.seeds)} seed{'s' if len(best.seeds) > 1 else ''}.")
 
 
+def _legend(comparison: Comparison) -> str:
+    best = max(comparison.teachers, key=lambda teacher: teacher.validation, default=None)
+    gap = (f" Gap recovered is the share of the way from plain to {_text(best.model)}, the best teacher on validation; – where "
+           "that teacher is not clearly better than plain." if best else "")
+    return ("Accuracies are means over the finished seeds. In brackets are 95 % intervals, over test images and seeds. Lift over "
+            "plain is how many more test images in a hundred the method gets right than plain training with the same seeds; an "
+            f"interval that holds 0 is too close to call.{gap} A teacher's row is a linear head on its features, fitted on the "
+            "training split.")
+
+
 def _table(comparison: Comparison) -> str:
-    names = ("method", "seeds", "validation %", "test %", "lift over plain, points", "gap recovered %")
-    head = "<tr>" + "".join(f'<th scope="col">{name}</th>' for name in names) + "</tr>"
+    names = ("seeds", "validation %", "test %", "lift over plain, points", "gap recovered %")
+    head = '<tr><th scope="col" class="model">method</th>' + "".join(f'<th scope="col">{n}</th>' for n in names) + "</tr>"
     rows = []
     for line in comparison.lines:
         first = f'<td class="model">{_text(line.method)}</td><td>{len(line.seeds)} of {len(line.seeds) + len(line.missing)}</td>'
@@ -96,8 +107,9 @@ def _table(comparison: Comparison) -> str:
 def _figures(comparison: Comparison) -> dict[str, Figure]:
     figures = {}
     if traces := _curves(comparison):
-        figures["curves"] = {"data": traces, "layout": _layout(420) | {"showlegend": True, "xaxis": _axis("epoch"),
-                                                                      "yaxis": _axis("validation %")}}
+        below = {"showlegend": True, "legend": {"orientation": "h", "y": -0.2}}
+        figures["curves"] = {"data": traces, "layout": _layout(480) | below | {"xaxis": _axis("epoch"),
+                                                                              "yaxis": _axis("validation %")}}
     best = best_of(comparison)
     cells = comparison.of(best.method if best else "plain")
     if cells:
@@ -119,7 +131,8 @@ def _curves(comparison: Comparison) -> list[Figure]:
         shortest = min(len(r) for r in runs)
         mean = 100 * np.mean([r[:shortest] for r in runs], axis=0)
         traces.append({"type": "scatter", "mode": "lines", "name": _text(line.method), "x": list(range(1, shortest + 1)),
-                       "y": [round(float(v), 2) for v in mean], "line": {"color": PALETTE[place % len(PALETTE)], "width": 2}})
+                       "y": [round(float(v), 2) for v in mean], "line": {"color": PALETTE[place % len(PALETTE)], "width": 2,
+                                                                          "dash": DASHES[place // len(PALETTE) % len(DASHES)]}})
     return traces
 
 
@@ -149,7 +162,8 @@ def _heatmap(values: Any, comparison: Comparison, rows: list[str], across: str, 
     columns = [_text(name, 30) for name in comparison.classes]
     top = max(float(np.abs(values).max()), 1.0)
     trace = {"type": "heatmap", "z": np.round(values, 2).tolist(), "x": columns, "y": rows, "zmin": -top if diverging else 0,
-             "zmax": top, "colorscale": "RdBu" if diverging else "Blues", "reversescale": not diverging,
+             "zmax": top, "colorscale": "RdBu" if diverging else "Blues", "reversescale": True,  # blue is much, or gained
+             "colorbar": {"title": {"text": "points" if diverging else "%"}},
              "hovertemplate": "%{y}, %{x}: %{z:.1f}<extra></extra>"}
     layout = _layout(160 + 26 * len(rows)) | {"xaxis": _axis(across), "yaxis": _axis(down) | {"autorange": "reversed"}}
     return {"data": [trace], "layout": layout}
