@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, str] = {  # name -> module with run(out: Path) -> list[Ben
     "probing": "benchmarks.probing",
     "catalogue": "benchmarks.catalogue",
     "recall": "benchmarks.recall",
+    "external": "benchmarks.external",
     "distill_step": "benchmarks.distill_step",
     "cifar100": "benchmarks.cifar100",
     "truth": "benchmarks.truth",

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FILLERS = ("other", "unknown", "background", "none", "normal", "negative", "positive", "not sure")
-_ARCHITECTURES = ("vit_base_patch16_224", "swin_tiny_patch4_window7_224", "convnext_tiny", "resnet50", "efficientnet_b0", "deit_small")
+_ARCHITECTURES = ("vit_base_patch16_224", "swin_tiny_patch4_window7_224", "convnext_tiny", "resnet50", "efficientnet_b0",
+                  "deit_small")
 _TOPIC = 400  # names of a topic
 
 
@@ -54,10 +55,20 @@ class SyntheticZoo:
         _cover(found, nearest, rng, names)
         return cls(words, found, near)
 
-    def task(self, topic: int, encoder_words: Sequence[str], rng: np.random.Generator, *, size: int = 20) -> list[str]:
+    def save(self, path: Path) -> None:
+        """Keep it as arrays; ``load`` reads it."""
+        cuts = np.cumsum([len(space) for space in self.spaces])
+        np.savez(path, names=np.array(self.names), flat=np.concatenate(self.spaces), cuts=cuts, topics=self.topics)
+
+    @classmethod
+    def load(cls, path: Path) -> SyntheticZoo:
+        with np.load(path, allow_pickle=False) as kept:
+            return cls(kept["names"].tolist(), np.split(kept["flat"], kept["cuts"][:-1]), kept["topics"])
+
+    def task(self, topic: int, before: Sequence[str], rng: np.random.Generator, *, size: int = 20) -> list[str]:
         """A task of a topic: half of its ``size`` names as the zoo has them, half worded as nobody did before."""
-        chosen = [self.names[place] for place in rng.choice(self.topics[topic], size, replace=False)]
-        return [name if i % 2 else f"{encoder_words[rng.integers(len(encoder_words))]} {name}" for i, name in enumerate(chosen)]
+        chosen = [self.names[place] for place in rng.choice(self.topics[topic], size, replace=False).tolist()]
+        return [name if i % 2 else f"{before[int(rng.integers(len(before)))]} {name}" for i, name in enumerate(chosen)]
 
 
 def write(zoo: SyntheticZoo, path: Path, *, rows: int, labelled: int, rng: np.random.Generator) -> Path:

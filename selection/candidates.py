@@ -73,7 +73,8 @@ def candidates(
         chosen = _all_of(where, _named(book, where, models, name))
         known = book.count(chosen)
         if not known:
-            raise UserError(f"no model of {name} meets {where!r}; loosen --where, or add models: python -m zoo.crawl --source FOLDER")
+            raise UserError(f"no model of {name} meets {where!r}; loosen --where, or add models: python -m zoo.crawl "
+                            "--source FOLDER")
         wanted = "true" if models else _LOCAL
         failed = book.cards(where=_all_of(chosen, f"loadable = false AND {wanted}"), limit=_FAILED)
         usable = _all_of(chosen, "loadable IS DISTINCT FROM false", _on_this_machine(book, chosen) if offline else None)

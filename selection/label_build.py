@@ -99,7 +99,7 @@ def _write(index: LabelIndex, shelf: Path, name: str) -> None:
     try:
         index.save(fresh)
         fresh.chmod(0o777 & ~_umask())
-        older = [path for path in shelf.iterdir() if path.is_dir() and path != fresh]
+        older = [path for path in shelf.iterdir() if path.is_dir() and path not in (fresh, shelf / name)]
         if (shelf / name).exists():  # unreadable, else it would have been opened
             shutil.rmtree(shelf / name)
         os.replace(fresh, shelf / name)
@@ -138,7 +138,8 @@ def _label_spaces(catalogue: Catalogue) -> tuple[npt.NDArray[np.uint64], list[st
              "GROUP BY 1 ORDER BY 1")
     table = pa.Table.from_batches(catalogue.batches(query)).combine_chunks()
     if not len(table):
-        return np.zeros(0, np.uint64), [], *(Lists(np.zeros(0, np.int32), np.zeros(1, np.int64)) for _ in range(2))
+        none = Lists(np.zeros(0, np.int32), np.zeros(1, np.int64))
+        return np.zeros(0, np.uint64), [], none, none
     labels = table["labels"].combine_chunks()
     encoded = pc.fill_null(labels.flatten(), "").dictionary_encode()
     owner = np.repeat(np.arange(len(table)), pc.list_value_length(labels).to_numpy(zero_copy_only=False))

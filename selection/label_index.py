@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -65,7 +66,7 @@ class Texts:
     def all(self) -> list[str]:
         """Every text, in order."""
         whole, ends = self.body.tobytes(), self.starts.tolist()
-        return [whole[begin:end].decode() for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [whole[begin:end].decode() for begin, end in itertools.pairwise(ends)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -47,6 +46,16 @@ def quality(table: pd.DataFrame) -> npt.NDArray[np.float64]:
     return np.asarray(found[list(COEFFICIENTS)].to_numpy(np.float64) @ np.array(list(COEFFICIENTS.values())))
 
 
+def copies_last(table: pd.DataFrame, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """The order (n,) to try models in: by ``values``, higher first, but a near copy (of the same family, resolution and
+    about the same size) of k models before it only after all models with fewer such."""
+    found = features(table)
+    kinds = found[[*FAMILIES, "resolution"]].round(1).assign(size=(found["size"] * 5).round())
+    order = np.argsort(-np.asarray(values, float), kind="stable")
+    before = kinds.iloc[order].groupby(list(kinds.columns), sort=False).cumcount().to_numpy()
+    return np.asarray(order[np.argsort(before, kind="stable")])
+
+
 def features(table: pd.DataFrame) -> pd.DataFrame:
     """(n, F): what is known of each model, in numbers; unknown is the middle of what is known."""
     import pandas as pd
@@ -84,8 +93,12 @@ def _text(table: pd.DataFrame) -> pd.Series:
     for column in ("architecture", "model_type"):
         joined = joined + " " + table[column].fillna("").astype(str)
     for column in ("base_model", "datasets"):
-        joined = joined + " " + table[column].map(lambda value: " ".join(value) if isinstance(value, (list, tuple, np.ndarray)) else "")
+        joined = joined + " " + table[column].map(lambda value: " ".join(value) if _listed(value) else "")
     return joined.str.lower()
+
+
+def _listed(value: object) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
 
 
 def _nearness(cards: Sequence[ModelCard], classes: Sequence[str], encoder: NameEncoder) -> list[float]:

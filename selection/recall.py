@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -168,7 +169,7 @@ class _Search:
         there = self.counts[held] > 0
         held, far = held[there], far[there]
         self._reach(np.unique(held[self.slot[held] < 0]))
-        np.minimum.at(self.near, (self.slot[held], of), far)
+        np.minimum.at(self.near, (self.slot[held], np.full(len(held), of)), far)
         return len(held)
 
     def _reach(self, spaces: npt.NDArray[np.int32]) -> None:
@@ -256,7 +257,7 @@ def _steps(near: Sequence[_Near], index: LabelIndex, shares: npt.NDArray[np.floa
             while len(hull) > 1 and _slope(read, bound, hull[-2], hull[-1]) <= _slope(read, bound, hull[-1], point):
                 hull.pop()
             hull.append(point)
-        steps += [_Step(of, int(grid[a]), int(grid[b]), _slope(read, bound, a, b)) for a, b in zip(hull, hull[1:], strict=False)]
+        steps += [_Step(of, int(grid[a]), int(grid[b]), _slope(read, bound, a, b)) for a, b in itertools.pairwise(hull)]
     return sorted(steps, key=lambda step: (-step.worth, step.of, step.begin))
 
 
