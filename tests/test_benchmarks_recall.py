@@ -1,0 +1,37 @@
+"""The recall benchmark at a thousandth of its size, and that it would notice a wrong answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import recall, synthetic_zoo
+from selection.recall import Recalled
+
+
+def test_names_are_unique_each_has_a_space_and_the_zoo_is_kept(tmp_path: Path) -> None:
+    zoo = synthetic_zoo.SyntheticZoo.draw(names=4_000, spaces=900, topics=10, rng=np.random.default_rng(0))
+    assert len(set(zoo.names)) == 4_000 and len(zoo.spaces) == 900
+    assert set(np.concatenate(zoo.spaces).tolist()) == set(range(4_000))
+    zoo.save(tmp_path / "zoo.npz")
+    again = synthetic_zoo.SyntheticZoo.load(tmp_path / "zoo.npz")
+    assert again.names == zoo.names
+    assert all(np.array_equal(a, b) for a, b in zip(again.spaces, zoo.spaces, strict=True))
+
+
+def test_a_wrong_answer_is_noticed() -> None:
+    cost, counts = np.array([0.3, 0.1, 0.2, 0.2]), np.array([1, 1, 1, 1])
+    right = Recalled(np.array([1, 2, 3]), np.array([0.1, 0.2, 0.2]), np.arange(4), 4, 4)
+    assert recall.same(right, cost, counts, k=2)
+    for spaces in ([1, 2], [2, 1, 3], [1, 0, 3]):
+        assert not recall.same(Recalled(np.array(spaces), cost[spaces], np.arange(4), 4, 4), cost, counts, k=2)
+
+
+@pytest.mark.slow
+def test_the_whole_benchmark_runs_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_BENCH_MODELS", "60000")
+    found = {record.name: record for record in recall.run(tmp_path)}
+    assert found["recall.touched_models"].value < 0.5
+    assert found["recall.candidates_all"].setting["known"] == 60_000
