@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.record import BenchRecord
-from selection.prior import FAMILIES, copies_last, features, quality
+from selection.prior import FAMILIES, copies_last, features
 from zoo.errors import UserError
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def _folds(count: int, folds: int = FOLDS) -> list[tuple[npt.NDArray[np.int64], 
 
 
 def baselines(results: pd.DataFrame, models: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Chance; size; a plain ridge on the table's own columns (unseen data set and models); the packaged coefficients
-    (which have seen all of it); and the static prior, which knows each model's other results."""
+    """Chance; size; a plain ridge on the table's own columns (unseen data set and models); and the static prior, which
+    knows each model's other results."""
     import pandas as pd
     from sklearn.linear_model import Ridge
 
@@ -166,7 +166,6 @@ def baselines(results: pd.DataFrame, models: pd.DataFrame) -> dict[str, pd.DataF
     return {
         "plain_ridge": plain,
         "static": pd.DataFrame({data: standard.drop(columns=data).mean(axis=1) for data in results}),
-        "packaged_seen": same(quality(models)),
         "size": same(size.to_numpy(np.float64)),
         "random": pd.DataFrame(rng.random(results.shape), index=results.index, columns=results.columns),
     }

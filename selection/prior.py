@@ -27,8 +27,10 @@ _MEAN = {"params_total": 85.8e6, "input_size": 224.0}  # medians of the table, i
 # fine-tuning), fitted by benchmarks/external.py to the table of zLizy/transferability_graph. Facts of that recipe, too:
 # at its learning rate of 0.01 every BEiT failed.
 COEFFICIENTS = {
-    "size": 0.652, "tiny": 0.755, "resolution": 0.562, "wide": 0.174, "wide_head": 0.253, "narrow_head": -0.031,
-    "beit": -1.56, "deit": 0.065, "convnext": 0.687, "swin": 0.073, "van": 0.512, "vit": -0.114, "resnet": -0.579,
+    "size": 0.335, "tiny": 0.977, "resolution": 0.555, "wide": 0.127, "wide_head": 0.188, "narrow_head": 0.012,
+    "beit": -1.495, "beit_size": -0.492, "deit": 0.098, "deit_size": 0.381, "convnext": 0.698, "convnext_size": 0.471,
+    "swin": 0.267, "swin_size": 0.902, "van": 0.121, "van_size": -0.273, "vit": -0.187, "vit_size": 0.115,
+    "resnet": -0.391, "resnet_size": 0.659,
 }
 _NEAR = 3.0  # for label names as near as can be; ours: that table says nothing of them
 
@@ -38,8 +40,8 @@ def prior(cards: Sequence[ModelCard], classes: Sequence[str], *, encoder: NameEn
 
     ``quality``, plus how near its label names come to the task's: sum_j 1/C max_i cos, one minus the relaxed transport
     cost of ``selection.recall``; models without label names count as the mean of the others. A guess to try candidates
-    by, not a result. How well ``quality`` orders models and data sets that its fit has not seen:
-    ``python -m benchmarks.run external``.
+    by, not a result. On data sets and models that its fit has not seen, ``quality`` reaches a weighted tau of 0.564
+    (0.482 to 0.641) and loses 0.0049 of accuracy in the best of its first five (``python -m benchmarks.run external``).
     """
     import pandas as pd
 

@@ -11,11 +11,12 @@ from zoo.card import ModelCard
 
 
 def table(*rows: dict[str, object]) -> pd.DataFrame:
-    return pd.DataFrame([{name: None for name in COLUMNS} | {"id": f"m{i}"} | row for i, row in enumerate(rows)])
+    return pd.DataFrame([dict.fromkeys(COLUMNS) | {"id": f"m{i}"} | row for i, row in enumerate(rows)])
 
 
 def test_larger_finer_and_wider_pretrained_is_better() -> None:
-    base: dict[str, object] = {"architecture": "convnext_base", "params_total": 88_000_000, "input_size": 224, "num_classes": 1000}
+    base: dict[str, object] = {"architecture": "convnext_base", "params_total": 88_000_000, "input_size": 224,
+                               "num_classes": 1000}
     better = ({"params_total": 200_000_000}, {"input_size": 384}, {"id": "convnext_base.fb_in22k"}, {"num_classes": 21_841})
     values = quality(table(base, *(base | change for change in better)))
     assert (values[1:] > values[0]).all()
