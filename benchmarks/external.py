@@ -166,7 +166,7 @@ def baselines(results: pd.DataFrame, models: pd.DataFrame) -> dict[str, pd.DataF
     return {
         "plain_ridge": plain,
         "static": pd.DataFrame({data: standard.drop(columns=data).mean(axis=1) for data in results}),
-        "size": same(size.to_numpy(np.float64)),
+        "size": same(np.asarray(size, np.float64)),
         "random": pd.DataFrame(rng.random(results.shape), index=results.index, columns=results.columns),
     }
 
