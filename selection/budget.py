@@ -187,6 +187,10 @@ class Costs:
         size = 4 * (card.params_total or 25_000_000) if need is None else need
         return started + _LOADING + (card.weight_bytes or size) / _READING + _CAUTION * size / self._bandwidth
 
+    def largest(self, seconds: float) -> float:
+        """Bytes of weights that can be fetched and built in so many seconds."""
+        return max(0.0, seconds - _LOADING) / (1 / _READING + _CAUTION / self._bandwidth)
+
     def ran(self, card: ModelCard, images: int, seconds: float) -> None:
         """Learn that ``card`` took ``seconds`` for ``images``."""
         if images > 0:

@@ -60,14 +60,16 @@ def candidates(
     offline: bool = False,
     most: int | None = MOST,
     class_prior: Sequence[float] | None = None,
+    largest: float | None = None,
 ) -> Candidates:
     """The models that meet ``where`` and ``models`` (ids or globs), at most ``most``, in the order of the prior.
 
     Where there are more, they are recalled: the models whose label names come nearest to ``classes`` (weighted by
     ``class_prior``, their shares in the task; uniform where unknown), equal ones by the metadata prior, then id, and one
     of four places for the best models without label names by that prior. ``most=None`` takes all, of millions the first
-    thousand. No more cards than these are made. With no catalogue yet the packaged small zoo is used. ``offline`` keeps
-    only models whose weights are on this machine. ``UserError`` where nothing matches, with the nearest id.
+    thousand; no more cards than these are made. Models whose weights are not here and take more than ``largest`` bytes, or
+    nobody knows how many, are left out. With no catalogue yet the packaged small zoo is used. ``offline`` keeps only models
+    whose weights are on this machine. ``UserError`` where nothing matches, with the nearest id.
     """
     with _opened(catalogue) as (book, name):
         chosen = _all_of(where, _named(book, where, models, name))
@@ -83,7 +85,10 @@ def candidates(
             why = "has its weights on this machine (--offline)" if offline else "can be loaded safely"
             raise UserError(f"{known} models of {name} match, none {why}; add some: python -m zoo.crawl --source small")
         room = min(loadable, UNBOUNDED if most is None else most)
-        narrowed = usable if where or models or offline else None
+        if largest is not None and not offline:
+            size = "coalesce(weight_bytes, 4 * params_total)"
+            usable = _all_of(usable, f"{_on_this_machine(book, chosen)} OR {size} <= {largest:.0f}")
+        narrowed = usable if where or models or offline or largest is not None else None
         cards, touched = _shortlist(book, classes, usable, narrowed, room, class_prior, keep=name == str(book.path))
     return Candidates(cards, failed, name, known, loadable, loadable - len(cards), *touched)
 

@@ -69,7 +69,7 @@ def _rank(
     """``begin`` is when the budget began, ``reserve`` the seconds that follow, ``strict`` whether the process may be ended."""
     from selection.cache import FeatureCache
     from selection.candidates import MOST, UNBOUNDED, candidates
-    from selection.halving import halve, shortlist, sizes
+    from selection.halving import DEAREST, halve, shortlist, sizes
     from selection.judge import ordered_rows, row_of
     from selection.probe import Probe
     from selection.progress import Progress
@@ -94,6 +94,7 @@ def _rank(
             models=settings.models,
             offline=settings.offline,
             most=max(most, UNBOUNDED) if budget.bounded else MOST,  # some cost more than the budget can pay
+            largest=min(budget.download, Costs().largest(DEAREST * budget.left())) if budget.bounded else None,
         )
         probe = Probe.draw(opened, size=settings.probe_size, seed=settings.seed)
     shown = progress or Progress.silent()

@@ -215,3 +215,15 @@ def test_only_the_shortlist_becomes_cards(catalogue: Catalogue, monkeypatch: pyt
     monkeypatch.setattr(ModelCard, "from_row", classmethod(lambda cls, row: made.append(row) or real(cls, row)))
     candidates(("puppy",), catalogue=catalogue.path, most=2)
     assert len(made) == 2
+
+
+def test_models_that_the_budget_cannot_fetch_make_room_for_those_it_can(tmp_path: Path) -> None:
+    near = [ModelCard(id=f"zoo/huge-{i}", source="hub", labels=("dog",), weight_bytes=9 * 10**8, loadable=True) for i in range(3)]
+    small = ModelCard(id="zoo/small", source="hub", labels=("fruit",), params_total=1_000_000, loadable=True)
+    unknown = ModelCard(id="zoo/unknown", source="hub", labels=("dog",), loadable=True)
+    here = ModelCard(id="here", source="folder", labels=("cat",), weight_bytes=900_000_000, loadable=True)
+    path = book(tmp_path / "c.duckdb", [*near, small, unknown, here])
+    found = candidates(("dog", "puppy"), catalogue=path, most=2, largest=5e6)
+    assert {card.id for card in found.cards} == {"zoo/small", "here"}
+    assert (found.known, found.loadable, found.left_out) == (6, 6, 4)
+    assert {card.id for card in candidates(("dog",), catalogue=path, most=2, largest=1e9).cards} <= {c.id for c in [*near, here]}
