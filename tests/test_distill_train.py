@@ -271,7 +271,8 @@ def test_a_student_may_start_from_a_folder(world: Path, tmp_path: Path, capsys: 
     assert all(p.requires_grad for p in mine.parameters())
     assert mine.mean.flatten().tolist() == [0.5] * 3
     fresh = StudentSpec.of(str(start), size=32, pretrained=False, model_args={})
-    assert not torch.equal(kept["conv1.0.weight"], Student.create(fresh, ("a", "b"), seed=0).network.state_dict()["conv1.0.weight"])
+    drawn = Student.create(fresh, ("a", "b"), seed=0).network.state_dict()
+    assert not torch.equal(kept["conv1.0.weight"], drawn["conv1.0.weight"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="not one of a timm model"):
         StudentSpec.of(str(tmp_path / "empty"), size=32, pretrained=True, model_args={})
