@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median_low
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,6 +121,7 @@ def _rank(
     _nothing(rows, halving, budget)
     ordered, late = ordered_rows(rows, halving.evidence, score, also, budget.left)
     committee = _committee(halving, settings.top)
+    ordered = [_with_expected(row, score.name, opened) for row in ordered]
     work = Work(opened, probe, {row.model: halving.evidence[row.model] for row in ordered if row.value is not None})
     return Ranking(
         task=opened.name,
@@ -136,6 +137,18 @@ def _rank(
         warnings=(*_warnings(work, ordered), *([halving.note] if halving.note else []), *late),
         candidates=_counts(found, halving),
     ), work
+
+
+def _with_expected(row: Row, score: str, task: Task) -> Row:
+    """The row with the accuracy to be expected of a student, where that was calibrated."""
+    from selection.prediction import predict
+
+    if row.value is None:
+        return row
+    classes = len(task.classes)
+    found = predict(row.value, score=score, classes=classes, images=len(task.train) / classes)
+    return replace(row, expected={"accuracy": found.expected, **{k: v for k, v in asdict(found).items() if k != "expected"}}
+                   if found else None)
 
 
 @contextmanager

@@ -24,7 +24,9 @@ class Row:
     took when it was done; ``scores`` holds further scores asked for, by name (``None`` where one does not apply).
     ``knn`` is leave-one-out nearest-neighbour accuracy in [0, 1], the cheap baseline beside every score. ``probe_size``
     counts the images that the value was read on; values of different sizes are never compared. ``dropped`` says in which
-    round of a budget the model fell behind, and why; ``None`` where it went as far as any.
+    round of a budget the model fell behind, and why; ``None`` where it went as far as any. ``expected`` is the accuracy
+    that a small student of this teacher should reach, with ``low``, ``high`` and their ``level``
+    (``selection.prediction``); ``None`` where the task lies outside what was measured.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Row:
     knn: float | None = None
     probe_size: int | None = None
     dropped: str | None = None
+    expected: dict[str, float] | None = None
     params_total: int | None = None
     license: str | None = None
     scores: dict[str, float | None] = field(default_factory=dict)

@@ -34,6 +34,8 @@ def show(ranking: Ranking) -> None:
     for row in ranking.rows[len(ranked) :]:
         print(f"failed: {clean(row.model, 80)}: {clean(row.error or '', 300)}")
     print(_closing(ranking))
+    if said := expected(ranking):
+        print(said)
 
 
 def _print(heads: list[str], lines: list[list[str]]) -> None:
@@ -96,6 +98,16 @@ def summary(ranking: Ranking) -> str:
         named = f"{', '.join(tied[:4])} and {len(tied) - 4} more" if len(tied) > 5 else f"{', '.join(tied[:-1])} and {tied[-1]}"
         parts.append(f"{named} too close to call")
     return "; ".join(parts)
+
+
+def expected(ranking: Ranking) -> str | None:
+    """What accuracy a small student of the first teacher should reach; ``None`` where that was never measured."""
+    found = ranking.rows[0].expected if ranking.rows else None
+    if found is None:
+        return None
+    low, high, level = (round(100 * found[name]) for name in ("low", "high", "level"))
+    return (f"expected of a small student of {clean(ranking.rows[0].model, 80)}, with unlabelled images: about "
+            f"{100 * found['accuracy']:.0f} % right ({low} to {high} % in {level} of 100 cases)")
 
 
 def left_unprobed(ranking: Ranking) -> str | None:
