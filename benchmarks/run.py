@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, str] = {  # name -> module with run(out: Path) -> list[Ben
     "catalogue": "benchmarks.catalogue",
     "recall": "benchmarks.recall",
     "external": "benchmarks.external",
+    "distillation": "benchmarks.distillation",
     "distill_step": "benchmarks.distill_step",
     "cifar100": "benchmarks.cifar100",
     "truth": "benchmarks.truth",

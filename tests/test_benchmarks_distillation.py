@@ -70,3 +70,13 @@ def test_every_cell_can_be_named_and_configured() -> None:
         name, *settings = method.split(":")
         configure("probe_kd" if name == BEST_SINGLE else name, settings_of(settings))
     assert {method.split(":")[0] for method in ALL} >= set(METHODS) - {"kd"}  # kd needs teachers of the same label space
+
+
+def test_every_registered_benchmark_can_be_run() -> None:
+    import importlib
+
+    from benchmarks.run import BENCHMARKS
+
+    for name, module in BENCHMARKS.items():
+        assert callable(importlib.import_module(module).run), name
+    assert "distillation" in BENCHMARKS
