@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from distill.probe_head import calibrate
-from distill.sinkhorn import plan, solve
+from distill.sinkhorn import plan
 
 TAU, EPS = 2.0, 0.2  # temperature of the teacher's answers that are carried; eps of the plan, a share of the largest cost
 
@@ -69,5 +69,5 @@ def _plan(p: Tensor, q: Tensor, cost: Tensor) -> Tensor:
     """The entropic plan between the teacher's mean answer ``p`` (C_t,) and the class frequencies ``q`` (C,), each row over
     its sum. Its column sums keep one class from drawing everything near it, which rows of softmax(-M / eps) do not."""
     p, eps = (p + 1e-9) / (p + 1e-9).sum(), EPS * float(cost.max())
-    moved = plan(solve(p[None], q[None], cost, eps=eps, iterations=200), cost, eps=eps)[0]
+    moved = plan(p[None], q[None], cost, eps=eps, iterations=200)[0]
     return moved / moved.sum(dim=1, keepdim=True).clamp(min=1e-30)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,86 +116,44 @@ Config = PlainConfig | AnswersConfig | TransportConfig | FeatureConfig | TalkCon
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One method: ``needs`` are keys of ``distill.recipe.NEEDS``; ``summary`` is a sentence with the source."""
+    """One method: its default settings, what it ``needs`` (keys of ``distill.recipe.NEEDS``), a sentence with the source."""
 
-    name: str
     config: Config
-    build: Callable[[Any, Context], Recipe]
     needs: frozenset[str]
     summary: str
 
 
-def _plain(config: PlainConfig, context: Context) -> Recipe:
-    from distill.recipes.plain import Plain
-
-    return Plain(config)
-
-
-def _answers(config: AnswersConfig, context: Context) -> Recipe:
-    from distill.recipes.answers import AnswersRecipe
-
-    return AnswersRecipe(config, context)
-
-
-def _transport(config: TransportConfig, context: Context) -> Recipe:
-    from distill.recipes.transport import Transport
-
-    return Transport(config, context)
-
-
-def _feature(config: FeatureConfig, context: Context) -> Recipe:
-    from distill.recipes.feature import Feature
-
-    return Feature(config, context)
-
-
-def _talk(config: TalkConfig, context: Context) -> Recipe:
-    from distill.recipes.talk import Talk
-
-    return Talk(config, context)
-
-
-def _committee(config: CommitteeConfig, context: Context) -> Recipe:
-    from distill.recipes.committee import CommitteeRecipe
-
-    return CommitteeRecipe(config, context)
-
-
-def _method(name: str, build: Callable[[Any, Context], Recipe], config: Config, needs: str, summary: str) -> Method:
-    return Method(name=name, config=config, build=build, needs=frozenset(needs.split()), summary=summary)
+def _method(config: Config, needs: str, summary: str) -> Method:
+    return Method(config=config, needs=frozenset(needs.split()), summary=summary)
 
 
 METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        _method("plain", _plain, PlainConfig(), "", "cross-entropy only: the control of every run"),
-        _method("kd", _answers, AnswersConfig(answers="logits", temperature=4.0, task=0.1, weight=0.9), "logits label_space",
-                "the teachers' own answers (Hinton et al. 2015)"),
-        _method("probe_kd", _answers, AnswersConfig(), "probe_logits",
-                "the answers of a head fitted out of fold on each teacher's features"),
-        _method("probe_kd_dkd", _answers, AnswersConfig(loss="dkd", weight=1.0), "probe_logits three_classes",
-                "probe_kd by decoupled distillation (Zhao et al. 2022)"),
-        _method("probe_kd_ls", _answers, AnswersConfig(loss="standardised", temperature=2.0, weight=9.0), "probe_logits",
-                "probe_kd by standardised logits (Sun et al. 2024)"),
-        _method("probe_kd_dist", _answers, AnswersConfig(loss="dist", weight=5.0), "probe_logits",
-                "probe_kd by correlation (DIST, Huang et al. 2022)"),
-        _method("transport", _transport, TransportConfig(), "logits probe_logits ground_cost",
-                "the transport cost between teacher's and student's answers (after Lu, Ye, Zhan 2022)"),
-        _method("feature", _feature, FeatureConfig(), "features probe_logits",
-                "regression of the teachers' features (after FitNets, Romero et al. 2015)"),
-        _method("talk", _talk, TalkConfig(), "split hidden probe_logits",
-                "messages between student and teachers (after Talking Models, Zhao et al. 2023)"),
-        _method("one_way", _talk, TalkConfig(interactive=False), "split hidden features probe_logits",
-                "talk without the student's questions: the control with as many parameters"),
-        _method("committee", _committee, CommitteeConfig(), "split hidden probe_logits",
-                "questions to the teachers' upper layers (after DiverseDistill, Liu et al. 2024)"),
-        _method("committee_random", _committee, CommitteeConfig(random=True), "split hidden probe_logits",
-                "committee with teachers of shuffled weights: its control"),
-        _method("average", _answers, AnswersConfig(weighting="equal"), "probe_logits",
-                "probe_kd from the equal-weight average of the teachers: a control"),
-        _method("ca_mkd", _answers, AnswersConfig(weighting="confidence"), "probe_logits two_teachers",
-                "probe_kd with a weight for each image and teacher (CA-MKD, Zhang et al. 2022): a control"),
-    )
+    "plain": _method(PlainConfig(), "", "cross-entropy only: the control of every run"),
+    "kd": _method(AnswersConfig(answers="logits", temperature=4.0, task=0.1, weight=0.9), "logits label_space",
+                  "the teachers' own answers (Hinton et al. 2015)"),
+    "probe_kd": _method(AnswersConfig(), "probe_logits", "the answers of a head fitted out of fold on each teacher's features"),
+    "probe_kd_dkd": _method(AnswersConfig(loss="dkd", weight=1.0), "probe_logits three_classes",
+                            "probe_kd by decoupled distillation (Zhao et al. 2022)"),
+    "probe_kd_ls": _method(AnswersConfig(loss="standardised", temperature=2.0, weight=9.0), "probe_logits",
+                           "probe_kd by standardised logits (Sun et al. 2024)"),
+    "probe_kd_dist": _method(AnswersConfig(loss="dist", weight=5.0), "probe_logits",
+                             "probe_kd by correlation (DIST, Huang et al. 2022)"),
+    "transport": _method(TransportConfig(), "logits probe_logits ground_cost",
+                         "the transport cost between teacher's and student's answers (after Lu, Ye, Zhan 2022)"),
+    "feature": _method(FeatureConfig(), "features probe_logits",
+                       "regression of the teachers' features (after FitNets, Romero et al. 2015)"),
+    "talk": _method(TalkConfig(), "split hidden probe_logits",
+                    "messages between student and teachers (after Talking Models, Zhao et al. 2023)"),
+    "one_way": _method(TalkConfig(interactive=False), "split hidden features probe_logits",
+                       "talk without the student's questions: the control with as many parameters"),
+    "committee": _method(CommitteeConfig(), "split hidden probe_logits",
+                         "questions to the teachers' upper layers (after DiverseDistill, Liu et al. 2024)"),
+    "committee_random": _method(CommitteeConfig(random=True), "split hidden probe_logits",
+                                "committee with teachers of shuffled weights: its control"),
+    "average": _method(AnswersConfig(weighting="equal"), "probe_logits",
+                       "probe_kd from the equal-weight average of the teachers: a control"),
+    "ca_mkd": _method(AnswersConfig(weighting="confidence"), "probe_logits two_teachers",
+                      "probe_kd with a weight for each image and teacher (CA-MKD, Zhang et al. 2022): a control"),
 }
 
 
@@ -229,13 +187,26 @@ def build(name: str, context: Context, settings: Mapping[str, str] | None = None
     """
     import torch
 
-    from distill.recipe import require
+    from distill.recipe import refusal
 
     config = configure(name, settings)
-    method = METHODS[name]
-    require(name, method.needs, context)
+    if reason := refusal(METHODS[name].needs, context):
+        raise UserError(f"--method {name} cannot run here: {reason}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
-        recipe = method.build(config, context)
-    recipe.needs = method.needs
+        return _recipe(config, context)
+
+
+def _recipe(config: Config, context: Context) -> Recipe:
+    from distill.recipe import Plain
+    from distill.recipes.answers import AnswersRecipe
+    from distill.recipes.committee import CommitteeRecipe
+    from distill.recipes.feature import Feature
+    from distill.recipes.talk import Talk
+    from distill.recipes.transport import Transport
+
+    kinds: dict[type[Config], Any] = {
+        PlainConfig: Plain, AnswersConfig: AnswersRecipe, TransportConfig: Transport, FeatureConfig: Feature, TalkConfig: Talk,
+        CommitteeConfig: CommitteeRecipe}
+    recipe: Recipe = kinds[type(config)](config, context)
     return recipe

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.card import ModelCard
-from zoo.errors import UserError
 
 if TYPE_CHECKING:
+    from distill.methods import PlainConfig
     from zoo.split import SplitTeacher
 
 NEEDS: dict[str, str] = {
@@ -93,7 +93,6 @@ class TeacherInfo:
     card: ModelCard
     feature_dim: int
     num_classes: int
-    labels: tuple[str, ...] | None = None
     columns: tuple[int, ...] | None = None
     ground_cost: Tensor | None = None
     mean_cost: float | None = None
@@ -135,8 +134,6 @@ class Recipe(nn.Module):
     Its draws follow from the seed and the count of steps, both in ``state_dict()``, so a resumed run repeats them.
     """
 
-    needs: frozenset[str] = frozenset()
-
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         raise NotImplementedError
 
@@ -169,21 +166,24 @@ def refusal(needs: frozenset[str], context: Context) -> str | None:
     return None
 
 
-def require(name: str, needs: frozenset[str], context: Context) -> None:
-    """Raise ``UserError`` where the method ``name`` cannot run in ``context``."""
-    if reason := refusal(needs, context):
-        raise UserError(f"--method {name} cannot run here: {reason}")
-
-
 def task_term(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy of ``logits`` (B, C) averaged over the labelled images of ``labels`` (B,); 0 where there is none.
 
     Written without indexing by a mask, so that its shapes never depend on the data (no wait for the device).
     """
-    total = nn.functional.cross_entropy(
-        logits.float(), labels, ignore_index=-1, reduction="sum", label_smoothing=smoothing
-    )
+    total = nn.functional.cross_entropy(logits.float(), labels, ignore_index=-1, reduction="sum", label_smoothing=smoothing)
     return total / (labels >= 0).sum().clamp(min=1)
+
+
+class Plain(Recipe):
+    """Cross-entropy on the labelled images: the control of every run."""
+
+    def __init__(self, config: PlainConfig, context: Context) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+        return {"cross_entropy": task_term(student.logits, batch.labels, smoothing=self.config.smoothing)}
 
 
 def seeded(seed: int, step: int) -> torch.Generator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,48 +10,28 @@ from torch import Tensor
 SCALING_RANGE = 40.0  # max(M) / eps up to which exp(-M / eps) is safe in float32 (exp(-40) = 4e-18)
 
 
-class Potentials(NamedTuple):
-    """The entropic problem's solution in the log domain, in units of eps: plan = exp(u + v - M / eps).
-
-    u (B, C_t), v (B, C); -inf where the marginal is 0.
-    """
-
-    u: Tensor
-    v: Tensor
-
-
-def solve(p: Tensor, q: Tensor, cost: Tensor, *, eps: float, iterations: int = 50) -> Potentials:
-    """Sinkhorn iterations for B pairs; the last half-step meets q, so column sums are exact and row sums approximate.
+def plan(p: Tensor, q: Tensor, cost: Tensor, *, eps: float, iterations: int = 50) -> Tensor:
+    """The entropic transport plans (B, C_t, C) of B pairs, by Sinkhorn iterations (Cuturi 2013, arXiv 1306.0895).
 
     ``p`` (B, C_t) and ``q`` (B, C), rows of the simplex; ``cost`` (C_t, C) shared, or (B, C_t, C), >= 0; ``eps`` > 0 in
-    the cost's units. Where max(cost) / eps permits, the iteration scales the kernel exp(-cost / eps) by products of
-    matrices, else it stays in the log domain; both give the same numbers. Differentiable by unrolling; see
-    ``transport_cost`` for the short way. Cuturi 2013 (arXiv 1306.0895).
+    the cost's units. The last half-step meets q, so column sums are exact and row sums approximate. Where max(cost) / eps
+    permits, the iteration scales the kernel exp(-cost / eps) by products of matrices, else it stays in the log domain;
+    both give the same numbers. Differentiable by unrolling; see ``transport_cost`` for the short way.
     """
     scaled = cost / eps
     if float(scaled.detach().max()) <= SCALING_RANGE:  # waits for the device once; the log domain costs far more
-        return _scale(p, q, scaled, iterations)
-    return _scale_in_logs(p, q, scaled, iterations)
+        return _by_scaling(p, q, scaled, iterations)
+    return _in_logs(p, q, scaled, iterations)
 
 
-def _scale(p: Tensor, q: Tensor, scaled: Tensor, iterations: int) -> Potentials:
+def _by_scaling(p: Tensor, q: Tensor, scaled: Tensor, iterations: int) -> Tensor:
     kernel = torch.exp(-scaled)  # (C_t, C) or (B, C_t, C)
     tiny = torch.finfo(p.dtype).tiny
-    b = torch.ones_like(q)
-    a = torch.ones_like(p)
+    a, b = torch.ones_like(p), torch.ones_like(q)
     for _ in range(iterations):
         a = p / _times(kernel, b).clamp(min=tiny)  # (B, C_t)
         b = q / _times(kernel.mT, a).clamp(min=tiny)  # (B, C)
-    return Potentials(a.log(), b.log())
-
-
-def _scale_in_logs(p: Tensor, q: Tensor, scaled: Tensor, iterations: int) -> Potentials:
-    log_p, log_q = p.log(), q.log()
-    u, v = torch.zeros_like(p), torch.zeros_like(q)
-    for _ in range(iterations):
-        u = log_p - torch.logsumexp(v[:, None, :] - scaled, dim=2)  # (B, C_t)
-        v = log_q - torch.logsumexp(u[:, :, None] - scaled, dim=1)  # (B, C)
-    return Potentials(u, v)
+    return a[:, :, None] * kernel * b[:, None, :]
 
 
 def _times(matrix: Tensor, vectors: Tensor) -> Tensor:
@@ -59,15 +39,19 @@ def _times(matrix: Tensor, vectors: Tensor) -> Tensor:
     return vectors @ matrix.T if matrix.ndim == 2 else torch.einsum("bnm,bm->bn", matrix, vectors)
 
 
-def plan(potentials: Potentials, cost: Tensor, *, eps: float) -> Tensor:
-    """The transport plans (B, C_t, C) of ``solve``."""
-    return torch.exp(potentials.u[:, :, None] + potentials.v[:, None, :] - cost / eps)
+def _in_logs(p: Tensor, q: Tensor, scaled: Tensor, iterations: int) -> Tensor:
+    log_p, log_q = p.log(), q.log()
+    u, v = torch.zeros_like(p), torch.zeros_like(q)
+    for _ in range(iterations):
+        u = log_p - torch.logsumexp(v[:, None, :] - scaled, dim=2)  # (B, C_t)
+        v = log_q - torch.logsumexp(u[:, :, None] - scaled, dim=1)  # (B, C)
+    return torch.exp(u[:, :, None] + v[:, None, :] - scaled)
 
 
 def transport_cost(p: Tensor, q: Tensor, cost: Tensor, *, eps: float, iterations: int = 50) -> Tensor:
     """d_eps(p, q; M) = <P_eps, M> of each pair; (B,) in the cost's units, >= W(p, q; M). Gradient for ``q`` alone.
 
-    Arguments as in ``solve``. The gradient is that of the converged problem, by the implicit function theorem: with
+    Arguments as in ``plan``. The gradient is that of the converged problem, by the implicit function theorem: with
     a = (P * M) 1, b = (P * M)^T 1 it is the m of ``diag(p) l + P m = a, P^T l + diag(q) m = b``, which takes one (C, C)
     system a pair instead of the memory of all iterations. It is defined up to a constant a row (q stays in the simplex),
     and the row mean is taken out; so it agrees with unrolling after a softmax (ours).
@@ -79,9 +63,7 @@ def transport_cost(p: Tensor, q: Tensor, cost: Tensor, *, eps: float, iterations
 class _TransportCost(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, p: Tensor, q: Tensor, cost: Tensor, eps: float, iterations: int) -> Tensor:
-        ctx.eps = eps
-        u, v = solve(p, q, cost, eps=eps, iterations=iterations)
-        moved = plan(Potentials(u, v), cost, eps=eps)  # (B, C_t, C)
+        moved = plan(p, q, cost, eps=eps, iterations=iterations)  # (B, C_t, C)
         ctx.save_for_backward(q, cost, moved)
         return (moved * cost).sum(dim=(1, 2))
 
@@ -99,22 +81,6 @@ class _TransportCost(torch.autograd.Function):
         eye = torch.eye(q.shape[1], dtype=torch.float64, device=q.device)
         slope = torch.linalg.solve(eye - chain + q.double()[:, None, :], right.double()).to(q.dtype)  # (B, C)
         return None, grads[0][:, None] * (slope - slope.mean(dim=1, keepdim=True)), None, None, None
-
-
-def entropic_value(p: Tensor, q: Tensor, cost: Tensor, *, eps: float, iterations: int = 50) -> Tensor:
-    """min <P, M> + eps KL(P || p q^T) of each pair, (B,) >= 0. Gradient for ``q`` alone: its dual potential.
-
-    Arguments as in ``solve``. By the envelope theorem the gradient is eps (v - log q) without its row mean: no solver,
-    no unrolling. Exact at convergence only.
-    """
-    with torch.no_grad():
-        u, v = solve(p, q, cost, eps=eps, iterations=iterations)
-        tiny = torch.finfo(p.dtype).tiny
-        f = eps * (u.clamp(min=-1e4) - p.clamp(min=tiny).log()).masked_fill(p <= 0, 0.0)  # (B, C_t)
-        g = eps * (v.clamp(min=-1e4) - q.clamp(min=tiny).log()).masked_fill(q <= 0, 0.0)  # (B, C)
-    centred = g - g.mean(dim=1, keepdim=True)
-    value = (p * f).sum(dim=1) + (q.detach() * g).sum(dim=1)
-    return value + (centred * (q - q.detach())).sum(dim=1)
 
 
 def top(p: Tensor, cost: Tensor, m: int) -> tuple[Tensor, Tensor]:

@@ -112,7 +112,7 @@ class Committee:
                            num_classes=len(experiment.task.classes))
         width = 0 if said.logits is None else int(said.logits.shape[-1])
         names = card.labels if card.labels and len(card.labels) == width else None
-        info = TeacherInfo(card=card, feature_dim=int(said.features.shape[-1]), num_classes=width, labels=names,
+        info = TeacherInfo(card=card, feature_dim=int(said.features.shape[-1]), num_classes=width,
                            columns=columns(names, experiment.task.classes), ground_cost=cost.matrix, mean_cost=cost.mean,
                            plan=cost.plan, sharpness=cost.sharpness,
                            splitter=splitter, split_reason=reason)

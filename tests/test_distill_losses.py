@@ -8,11 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.losses.confidence import confidence_weights
-from distill.losses.correlation import correlation_distance, dist
-from distill.losses.decoupled import decoupled
-from distill.losses.divergence import softened_kl, standardised
-from distill.losses.regression import feature_distance, standardised_error
+from distill.losses import (
+    confidence_weights,
+    correlation_distance,
+    decoupled,
+    dist,
+    feature_distance,
+    softened_kl,
+    standardised,
+    standardised_error,
+)
 from distill.recipe import task_term
 
 B, C = 6, 5

@@ -189,9 +189,7 @@ class TestEveryMethod:
 
     def test_needs_and_summary(self, name: str) -> None:
         assert METHODS[name].needs <= NEEDS.keys()
-        assert METHODS[name].name == name
         assert METHODS[name].summary
-        assert build(name, context_of(name)[0]).needs == METHODS[name].needs
 
 
 VARIANTS = [("talk", {"rounds": "3"}), ("committee", {"through": "false"}), ("committee", {"threshold": "0"}),

@@ -7,10 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from distill.losses.confidence import confidence_weights
-from distill.losses.correlation import dist
-from distill.losses.decoupled import decoupled
-from distill.losses.divergence import softened_kl, standardised
+from distill.losses import confidence_weights, decoupled, dist, softened_kl, standardised
 from distill.methods import AnswersConfig
 from distill.recipe import Answers, Batch, Context, Recipe, StudentState, task_term
 from zoo.errors import UserError

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from distill.losses.regression import standardised_error
+from distill.losses import standardised_error
 from distill.methods import CommitteeConfig
 from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, task_term
 from distill.recipes.answers import ProbeTerm

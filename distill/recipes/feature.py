@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.losses.regression import feature_distance
+from distill.losses import feature_distance
 from distill.methods import FeatureConfig
 from distill.recipe import Batch, Context, Recipe, StudentState, seeded, task_term
 from distill.recipes.answers import ProbeTerm

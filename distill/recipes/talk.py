@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from distill.losses.regression import standardised_error
+from distill.losses import standardised_error
 from distill.methods import TalkConfig
 from distill.recipe import Answers, Batch, Context, Recipe, StudentState, TeacherInfo, task_term
 from distill.recipes.answers import ProbeTerm

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from distill.ground_cost import carried
-from distill.losses.divergence import softened_kl
+from distill.losses import softened_kl
 from distill.methods import TransportConfig
 from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, task_term
 from distill.recipes.answers import ProbeTerm
