@@ -32,7 +32,7 @@ ROW = {"pipeline_tag": "image-classification", "library_name": "timm", "tags": [
 def client(hub: Hub, **options: Any) -> Client:
     """A client that waits little."""
     timeout = 1.0 if hub.faults.every and "hang" in hub.faults.files else 20.0
-    return Client(hub.url, token=False, **({"timeout": timeout, "wait": 0.01, "tries": 8, "rounds": 8} | options))
+    return Client(hub.url, token=False, **({"timeout": timeout, "wait": 0.01, "tries": 20} | options))
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ class Catalogue:
         """Add ``cards``, replacing rows of the same id (the last card of an id wins); returns how many ids."""
         unique = list({card.id: card for card in cards}.values())
         if unique:
-            self._insert("models", _arrow(unique))
+            self.replace("models", _arrow(unique))
         return len(unique)
 
     def save_configs(self, configs: Iterable[tuple[str, str, str, str]]) -> None:
@@ -176,9 +176,9 @@ class Catalogue:
 
         rows = list({row[:3]: row for row in configs}.values())
         names = ("id", "sha", "file", "body")
-        table = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)})
         if rows:
-            self._insert("configs", table, key=names[:3])
+            columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+            self.replace("configs", pa.table(columns, names), key=names[:3])
 
     def config(self, model: str, sha: str, file: str = "config.json") -> str | None:
         """The raw text that was kept of one file at one revision, or ``None``."""
@@ -244,13 +244,20 @@ class Catalogue:
             f"COPY ({' UNION ALL '.join(parts)}) TO {quote(str(file))} (FORMAT parquet, COMPRESSION zstd, "
             f"ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})")
 
-    def _insert(self, table: str, rows: pa.Table, key: Sequence[str] = ("id",)) -> None:
+    def replace(self, table: str, rows: pa.Table, *, key: Sequence[str] = ("id",)) -> None:
+        """Put ``rows``, each with a ``key`` of its own, in the place of those of ``table`` with the same key."""
         matches = " AND ".join(f"{table}.{name} = page.{name}" for name in key)
+        with self.registered(rows):
+            self._connection.execute(f"DELETE FROM {table} USING page WHERE {matches}")
+            self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM page")
+
+    @contextlib.contextmanager
+    def registered(self, rows: pa.Table) -> Iterator[None]:
+        """A transaction in which ``rows`` are the table ``page``."""
         self._connection.register("page", rows)
         try:
             with self.transaction():
-                self._connection.execute(f"DELETE FROM {table} USING page WHERE {matches}")
-                self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM page")
+                yield
         finally:
             self._connection.unregister("page")
 

@@ -67,11 +67,11 @@ def _fail(message: str, status: int) -> int:
 
 
 def clean(text: object, limit: int = 2_000) -> str:
-    """``text`` as one printable line: no control or bidirectional characters, at most ``limit`` characters.
+    """``text`` as one printable line that UTF-8 can hold: no control or bidirectional characters, at most ``limit``.
 
-    Names, labels and card text come from strangers and may hold terminal escape sequences.
+    Names, labels and card text come from strangers and may hold terminal escape sequences or half of a character.
     """
-    line = _CONTROL.sub("", " ".join(str(text)[: 4 * limit].split()))
+    line = _CONTROL.sub("", " ".join(str(text)[: 4 * limit].split())).encode("utf-8", "replace").decode()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

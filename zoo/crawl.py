@@ -36,10 +36,11 @@ def crawl(
     """Put models into the catalogue: from the Hub, from timm, or from a folder. Run it again to go on or to refresh."""
     if source == "hub":
         from zoo.sources.hub import crawl as crawl_hub
+        from zoo.sources.listing import Scope
 
+        scope = Scope(pipeline_tag=pipeline_tag, filters=tuple(split_list(filter)), limit=limit)
         with Catalogue.open(catalogue, write=True) as opened:
-            said = crawl_hub(opened, pipeline_tag=pipeline_tag, filters=split_list(filter), limit=limit, update=update,
-                             details=details, endpoint=endpoint)
+            said = crawl_hub(opened, scope, update=update, details=details, endpoint=endpoint)
             said.append(f"catalogue: {opened.path} ({opened.count():,} models)")
         print("\n".join(clean(line) for line in said))
         return

@@ -209,8 +209,12 @@ def natural(value: object) -> int | None:
 
 
 def text(value: object) -> str | None:
-    """``value`` as one short printable line, ``None`` where it is no text or empty."""
-    return (clean(value[: 4 * _LONGEST_TEXT], _LONGEST_TEXT) or None) if isinstance(value, str) else None
+    """``value`` as one short printable line that UTF-8 can hold, ``None`` where it is no text or empty."""
+    if not isinstance(value, str):
+        return None
+    if len(value) <= _LONGEST_TEXT and value.isprintable():  # nearly all of the millions
+        return value.strip() or None
+    return clean(value[: 4 * _LONGEST_TEXT], _LONGEST_TEXT) or None
 
 
 def texts(value: object) -> tuple[str, ...] | None:

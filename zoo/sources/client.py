@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +14,8 @@ from zoo.sources.quota import Quota
 
 OFFICIAL = "https://huggingface.co"
 _ERROR_BODY = 65_536  # bytes kept of an error page
+_DEADLINE = 300.0  # seconds that a whole answer may take
+_FIRST_TRIES = 3  # while nothing has been reached: a Hub that is not there is told in seconds
 
 
 class Cut(Exception):
@@ -28,37 +28,36 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A successful answer. ``next`` is the absolute URL of the following page, ``headers`` have lower-case names."""
+    """A successful answer. ``next`` is the absolute URL of the following page, ``headers`` have lower-case names;
+    ``value`` is what the caller's ``check`` made of it."""
 
     url: str
     status: int
     body: bytes
     headers: Mapping[str, str]
     next: str | None = None
+    value: Any = None
 
 
 class Client:
     """GET requests to one Hub endpoint.
 
-    ``timeout`` is the longest silence in seconds, ``deadline`` the longest whole answer. A fault of the server or of
-    the line is retried: ``tries`` by status and connection inside (huggingface_hub's backoff, which honours RateLimit
-    and Retry-After), and ``rounds`` around it for answers that break off; ``wait`` is the first pause in seconds.
-    After that ``get`` raises ``Unavailable``; a refusal (4xx) raises huggingface_hub's own ``HfHubHTTPError`` at once.
+    ``timeout`` is the longest silence in seconds. A fault of the server or of the line is retried, ``tries`` requests in
+    all; ``wait`` is the first pause in seconds, doubled up to 30 times, and ``quota`` knows what RateLimit and Retry-After
+    ask for. After that ``get`` raises ``Unavailable``; a refusal (4xx) raises huggingface_hub's own ``HfHubHTTPError`` at
+    once.
     """
 
     def __init__(self, endpoint: str | None = None, *, token: str | bool | None = None, timeout: float = 20.0,
-                 deadline: float = 300.0, tries: int = 4, rounds: int = 6, wait: float = 1.0,
-                 quota: Quota | None = None) -> None:
+                 tries: int = 10, wait: float = 1.0, quota: Quota | None = None) -> None:
         from huggingface_hub import constants
         from huggingface_hub.utils import build_hf_headers
 
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self.quota = quota or Quota()
-        self.timeout, self.deadline, self.tries, self.rounds, self.wait = timeout, deadline, tries, rounds, wait
-        self.requests: Counter[str] = Counter()
+        self.timeout, self.tries, self.wait = timeout, tries, wait
         self._headers = build_hf_headers(token=token, library_name="teacher-zoo")
         self._reached = False
-        self._lock = threading.Lock()
 
     def file_url(self, repo: str, revision: str, name: str) -> str:
         """Where ``name`` of ``repo`` lies; every part is quoted, so nothing in them can change the path."""
@@ -74,100 +73,71 @@ class Client:
         raise Unavailable(f"the next page lies on another host ({given.netloc}), which is not asked")
 
     def get(self, url: str, *, kind: str, cap: int, first: int | None = None,
-            enough: Callable[[bytearray], bool] | None = None, check: Callable[[Answer], None] | None = None) -> Answer:
+            enough: Callable[[bytearray], bool] | None = None, check: Callable[[Answer], Any] | None = None) -> Answer:
         """GET ``url``; ``kind`` names the quota (``api``, ``files``); at most ``cap`` bytes are kept, decoded.
 
         ``first`` asks for that many leading bytes; a server that ignores it is read only until ``enough(body)``.
-        ``check`` may raise ``Cut`` on an answer that looks damaged, and it is asked for again.
+        ``check`` may raise ``Cut`` on an answer that looks damaged, and it is asked for again; what it returns is the
+        answer's ``value``.
         """
-        headers = dict(self._headers)
         # Byte ranges and digests are of the stored bytes; only listings travel compressed.
-        headers["Accept-Encoding"] = "gzip" if kind == "api" else "identity"
+        headers = self._headers | {"Accept-Encoding": "gzip" if kind == "api" else "identity"}
         if first is not None:
             headers["Range"] = f"bytes=0-{first - 1}"
         fault: Exception | None = None
-        for round_ in range(self.rounds if self._reached else 2):
-            if round_:
-                time.sleep(min(self.wait * 2 ** (round_ - 1), 30 * self.wait))
+        for attempt in range(self.tries):
+            if attempt >= _FIRST_TRIES and not self._reached:
+                break
+            if attempt:
+                time.sleep(min(self.wait * 2 ** (attempt - 1), 30 * self.wait))
+            self.quota.wait(kind)
             try:
                 answer = self._once(url, kind, headers, cap, enough)
-                if check is not None:
-                    check(answer)
-                return answer
+                return answer if check is None else replace(answer, value=check(answer))
             except Cut as error:
                 fault = error
         raise Unavailable(f"{url} cannot be read ({fault}); is the Hub reachable? Run the same command again to go on")
 
-    def _once(self, url: str, kind: str, headers: dict[str, str], cap: int,
+    def _once(self, url: str, kind: str, headers: Mapping[str, str], cap: int,
               enough: Callable[[bytearray], bool] | None) -> Answer:
         from huggingface_hub.errors import HfHubHTTPError
-        from huggingface_hub.utils import http_stream_backoff, httpx
+        from huggingface_hub.utils import get_session, hf_raise_for_status, httpx
 
-        self.quota.wait(kind)
-        with self._lock:
-            self.requests[kind] += 1
         try:
-            with http_stream_backoff("GET", url, headers=headers, timeout=httpx.Timeout(self.timeout),
-                                     max_retries=self.tries if self._reached else 1, base_wait_time=self.wait,
-                                     max_wait_time=8 * self.wait) as response:
+            with get_session().stream("GET", url, headers=headers, timeout=self.timeout) as response:
                 self._reached = True
                 self.quota.note(kind, response.headers)
-                if response.status_code >= 400:
-                    _refuse(response)
-                body = self._read(response, cap, enough)
-                following = response.links.get("next", {}).get("url")
-                return Answer(url, response.status_code, body, dict(response.headers), following)
-        except HfHubHTTPError as error:
-            status = error.response.status_code if error.response is not None else 500
-            if status in (408, 429) or status >= 500:
-                raise Cut(f"HTTP {status}") from None
+                status = response.status_code
+                if status in (408, 429) or status >= 500:
+                    raise Cut(f"HTTP {status}")
+                if status >= 400:
+                    body = _read(response, _ERROR_BODY, lambda read: len(read) >= _ERROR_BODY)
+                    told = {name: value for name, value in response.headers.items() if name.startswith("x-")}
+                    told["content-type"] = response.headers.get("content-type", "")
+                    hf_raise_for_status(httpx.Response(status, headers=told, content=body, request=response.request))
+                body = _read(response, cap, enough)
+                return Answer(url, status, body, dict(response.headers), response.links.get("next", {}).get("url"))
+        except HfHubHTTPError:
             raise
-        except httpx.HTTPError as error:
-            raise Cut(f"{type(error).__name__}: {error}") from None
-        except RuntimeError as error:  # another thread's connection error closed the shared session
-            if "closed" not in str(error):
-                raise
-            raise Cut(str(error)) from None
-
-    def _read(self, response: Any, cap: int, enough: Callable[[bytearray], bool] | None) -> bytes:
-        """The decoded body, never more than ``cap`` bytes of it in memory, whatever the encoding unfolds to."""
-        from huggingface_hub.utils import httpx
-
-        encoding = response.headers.get("content-encoding", "identity").lower()
-        if encoding not in ("identity", "gzip"):
-            raise TooLarge(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
-        unfold = zlib.decompressobj(31) if encoding == "gzip" else None
-        body, ends = bytearray(), time.monotonic() + self.deadline
-        try:
-            for chunk in response.iter_raw():
-                body += unfold.decompress(chunk, cap + 1 - len(body)) if unfold else chunk
-                if enough is not None and enough(body):
-                    return bytes(body)
-                if len(body) > cap:
-                    raise TooLarge(f"the answer is larger than {cap:,} bytes")
-                if time.monotonic() > ends:
-                    raise Cut(f"the answer took more than {self.deadline:.0f} s")
         except (httpx.HTTPError, zlib.error) as error:
-            # Turned into a type of our own inside the `with`: the backoff would take it for a fault of its own.
             raise Cut(f"{type(error).__name__}: {error}") from None
-        if unfold is not None and not unfold.eof:
-            raise Cut("the compressed answer broke off")
-        return bytes(body)
 
 
-def _refuse(response: Any) -> None:
-    """Raise huggingface_hub's error for an answer of 400 and more, having read a bounded part of its body."""
-    from huggingface_hub.utils import hf_raise_for_status, httpx
-
-    body = bytearray()
-    try:
-        for chunk in response.iter_raw():
-            body += chunk
-            if len(body) > _ERROR_BODY:
-                break
-    except httpx.HTTPError:
-        pass  # the status line says enough
-    kept = {name: value for name, value in response.headers.items()
-            if name in ("x-error-code", "x-error-message", "content-type", "ratelimit", "x-request-id")}
-    hf_raise_for_status(httpx.Response(response.status_code, headers=kept, content=bytes(body[:_ERROR_BODY]),
-                                       request=response.request))
+def _read(response: Any, cap: int, enough: Callable[[bytearray], bool] | None) -> bytes:
+    """The decoded body, never more than ``cap`` bytes of it in memory, whatever the encoding unfolds to."""
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding not in ("identity", "gzip"):
+        raise TooLarge(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+    unfold = zlib.decompressobj(31) if encoding == "gzip" else None
+    body, ends = bytearray(), time.monotonic() + _DEADLINE
+    for chunk in response.iter_raw():
+        body += unfold.decompress(chunk, cap + 1 - len(body)) if unfold else chunk
+        if enough is not None and enough(body):
+            return bytes(body)
+        if len(body) > cap:
+            raise TooLarge(f"the answer is larger than {cap:,} bytes")
+        if time.monotonic() > ends:
+            raise Cut(f"the answer took more than {_DEADLINE:.0f} s")
+    if unfold is not None and not unfold.eof:
+        raise Cut("the compressed answer broke off")
+    return bytes(body)

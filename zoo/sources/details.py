@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from zoo.command import clean
 from zoo.describe import describe, not_loadable
 from zoo.errors import TeacherError
 from zoo.sources.client import Answer, Client, Cut, TooLarge
@@ -15,8 +16,7 @@ from zoo.sources.pager import parse
 from zoo.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
-_CONFIG_CAP = 8_000_000  # bytes; the names and descriptions of ImageNet-21k take 2 MB
-_INDEX_CAP = 8_000_000
+_JSON_CAP = 8_000_000  # bytes; the names and descriptions of ImageNet-21k take 2 MB
 _HEADER_FIRST = 100_000  # bytes of the weights asked for at first; nearly every header is shorter
 
 
@@ -46,39 +46,37 @@ def fetch(client: Client, candidate: Candidate) -> Details:
     of model.safetensors where a listing and the config leave something open. Raises ``Unavailable`` where the Hub does
     not answer: then nothing is known of the model, and the next run asks again.
     """
-    found = Details()
+    repository = _Repository(client, candidate)
     try:
-        config = _config(client, candidate, found)
-        vision = _vision(candidate, config)
-        processor = None
-        if vision and "architecture" not in config:
-            processor = _json(client, candidate, PROCESSOR, found)
-        header, reason = None, None
-        if candidate.weight_format not in (None, "safetensors"):
-            reason = f"no safetensors weights ({candidate.weight_format} only)"
-        elif vision or not _named(config):
-            header, reason = _header(client, candidate, found)
-        found.fields = describe(config, processor=processor, weights=header, datasets=candidate.datasets)
-        if reason:
-            found.fields = not_loadable(found.fields, reason)
+        fields = _described(repository, candidate)
     except _Faulty as fault:
-        found.fields |= {"detail_state": "failed", "detail_error": str(fault), "loadable": False,
-                         "not_loadable_reason": str(fault)}
-    found.fields = {name: _utf8(value) for name, value in found.fields.items()}
-    return found
+        reason = clean(fault, 500)
+        fields = {"detail_state": "failed", "detail_error": reason, "loadable": False, "not_loadable_reason": reason}
+    return Details(fields, repository.files)
 
 
 class _Faulty(Exception):
     """The model itself is at fault; asking again would not help."""
 
 
-def _config(client: Client, candidate: Candidate, found: Details) -> Mapping[str, Any]:
-    config = _json(client, candidate, CONFIG, found)
+def _described(repository: _Repository, candidate: Candidate) -> dict[str, Any]:
+    config = repository.json(CONFIG)
     if config is None:
         raise _Faulty("the repository has no config.json")
     if not isinstance(config, Mapping):
         raise _Faulty(f"config.json holds a {type(config).__name__}, an object is expected")
-    return config
+    vision = _vision(candidate, config)
+    processor = repository.json(PROCESSOR) if vision and "architecture" not in config else None
+    header, reason = None, None
+    if candidate.weight_format not in (None, "safetensors"):
+        reason = f"no safetensors weights ({candidate.weight_format} only)"
+    elif vision or not _named(config):
+        try:
+            header = repository.header()
+        except TeacherError as error:
+            reason = str(error)
+    fields = describe(config, processor=processor, weights=header, datasets=candidate.datasets)
+    return not_loadable(fields, reason) if reason else fields
 
 
 def _vision(candidate: Candidate, config: Mapping[str, Any]) -> bool:
@@ -95,39 +93,61 @@ def _named(config: Mapping[str, Any]) -> bool:
     return isinstance(names, Mapping) and any(str(name) != f"LABEL_{key}" for key, name in list(names.items())[:10])
 
 
-def _get(client: Client, candidate: Candidate, name: str, *, cap: int, **how: Any) -> Answer | None:
-    """One file of the revision, ``None`` where the repository has none of that name."""
-    from huggingface_hub import errors
+class _Repository:
+    """One revision on the Hub; ``files`` keeps the small files that were read, by name."""
 
-    url = client.file_url(candidate.id, candidate.sha, name)
-    try:
-        return client.get(url, kind="files", cap=cap, **how)
-    except errors.GatedRepoError:
-        raise _Faulty(f"gated: accept its terms at {client.endpoint}/{candidate.id}, sign in with `hf auth login`") from None
-    except errors.RevisionNotFoundError:
-        raise _Faulty(f"revision {candidate.sha[:12]} is gone; crawl again with --update") from None
-    except errors.RepositoryNotFoundError:
-        raise _Faulty("no longer on the Hub, or private") from None
-    except errors.EntryNotFoundError:
-        return None
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "?"
-        raise _Faulty(f"the Hub refuses {name} (HTTP {status})") from None
-    except TooLarge as error:
-        raise _Faulty(f"{name}: {error}") from None
+    def __init__(self, client: Client, candidate: Candidate) -> None:
+        self.client, self.id, self.sha = client, candidate.id, candidate.sha
+        self.files: dict[str, str] = {}
 
+    def get(self, name: str, *, cap: int, **how: Any) -> Answer | None:
+        """One file, ``None`` where there is none of that name."""
+        from huggingface_hub import errors
 
-def _json(client: Client, candidate: Candidate, name: str, found: Details, cap: int = _CONFIG_CAP) -> Any:
-    """A small JSON file, kept raw; its digest is compared with the one that the Hub gives in its ETag."""
-    answer = _get(client, candidate, name, cap=cap, check=_whole)
-    if answer is None:
-        return None
-    try:
-        value = parse(answer.body)
-    except Cut:
-        raise _Faulty(f"{name} is no JSON") from None
-    found.files[name] = answer.body.decode("utf-8", "replace")
-    return value
+        try:
+            return self.client.get(self.client.file_url(self.id, self.sha, name), kind="files", cap=cap, **how)
+        except errors.GatedRepoError:
+            raise _Faulty(f"gated: accept its terms at {self.client.endpoint}/{self.id}, sign in with `hf auth login`") from None
+        except errors.RevisionNotFoundError:
+            raise _Faulty(f"revision {self.sha[:12]} is gone; crawl again with --update") from None
+        except errors.RepositoryNotFoundError:
+            raise _Faulty("no longer on the Hub, or private") from None
+        except errors.EntryNotFoundError:
+            return None
+        except errors.HfHubHTTPError as error:
+            raise _Faulty(f"the Hub refuses {name} (HTTP {error.response.status_code})") from None
+        except TooLarge as error:
+            raise _Faulty(f"{name}: {error}") from None
+
+    def json(self, name: str) -> Any:
+        """A small JSON file, kept raw; its digest is compared with the one that the Hub gives in its ETag."""
+        answer = self.get(name, cap=_JSON_CAP, check=_whole)
+        if answer is None:
+            return None
+        try:
+            value = parse(answer.body)
+        except Cut:
+            raise _Faulty(f"{name} is no JSON") from None
+        self.files[name] = answer.body.decode("utf-8", "replace")
+        return value
+
+    def header(self) -> Header | None:
+        """The header of the weights, ``None`` for weights in shards; ``TeacherError`` says why there is neither."""
+        answer = self.get(WEIGHTS, cap=_HEADER_FIRST, first=_HEADER_FIRST, enough=_has_header)
+        if answer is None:
+            index = self.json(INDEX)
+            if index is None:
+                raise TeacherError("no safetensors weights")
+            shard_names(index)
+            return None
+        end = 8 + header_length(answer.body)
+        if len(answer.body) < min(end, _file_bytes(answer)):
+            answer = self.get(WEIGHTS, cap=end, first=end, enough=_has_header)
+            if answer is None:
+                raise TeacherError(f"{WEIGHTS} vanished while it was read")
+        if len(answer.body) < end:
+            raise TeacherError(f"the weights are cut off: the header alone should have {end - 8:,} bytes")
+        return parse_header(answer.body[8:end], file_bytes=_file_bytes(answer))
 
 
 def _whole(answer: Answer) -> None:
@@ -137,30 +157,10 @@ def _whole(answer: Answer) -> None:
         raise Cut("the file arrived with another digest than the Hub gives")
 
 
-def _header(client: Client, candidate: Candidate, found: Details) -> tuple[Header | None, str | None]:
-    """The header of the weights, or why there is none."""
-    try:
-        answer = _get(client, candidate, WEIGHTS, cap=_HEADER_FIRST, first=_HEADER_FIRST, enough=_has_header)
-        if answer is None:
-            return None, _sharded(client, candidate, found)
-        end = 8 + header_length(answer.body)
-        if len(answer.body) < min(end, _file_bytes(answer)):
-            answer = _get(client, candidate, WEIGHTS, cap=end, first=end, enough=_has_header)
-            if answer is None:
-                return None, f"{WEIGHTS} vanished while it was read"
-        if len(answer.body) < end:
-            raise TeacherError(f"the weights are cut off: the header alone should have {end - 8:,} bytes")
-        return parse_header(answer.body[8:end], file_bytes=_file_bytes(answer)), None
-    except TeacherError as error:
-        return None, str(error)
-
-
 def _has_header(body: bytearray) -> bool:
     """Whether the header is complete, or claims more than anybody should read."""
-    if len(body) < 8:
-        return False
     try:
-        return len(body) >= 8 + header_length(bytes(body[:8]))
+        return len(body) >= 8 and len(body) >= 8 + header_length(bytes(body[:8]))
     except TeacherError:
         return True
 
@@ -172,21 +172,3 @@ def _file_bytes(answer: Answer) -> int:
     if not length.isdecimal():
         raise TeacherError("the Hub does not say how large the weights are")
     return int(length)
-
-
-def _sharded(client: Client, candidate: Candidate, found: Details) -> str | None:
-    """Why there is no single header: ``None`` for weights in shards, else that there are none."""
-    index = _json(client, candidate, INDEX, found, _INDEX_CAP)
-    if index is None:
-        return "no safetensors weights"
-    shard_names(index)  # raises TeacherError on names that are none
-    return None
-
-
-def _utf8(value: Any) -> Any:
-    """``value`` without what UTF-8 cannot hold (lone surrogates, which JSON can)."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
-    return tuple(_utf8(item) for item in value) if isinstance(value, tuple) else value
-
-

@@ -43,25 +43,20 @@ class Ledger:
         span = pc.min_max(rows["created_at"]).as_py()
         if ordered and span["min"] is not None and not rows["created_at"].null_count:
             where, values = "models.created_at BETWEEN ? AND ?", [span["min"], span["max"]]
-        self._db.register("page", rows)
-        try:
-            with self.catalogue.transaction():
-                # Found by their ids alone and deleted by number: a DELETE with RETURNING reads all columns of the table.
-                old = self._db.execute(f"SELECT models.rowid, models.id, models.sha, models.gated FROM models SEMI JOIN page "
-                                       f"ON models.id = page.id WHERE {where}", values).fetchall()
-                if old:
-                    self._db.execute("DELETE FROM models WHERE rowid IN (SELECT unnest(?::BIGINT[]))", [[row[0] for row in old]])
-                self._db.execute("INSERT INTO models BY NAME SELECT * FROM page")
-        finally:
-            self._db.unregister("page")
+        with self.catalogue.registered(rows):
+            # Found by their ids alone and deleted by number: a DELETE with RETURNING reads all columns of the table.
+            old = self._db.execute(f"SELECT models.rowid, models.id, models.sha, models.gated FROM models SEMI JOIN page "
+                                   f"ON models.id = page.id WHERE {where}", values).fetchall()
+            if old:
+                self._db.execute("DELETE FROM models WHERE rowid IN (SELECT unnest(?::BIGINT[]))", [[row[0] for row in old]])
+            self._db.execute("INSERT INTO models BY NAME SELECT * FROM page")
         return {model: (sha, gated) for _, model, sha, gated in old}
 
     def note_faults(self, faults: Iterable[tuple[str | None, str, str]]) -> None:
         """Keep (id, what was odd, the start of the row) of rows that could not be read, or only in part."""
-        rows = list(faults)
+        rows = [[*fault, utc_now()] for fault in faults]
         if rows:
-            self._db.execute("INSERT INTO faults SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), ?",
-                             [*(list(column) for column in zip(*rows, strict=True)), utc_now()])
+            self._db.executemany("INSERT INTO faults VALUES (?, ?, ?, ?)", rows)
 
     def drop_duplicates(self) -> int:
         """Of rows with the same id, and of faults of the same row, keep the one that was seen last; returns how many
@@ -78,11 +73,11 @@ class Ledger:
     def wanted(self, expression: str | None = None) -> pa.Table:
         """The candidates (``expression``: SQL of the user's, over the columns) without details at their revision: id,
         sha, pipeline_tag, weight_format, datasets; the most downloaded first. ``UserError`` for a faulty expression."""
+        import pyarrow as pa
+
         query = (f"SELECT id, sha, pipeline_tag, weight_format, datasets FROM models WHERE source = 'hub' AND sha IS NOT NULL "
                  f"AND removed_at IS NULL AND ({expression or CANDIDATES}\n) AND detail_state IS NULL "
                  "ORDER BY downloads DESC NULLS LAST, id")
-        import pyarrow as pa
-
         return pa.Table.from_batches(list(self.catalogue.batches(query)))
 
     def save_details(self, found: Sequence[tuple[str, str, Mapping[str, Any]]],
@@ -90,17 +85,11 @@ class Ledger:
         """Keep (id, revision, fields of ``DETAILS``) and the raw files (id, revision, name, text), at once."""
         import pyarrow as pa
 
-        columns: dict[str, Any] = {"id": [row[0] for row in found], "sha": [row[1] for row in found]}
-        table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()} | {
-            name: pa.array([row[2].get(name) for row in found], arrow_type(name)) for name in DETAILS})
-        self._db.register("batch", table)
-        try:
-            with self.catalogue.transaction():
-                self._db.execute("DELETE FROM details USING batch WHERE details.id = batch.id AND details.sha = batch.sha")
-                self._db.execute("INSERT INTO details BY NAME SELECT * FROM batch")
-                self.catalogue.save_configs(files)
-        finally:
-            self._db.unregister("batch")
+        rows = [{"id": model, "sha": sha, **fields} for model, sha, fields in found]
+        schema = [("id", pa.string()), ("sha", pa.string()), *((name, arrow_type(name)) for name in DETAILS)]
+        with self.catalogue.transaction():
+            self.catalogue.replace("details", pa.Table.from_pylist(rows, pa.schema(schema)), key=("id", "sha"))
+            self.catalogue.save_configs(files)
 
     def merge_details(self) -> None:
         """Bring the details of each model's present revision into its row; a row that has them is left alone."""

@@ -23,7 +23,8 @@ class Refused(Unavailable):
 
 @dataclass(frozen=True)
 class Page:
-    """``rows`` as they came (any JSON values); ``next`` is the address to go on from, ``None`` at the end."""
+    """``rows`` as they came (any JSON values); ``next`` is the address to go on from, ``None`` at the end; ``date`` is the
+    server's clock and ``total`` the size of the listing, where it tells them."""
 
     rows: list[Any]
     next: str | None
@@ -31,10 +32,9 @@ class Page:
     total: int | None
 
 
-def first_url(endpoint: str, *, sort: str, filters: Sequence[str] = (), pipeline_tag: str | None = None,
-              rows: int = PAGE_ROWS) -> str:
+def first_url(endpoint: str, *, sort: str, filters: Sequence[str] = (), pipeline_tag: str | None = None) -> str:
     """The address of the first page. ``sort`` is ``createdAt`` (nothing moves under a crawl) or ``lastModified``."""
-    query = [("limit", str(rows)), ("sort", sort), ("direction", "-1"), *(("filter", name) for name in filters)]
+    query = [("limit", str(PAGE_ROWS)), ("sort", sort), ("direction", "-1"), *(("filter", name) for name in filters)]
     if pipeline_tag:
         query.append(("pipeline_tag", pipeline_tag))
     return f"{endpoint}/api/models?{urlencode(query + [('expand', name) for name in EXPAND])}"
@@ -50,16 +50,26 @@ def pages(client: Client, url: str) -> Iterator[Page]:
     from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 
     seen, empty, refused = {url}, 0, list[str]()
+
+    def read(answer: Answer) -> Page:
+        rows = parse(answer.body)
+        if not isinstance(rows, list):
+            raise Cut(f"a page is a list, {type(rows).__name__} came")
+        following = client.rebase(answer.next) if answer.next else None
+        if following in seen:
+            raise Cut("its link to the next page leads back to a page already read")
+        total = answer.headers.get("x-total-count", "")
+        return Page(rows, following, answer.headers.get("date"), int(total) if total.isdecimal() else None)
+
     while True:
         try:
-            page = _page(client, without(url, refused), seen)
+            page: Page = client.get(without(url, refused), kind="api", cap=_PAGE_CAP, check=read).value
         except BadRequestError as error:
             refused.append(_refused(url, refused, str(error)))
             continue
         except HfHubHTTPError as error:
-            status = error.response.status_code if error.response is not None else "?"
-            raise Refused(f"the Hub refuses the listing (HTTP {status}); is the token of this machine still valid? "
-                          "`hf auth login` renews it, `hf auth logout` goes on without") from None
+            raise Refused(f"the Hub refuses the listing (HTTP {error.response.status_code}); is the token of this machine still "
+                          "valid? `hf auth login` renews it, `hf auth logout` goes on without") from None
         except TooLarge as error:
             raise Unavailable(f"a page of the listing is not what the Hub sends: {error}") from None
         yield page
@@ -70,24 +80,6 @@ def pages(client: Client, url: str) -> Iterator[Page]:
             raise Unavailable(f"the Hub sent {empty} empty pages in a row, each with a link to the next")
         url = page.next
         seen.add(url)
-
-
-def _page(client: Client, url: str, seen: set[str]) -> Page:
-    for _ in range(5):
-        found: list[Any] = []
-
-        def check(answer: Answer, found: list[Any] = found) -> None:
-            value = parse(answer.body)
-            if not isinstance(value, list):
-                raise Cut(f"a page is a list, {type(value).__name__} came")
-            found[:] = value
-
-        answer = client.get(url, kind="api", cap=_PAGE_CAP, check=check)
-        following = client.rebase(answer.next) if answer.next else None
-        if following is None or following not in seen:
-            total = answer.headers.get("x-total-count", "")
-            return Page(found, following, answer.headers.get("date"), int(total) if total.isdecimal() else None)
-    raise Unavailable("the Hub's link to the next page leads back to a page already read, again and again")
 
 
 def parse(body: bytes) -> Any:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-
-@dataclass
-class _Window:
-    remaining: int
-    ends: float
+_LONGEST = 3_600  # seconds that are waited for, whatever a header says
 
 
 class Quota:
@@ -19,47 +15,54 @@ class Quota:
 
     ``note`` learns from every answer, ``wait`` sleeps until the window ends when ``reserve`` requests are left, so that
     a 429 is never provoked. ``clock`` (seconds, monotonic) and ``sleep`` are arguments so that a test needs no time.
+    ``slept`` is the seconds waited so far, ``sent`` the requests taken by kind.
     """
 
     def __init__(self, *, reserve: int = 2, clock: Callable[[], float] = time.monotonic,
                  sleep: Callable[[float], None] = time.sleep) -> None:
         self.reserve, self.clock, self.sleep = reserve, clock, sleep
-        self.slept = 0.0
-        self._windows: dict[str, _Window] = {}
+        self.slept, self.sent = 0.0, Counter[str]()
+        self._windows: dict[str, tuple[int, float]] = {}  # kind -> (requests left, when the window ends)
         self._lock = threading.Lock()
 
     def note(self, kind: str, headers: Mapping[str, str]) -> None:
-        """Learn what is left from the headers of an answer; an unreadable header is ignored."""
+        """Learn what is left from ``RateLimit``, or how long to pause from ``Retry-After``; anything else is ignored."""
         from huggingface_hub.utils import parse_ratelimit_headers
 
-        info = parse_ratelimit_headers(headers)
-        if info is None:
+        info, pause = parse_ratelimit_headers(headers), headers.get("retry-after", "")
+        if info is not None:
+            remaining, seconds = info.remaining, info.reset_in_seconds
+        elif pause.isascii() and pause.isdecimal():
+            remaining, seconds = 0, int(pause[:9])
+        else:
             return
-        # An answer that was on its way while others were sent says more than is left: the count only falls in a window.
-        ends = self.clock() + min(info.reset_in_seconds, 3_600)
+        now = self.clock()
+        ends = now + min(seconds, _LONGEST)
         with self._lock:
-            old = self._windows.get(kind)
-            same = old is not None and abs(old.ends - ends) < 3 and self.clock() < old.ends
-            remaining = min(old.remaining, info.remaining) if same and old else info.remaining
-            self._windows[kind] = _Window(remaining, ends)
+            left, old_ends = self._windows.get(kind, (remaining, 0.0))
+            if abs(old_ends - ends) < 3 and now < old_ends:
+                # An answer that was on its way while others were sent says more than is left: the count only falls.
+                remaining = min(left, remaining)
+            self._windows[kind] = remaining, ends
 
     def wait(self, kind: str) -> float:
         """Take one request out of the window of ``kind``, sleeping first if it is spent; returns the seconds slept."""
         with self._lock:
-            window = self._windows.get(kind)
+            self.sent[kind] += 1
+            left, ends = self._windows.get(kind, (0, 0.0))
             now = self.clock()
-            if window is None or now >= window.ends:
+            if now >= ends:
                 self._windows.pop(kind, None)
                 return 0.0
-            if window.remaining > self.reserve:
-                window.remaining -= 1
+            if left > self.reserve:
+                self._windows[kind] = left - 1, ends
                 return 0.0
-            pause = window.ends - now + 0.5  # the header counts whole seconds
+            pause = ends - now + 0.5  # the header counts whole seconds
             self.slept += pause
         self.sleep(pause)
         return pause
 
     def left(self, kind: str) -> int | None:
         """Requests left in the present window of ``kind``, or ``None`` where the server has not said."""
-        window = self._windows.get(kind)
-        return None if window is None or self.clock() >= window.ends else window.remaining
+        left, ends = self._windows.get(kind, (0, 0.0))
+        return left if self.clock() < ends else None
