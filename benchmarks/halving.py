@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.record import BenchRecord
 from benchmarks.truth.scores import evidence as read
+from benchmarks.truth.table import CELLS, read_cells
 from benchmarks.truth.targets import TARGETS, Target
 from benchmarks.truth.teachers import Answers, Entry, entries
 from selection.evidence import Evidence
@@ -36,6 +37,7 @@ SEEDS = (0, 1, 2)
 FEWEST = 8  # teachers that a task must have answers of
 BUDGETS = (6, 10, 15, 20, 25, 30, 35, 40, 50, 60)  # seconds
 TOLERANCE = 1.1
+SHARES = (0.1, 0.25, 0.5, 1.0)  # of the time that full probing takes
 
 
 class Sample(Target):
@@ -49,16 +51,20 @@ class Sample(Target):
 
 @dataclass
 class Stored:
-    """The ``Asks`` of a simulation: rounds read the beginnings of stored ``evidence``; a unit of cost is one image forwarded."""
+    """The ``Asks`` of a simulation: rounds read the beginnings of stored ``evidence``.
+
+    A unit of cost is one image forwarded, or a second where the ``rates`` are seconds an image.
+    """
 
     evidence: Mapping[str, Evidence]
     score: str
-    spent: int = 0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    spent: float = 0.0
     held: dict[str, int] = field(default_factory=dict)
 
     def cost(self, card: ModelCard, size: int) -> float:
-        """Images that ``card`` has not answered yet."""
-        return max(0, size - self.held.get(card.id, 0))
+        """What the images take that ``card`` has not answered yet."""
+        return self.rates.get(card.id, 1.0) * max(0, size - self.held.get(card.id, 0))
 
     def judged(self, cards: Sequence[ModelCard], size: int, allowance: float) -> Iterator[Judged]:
         """As ``selection.judge.Judge`` does, from what is stored."""
@@ -68,16 +74,16 @@ class Stored:
             if self.spent + need > end:
                 yield Judged(row_of(card), None, "budget")
                 continue
-            self.spent += int(need)
+            self.spent += need
             self.held[card.id] = size
-            seen = self.evidence[card.id].at(np.arange(min(size, PROBE)))
+            seen = self.evidence[card.id].at(np.arange(min(size, len(self.evidence[card.id].labels))))
             found = interval(score, seen, rng=np.random.default_rng(0))
             row = replace(row_of(card), value=found.value, low=found.low, high=found.high, probe_size=size)
             yield Judged(row, seen)
 
 
 def run(out: Path) -> list[BenchRecord]:
-    """Halving against full probing over the tasks of the truth tables, then ten budgets on real models; ``out`` is not used.
+    """Halving against full probing over the tasks of the truth tables, then ten budgets on real models.
 
     The teachers' answers come from the truth tables' folder (``truth`` in the tool's home), those that are missing are asked
     for and kept there; a teacher that was trained on the very classes is left out, as in those tables.
@@ -93,7 +99,69 @@ def run(out: Path) -> list[BenchRecord]:
             rows.append(_compared({entry.card.id: _shuffled(entry, target, answers, seed, encoder) for entry in able},
                                   [entry.card for entry in able], len(target.classes)))
         _print(target.name, len(able), rows[-len(SEEDS):])
-    return [*_summary(rows, len(found)), *budgets()]
+    return [*_summary(rows, len(found)), *curves(out, answers, found, encoder), *budgets()]
+
+
+def curves(out: Path, answers: Answers, found: Sequence[Entry], encoder: NameEncoder) -> list[BenchRecord]:
+    """Accuracy lost against the seconds that probing takes, on the truth tasks: by halving, and by the same time spread evenly.
+
+    The probe is the labelled images of the task; the students' accuracies are those of the tables in ``out``.
+    """
+    rates = {entry.card.id: _seconds_an_image(entry, answers) for entry in found}
+    truth = {(cell.task, cell.seed, cell.teacher): cell.accuracy for cell in read_cells(out / CELLS) if cell.protocol == "pool"}
+    lost: dict[tuple[str, float], list[tuple[float, float, float]]] = {}
+    for task, seed in sorted({(task, seed) for task, seed, _ in truth}):
+        able = [entry for entry in found if (task, seed, entry.card.id) in truth]
+        if len(able) < FEWEST:
+            continue
+        seen = {entry.card.id: _turns(read(entry, TARGETS[task], answers, seed=seed, encoder=encoder)) for entry in able}
+        best = max(truth[task, seed, name] for name in seen)
+        for share in SHARES:
+            for name, (top, seconds, images) in _probed(seen, [entry.card for entry in able], rates, share).items():
+                lost.setdefault((name, share), []).append((100 * (best - truth[task, seed, top]), seconds, images))
+    records = []
+    for (name, share), points in lost.items():
+        regret, seconds, images = np.mean(points, axis=0)
+        print(f"{name:20} {share:5.0%} of the time: {seconds:6.2f} s, {images:6.0f} images, regret@1 {regret:.2f} points")
+        records.append(BenchRecord(name=f"halving.regret.{name}.{share}", value=float(regret), unit="points", seeds=SEEDS,
+                                   setting={"score": name, "share": share, "seconds": round(float(seconds), 3),
+                                            "probes": round(float(images)), "tables": len(points), "teachers": len(found)}))
+    return records
+
+
+def _turns(seen: Evidence) -> Evidence:
+    """Classes taking turns, as in a probe."""
+    place = np.zeros(len(seen.labels), dtype=np.int64)
+    for label in np.unique(seen.labels):
+        place[seen.labels == label] = np.arange((seen.labels == label).sum())
+    return seen.at(np.argsort(place, kind="stable"))
+
+
+def _probed(seen: Mapping[str, Evidence], cards: Sequence[ModelCard], rates: Mapping[str, float],
+            share: float) -> dict[str, tuple[str, float, float]]:
+    """Who is put first, in what seconds and after how many forwards, by each way of spending a ``share`` of the full time."""
+    size, classes = len(seen[cards[0].id].labels), len(np.unique(seen[cards[0].id].labels))
+    full = sum(rates[card.id] * size for card in cards)
+    order = [cards[i] for i in np.random.default_rng(0).permutation(len(cards))]
+    asks = Stored(seen, "transport", rates)
+    halved = halve(order, asks, sizes=sizes(size, classes), keep=KEEP, left=lambda: share * full - asks.spent)
+    result = {}
+    if any(row.value is not None for row in halved.rows.values()):
+        result["halving"] = (_first(halved), asks.spent, float(sum(asks.held.values())))
+    few = max(2 * classes, round(share * size))
+    for score in ("transport", "knn"):
+        values = {card.id: resolve(score).value(seen[card.id].at(np.arange(few))) for card in order}
+        result[f"{score}, evenly"] = (max(values, key=lambda name: values[name]), full * few / size, float(few * len(cards)))
+    return result
+
+
+def _seconds_an_image(entry: Entry, answers: Answers) -> float:
+    """Measured here on 64 images of noise, after a first batch that warms up."""
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 32, 32, 3), dtype=np.uint8)
+    answers.ask(entry.card, pixels)
+    begin = time.perf_counter()
+    answers.ask(entry.card, pixels)
+    return (time.perf_counter() - begin) / len(pixels)
 
 
 def _tasks() -> list[Target]:

@@ -10,12 +10,16 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+import benchmarks.truth
+from benchmarks.record import read
+from benchmarks.run import RECORDS
 from benchmarks.truth.analysis import Truths, outer, standard, static_prior
 from benchmarks.truth.scores import measure, read_scores
 from benchmarks.truth.students import Batches, Recipe, Students, batches, hits, scaled, train
-from benchmarks.truth.table import NONE, Bench, digest, hits_of, read_cells
+from benchmarks.truth.summary import missing
+from benchmarks.truth.table import NONE, PROTOCOLS, SEEDS, Bench, Cell, digest, hits_of, read_cells
 from benchmarks.truth.targets import POOL, TARGETS
-from benchmarks.truth.teachers import FURTHER, Answers, Entry, entries
+from benchmarks.truth.teachers import FURTHER, Answers, Described, Entry, describe, described, entries
 from zoo.card import ModelCard
 
 RECIPE = Recipe(steps=40, widths=(8, 16, 16))
@@ -154,8 +158,9 @@ def _truths(seed: int = 0, tasks: int = 12, teachers: int = 10) -> Truths:
     truth = rng.uniform(0.3, 0.8, (tasks, 1, teachers))
     noise = rng.normal(size=truth.shape)
     spy = np.where((np.array(groups) == "f")[:, None, None], truth, rng.normal(size=truth.shape))
-    cards = tuple(ModelCard(id=f"m{m}", source="small", params_total=10**5 + m) for m in range(teachers))
-    return Truths(tuple(f"t{t}_25" for t in range(tasks)), groups, (0,), cards, truth, truth.min(axis=2),
+    cards = [ModelCard(id=f"m{m}", source="small", params_total=10**5 + m) for m in range(teachers)]
+    known = tuple(Described.of(Entry(card=card, trained=frozenset())) for card in cards)
+    return Truths(tuple(f"t{t}_25" for t in range(tasks)), groups, (0,), known, truth, truth.min(axis=2),
                   {"noise": noise, "spy": spy, "transport_images_relative": noise, "knn": noise, "logme": noise}, {})
 
 
@@ -187,3 +192,41 @@ def test_the_static_prior_is_the_mean_standardised_truth() -> None:
     found = static_prior(replace(truths, truth=gaps))
     assert found[0] == 0.0
     assert found[1:] == pytest.approx(standard(gaps[:, 0])[:, 1:].mean(axis=0))
+
+
+def test_teachers_are_described_once_and_read_back(home: Path, two: list[Entry], tmp_path: Path) -> None:
+    path = tmp_path / "teachers.jsonl"
+    describe(path, two[:1])
+    describe(path, two)
+    found = {one.id: one for one in described(path)}
+    assert len(path.read_text().splitlines()) == len(found) == 3
+    assert found["resnet_fashion"] == Described.of(next(entry for entry in two if entry.card.id == "resnet_fashion"))
+    assert "shoes_10" in found["resnet_fashion"].barred
+    assert "digits_10" in found["resnet_mnist"].barred
+    assert "digits_10" not in found["resnet_fashion"].barred
+
+
+def test_the_tables_say_what_they_lack(home: Path, two: list[Entry]) -> None:
+    teachers = [Described.of(entry) for entry in two]
+    wanted = sum(not entry.knows(target) for entry in two for target in TARGETS.values())
+    able = [(task, one.id) for one in teachers for task in TARGETS if task not in one.barred]
+    cell = Cell(task="", teacher="", protocol="", seed=0, recipe="r", accuracy=0.5, n=2, test_accuracy=0.5, n_test=1,
+                answers=None, seconds=0.0)
+    made = [replace(cell, task=task, teacher=name, protocol=protocol, seed=seed)
+            for protocol in PROTOCOLS for seed in SEEDS for task, name in able]
+    assert missing([], teachers).count(f"{wanted} of {wanted} students, in {len({task for task, _ in able})} tasks") == 6
+    assert missing(made, teachers) == ""
+    assert missing(made[1:], teachers) == f"pool, seed 0: 1 of {wanted} students, in 1 tasks"
+
+
+def test_the_committed_tables_give_the_figures_on_any_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TEACHER_ZOO_SHARED", str(tmp_path / "nowhere"))
+    found = {record.name: record for record in benchmarks.truth.run(tmp_path)}
+    assert "missing of the tables:" in capsys.readouterr().out
+    committed = {record.name: record for record in read(RECORDS / "truth.jsonl")}
+    same = [name for name in committed if name.startswith(("truth.score.", "truth.stakes."))]
+    assert len(same) > 100
+    for name in same:  # the figures that the README quotes are those of the tables
+        assert found[name].value == pytest.approx(committed[name].value, abs=2e-4)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.truth.table import CELLS, PROTOCOLS, Bench, plan
+from benchmarks.truth.table import CELLS, PROTOCOLS, SEEDS, Bench, plan
 from benchmarks.truth.targets import TARGETS
 from zoo.command import choose, run, split_list
 from zoo.home import home
@@ -17,7 +17,7 @@ from zoo.home import home
 RECORDS = Path(__file__).parents[1] / "records"
 
 
-def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequence[int] = (0, 1, 2),
+def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequence[int] = SEEDS,
          protocols: Sequence[str] = PROTOCOLS, device: str = "cpu", folder: Path | None = None, out: Path = RECORDS,
          minutes: float = float("inf"), make_zoo: bool = False, sets: bool = True) -> int:
     """Make the cells that are missing, in the order of ``plan``, until ``minutes`` are over; returns how many were made.
@@ -31,7 +31,7 @@ def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequ
     from benchmarks.truth import committees
     from benchmarks.truth.scores import SCORED, measure
     from benchmarks.truth.students import Recipe
-    from benchmarks.truth.teachers import Answers, entries, make
+    from benchmarks.truth.teachers import TEACHERS, Answers, describe, entries, make
 
     start, folder = time.monotonic(), folder or home() / "truth"
     if device == "cpu":
@@ -39,6 +39,7 @@ def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequ
     if make_zoo:
         make(folder, device=device)
     found = [entry for entry in entries(folder) if not teachers or entry.card.id in teachers]
+    describe(out / TEACHERS, found)
     bench = Bench(folder, out / CELLS, Recipe(), Answers(folder, device=device), together=1 if device == "cpu" else 64)
     made = 0
     for target, protocol, seed in plan(tasks or tuple(TARGETS), seeds, protocols):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,7 @@ from benchmarks.measures import MEASURES, Estimate, choice, over_tasks, paired
 from benchmarks.truth.scores import Values
 from benchmarks.truth.table import NONE, Cell, hits_of
 from benchmarks.truth.targets import TARGETS
-from zoo.card import ModelCard
+from benchmarks.truth.teachers import Described
 
 Floats = npt.NDArray[np.floating]
 LEARNED = ("static_prior", "metadata_ridge")  # know the truth of other groups of tasks
@@ -38,19 +38,19 @@ class Truths:
     tasks: tuple[str, ...]
     groups: tuple[str, ...]
     seeds: tuple[int, ...]
-    cards: tuple[ModelCard, ...]
+    teachers: tuple[Described, ...]
     truth: Floats
     plain: Floats
     scores: Mapping[str, Floats]
     cells: Mapping[tuple[str, int, str], Cell]
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], values: Values, cards: Sequence[ModelCard], *, protocol: str) -> Truths:
+    def of(cls, cells: Sequence[Cell], values: Values, teachers: Sequence[Described], *, protocol: str) -> Truths:
         """A task counts where all teachers that may teach it have been measured and scored; a teacher counts that has a cell."""
         mine = {(c.task, c.seed, c.teacher): c for c in cells if c.protocol == protocol and not c.rule}
         tasks = tuple(t for t in TARGETS if any(task == t and teacher != NONE for task, _, teacher in mine))
         seeds = tuple(sorted({seed for _, seed, _ in mine}))
-        kept = tuple(card for card in cards if any(teacher == card.id for _, _, teacher in mine))
+        kept = tuple(one for one in teachers if any(teacher == one.id for _, _, teacher in mine))
         shape = (len(tasks), len(seeds), len(kept))
         truth, plain = np.full(shape, np.nan), np.full(shape[:2], np.nan)
         names = sorted({name for found in values.values() for name in found})
@@ -59,12 +59,12 @@ class Truths:
             for s, seed in enumerate(seeds):
                 if (task, seed, NONE) in mine:
                     plain[t, s] = mine[task, seed, NONE].accuracy
-                for m, card in enumerate(kept):
-                    if (task, seed, card.id) in mine:
-                        truth[t, s, m] = mine[task, seed, card.id].accuracy
-                    for name, value in values.get((task, seed, card.id), {}).items():
+                for m, one in enumerate(kept):
+                    if (task, seed, one.id) in mine:
+                        truth[t, s, m] = mine[task, seed, one.id].accuracy
+                    for name, value in values.get((task, seed, one.id), {}).items():
                         scores[name][t, s, m] = value
-                if any(((task, seed, card.id) in mine) != ((task, seed, card.id) in values) for card in kept):
+                if any(((task, seed, one.id) in mine) != ((task, seed, one.id) in values) for one in kept):
                     truth[t, s], plain[t, s] = np.nan, np.nan  # not complete yet: the best teacher may be missing
         complete = [t for t in range(len(tasks)) if np.isfinite(truth[t]).any()]
         tasks, truth, plain = tuple(tasks[t] for t in complete), truth[complete], plain[complete]
@@ -74,7 +74,7 @@ class Truths:
     def only(self, tasks: Sequence[int]) -> Truths:
         """The tasks of these numbers."""
         rows = list(tasks)
-        return Truths(tuple(self.tasks[t] for t in rows), tuple(self.groups[t] for t in rows), self.seeds, self.cards,
+        return Truths(tuple(self.tasks[t] for t in rows), tuple(self.groups[t] for t in rows), self.seeds, self.teachers,
                       self.truth[rows], self.plain[rows], {n: v[rows] for n, v in self.scores.items()}, self.cells)
 
     def without(self, group: str) -> Truths:
@@ -104,20 +104,18 @@ def static_prior(known: Truths) -> Floats:
     return np.asarray(np.where(seen, standard(mean), 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1))
 
 
-def metadata(cards: Sequence[ModelCard]) -> Floats:
+def metadata(teachers: Sequence[Described]) -> Floats:
     """(M, F) what a card says: size, classes, width, input, and which family and training data."""
-    numbers = [[math.log10(number) for number in (card.params_total or 1e6, (card.num_classes or 0) + 1, card.feature_dim or 100,
-                                                  card.input_size or 224)] for card in cards]
-    words = [{str(card.architecture).split("_")[0], *(card.datasets or ()), f"labels {len(card.labels or ())}"} for card in cards]
-    known = sorted(set().union(*words))
-    hot = [[float(word in own) for word in known] for own in words]
-    table = np.concatenate([standard(np.array(numbers).T).T, np.array(hot)], axis=1)
+    numbers = np.log10([[one.parameters, one.classes + 1, one.width, one.pixels] for one in teachers])
+    known = sorted({word for one in teachers for word in one.words})
+    hot = [[float(word in one.words) for word in known] for one in teachers]
+    table = np.concatenate([standard(numbers.T).T, np.array(hot)], axis=1)
     return np.asarray(table - table.mean(axis=0))
 
 
 def metadata_ridge(known: Truths) -> Floats:
     """(M,) what a ridge from the cards' metadata to standardised accuracy predicts, fitted on the tasks of ``known``."""
-    table = metadata(known.cards)
+    table = metadata(known.teachers)
     seen = np.isfinite(known.truth)
     target = standard(known.truth)
     weight = seen.sum(axis=(0, 1))  # cells a teacher
@@ -129,7 +127,7 @@ def metadata_ridge(known: Truths) -> Floats:
 def candidates(known: Truths, asked: Truths) -> dict[str, Floats]:
     """Every score, baseline and fusion on the tasks of ``asked``, (T, S, M); what is learned is learned on ``known``."""
     shape = asked.truth.shape
-    size = np.array([math.log10(card.params_total or 1e6) for card in asked.cards])
+    size = np.log10([one.parameters for one in asked.teachers])
     singles = dict(asked.scores) | {
         "random": np.zeros(shape), "model_size": np.broadcast_to(size, shape),
         "static_prior": np.broadcast_to(static_prior(known), shape),
@@ -242,7 +240,7 @@ def chosen_hits(truths: Truths, table: Floats, home: Path, *, parts: bool = Fals
                 value = np.where(np.isfinite(own) & np.isfinite(table[t, s]), table[t, s], -np.inf)
                 shares = np.isfinite(own) & (value == value.max())
                 shares = shares / shares.sum()
-            seeds.append(np.sum([shares[m] * _hits(truths.cells[task, seed, truths.cards[m].id], home)
+            seeds.append(np.sum([shares[m] * _hits(truths.cells[task, seed, truths.teachers[m].id], home)
                                  for m in np.flatnonzero(shares)], axis=0))
         found.append(seeds)
     return found
@@ -253,7 +251,7 @@ def _hits(cell: Cell, home: Path) -> Floats:
     stored = hits_of(home, cell)
     if stored is not None:
         return stored.astype(np.float32)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(zlib.crc32(repr(cell.key).encode()))
     return rng.permutation(np.arange(cell.n) < round(cell.accuracy * cell.n)).astype(np.float32)
 
 

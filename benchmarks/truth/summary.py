@@ -12,7 +12,9 @@ from benchmarks.record import BenchRecord
 from benchmarks.truth.analysis import BASELINES, LEARNED, ZOO, Floats, Truths, against, measured, outer, stakes, summary
 from benchmarks.truth.committees import RULES
 from benchmarks.truth.scores import CURVE, FEWER
-from benchmarks.truth.table import Cell
+from benchmarks.truth.table import PROTOCOLS, SEEDS, Cell
+from benchmarks.truth.targets import TARGETS
+from benchmarks.truth.teachers import Described
 from selection.scores.registry import ALIASES, DEFAULT, SCORES
 
 SPREAD = "95 % bootstrap over tasks and seeds"
@@ -25,7 +27,7 @@ def records(truths: Truths, cells: Sequence[Cell], home: Path) -> list[BenchReco
     tables, picks = judged(truths)
     singles = [name for name in SCORES if name in tables]
     names = [*dict.fromkeys([default, *singles, *BASELINES, *CHOSEN])]
-    common = {"tasks": len(truths.tasks), "teachers": len(truths.cards), "groups": len(set(truths.groups))}
+    common = {"tasks": len(truths.tasks), "teachers": len(truths.teachers), "groups": len(set(truths.groups))}
     found = [_setting(truths, common)]
     print(f"{'':40s}{'regret@1':>22s}{'in parts':>9s}{'regret@3':>9s}{'tau':>9s}{'ndcg@5':>9s}")
     for name, measures in summary(truths, tables, names).items():
@@ -39,6 +41,35 @@ def records(truths: Truths, cells: Sequence[Cell], home: Path) -> list[BenchReco
     found += _stakes(truths, tables, default)
     found += _curve(truths, tables, default)
     return found + _committees(truths, cells)
+
+
+def without_pool(truths: Truths) -> list[BenchRecord]:
+    """The second protocol, labelled images alone, in few figures: how much the choice matters there, and what is lost by it."""
+    tables, _ = judged(truths)
+    common: dict[str, object] = {"protocol": "labels", "tasks": len(truths.tasks), "teachers": len(truths.teachers)}
+    spans = np.array([[best - median, best - plain] for _, plain, best, median, _ in stakes(truths)])
+    found = [_record(f"labels.best_over_{name}", over_tasks(spans[:, [column]]), "points", SPREAD, truths, common)
+             for column, name in enumerate(("median", "none"))]
+    names = [ALIASES[DEFAULT], *BASELINES, "linear_probe"]
+    for name, measures in summary(truths, tables, names).items():
+        found += [_record(f"labels.{name}.{key}", measures[key], "points" if "regret" in key else "", SPREAD, truths,
+                          common | {"score": name}) for key in ("regret@1", "weighted_tau")]
+    for record in found:
+        print(f"{record.name:60s}{record.value:7.2f} ({record.low:.2f} to {record.high:.2f})")
+    return found
+
+
+def missing(cells: Sequence[Cell], teachers: Sequence[Described]) -> str:
+    """How many students of single teachers the tables lack; a teacher trained on a task's classes is not lacking."""
+    wanted = {(task, one.id) for task in TARGETS for one in teachers if task not in one.barred}
+    parts = []
+    for protocol in PROTOCOLS:
+        for seed in SEEDS:
+            lacking = wanted - {(cell.task, cell.teacher) for cell in cells if (cell.protocol, cell.seed) == (protocol, seed)}
+            if lacking:
+                tasks = len({task for task, _ in lacking})
+                parts.append(f"{protocol}, seed {seed}: {len(lacking)} of {len(wanted)} students, in {tasks} tasks")
+    return "; ".join(parts)
 
 
 def judged(truths: Truths) -> tuple[dict[str, Floats], dict[str, dict[str, str]]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.truth.teachers import Answers, Entry
 
 PROTOCOLS = ("pool", "labels")  # with unlabelled images beside the labelled ones, or those alone
+SEEDS = (0, 1, 2)
 NONE = "none"  # the student without a teacher
 CELLS = "truth_cells.jsonl"
 

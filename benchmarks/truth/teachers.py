@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.make_small_zoo import RECIPES, Recipe, build
+from benchmarks.record import append_rows
 from benchmarks.superclasses import SUPERCLASSES, classes_of
 from benchmarks.truth.targets import TARGETS, Target, images, shared
 from zoo.card import ModelCard
 from zoo.sources import folder
 from zoo.teacher import Teacher
 
+TEACHERS = "truth_teachers.jsonl"
 LOOK = 96  # pixels at which networks made for 200 and more look here: they are fully convolutional, and the images small
 
 
@@ -55,6 +58,42 @@ class Entry:
     def knows(self, target: Target) -> bool:
         """Whether it was trained on images of the target's classes; such a cell is left out of the tables."""
         return any((target.dataset, name) in self.trained for name in target.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What the tables keep of a teacher's card, so that they can be read where its weights are not at hand."""
+
+    id: str
+    parameters: float
+    classes: int
+    width: int
+    pixels: int
+    words: tuple[str, ...]  # family of the architecture, training data, how many classes have names
+    barred: tuple[str, ...] = ()  # targets of whose classes it was trained on images
+
+    @classmethod
+    def of(cls, entry: Entry) -> Described:
+        """Where the card is silent, a middling number stands."""
+        card = entry.card
+        words = {str(card.architecture).split("_")[0], *(card.datasets or ()), f"labels {len(card.labels or ())}"}
+        return cls(id=card.id, parameters=card.params_total or 1e6, classes=card.num_classes or 0, width=card.feature_dim or 100,
+                   pixels=card.input_size or 224, words=tuple(sorted(words)),
+                   barred=tuple(name for name, target in TARGETS.items() if entry.knows(target)))
+
+
+def describe(path: Path, found: Iterable[Entry]) -> None:
+    """Add to the table of teachers, JSON Lines, those that are not in it."""
+    known = {one.id for one in described(path)}
+    new = [asdict(Described.of(entry)) for entry in found if entry.card.id not in known]
+    if new:
+        append_rows(path, new)
+
+
+def described(path: Path) -> list[Described]:
+    """The table of teachers."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [Described(**{**row, "words": tuple(row["words"]), "barred": tuple(row["barred"])}) for row in map(json.loads, lines)]
 
 
 def entries(home: Path) -> list[Entry]:
@@ -128,14 +167,15 @@ class Answers:
             with np.load(path) as stored:
                 if len(stored["features"]) >= pool:
                     return {key: stored[key] for key in stored.files}
-        found = self._ask(card, images(dataset, self.home).train[name][:pool])
+        found = self.ask(card, images(dataset, self.home).train[name][:pool])
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{os.getpid()}.npz")
         np.savez(part, **found)
         part.replace(path)
         return found
 
-    def _ask(self, card: ModelCard, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    def ask(self, card: ModelCard, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
+        """``features`` (N, D) and, where it has a head, ``logits`` (N, C_t), float16, of pixels (N, S, S, 3)."""
         import torch
 
         teacher = self._teacher(card)
