@@ -1,16 +1,17 @@
-"""How a model wants its images: read from its config, done on the CPU exactly as its own library does it."""
+"""How a model wants its images: read from its config, done on the CPU by its own library."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
+from zoo.files import load_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,7 +21,6 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 _RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # PIL's numbers, as transformers stores them
 _CROP_MODES = ("center", "squash", "border")
 _LARGEST_SIDE = 2_048
-_LARGEST_CONFIG = 32 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,41 +67,21 @@ class Preprocessing:
         return f"{self.input_size[0]}x{self.input_size[1]}-{self.interpolation}-{self.crop_mode}-{self.crop_pct:.9g}{fill}"
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """``image`` as RGB of exactly ``input_size``, pixel for pixel what timm's evaluation transform gives."""
-        from PIL import Image
+        """``image`` as RGB of exactly ``input_size``, by timm's own evaluation transform; safe in threads."""
+        for step in _steps(self):
+            image = step(image)
+        return image
 
-        image = image if image.mode == "RGB" else image.convert("RGB")
-        size = self._resized(image.height, image.width)
-        if size != (image.height, image.width):
-            image = image.resize(size[::-1], Image.Resampling(_RESAMPLING.index(self.interpolation)))
-        return self._cut(image)
 
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
-        goal_h, goal_w = (math.floor(side / self.crop_pct) for side in self.input_size)
-        if self.crop_mode == "squash":
-            return goal_h, goal_w
-        if self.crop_mode == "center" and goal_h == goal_w:  # torchvision cuts off the fraction, timm rounds it
-            shorter = min(height, width)
-            return (height * goal_h // shorter if height > width else goal_h,
-                    width * goal_h // shorter if width > height else goal_h)
-        pick = max if self.crop_mode == "border" else min
-        ratio = pick(height / goal_h, width / goal_w)
-        return max(1, round(height / ratio)), max(1, round(width / ratio))
+@lru_cache(maxsize=64)
+def _steps(preprocessing: Preprocessing) -> tuple[Callable[[Any], Any], ...]:
+    """What is done to an image until it is a tensor."""
+    from timm.data import create_transform
 
-    def _cut(self, image: Image.Image) -> Image.Image:
-        from PIL import Image
-
-        height, width = self.input_size
-        pad_h, pad_w = max(0, height - image.height), max(0, width - image.width)
-        if pad_h or pad_w:
-            fill = tuple(round(255 * v) for v in self.mean) if self.crop_mode == "border" else (0, 0, 0)
-            canvas = Image.new("RGB", (image.width + pad_w, image.height + pad_h), fill)
-            canvas.paste(image, (pad_w // 2, pad_h // 2))
-            image = canvas
-        top, left = round((image.height - height) / 2), round((image.width - width) / 2)
-        if (image.height, image.width) == (height, width):
-            return image
-        return image.crop((left, top, left + width, top + height))
+    transform = create_transform(
+        (3, *preprocessing.input_size), interpolation=preprocessing.interpolation, mean=preprocessing.mean,
+        crop_pct=preprocessing.crop_pct, crop_mode=preprocessing.crop_mode, normalize=False)
+    return lambda image: image.convert("RGB"), *transform.transforms[:-1]
 
 
 def preprocessing_of(card: ModelCard, folder: Path | None = None) -> Preprocessing:
@@ -162,13 +142,8 @@ def from_transformers(processor: dict[str, Any]) -> Preprocessing:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; ``TeacherError`` where it is none, or larger than 32 MiB."""
-    try:
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise TeacherError(f"{path.name} is larger than {_LARGEST_CONFIG >> 20} MiB")
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise TeacherError(f"{path.name} cannot be read: {error}") from error
+    """The JSON object in ``path``; ``TeacherError`` where it is none."""
+    value = load_json(path)
     if not isinstance(value, dict):
         raise TeacherError(f"{path.name} holds a {type(value).__name__}, expected an object")
     return value

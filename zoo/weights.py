@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from zoo.errors import TeacherError
+from zoo.files import load_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 _LARGEST_HEADER = 25 * 2**20
-_LARGEST_INDEX = 25 * 2**20
 _MOST_SHARDS = 1_000
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "U16": 16,
@@ -108,7 +108,7 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
-        files = [folder / name for name in shard_names(_read_index(folder / INDEX))]
+        files = [folder / name for name in shard_names(load_json(folder / INDEX))]
         missing = [file.name for file in files if not file.is_file()]
         if missing:
             raise TeacherError(f"{len(missing)} of {len(files)} shards are missing, the first is {missing[0]}")
@@ -134,15 +134,6 @@ def shard_names(index: object) -> list[str]:
     if len(names) > _MOST_SHARDS:
         raise TeacherError(f"{INDEX} names {len(names):,} shards, more than {_MOST_SHARDS:,}")
     return sorted(names)
-
-
-def _read_index(path: Path) -> Any:
-    try:
-        if path.stat().st_size > _LARGEST_INDEX:
-            raise TeacherError(f"{INDEX} is larger than {_LARGEST_INDEX >> 20} MiB")
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise TeacherError(f"{INDEX} cannot be read: {str(error)[:80]}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import itertools
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from zoo.card import ModelCard
 from zoo.command import clean
 from zoo.describe import Fields, describe, front_matter, not_loadable
 from zoo.errors import TeacherError, UserError
+from zoo.files import load_json
 from zoo.weights import PICKLES, read_headers, weight_files
 
-_LARGEST_CONFIG = 32 * 2**20
 _LARGEST_README = 2**20
-_SIGNS = ("config.json", "model.safetensors", "model.safetensors.index.json")
+_SIGNS = ("config.json", "model.safetensors.index.json")
 
 
 def small_zoo() -> Path:
@@ -31,14 +30,11 @@ def cards(root: Path, source: str = "folder", *, taken: Container[str] = frozens
     is a card with ``loadable = False`` and the reason. Raises ``UserError`` where ``root`` is no folder or holds no
     model.
     """
-    folders = model_folders(root)
     seen: set[str] = set()
-    for folder in folders:
-        name = clean(folder.name.encode(errors="replace").decode(), 200) or "model"
-        numbered = (f"{name}-{i}" for i in range(2, len(folders) + 10_000))
-        chosen = name
-        while chosen in taken or chosen in seen:
-            chosen = next(numbered)
+    for folder in model_folders(root):
+        name = clean(folder.name, 200) or "model"
+        numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+        chosen = next(each for each in numbered if each not in taken and each not in seen)
         seen.add(chosen)
         yield card(folder, source=source, model=chosen, root=root)
 
@@ -68,22 +64,23 @@ def card(folder: Path, *, source: str = "folder", model: str | None = None, root
     (default: ``folder``) are not read.
     """
     inside = (root or folder).resolve()
+    location = str(folder).encode(errors="replace").decode()
     fields: Fields = {}
+    files: list[Path] = []
     try:
-        config = _json(folder / "config.json", inside)
-        processor = _json(folder / "preprocessor_config.json", inside, optional=True)
-        readme = front_matter(_text(folder / "README.md", inside, limit=_LARGEST_README))
-        files, header = [], None
+        config = load_json(_inside(folder / "config.json", inside))
+        processor_file = folder / "preprocessor_config.json"
+        processor = load_json(_inside(processor_file, inside)) if processor_file.is_file() else None
+        readme = front_matter(_readme(folder / "README.md", inside))
         fields = describe(config, processor=processor, datasets=readme.get("datasets")) | readme
         files = [_inside(path, inside) for path in weight_files(folder)]
-        header = read_headers(files)
-        fields = describe(config, processor=processor, weights=header, datasets=readme.get("datasets")) | readme
+        fields = describe(config, processor=processor, weights=read_headers(files), datasets=readme.get("datasets")) | readme
     except (TeacherError, OSError) as error:
         fields = not_loadable(fields, str(error)) | {"detail_state": "failed", "detail_error": clean(error, 500)}
         files = []
-    if not _storable(folder):
+    if location != str(folder):
         fields = not_loadable(fields, "the folder's name is not UTF-8")
-    return ModelCard(id=model or folder.name, source=source, location=str(folder).encode(errors="replace").decode(),
+    return ModelCard(id=model or folder.name, source=source, location=location,
                      **{"sha": _digest([folder / "config.json", *files], inside), **fields})
 
 
@@ -95,33 +92,20 @@ def _looks_like_model(folder: Path) -> bool:
 
 
 def _inside(path: Path, root: Path) -> Path:
+    """``path`` if it is a regular file below ``root``, wherever links lead; ``TeacherError`` otherwise."""
     resolved = path.resolve()
     if not resolved.is_relative_to(root):
         raise TeacherError(f"{path.name} is a link to outside of {root}, which is not followed")
     if not resolved.is_file():
         raise TeacherError(f"{path.name} is not a regular file" if resolved.exists() else f"no {path.name}")
-    return resolved
+    return path
 
 
-def _json(path: Path, root: Path, *, optional: bool = False) -> Any:
-    if optional and not path.is_file():
-        return None
-    resolved = _inside(path, root)
-    if resolved.stat().st_size > _LARGEST_CONFIG:
-        raise TeacherError(f"{path.name} is larger than {_LARGEST_CONFIG >> 20} MiB")
-    try:
-        return json.loads(resolved.read_bytes().decode("utf-8"))
-    except UnicodeDecodeError:
-        raise TeacherError(f"{path.name} is not UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise TeacherError(f"{path.name} is not valid JSON ({str(error)[:100]})") from None
-
-
-def _text(path: Path, root: Path, *, limit: int) -> str:
-    """The beginning of a text file; empty where there is none that may be read."""
+def _readme(path: Path, root: Path) -> str:
+    """The beginning of the README; empty where there is none that may be read."""
     try:
         with _inside(path, root).open("rb") as file:
-            return file.read(limit).decode("utf-8", errors="replace")
+            return file.read(_LARGEST_README).decode("utf-8", errors="replace")
     except (TeacherError, OSError):
         return ""
 
@@ -131,16 +115,7 @@ def _digest(files: Sequence[Path], root: Path) -> str | None:
     try:
         for path in files:
             with _inside(path, root).open("rb") as file:
-                while block := file.read(2**20):
-                    digest.update(block)
+                hashlib.file_digest(file, lambda: digest)
     except (TeacherError, OSError):
         return None
     return digest.hexdigest()[:40]
-
-
-def _storable(folder: Path) -> bool:
-    try:
-        str(folder).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
