@@ -147,7 +147,7 @@ def test_a_file_with_another_digest_is_never_used(tmp_path: Path) -> None:
     ({"files": {"config.json": CONFIG, "model.safetensors.index.json": b'{"weight_map": {"a": "../../x"}}'}}, "plain file name"),
     ({"files": {"config.json": CONFIG, "model.safetensors.index.json": b'{"weight_map": {"a": "b.safetensors"}}'}},
      "not in the repository"),
-    ({"files": {"config.json": CONFIG, "model.safetensors.index.json": b"[" * 100_000}}, "no weight_map"),
+    ({"files": {"config.json": CONFIG, "model.safetensors.index.json": b"[" * 100_000}}, "not valid JSON"),
 ])
 def test_what_cannot_come_says_why(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     given = Repo("org/model", change.get("row", {}), change.get("files", repo().files))

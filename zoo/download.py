@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
 import re
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, Unavailable
+from zoo.files import load_json
 from zoo.weights import INDEX, WEIGHTS, shard_names, weight_files
 
 _SIDE_FILES = ("config.json", "preprocessor_config.json")
-_JSON_CAP = 32_000_000
+_LIST_CAP = 32_000_000  # bytes
+_TRIES = 6
 _SPARE = 64_000_000  # bytes left free beside the download
 
 
-@dataclass(frozen=True)
-class RemoteFile:
+class RemoteFile(NamedTuple):
     """A file of a repository: ``digest`` is the sha256 of a large file, or git's blob id of a small one."""
 
     name: str
@@ -71,11 +72,10 @@ def _own_folder(card: ModelCard) -> Path:
 def is_local(card: ModelCard, *, cache: Path | None = None) -> bool:
     """Whether ``fetch`` would need no network; itself makes no network call."""
     try:
-        if card.source in ("folder", "small"):
-            return _own_folder(card).is_dir()
-        return cached(repository(card), card.sha or "main", cache=cache) is not None
+        fetch(card, offline=True, cache=cache)
     except TeacherError:
         return False
+    return True
 
 
 def cached(repo: str, revision: str, *, cache: Path | None = None) -> Path | None:
@@ -83,16 +83,10 @@ def cached(repo: str, revision: str, *, cache: Path | None = None) -> Path | Non
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(repo, "config.json", cache_dir=cache, revision=revision)
-    folder = Path(found).parent if isinstance(found, str) else None
-    return folder if folder is not None and _complete(folder) else None
-
-
-def _complete(folder: Path) -> bool:
     try:
-        weight_files(folder)
+        return Path(found).parent if isinstance(found, str) and weight_files(Path(found).parent) else None
     except TeacherError:
-        return False
-    return True
+        return None
 
 
 class _Download:
@@ -107,46 +101,51 @@ class _Download:
         self.client = Client(endpoint, wait=wait)
 
     def run(self, revision: str) -> Path:
-        sha, files = self._list(revision)
-        if "config.json" not in files:
-            raise TeacherError(f"{self.repo} has no config.json")
-        if WEIGHTS in files:
-            weights = [WEIGHTS]
-        elif INDEX in files:
-            weights = shard_names(_parsed(self._file(sha, files[INDEX])))
-        else:
-            kinds = sorted({name.rsplit(".", 1)[-1][:12] for name in files if "." in name})
-            raise TeacherError(f"{self.repo} has no safetensors weights (it has: {', '.join(kinds[:8]) or 'nothing'})")
-        missing = [name for name in weights if name not in files]
-        if missing:
-            raise TeacherError(f"{self.repo}: {INDEX} names {missing[0]!r}, which is not in the repository")
-        wanted = [files[name] for name in (*_SIDE_FILES, *weights) if name in files]
-        self._check_space(sha, wanted)
-        return [self._file(sha, file) for file in wanted][-1].parent
+        try:
+            sha, files = self._list(revision)
+            wanted = [files[name] for name in (*_SIDE_FILES, *self._weights(sha, files)) if name in files]
+            self._check_space(sha, wanted)
+            return [self._file(sha, file) for file in wanted][-1].parent
+        except TeacherError:
+            raise
+        except Exception as error:  # noqa: BLE001 - every fault of one model is its row's reason
+            raise TeacherError(self._reason(error, revision)) from None
 
     def _list(self, revision: str) -> tuple[str, dict[str, RemoteFile]]:
         """The commit that ``revision`` names and the files of its top folder."""
-        from urllib.parse import quote
+        from zoo.sources.pager import parse
 
         url = f"{self.client.endpoint}/api/models/{self.repo}/revision/{quote(revision, safe='')}?blobs=true"
-        try:
-            answer = self.client.get(url, kind="api", cap=_JSON_CAP, check=_is_json)
-        except Exception as error:  # noqa: BLE001 - every fault of one model is its row's reason
-            raise self._explain(error, revision) from None
-        info = json.loads(answer.body)
+        info = self.client.get(url, kind="api", cap=_LIST_CAP, check=lambda answer: parse(answer.body)).value
         sha = info.get("sha") if isinstance(info, dict) else None
         if not isinstance(sha, str) or not re.fullmatch(r"[0-9a-f]{40}", sha):
             raise TeacherError(f"{self.repo}: the Hub names no revision")
         return sha, remote_files(info)
 
-    def _check_space(self, sha: str, files: list[RemoteFile]) -> None:
+    def _weights(self, sha: str, files: Mapping[str, RemoteFile]) -> list[str]:
+        """The names of the safetensors files."""
+        if "config.json" not in files:
+            raise TeacherError(f"{self.repo} has no config.json")
+        if WEIGHTS in files:
+            return [WEIGHTS]
+        if INDEX not in files:
+            kinds = sorted({name.rsplit(".", 1)[-1][:12] for name in files if "." in name})
+            raise TeacherError(f"{self.repo} has no safetensors weights (it has: {', '.join(kinds[:8]) or 'nothing'})")
+        shards = shard_names(load_json(self._file(sha, files[INDEX])))
+        missing = [name for name in shards if name not in files]
+        if missing:
+            raise TeacherError(f"{self.repo}: {INDEX} names {missing[0]!r}, which is not in the repository")
+        return shards
+
+    def _here(self, sha: str, file: RemoteFile) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
-        needed = sum(file.size or 0 for file in files
-                     if not isinstance(try_to_load_from_cache(self.repo, file.name, cache_dir=self.cache, revision=sha), str))
-        folder = self.cache
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
+        found = try_to_load_from_cache(self.repo, file.name, cache_dir=self.cache, revision=sha)
+        return Path(found) if isinstance(found, str) else None
+
+    def _check_space(self, sha: str, files: Iterable[RemoteFile]) -> None:
+        needed = sum(file.size or 0 for file in files if self._here(sha, file) is None)
+        folder = next(each for each in (self.cache, *self.cache.absolute().parents) if each.exists())
         free = shutil.disk_usage(folder).free
         if needed and needed + _SPARE > free:
             raise TeacherError(f"{self.repo} needs {needed / 1e6:,.0f} MB and {folder} has {free / 1e6:,.0f} MB free; "
@@ -154,47 +153,46 @@ class _Download:
 
     def _file(self, sha: str, file: RemoteFile) -> Path:
         """The path of one file in the cache, downloaded if need be, its digest compared when it was."""
-        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+        from huggingface_hub import hf_hub_download
 
-        before = try_to_load_from_cache(self.repo, file.name, cache_dir=self.cache, revision=sha)
-        if isinstance(before, str):
-            return Path(before)
-        fault: Exception = TeacherError("not tried")
-        for attempt in range(6):
+        here = self._here(sha, file)
+        if here is not None:
+            return here
+        swapped = TeacherError(f"{self.repo}: {file.name} arrived with another digest than the Hub lists")
+        fault: Exception = swapped
+        for attempt in range(_TRIES):
             if attempt:
                 time.sleep(min(self.wait * 2 ** (attempt - 1), 30 * self.wait))
             try:
                 path = Path(hf_hub_download(self.repo, file.name, revision=sha, cache_dir=self.cache,
                                             endpoint=self.client.endpoint))
-            except Exception as error:  # noqa: BLE001 - sorted by _explain and _lasting
-                fault = error
+            except Exception as error:
                 if _lasting(error):
-                    break
+                    raise
+                fault = error
                 continue
             if file.digest is None or _digest_of(path, file.digest) == file.digest:
                 return path
             path.resolve().unlink()
             path.unlink(missing_ok=True)
-            fault = TeacherError(f"{self.repo}: {file.name} arrived with another digest than the Hub lists")
-        raise self._explain(fault, sha) from None
+            fault = swapped
+        raise fault
 
-    def _explain(self, error: Exception, revision: str) -> TeacherError:
+    def _reason(self, error: Exception, revision: str) -> str:
         from huggingface_hub import errors
 
-        if isinstance(error, TeacherError):
-            return error
-        if isinstance(error, errors.GatedRepoError):
-            return TeacherError(f"{self.repo} is gated: sign in with `hf auth login` and accept its terms at "
-                                f"{self.client.endpoint}/{self.repo}")
-        if isinstance(error, errors.RevisionNotFoundError):
-            return TeacherError(f"{self.repo} has no revision {revision[:12]} any more; crawl again (--update)")
-        if isinstance(error, errors.RepositoryNotFoundError):
-            return TeacherError(f"{self.repo} is not on the Hub, or is private: sign in with `hf auth login` if it is yours")
-        if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
-            return TeacherError(f"{self.repo}: a file that the Hub lists is missing there")
         if isinstance(error, Unavailable):
-            return TeacherError(str(error))
-        return TeacherError(f"{self.repo}: the download failed ({type(error).__name__}: {str(error)[:300]})")
+            return str(error)
+        if isinstance(error, errors.GatedRepoError):
+            return (f"{self.repo} is gated: sign in with `hf auth login` and accept its terms at "
+                    f"{self.client.endpoint}/{self.repo}")
+        if isinstance(error, errors.RevisionNotFoundError):
+            return f"{self.repo} has no revision {revision[:12]} any more; crawl again (--update)"
+        if isinstance(error, errors.RepositoryNotFoundError):
+            return f"{self.repo} is not on the Hub, or is private: sign in with `hf auth login` if it is yours"
+        if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+            return f"{self.repo}: a file that the Hub lists is missing there"
+        return f"{self.repo}: the download failed ({type(error).__name__}: {str(error)[:300]})"
 
 
 def remote_files(info: Mapping[str, Any]) -> dict[str, RemoteFile]:
@@ -216,9 +214,7 @@ def _digest_of(path: Path, like: str) -> str:
     """The digest of a file in the form of ``like``: sha256 (64 digits), or git's blob id (40)."""
     digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: digest).hexdigest()
 
 
 def _lasting(error: Exception) -> bool:
@@ -227,25 +223,7 @@ def _lasting(error: Exception) -> bool:
 
     if isinstance(error, errors.LocalEntryNotFoundError):  # what the client makes of any fault of the line
         return False
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
+    status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return status not in (408, 429) and status < 500
-    return isinstance(error, OSError) and error.errno is not None and error.errno in (28, 122, 13, 30)
-
-
-def _parsed(index: Path) -> object:
-    """The parsed index, ``None`` where it is too large or no JSON."""
-    try:
-        return json.loads(index.read_bytes()) if index.stat().st_size <= _JSON_CAP else None
-    except (ValueError, RecursionError):
-        return None
-
-
-def _is_json(answer: Any) -> None:
-    from zoo.sources.client import Cut
-
-    try:
-        json.loads(answer.body)
-    except (ValueError, RecursionError):
-        raise Cut("the answer is not whole JSON") from None
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
