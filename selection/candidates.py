@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from selection.ranking import PACKAGED
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, snapshot_of
 from zoo.command import clean
@@ -112,7 +113,7 @@ def _opened(catalogue: Path | None) -> Iterator[tuple[Catalogue, str]]:
             small.upsert(folder.cards(folder.small_zoo(), source="small"))
             small.publish()
         with Catalogue.open(Path(scratch) / "small.duckdb") as book:
-            yield book, "small zoo"
+            yield book, PACKAGED
 
 
 def _named(book: Catalogue, where: str | None, models: Sequence[str], name: str) -> str | None:

@@ -15,6 +15,8 @@ from zoo.files import write_text
 if TYPE_CHECKING:
     import pandas as pd
 
+PACKAGED = "small zoo"  # the name of the catalogue where there is none yet
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:

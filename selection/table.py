@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 
-from selection.ranking import Ranking, Row
+from selection.ranking import PACKAGED, Ranking, Row
 from zoo.command import clean
 
 _OWN = 100  # columns that the table itself wants; further scores stand in it where they fit beside that
@@ -122,6 +122,8 @@ def _closing(ranking: Ranking) -> str:
     names = ", ".join(clean(name, 60) for name in ranking.committee)
     why = clean(ranking.committee_reasons.get("sentence", "none; no model adds to what the labels say alone"), 300)
     lines = [f"committee: {names}" if names else f"committee: {why}", summary(ranking), left_unprobed(ranking)]
+    if ranking.catalogue == PACKAGED:
+        lines.append("no catalogue yet, so the small zoo inside this package was ranked; for more models: python -m zoo.crawl")
     return "\n".join(line for line in lines if line)
 
 

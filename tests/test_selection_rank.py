@@ -98,6 +98,7 @@ def test_the_command_prints_a_table_and_writes_the_contract(capsys: pytest.Captu
     assert "resnet_mnist" in shown
     assert "committee:" in shown
     assert "logme" in shown
+    assert "no catalogue yet, so the small zoo inside this package was ranked" in shown
     assert Ranking.load(out).rows[0].value is not None
     assert "<html" in page.read_text()[:200]
 
