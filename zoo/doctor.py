@@ -41,132 +41,105 @@ def examine(path: Path) -> Findings:
     """Look through the catalogue at ``path`` and mend it. Raises ``UserError`` where there is none, or none that can be
     read; while another process writes, only the snapshot is looked at."""
     found = Findings()
-    if not path.is_file():
-        if snapshot_of(path).is_file():
-            _snapshot(path, found)
-            found.broken.append(f"the database {path} is missing beside its snapshot; crawl again to make it anew")
-            return found
+    snapshot = snapshot_of(path)
+    if path.is_file():
+        try:
+            with Catalogue.open(path, write=True) as catalogue:
+                _Visit(catalogue, found).run()
+        except UserError as error:
+            if "is writing the catalogue" not in str(error):
+                raise
+            found.facts.append(f"{str(error).split(';')[0]}: only its snapshot was examined")
+    elif snapshot.is_file():
+        found.broken.append(f"the database {path} is missing beside its snapshot; crawl again to make it anew")
+    else:
         raise UserError(f"there is no catalogue at {path}; make one: python -m zoo.crawl")
-    try:
-        with Catalogue.open(path, write=True) as catalogue:
-            _mend(catalogue, found)
-            _counts(catalogue, found)
-            _passes(catalogue, found)
-            _faults(catalogue, found)
-            _publish(catalogue, found)
-    except UserError as error:
-        if "is writing the catalogue" not in str(error):
-            raise
-        found.facts.append(f"{str(error).split(';')[0]}: only its snapshot was examined")
-    _snapshot(path, found)
+    if snapshot.is_file():
+        size = sum(file.stat().st_size for file in (snapshot, path) if file.is_file())
+        changed = dt.datetime.fromtimestamp(snapshot.stat().st_mtime, dt.UTC).replace(tzinfo=None)
+        found.facts.append(f"snapshot {snapshot}: {_age(changed)} old; {size / 1e6:,.1f} MB with the database")
     return found
 
 
-def _mend(catalogue: Catalogue, found: Findings) -> None:
-    ledger, db = Ledger(catalogue), catalogue.connection
-    twice = ledger.drop_duplicates()
-    if twice:
-        found.mended.append(f"{twice:,} rows stood there twice")
-    same = _one(db, "SELECT count(*) - count(DISTINCT id) FROM models")
-    if same:
-        found.broken.append(f"{same:,} rows share their id and their time; crawl again")
-    lost = _one(db, "SELECT count(*) FROM models JOIN details USING (id, sha) WHERE models.detail_state IS NULL "
-                    "AND models.removed_at IS NULL")
-    if lost:
-        ledger.merge_details()
-        found.mended.append(f"the details of {lost:,} models were not in their rows yet")
-    for table in ("details", "configs"):
-        old = _one(db, f"DELETE FROM {table} WHERE NOT EXISTS "
-                       f"(SELECT 1 FROM models WHERE models.id = {table}.id AND models.sha = {table}.sha)")
-        if old:
-            found.mended.append(f"{old:,} rows of {table} were of revisions that are gone")
-    for partial in catalogue.path.parent.glob(f".{catalogue.snapshot.name}.*.tmp"):
-        partial.unlink(missing_ok=True)
-        found.mended.append(f"{partial.name} was left by a process that was killed")
+class _Visit:
+    """One look through an open catalogue."""
 
+    def __init__(self, catalogue: Catalogue, found: Findings) -> None:
+        self.catalogue, self.found, self.ledger = catalogue, found, Ledger(catalogue)
 
-def _counts(catalogue: Catalogue, found: Findings) -> None:
-    query = ("SELECT source, count(*), count(*) FILTER (loadable), count(labels), count(*) FILTER (removed_at IS NOT NULL), "
-             "max(indexed_at) FROM models GROUP BY source ORDER BY source")
-    for source, models, loadable, labelled, gone, newest in catalogue.connection.execute(query).fetchall():
-        age = f", last seen {_age(newest)} ago" if newest else ""
-        found.facts.append(f"{source}: {models:,} models, {loadable:,} loadable, {labelled:,} with label names, "
-                           f"{gone:,} gone{age}")
-        if source == "hub" and newest and utc_now() - newest > _STALE:
-            found.advice.append("the Hub was last listed more than a month ago: python -m zoo.crawl --update")
-    asked, open_ = catalogue.connection.execute(
-        f"SELECT count(detail_state), count(*) FILTER (detail_state IS NULL AND sha IS NOT NULL AND removed_at IS NULL) "
-        f"FROM models WHERE source = 'hub' AND ({CANDIDATES})").fetchall()[0]
-    if asked or open_:
-        found.facts.append(f"details: {asked:,} of {asked + open_:,} candidates of the Hub")
-    if open_:
-        found.advice.append(f"{open_:,} candidates have no details yet: python -m zoo.crawl --update")
+    def run(self) -> None:
+        self.mend()
+        self.count()
+        self.passes()
+        self.publish()
 
+    def ask(self, query: str) -> list[Any]:
+        return self.catalogue.connection.execute(query).fetchall()
 
-def _passes(catalogue: Catalogue, found: Findings) -> None:
-    states = dict(catalogue.connection.execute("SELECT key, value FROM state WHERE key LIKE 'hub %'").fetchall())
-    for key, text in sorted(states.items()):
-        if key.endswith((" pass", " last")):
-            job = _parsed(text)
-            scope, what = _scope(key), f"{job.get('kind')} listing"
-            if key.endswith(" last"):
-                found.facts.append(f"{what}{scope}: ended {str(job.get('ended'))[:16]} UTC with {job.get('rows', 0):,} rows")
+    def one(self, query: str) -> int:
+        return int(self.ask(query)[0][0])
+
+    def mend(self) -> None:
+        mended, found = self.found.mended, self.ledger.drop_duplicates()
+        if found:
+            mended.append(f"{found:,} rows stood there twice")
+        if found := self.one("SELECT count(*) - count(DISTINCT id) FROM models"):
+            self.found.broken.append(f"{found:,} rows share their id and their time; crawl again")
+        if found := self.one("SELECT count(*) FROM models JOIN details USING (id, sha) WHERE models.detail_state IS NULL "
+                             "AND models.removed_at IS NULL"):
+            self.ledger.merge_details()
+            mended.append(f"the details of {found:,} models were not in their rows yet")
+        for table in ("details", "configs"):
+            if found := self.one(f"DELETE FROM {table} WHERE NOT EXISTS "
+                                 f"(SELECT 1 FROM models WHERE models.id = {table}.id AND models.sha = {table}.sha)"):
+                mended.append(f"{found:,} rows of {table} were of revisions that are gone")
+        for partial in self.catalogue.path.parent.glob(f".{self.catalogue.snapshot.name}.*.tmp"):
+            partial.unlink(missing_ok=True)
+            mended.append(f"{partial.name} was left by a process that was killed")
+
+    def count(self) -> None:
+        facts, advice = self.found.facts, self.found.advice
+        for source, models, loadable, labelled, gone, newest in self.ask(
+                "SELECT source, count(*), count(*) FILTER (loadable), count(labels), count(removed_at), max(indexed_at) "
+                "FROM models GROUP BY source ORDER BY source"):
+            age = f", last seen {_age(newest)} ago" if newest else ""
+            facts.append(f"{source}: {models:,} models, {loadable:,} loadable, {labelled:,} with label names, {gone:,} gone{age}")
+            if source == "hub" and newest and utc_now() - newest > _STALE:
+                advice.append("the Hub was last listed more than a month ago: python -m zoo.crawl --update")
+        asked, open_ = self.one(f"SELECT count(detail_state) FROM models WHERE source = 'hub' AND ({CANDIDATES})"), self.ledger.wanted()
+        if asked or open_:
+            facts.append(f"details: {asked:,} of {asked + open_.num_rows:,} candidates of the Hub")
+        if open_:
+            advice.append(f"{open_.num_rows:,} candidates have no details yet: python -m zoo.crawl --update")
+        if faults := self.one("SELECT count(*) FROM faults"):
+            shown = self.ask(f"SELECT coalesce(id, '(no id)'), error FROM faults ORDER BY id NULLS LAST LIMIT {_SHOWN}")
+            facts.append(f"{faults:,} odd rows in the Hub's listing, for example: "
+                         + "; ".join(f"{model}: {error[:60]}" for model, error in shown))
+
+    def passes(self) -> None:
+        """The listings of the Hub, or of parts of it, that ended or were cut."""
+        for key, text in self.ask("SELECT key, value FROM state WHERE key LIKE 'hub %' ORDER BY key"):
+            name, _, state = key.removeprefix("hub ").rpartition(" ")
+            if state not in ("pass", "last"):
+                continue
+            job, parts = json.loads(text), [str(part) for part in json.loads(name)[1:] if part is not None]
+            what = f"{job['kind']} listing" + (f" ({', '.join(parts)})" if parts else "")
+            if state == "last":
+                self.found.facts.append(f"{what}: ended {job['ended'][:16]} UTC with {job['rows']:,} rows")
             else:
-                found.advice.append(f"a {what}{scope} was cut after {job.get('rows', 0):,} rows; the same command goes on")
+                self.found.advice.append(f"a {what} was cut after {job['rows']:,} rows; the same command goes on")
 
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _scope(key: str) -> str:
-    """`` (image-classification, timm)`` from the key of a part of the Hub."""
-    try:
-        _, *parts = json.loads(key[len("hub "):key.rindex("]") + 1])
-    except ValueError:
-        return ""
-    told = [str(part) for part in parts if part is not None]
-    return f" ({', '.join(told)})" if told else ""
-
-
-def _faults(catalogue: Catalogue, found: Findings) -> None:
-    db = catalogue.connection
-    total = _one(db, "SELECT count(*) FROM faults")
-    if total:
-        shown = db.execute(f"SELECT coalesce(id, '(no id)'), error FROM faults ORDER BY id NULLS LAST LIMIT {_SHOWN}").fetchall()
-        found.facts.append(f"{total:,} odd rows in the Hub's listing, for example: "
-                           + "; ".join(f"{model}: {error[:60]}" for model, error in shown))
-
-
-def _publish(catalogue: Catalogue, found: Findings) -> None:
-    """The snapshot must say what the database says."""
-    rows = catalogue.count()
-    try:
-        with Catalogue.open(catalogue.path) as reader:
-            published = reader.count()
-            newest = "SELECT max(indexed_at) AS t, count(detail_state) AS d, count(removed_at) AS g FROM models"
-            same = reader.sql(newest).astype(str).equals(catalogue.sql(newest).astype(str))
-    except UserError:
-        published, same = -1, False
-    if rows and (published != rows or not same):
-        catalogue.publish()
-        found.mended.append("the snapshot was missing, damaged or behind the database; it is published anew")
-
-
-def _snapshot(path: Path, found: Findings) -> None:
-    snapshot = snapshot_of(path)
-    if snapshot.is_file():
-        size = snapshot.stat().st_size + (path.stat().st_size if path.is_file() else 0)
-        changed = dt.datetime.fromtimestamp(snapshot.stat().st_mtime, dt.UTC).replace(tzinfo=None)
-        found.facts.append(f"snapshot {snapshot}: {_age(changed)} old; {size / 1e6:,.1f} MB with the database")
-
-
-def _one(db: Any, query: str) -> int:
-    return int(db.execute(query).fetchall()[0][0])
+    def publish(self) -> None:
+        """The snapshot must say what the database says."""
+        newest = "SELECT count(*), max(indexed_at), count(detail_state), count(removed_at) FROM models"
+        try:
+            with Catalogue.open(self.catalogue.path) as reader:
+                same = reader.sql(newest).astype(str).equals(self.catalogue.sql(newest).astype(str))
+        except UserError:
+            same = False
+        if not same and self.catalogue.count():
+            self.catalogue.publish()
+            self.found.mended.append("the snapshot was missing, damaged or behind the database; it is published anew")
 
 
 def _age(then: dt.datetime) -> str:

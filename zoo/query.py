@@ -59,7 +59,7 @@ def query(
         if format == "table":
             _write_table(batches, limit or 0, total=None if sql else opened.count(where))
         else:
-            _WRITERS[format](_first(batches, limit))
+            _WRITERS[format](batches if limit is None else _first(batches, limit))
 
 
 def _table_columns(sort: str | None) -> list[str]:
@@ -69,12 +69,11 @@ def _table_columns(sort: str | None) -> list[str]:
     return [TABLE_COLUMNS[0], *by, *TABLE_COLUMNS[1:]]
 
 
-def _first(batches: Batches, limit: int | None) -> Batches:
-    left = limit
+def _first(batches: Batches, left: int) -> Batches:
     for batch in batches:
-        yield batch if left is None else batch.slice(0, left)
-        left = None if left is None else max(0, left - batch.num_rows)
-        if left == 0:
+        yield batch.slice(0, left)
+        left = max(0, left - batch.num_rows)
+        if not left:
             return
 
 
@@ -102,37 +101,20 @@ def _write_table(batches: Batches, limit: int, *, total: int | None) -> None:
 
 
 def _print_table(names: list[str], cells: list[list[str]], numeric: list[bool]) -> int:
-    """Fitted to the terminal; into a pipe as wide as it needs. By rich, or plain where that is not installed.
-
-    Returns how many columns found no room.
-    """
+    """Fitted to the terminal; into a pipe as wide as it needs. Returns how many columns found no room."""
     widths = [max(len(row[i]) for row in [names, *cells]) for i in range(len(names))]
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         widths = _fitted(widths, shutil.get_terminal_size().columns)
-    lines = [[_cut(cell, width) for cell, width in zip(row, widths, strict=False)] for row in [names, *cells]]
-    try:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except ImportError:
-        for line in lines:
-            padded = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(line, widths, numeric, strict=False))
-            print("  ".join(padded).rstrip())
-        return len(names) - len(widths)
-    table = Table(box=None, pad_edge=False)
-    for name, width, number in zip(lines[0], widths, numeric, strict=False):
-        table.add_column(Text(name), justify="right" if number else "left", no_wrap=True, width=width)
-    for line in lines[1:]:
-        table.add_row(*map(Text, line))
-    Console(width=sum(widths) + 2 * len(widths), highlight=False).print(table)
+    for row in [names, *cells]:
+        cut = (cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(row, widths, strict=False))
+        padded = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cut, widths, numeric, strict=False))
+        print("  ".join(padded).rstrip())
     return len(names) - len(widths)
 
 
 def _fitted(widths: list[int], room: int) -> list[int]:
     """Widths that fit into ``room`` characters: the widest columns give way, the first (the id) last; columns that
     would be too narrow to read are left out at the right."""
-    if len(widths) == 1:
-        return [min(widths[0], room)]
     first = min(widths[0], max(room // 2, _NARROWEST))
     for shown in range(len(widths), 1, -1):
         left = room - first - 2 * (shown - 1)
@@ -140,10 +122,6 @@ def _fitted(widths: list[int], room: int) -> list[int]:
         if cap >= _NARROWEST:
             return [first, *(min(w, cap) for w in widths[1:shown])]
     return [min(widths[0], room)]
-
-
-def _cut(cell: str, width: int) -> str:
-    return cell if len(cell) <= width else cell[: width - 1] + "…"
 
 
 def _write_csv(batches: Batches) -> None:
