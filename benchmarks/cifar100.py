@@ -43,8 +43,8 @@ from zoo.errors import UserError
 from zoo.home import home
 
 if TYPE_CHECKING:
-    from distill.batches import TeacherTable
     from distill.data import Pixels
+    from distill.outputs import TeacherOutputs
     from distill.recipe import Recipe
     from distill.run import RunFolder
     from distill.student import Student
@@ -179,7 +179,7 @@ def _augmentation() -> Any:
     return Augmentation(crop="shift", flip=True, colour=0.0)
 
 
-def _batches(setting: Setting, seed: int, table: TeacherTable | None) -> Any:
+def _batches(setting: Setting, seed: int, table: TeacherOutputs | None) -> Any:
     from distill.batches import Batches
 
     return Batches.build(pixels(setting, "train"), batch_size=BATCH, labelled_share=None, size=32, augmentation=_augmentation(),
@@ -199,10 +199,9 @@ def _recipe(method: str, settings: Mapping[str, str], student: Student, seed: in
     return build(method, context, settings)
 
 
-def answers(setting: Setting) -> TeacherTable:
+def answers(setting: Setting) -> TeacherOutputs:
     """The trained teacher's logits on every image in every epoch's own view, stored, (epochs, images, 100) float16."""
     import benchmarks.cifar_resnet  # noqa: F401 - timm must know the network
-    from distill.batches import TeacherTable
     from distill.outputs import OutputsKey, open_outputs
     from zoo.sources import folder
     from zoo.teacher import Teacher, preprocessing_of
@@ -211,10 +210,9 @@ def answers(setting: Setting) -> TeacherTable:
     images = pixels(setting, "train")
     key = OutputsKey(dataset=images.digest, teacher=card.id, revision=card.revision, preprocessing=preprocessing_of(card).key,
                      augmentation=_augmentation().key, view_seed=0, what=("logits",))
-    found = open_outputs(images, key, lambda: Teacher.load(card, device=setting.device), augmentation=_augmentation(),
-                         views=setting.epochs, folder=setting.home / "answers",
-                         batch_size=100 if setting.device == "cpu" else 1_024, on_note=print)
-    return TeacherTable(logits=found.logits)
+    return open_outputs(images, key, lambda: Teacher.load(card, device=setting.device), augmentation=_augmentation(),
+                        views=setting.epochs, folder=setting.home / "answers",
+                        batch_size=100 if setting.device == "cpu" else 1_024)
 
 
 def pixels(setting: Setting, split: str) -> Pixels:

@@ -78,14 +78,15 @@ def _variants(device: str) -> dict[str, Callable[[], Callable[[], None]]]:
 def _batches(device: str, stored: int) -> Any:
     import torch
 
-    from distill.batches import Batches, TeacherTable
+    from distill.batches import Batches
     from distill.data import Pixels
+    from distill.outputs import TeacherOutputs
     from distill.views import Augmentation
 
     rng = np.random.default_rng(0)
     pixels = Pixels(images=rng.integers(0, 256, (IMAGES, 3, 64, 64), dtype=np.uint8),
                     labels=rng.integers(0, CLASSES, IMAGES), usable=np.arange(IMAGES), digest="noise")
-    tables = tuple(TeacherTable(probe_logits=torch.randn(2, IMAGES, CLASSES).half()) for _ in range(stored))
+    tables = tuple(TeacherOutputs(probe_logits=torch.randn(2, IMAGES, CLASSES).half()) for _ in range(stored))
     return Batches.build(pixels, batch_size=SETTINGS[device][2], labelled_share=None, size=64,
                          augmentation=Augmentation(), seed=0, views=2, teachers=tables, device=device)
 

@@ -97,7 +97,7 @@ def _source(block: Block) -> Path:
     from distill.training import train
 
     folder, options = work() / "runs" / block.name, _options(block)
-    train(prepare(options, offline=True), options, folder, resume=(folder / "config.json").exists(), announce=False)
+    train(prepare(options, offline=True), options, folder)
     return folder
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,12 @@ def accuracy(hits: Hits, *, z: float = 1.96) -> Interval:
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
     return Interval(p, min(max(low, 0.0), p), max(min(high, 1.0), p))
+
+
+def hits(results: Mapping[str, Any], split: str) -> Hits:
+    """(n,) which images of ``split`` a run got right, from its ``results.json``."""
+    right: Hits = np.asarray(results[split]["predicted"]) == np.asarray(results[split]["labels"])
+    return right
 
 
 def gain(mine: Sequence[Hits], control: Sequence[Hits], *, seed: int = 0, draws: int = 2_000) -> Interval:

@@ -10,36 +10,11 @@ import torch
 from torch import Tensor
 
 from distill.data import Labels, Pixels, Stream
-from distill.recipe import Answers, Batch
+from distill.outputs import TeacherOutputs
+from distill.recipe import Batch
 from distill.views import Augmentation, render
 
 RESIDENT_SHARE = 0.5  # of the device's free memory that images may take
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TeacherTable:
-    """What is at hand of one teacher, by view and image; ``None`` where the method does not ask for it.
-
-    features (V, N, D), logits (V, N, C_t), probe_logits (V, N, C), hidden (V, N, c, g, g), all float16.
-    """
-
-    features: Tensor | None = None
-    logits: Tensor | None = None
-    probe_logits: Tensor | None = None
-    hidden: Tensor | None = None
-
-    def only(self, needs: frozenset[str]) -> TeacherTable:
-        """What a method with these ``needs`` reads of it."""
-        return TeacherTable(**{name: value if name in needs else None for name, value in vars(self).items()})
-
-    def to(self, device: str | torch.device) -> TeacherTable:
-        """The same, held on ``device``."""
-        return TeacherTable(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})
-
-    def at(self, view: Tensor, index: Tensor) -> Answers:
-        """The answers on view ``view`` (B,) of image ``index`` (B,), float32."""
-        picked = {name: None if value is None else value[view, index].float() for name, value in vars(self).items()}
-        return Answers(**picked)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,12 +35,12 @@ class Batches:
     view_seed: int
     views: int | None
     steps_an_epoch: int
-    teachers: tuple[TeacherTable, ...]
+    teachers: tuple[TeacherOutputs, ...]
     device: torch.device
 
     @classmethod
     def build(cls, pixels: Pixels, *, batch_size: int, labelled_share: float | None, size: int, augmentation: Augmentation,
-              seed: int, view_seed: int = 0, views: int | None = None, teachers: tuple[TeacherTable, ...] = (),
+              seed: int, view_seed: int = 0, views: int | None = None, teachers: tuple[TeacherOutputs, ...] = (),
               use_unlabelled: bool = True, device: str | torch.device = "cpu") -> Batches:
         """``labelled_share`` of a batch is labelled; None: in proportion, but at least a quarter.
 

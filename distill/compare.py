@@ -13,35 +13,35 @@ import typer
 
 from distill.live import note, warn
 from distill.options import Options, from_config, prepare, settings_of
+from distill.run import RunFolder
 from zoo.command import choose, clean, run, split_list
 from zoo.errors import Unavailable, UserError
 
 if TYPE_CHECKING:
     from distill.accuracy import Hits
     from distill.experiment import Experiment
-    from distill.run import RunFolder
     from selection.interval import Interval
 
 BEST_SINGLE = "best_single"  # probe_kd from the committee's best teacher alone, best by its head on the validation split
 DEFAULT_METHODS = ("plain", "average", BEST_SINGLE, "probe_kd")
+COLUMNS = ("method", "seeds", "validation %", "test %", "lift over plain, points", "gap recovered %")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One method and seed. ``results`` is ``results.json`` of its finished run, or None where it is missing; ``error`` says
-    why it cannot be run at all."""
+    """One method and seed. ``results`` is ``results.json`` of its finished run, or None where it is missing."""
 
     method: str
     seed: int
     folder: Path
     results: Mapping[str, Any] | None = None
-    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """One method over its finished seeds, in shares of the test split. ``lift`` is over plain at the same seeds; ``recovered``
-    the share of the gap between plain and the best teacher that was closed, where there is a gap to close."""
+    the share of the gap between plain and the best teacher that was closed, where there is a gap to close. ``error`` says why
+    it cannot be run at all, ``same_as`` which other method is the same run here and stands for it."""
 
     method: str
     seeds: tuple[int, ...]
@@ -51,6 +51,12 @@ class Line:
     lift: Interval | None = None
     recovered: Interval | None = None
     error: str | None = None
+    same_as: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why there are no figures, where that will not change."""
+        return f"the same run as {self.same_as} here" if self.same_as else self.error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,58 +89,83 @@ def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: st
 
     Cells that are finished are read, a stopped one goes on. With ``budget`` (seconds) no cell is begun that would, by the
     longest so far, not end in time; the comparison says which are missing. A method that cannot run here has an ``error``.
-    A method may carry settings: ``transport:probe=0:weight=1``.
+    A method may carry settings: ``transport:probe=0:weight=1``. Of methods that come to the same run, as probe_kd, average
+    and best_single from one teacher do, one is trained.
     """
-    from distill.methods import METHODS, configure
-    from distill.run import RunFolder
-
-    for method in methods:
-        name, settings = _parsed(method)
-        choose("method", name, [*METHODS, BEST_SINGLE])
-        configure("probe_kd" if name == BEST_SINGLE else name, settings_of(settings))
     options, cards = from_config(source.config())
+    asked = {method: _asked(method, options) for method in methods}
+    same = _same_runs(asked, source, teachers=len(cards))
     experiment = prepare(options, device=device, offline=offline, cards=cards)
-    wanted = [(method, options.seed + i) for i in range(seeds) for method in methods]
+    wanted = [(method, options.seed + i) for i in range(seeds) for method in methods if method not in same]
     cells: list[Cell] = []
     refused: dict[str, str] = {}
     longest, begun = 0.0, time.monotonic()
     for method, seed in wanted:
-        mine = source.path / "compare" / f"{method.replace(':', '+')}-{seed}"
-        own = source.finished and (method, seed) == (source.config()["method"], source.config()["seed"])
-        folder = RunFolder(source.path if own else mine)
-        late = budget is not None and time.monotonic() - begun + longest > budget
+        folder, start = _folder(source, method, seed), time.monotonic()
+        late = budget is not None and start - begun + longest > budget
         if method not in refused and not folder.finished and not late:
-            start = time.monotonic()
             note(f"cell {len(cells) + 1} of {len(wanted)}: {method}, seed {seed}")
             try:
-                _train(experiment, options, method, seed, folder.path, device)
+                _train(experiment, replace(asked[method], seed=seed), folder.path)
             except UserError as error:
                 refused[method] = str(error)
             except Unavailable as error:
                 warn(f"{method}, seed {seed}: {error}")
             longest = max(longest, time.monotonic() - start)
-        results = folder.results() if folder.finished else None
-        cells.append(Cell(method=method, seed=seed, folder=folder.path, results=results, error=refused.get(method)))
+        cells.append(Cell(method=method, seed=seed, folder=folder.path, results=folder.results() if folder.finished else None))
     teachers = _teachers(experiment)
-    lines = tuple(_line(method, cells, teachers) for method in methods)
+    lines = tuple(Line(method=method, seeds=(), missing=(), same_as=same[method]) if method in same
+                  else _line(method, cells, teachers, refused.get(method)) for method in methods)
     return Comparison(name=options.task, classes=experiment.task.classes, cells=tuple(cells), lines=lines, teachers=teachers)
 
 
-def _parsed(method: str) -> tuple[str, tuple[str, ...]]:
-    """``name:a=1:b=2`` -> (name, ("a=1", "b=2"))."""
+def _asked(method: str, options: Options) -> Options:
+    """The options of ``method``, ``name:a=1:b=2``; ``UserError`` where there is no such method or setting."""
+    from distill.methods import METHODS, configure
+
     name, *settings = method.split(":")
-    return name, tuple(settings)
+    choose("method", name, [*METHODS, BEST_SINGLE])
+    kept = options.settings if name == options.method and not settings else tuple(settings)
+    configure("probe_kd" if name == BEST_SINGLE else name, settings_of(kept))
+    return replace(options, method=name, settings=kept)
 
 
-def _train(experiment: Experiment, options: Options, method: str, seed: int, folder: Path, device: str) -> None:
+def _same_runs(asked: Mapping[str, Options], source: RunFolder, *, teachers: int) -> dict[str, str]:
+    """Each method that another stands for: the run at hand rather than probe_kd, probe_kd rather than the rest."""
+    from distill.methods import METHODS, AnswersConfig, configure
+
+    own = source.config()["method"]
+    first: dict[Any, str] = {}
+    same: dict[str, str] = {}
+    for method in sorted(asked, key=lambda m: (m != own, m != "probe_kd")):
+        name = asked[method].method
+        alone, name = name == BEST_SINGLE and teachers > 1, "probe_kd" if name == BEST_SINGLE else name
+        config = configure(name, settings_of(asked[method].settings))
+        if isinstance(config, AnswersConfig) and config.weighting == "equal" and teachers <= 1:
+            config = replace(config, weighting="fitted")  # one teacher has the whole weight
+        stands = first.setdefault((METHODS[name].needs, config, alone), method)
+        if stands != method:
+            same[method] = stands
+            note(f"{method} is the same run as {stands} here{', with one teacher' if teachers == 1 else ''}: trained once")
+    return same
+
+
+def _folder(source: RunFolder, method: str, seed: int) -> RunFolder:
+    """The run of this cell: ``source`` itself, where it is that."""
+    config = source.config()
+    own = source.finished and (method, seed) == (config["method"], config["seed"])
+    return source if own else RunFolder(source.path / "compare" / f"{method.replace(':', '+')}-{seed}")
+
+
+def _train(experiment: Experiment, options: Options, folder: Path) -> None:
     from distill.training import train
 
-    name, settings = _parsed(method)
-    mine = replace(options, method=name, seed=seed, settings=settings or (options.settings if name == options.method else ()))
-    if name == BEST_SINGLE:
-        best = max(experiment.teachers(frozenset({"probe_logits"})), key=lambda t: _share(t, experiment))
-        experiment, mine = experiment.with_teachers((best.info.card,)), replace(mine, method="probe_kd")
-    train(experiment, mine, folder, resume=(folder / "config.json").exists(), device=device, announce=False)
+    if options.method == BEST_SINGLE:
+        options = replace(options, method="probe_kd")
+        teachers = experiment.committee.prepare(experiment)
+        best = sorted(teachers, key=lambda teacher: -_share(teacher, experiment))[:1]
+        experiment = experiment.taught_by(tuple(teacher.info.card for teacher in best))
+    train(experiment, options, folder)
 
 
 def _share(teacher: Any, experiment: Experiment) -> float:
@@ -145,21 +176,19 @@ def _share(teacher: Any, experiment: Experiment) -> float:
 def _teachers(experiment: Experiment) -> tuple[Teaching, ...]:
     test = experiment.split("test", experiment.size)
     found = []
-    for teacher in experiment.teachers(frozenset()):
+    for teacher in experiment.committee.prepare(experiment):
         answer = experiment.head_answers(teacher, "test").argmax(1).numpy()
         found.append(Teaching(model=teacher.info.card.id, validation=_share(teacher, experiment),
                               hits=answer[test.usable] == test.labels[test.usable]))
     return tuple(found)
 
 
-def _line(method: str, cells: Sequence[Cell], teachers: Sequence[Teaching]) -> Line:
-    from distill.accuracy import gain, recovered
-    from distill.experiment import hits
+def _line(method: str, cells: Sequence[Cell], teachers: Sequence[Teaching], error: str | None) -> Line:
+    from distill.accuracy import gain, hits, recovered
 
     mine = {cell.seed: cell.results for cell in cells if cell.method == method and cell.results is not None}
     plain = {cell.seed: cell.results for cell in cells if cell.method == "plain" and cell.results is not None}
     missing = tuple(cell.seed for cell in cells if cell.method == method and cell.results is None)
-    error = next((cell.error for cell in cells if cell.method == method and cell.error), None)
     if not mine:
         return Line(method=method, seeds=(), missing=missing, error=error)
     both = [seed for seed in mine if seed in plain]
@@ -168,26 +197,28 @@ def _line(method: str, cells: Sequence[Cell], teachers: Sequence[Teaching]) -> L
     best = max(teachers, key=lambda t: t.validation, default=None)
     closed = recovered(a, b, best.hits) if lift is not None and best is not None else None
     means = {split: sum(r[split]["accuracy"] for r in mine.values()) / len(mine) for split in ("validation", "test")}
-    return Line(method=method, seeds=tuple(mine), missing=missing, validation=means["validation"], test=means["test"], lift=lift,
-                recovered=closed, error=error)
+    return Line(method=method, seeds=tuple(mine), missing=missing, lift=lift, recovered=closed, error=error, **means)
+
+
+def figures_of(line: Line) -> list[str]:
+    """The cells of a method's row after its name (``COLUMNS``), as text."""
+    from distill.accuracy import points
+
+    seeds = f"{len(line.seeds)} of {len(line.seeds) + len(line.missing)}"
+    if line.test is None:
+        state = "same run" if line.same_as else "refused" if line.error else "missing"
+        return ["" if line.same_as else seeds, state, "", "", ""]
+    closed = points(line.recovered) if line.recovered else "no gap" if line.lift else ""
+    return [seeds, f"{100 * (line.validation or 0):.1f}", f"{100 * line.test:.1f}",
+            points(line.lift, sign=True) if line.lift else "", closed]
 
 
 def text_table(comparison: Comparison) -> str:
     """The table as plain text, one line a method."""
-    from distill.accuracy import points
-
-    rows = [("method", "seeds", "validation %", "test %", "lift over plain, points", "gap recovered %")]
-    for line in comparison.lines:
-        seeds = f"{len(line.seeds)} of {len(line.seeds) + len(line.missing)}"
-        if line.test is None:
-            rows.append((line.method, seeds, "missing" if line.error is None else "refused", "", "", ""))
-            continue
-        rows.append((line.method, seeds, f"{100 * (line.validation or 0):.1f}", f"{100 * line.test:.1f}",
-                     points(line.lift, sign=True) if line.lift else "",
-                     points(line.recovered) if line.recovered else "no gap" if line.lift else ""))
-    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    rows = [list(COLUMNS), *([line.method, *figures_of(line)] for line in comparison.lines)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += [f"{line.method}: {clean(line.error, 300)}" for line in comparison.lines if line.error]
+    lines += [f"{line.method}: {clean(line.reason, 300)}" for line in comparison.lines if line.reason]
     lines += [f"teacher {clean(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test" for t in comparison.teachers]
     return "\n".join(lines)
 
@@ -210,7 +241,6 @@ def _command(
     """Train several methods and seeds on the same splits, and set them side by side with intervals."""
     from distill.data import write_bytes, write_json
     from distill.processes import resolve_device
-    from distill.run import RunFolder
 
     chosen = list(dict.fromkeys(split_list(methods))) or list(DEFAULT_METHODS)
     if "plain" not in chosen:

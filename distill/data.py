@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from distill.live import progress
 from zoo.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
-Progress = Callable[[int, int], None]
 CHUNK = 512
 
 
@@ -82,7 +81,7 @@ def working_size(split: Split, size: int, *, sample: int = 16) -> int:
     return int(min(np.median(sides), 2 * size)) if sides else size
 
 
-def open_pixels(splits: Sequence[Split], *, size: int, folder: Path, on_progress: Progress | None = None) -> Pixels:
+def open_pixels(splits: Sequence[Split], *, size: int, folder: Path, what: str = "decoding") -> Pixels:
     """The images of ``splits``, one after the other, at ``size``; decoded into ``folder`` where they are not there yet.
 
     Decoding goes on where a stopped run left off. A damaged image becomes a black row that is not ``usable``. Raises
@@ -90,18 +89,13 @@ def open_pixels(splits: Sequence[Split], *, size: int, folder: Path, on_progress
     """
     from filelock import FileLock
 
-    digest = _digest(splits, size)
+    text = json.dumps([[s.digest for s in splits], size, "bilinear-centre-1"])
+    digest = hashlib.sha256(text.encode()).hexdigest()
     home, labels = folder / digest[:24], np.concatenate([np.asarray(s.labels, dtype=np.int64) for s in splits])
     shape = (len(labels), 3, size, size)
-    if not (home / "done.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(home) + ".lock"):
-            if not (home / "done.json").exists():
-                _decode(splits, home, shape, on_progress)
-    damaged = np.asarray(json.loads((home / "done.json").read_text())["damaged"], dtype=np.int64)
-    if (home / "pixels.u8").stat().st_size != int(np.prod(shape)):
-        shutil.rmtree(home)
-        return open_pixels(splits, size=size, folder=folder, on_progress=on_progress)
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(home) + ".lock"):  # of several processes one decodes
+        damaged = np.asarray(_decode(splits, home, shape, what), dtype=np.int64)
     usable = np.setdiff1d(np.arange(len(labels)), damaged)
     if not len(usable):
         raise UserError(f"none of the {len(labels)} images can be decoded: give images that open in a viewer")
@@ -111,34 +105,32 @@ def open_pixels(splits: Sequence[Split], *, size: int, folder: Path, on_progress
     return Pixels(images=images, labels=labels, usable=usable, digest=digest)
 
 
-def _digest(splits: Sequence[Split], size: int) -> str:
-    text = json.dumps([[s.digest for s in splits], size, "bilinear-centre-1"])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], on_progress: Progress | None) -> None:
-    """Write ``pixels.u8`` chunk by chunk; ``progress.json`` follows each chunk, ``done.json`` the last one.
+def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: str) -> list[int]:
+    """Write what is missing of ``pixels.u8`` chunk by chunk, ``progress.json`` follows each; returns the damaged rows.
 
     Plain writes, not a memory map: a full disk is then an error that can be caught, not a killed process.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    file, row_bytes = home / "pixels.u8", int(np.prod(shape[1:]))
     done, damaged = _progress(home / "progress.json")
-    row_bytes = int(np.prod(shape[1:]))
-    with open(home / "pixels.u8", "r+b" if done else "wb") as out, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    if done and (not file.exists() or file.stat().st_size < done * row_bytes):
+        done, damaged = 0, []  # cut off behind our back
+    if done == shape[0]:
+        return damaged
+    tell, read = progress(what), _reader(splits, shape[-1])
+    with open(file, "r+b" if done else "wb") as out, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         out.truncate(done * row_bytes)
         out.seek(done * row_bytes)
         for start in range(done, shape[0], CHUNK):
             rows = range(start, min(start + CHUNK, shape[0]))
-            for row, pixels in zip(rows, pool.map(_reader(splits, shape[-1]), rows), strict=True):
+            for row, pixels in zip(rows, pool.map(read, rows), strict=True):
                 if pixels is None:
                     damaged.append(row)
                 out.write((np.zeros(shape[1:], np.uint8) if pixels is None else pixels).tobytes())
             out.flush()
             os.fsync(out.fileno())
             write_json(home / "progress.json", {"done": rows.stop, "damaged": damaged})
-            if on_progress:
-                on_progress(rows.stop, shape[0])
-    write_json(home / "done.json", {"damaged": damaged})
+            tell(rows.stop, shape[0])
+    return damaged
 
 
 def _progress(path: Path) -> tuple[int, list[int]]:

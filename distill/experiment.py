@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from distill.accuracy import Hits
+from distill.accuracy import accuracy
 from distill.batches import Batches
-from distill.data import Pixels, Progress, open_pixels, working_size
+from distill.data import Pixels, open_pixels, working_size
 from distill.loop import Schedule
 from distill.recipe import Context, Recipe
 from distill.student import Student, StudentSpec
-from distill.teachers import STORED, VIEW_SEED, Committee, PreparedTeacher
+from distill.teachers import VIEW_SEED, Committee, PreparedTeacher
 from distill.views import STILL, Augmentation
 from zoo.home import home
 
 if TYPE_CHECKING:
     from selection.task import Task
     from zoo.card import ModelCard
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,16 +61,12 @@ class Lesson(NamedTuple):
 class Experiment:
     """The task's images in memory maps, and the committee's answers as far as a method asks for them.
 
-    Images and answers are kept in ``store`` (default: under ``$TEACHER_ZOO_HOME``), shared by students, methods and seeds.
-    ``progress`` and ``note`` tell a user what is going on.
+    Images and answers are kept under ``$TEACHER_ZOO_HOME``, shared by students, methods and seeds.
     """
 
     task: Task
     plan: Plan
     committee: Committee
-    store: Path = field(default_factory=lambda: home() / "distill")
-    progress: Callable[[str], Progress | None] = lambda what: None
-    note: Callable[[str], None] = lambda text: None
 
     @property
     def size(self) -> int:
@@ -89,21 +82,16 @@ class Experiment:
     def pixels(self) -> Pixels:
         """The training images, labelled ones first, at the working size."""
         splits = [self.task.train] + ([self.task.unlabelled] if self.task.unlabelled is not None else [])
-        return open_pixels(splits, size=self.work_size, folder=self.store / "pixels", on_progress=self.progress("decoding"))
+        return open_pixels(splits, size=self.work_size, folder=home() / "distill" / "pixels")
 
     def split(self, name: str, size: int) -> Pixels:
         """``validation`` or ``test`` at ``size``: the student's size, or the working size for the teachers."""
-        return open_pixels([getattr(self.task, name)], size=size, folder=self.store / "pixels",
-                           on_progress=self.progress(f"decoding {name}"))
+        return open_pixels([getattr(self.task, name)], size=size, folder=home() / "distill" / "pixels", what=f"decoding {name}")
 
     @cached_property
     def validation(self) -> Pixels:
         """The validation split as the student sees it."""
         return self.split("validation", self.size)
-
-    def teachers(self, needs: frozenset[str]) -> tuple[PreparedTeacher, ...]:
-        """The committee, with what ``needs`` names; answers are stored, and found again by the next method."""
-        return self.committee.prepare(self, needs)
 
     def build(self, method: str, seed: int, *, settings: Mapping[str, str] | None = None,
               device: str | torch.device = "cpu") -> Lesson:
@@ -111,21 +99,19 @@ class Experiment:
 
         ``plain`` trains on the labelled images alone, for as many steps as the other methods.
         """
-        from distill.methods import METHODS, build, configure
+        from distill.methods import METHODS, build
 
-        configure(method, settings)
-        needs = METHODS[method].needs
-        student = Student.create(self.plan.student, self.task.classes, seed=seed)
-        teachers = self.teachers(needs) if needs else ()
+        plan, needs = self.plan, METHODS[method].needs
+        student = Student.create(plan.student, self.task.classes, seed=seed)
+        teachers = self.committee.prepare(self, split="split" in needs) if needs else ()
         recipe = build(method, Context(
             classes=self.task.classes, feature_dim=student.feature_dim, hidden_shape=student.hidden_shape,
             low_shape=student.low_shape, teachers=tuple(t.info for t in teachers), seed=seed), settings)
-        stored, plan = bool(needs & STORED), self.plan
         batches = Batches.build(
             self.pixels, batch_size=plan.schedule.batch_size, labelled_share=plan.labelled_share, size=self.size,
             augmentation=plan.augmentation if teachers else replace(plan.augmentation, mix=0.0), seed=seed,
-            view_seed=VIEW_SEED if stored else seed + 1, views=plan.views if stored else None, use_unlabelled=bool(teachers),
-            teachers=tuple(t.table.only(needs) for t in teachers), device=device)
+            view_seed=VIEW_SEED if teachers else seed + 1, views=plan.views if teachers else None, use_unlabelled=bool(teachers),
+            teachers=tuple(t.outputs.only(needs) for t in teachers), device=device)
         return Lesson(student, recipe, batches, teachers)
 
     def validate(self, student: Student, teachers: tuple[PreparedTeacher, ...]) -> dict[str, Any]:
@@ -133,17 +119,14 @@ class Experiment:
         rows = self.validation.usable
         labels = torch.from_numpy(self.validation.labels[rows])
         logits = student.logits(torch.from_numpy(self.validation.images[rows]))
-        loss = torch.nn.functional.cross_entropy(logits, labels)
         answer = logits.argmax(1)
         agreement = [{"model": t.info.card.id, "agreement": float((t.validation.argmax(1)[rows] == answer).float().mean())}
                      for t in teachers]
-        return {"validation_accuracy": float((answer == labels).float().mean()), "validation_loss": float(loss),
-                "teachers": agreement}
+        return {"validation_accuracy": float((answer == labels).float().mean()),
+                "validation_loss": float(torch.nn.functional.cross_entropy(logits, labels)), "teachers": agreement}
 
     def results(self, student: Student) -> dict[str, Any]:
         """Accuracy with its interval on the validation and the test split, and every prediction, for ``results.json``."""
-        from distill.accuracy import accuracy
-
         found: dict[str, Any] = {}
         for name in ("validation", "test"):
             pixels = self.split(name, self.size)
@@ -156,34 +139,15 @@ class Experiment:
 
     def head_answers(self, teacher: PreparedTeacher, split: str) -> Tensor:
         """(n, C) what a teacher's head says of ``validation`` or ``test``."""
-        said = self.committee.answers(teacher.info.card, self.split(split, self.work_size), folder=self.store / "answers")
+        said = self.committee.answers(teacher.info.card, self.split(split, self.work_size))
         assert said.features is not None
         return teacher.head.predict(said.features[0])
 
-    def with_teachers(self, cards: tuple[ModelCard, ...]) -> Experiment:
-        """The same task and images with another committee."""
-        other = replace(self, committee=self.committee.of(cards))
-        kept = ("work_size", "pixels", "validation")
-        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in kept})
-        return other
+    def taught_by(self, cards: tuple[ModelCard, ...]) -> Experiment:
+        """The same task and images with other teachers of this machine; what is loaded and prepared is shared."""
+        return replace(self, committee=replace(self.committee, cards=cards))
 
-    def without_teachers(self) -> Experiment:
-        """The same task and images with no committee, for the plain control."""
+    def untaught(self) -> Experiment:
+        """The same task and images with no teacher, for the plain control."""
         plan = replace(self.plan, views=1, augmentation=replace(self.plan.augmentation, mix=0.0))
-        return replace(self.with_teachers(()), plan=plan)
-
-
-def hits(results: Mapping[str, Any], split: str) -> Hits:
-    """(n,) which images of ``split`` a run got right, from its ``results.json``."""
-    one = results[split]
-    right: Hits = np.asarray(one["predicted"]) == np.asarray(one["labels"])
-    return right
-
-
-def default_augmentation(classes: tuple[str, ...], side: int, *, flip: bool | None = None, mix: float = 0.0) -> Augmentation:
-    """Shifts for images of 64 pixels or less, random windows for larger ones.
-
-    Left and right are exchanged unless the classes are digits or letters, which change their meaning by it.
-    """
-    letters = all(len(name) <= 1 or name.isdigit() for name in classes)
-    return Augmentation(crop="shift" if side <= 64 else "resize", flip=not letters if flip is None else flip, mix=mix)
+        return replace(self.taught_by(()), plan=plan)

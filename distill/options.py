@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.live import note, progress, warn
+from distill.live import warn
 from zoo.errors import UserError
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment, Plan
+    from distill.views import Augmentation
     from selection.task import Task
     from zoo.card import ModelCard
 
 DEFAULT_METHOD = "probe_kd"
 BLENDED_VIEWS = 4  # answers on blends must be of the very views that the student sees
 STEPS = 2_000  # of a run when --epochs is not given: minutes on two cores for a small student
+CARD = ("id", "source", "location", "sha", "license", "labels", "architecture", "input_size", "num_classes", "feature_dim")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,59 +62,89 @@ def prepare(options: Options, *, device: str = "cpu", offline: bool = False, cat
     if options.method != "plain" and options.ranking is None and cards is None:
         raise UserError(f"--method {options.method} needs --ranking ranking.json; make one: python -m selection.rank --task "
                         f"{options.task} --out ranking.json, or use --method plain")
+    if options.mix and options.views == 1:
+        raise UserError("--mix needs the teachers' answers on the blends themselves: leave out --views 1, or --mix")
     task = Task.open(options.task, unlabelled=options.unlabelled)
     for text in task.warnings:
         warn(text)
-    if cards is None:
-        ranking = Ranking.load(Path(options.ranking)) if options.ranking else None
-        cards = committee_cards(ranking, top=options.top, catalogue=catalogue, note=note) if ranking else ()
-        if ranking and ranking.split.get("digest") not in (None, task.digest):
+    if cards is None and options.ranking:
+        ranking = Ranking.load(Path(options.ranking))
+        cards = committee_cards(ranking, top=options.top, catalogue=catalogue)
+        if ranking.split.get("digest") not in (None, task.digest):
             warn(f"{options.ranking} was made on another state of the task (its split digest differs): rank again to be sure")
-    if options.mix and options.views == 1:
-        raise UserError("--mix needs the teachers' answers on the blends themselves: leave out --views 1, or --mix")
-    committee = Committee(cards, device=device, offline=offline, teacher_size=options.teacher_size, note=note)
-    return Experiment(task, _plan(options, task, device), committee, progress=progress, note=note)
+    return Experiment(task, _plan(options, task), Committee(cards or (), device, offline, options.teacher_size))
 
 
-def _plan(options: Options, task: Task, device: str) -> Plan:
+def _plan(options: Options, task: Task) -> Plan:
     from distill.batches import batch_sizes
     from distill.data import working_size
-    from distill.experiment import Plan, default_augmentation
+    from distill.experiment import Plan
     from distill.loop import Schedule
     from distill.student import StudentSpec, input_size
 
     side = working_size(task.train, 512)
     size = options.size or input_size(side)
+    counts = len(task.train), len(task.unlabelled) if task.unlabelled is not None else 0
+    steps = batch_sizes(*counts, options.batch_size, options.labelled_share).steps
+    fine, fresh, decay = {"adamw": (5e-4, 2e-3, 0.05), "sgd": (0.01, 0.05, 5e-4)}[options.optimizer]
+    return Plan(
+        student=StudentSpec.of(options.student, size=size, pretrained=options.pretrained, model_args=_student_args(options)),
+        schedule=Schedule(epochs=options.epochs or max(5, min(400, round(STEPS / steps))), batch_size=options.batch_size,
+                          optimizer=options.optimizer, rate=options.rate or (fine if options.pretrained else fresh),
+                          weight_decay=decay, accumulate=options.accumulate),
+        augmentation=_augmentation(options, task.classes, min(side, 2 * size)),
+        views=options.views or (BLENDED_VIEWS if options.mix else 1),
+        labelled_share=options.labelled_share, precision=options.precision)
+
+
+def _student_args(options: Options) -> dict[str, Any]:
     try:
-        args = json.loads(options.student_args) if options.student_args else {}
+        args = json.loads(options.student_args or "{}")
         if not isinstance(args, dict):
             raise ValueError(f"a {type(args).__name__}, not an object")
+        return args
     except ValueError as error:
         raise UserError(f"--student-args {options.student_args!r} is not a JSON object ({error}); expected such as "
                         "'{\"output_stride\": 16}'") from error
-    counts = len(task.train), len(task.unlabelled) if task.unlabelled is not None else 0
-    steps = batch_sizes(*counts, options.batch_size, options.labelled_share).steps
-    epochs = options.epochs or max(5, min(400, round(STEPS / steps)))
-    fine, fresh = {"adamw": (5e-4, 2e-3), "sgd": (0.01, 0.05)}[options.optimizer]
-    rate = options.rate or (fine if options.pretrained else fresh)
-    decay = 0.05 if options.optimizer == "adamw" else 5e-4
-    return Plan(
-        student=StudentSpec.of(options.student, size=size, pretrained=options.pretrained, model_args=args),
-        schedule=Schedule(epochs=epochs, batch_size=options.batch_size, optimizer=options.optimizer, rate=rate,
-                          weight_decay=decay, accumulate=options.accumulate),
-        augmentation=default_augmentation(task.classes, min(side, 2 * size), flip=options.flip, mix=options.mix),
-        views=options.views or (BLENDED_VIEWS if options.mix else 1),
-        labelled_share=options.labelled_share, precision=options.precision)
+
+
+def _augmentation(options: Options, classes: tuple[str, ...], side: int) -> Augmentation:
+    """Shifts for images of 64 pixels or less, random windows for larger ones.
+
+    Left and right are exchanged unless the classes are digits or letters, which change their meaning by it.
+    """
+    from distill.views import Augmentation
+
+    letters = all(len(name) <= 1 or name.isdigit() for name in classes)
+    return Augmentation(crop="shift" if side <= 64 else "resize", flip=not letters if options.flip is None else options.flip,
+                        mix=options.mix)
+
+
+def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
+    """What ``config.json`` says of a run."""
+    from selection.ranking import versions
+
+    task, plan = experiment.task, experiment.plan
+    resolved = {"epochs": plan.schedule.epochs, "rate": plan.schedule.rate, "views": plan.views, "size": plan.student.size,
+                "flip": plan.augmentation.flip}  # so that another machine's defaults do not change a resumed run
+    return {
+        "options": {name: value for name, value in asdict(options).items() if name not in ("method", "seed")} | resolved,
+        "method": options.method, "seed": options.seed, "plan": asdict(plan), "classes": list(task.classes),
+        "task": {"name": task.name, "digest": task.digest, "split_seed": task.split_seed, "labelled": len(task.train),
+                 "unlabelled": len(task.unlabelled) if task.unlabelled is not None else 0},
+        "teachers": [{name: getattr(card, name) for name in CARD} for card in experiment.committee.cards],
+        "versions": versions(),
+    }
 
 
 def from_config(config: Mapping[str, Any]) -> tuple[Options, tuple[ModelCard, ...]]:
     """The options and the committee that a ``config.json`` was written with."""
     from zoo.card import ModelCard
 
-    known = {field.name for field in fields(Options)}
-    given = {name: value for name, value in config["options"].items() if name in known}
-    given |= {"method": config["method"], "seed": config["seed"], "settings": tuple(config["options"].get("settings", ()))}
-    return Options(**given), tuple(ModelCard.from_row(dict(card)) for card in config["teachers"])
+    given = config["options"] | {"method": config["method"], "seed": config["seed"]}
+    known = {field.name: given[field.name] for field in fields(Options) if field.name in given}
+    known["settings"] = tuple(known.get("settings", ()))
+    return Options(**known), tuple(ModelCard.from_row(dict(card)) for card in config["teachers"])
 
 
 def settings_of(texts: Sequence[str]) -> dict[str, str]:

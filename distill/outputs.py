@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.data import Pixels, Progress, write_bytes
+from distill.data import Pixels, write_bytes
+from distill.live import note, progress
+from distill.recipe import Answers
 from distill.views import Augmentation, render
 from zoo.errors import TeacherError, UserError
 
@@ -29,6 +31,9 @@ FORMAT = "1"
 WHAT = ("features", "logits")
 HIDDEN = ("hidden",)  # kept apart: few methods ask for it, and it is the largest
 HALF_MAX = 65504.0
+
+Shard = tuple[int, int]  # view, first image
+Shards = dict[Shard, dict[str, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,117 +59,76 @@ class OutputsKey:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TeacherOutputs:
-    """What one teacher says of V views of N images, indexed by image, never by step.
+    """What one teacher says of V views of N images, indexed by image, never by step; None: not at hand, or not asked for.
 
-    features  (V, N, D) float16, pooled, or None
-    logits    (V, N, C_t) float16, the teacher's own head, or None for a teacher without one
-    hidden    (V, N, c, g, g) float16, its own lower state on a grid (``SplitTeacher.pooled``), or None
+    features      (V, N, D) float16, pooled
+    logits        (V, N, C_t) float16, the teacher's own head, None for a teacher without one
+    hidden        (V, N, c, g, g) float16, its own lower state on a grid (``SplitTeacher.pooled``)
+    probe_logits  (V, N, C) float16, the answers of the head fitted on its features; not stored
     """
 
-    key: OutputsKey
     features: Tensor | None = None
     logits: Tensor | None = None
     hidden: Tensor | None = None
+    probe_logits: Tensor | None = None
 
-    @property
-    def views(self) -> int:
-        """V."""
-        return int(next(t for t in (self.features, self.logits, self.hidden) if t is not None).shape[0])
+    def only(self, needs: frozenset[str]) -> TeacherOutputs:
+        """What a method with these ``needs`` reads of it."""
+        return TeacherOutputs(**{name: value if name in needs else None for name, value in vars(self).items()})
 
     def to(self, device: str | torch.device) -> TeacherOutputs:
         """The same answers, held on ``device``."""
-        both = {name: getattr(self, name) for name in WHAT + HIDDEN}
-        return TeacherOutputs(key=self.key, **{name: None if t is None else t.to(device) for name, t in both.items()})
+        return TeacherOutputs(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})
 
-
-def estimate(images: int, views: int, *, width: int) -> int:
-    """Bytes that the answers of one teacher, ``width`` numbers an image, take on disk and in memory."""
-    return 2 * images * views * width
+    def at(self, view: Tensor, index: Tensor) -> Answers:
+        """The answers on view ``view`` (B,) of image ``index`` (B,), float32."""
+        return Answers(**{name: None if value is None else value[view, index].float() for name, value in vars(self).items()})
 
 
 def open_outputs(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], *, augmentation: Augmentation, views: int,
-                 folder: Path, batch_size: int = 64, check: int = 3, on_progress: Progress | None = None,
-                 on_note: Callable[[str], None] | None = None) -> TeacherOutputs:
+                 folder: Path, batch_size: int = 64, check: int = 3) -> TeacherOutputs:
     """The stored answers for ``key``; what is missing is computed, shard by shard, and kept.
 
     Shards of a stopped run are used again, a damaged one is computed anew. ``check`` records of stored shards are
     recomputed and compared: ``UserError`` where they differ (other weights under the same name, or other preprocessing).
-    ``load()`` is called at most once; where everything is stored and the teacher cannot be loaded any more, the stored
-    answers serve and ``on_note`` is told. Raises ``TeacherError`` of ``load`` otherwise, ``OSError`` on a full disk.
+    ``load()`` is called once; where everything is stored and the teacher cannot be loaded any more, the stored answers
+    serve and a note says so. Raises ``TeacherError`` of ``load`` otherwise, ``OSError`` on a full disk.
     """
     from filelock import FileLock
 
-    note = on_note or (lambda text: None)
     home = folder / key.digest
     home.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(home) + ".lock"):  # of several processes one computes, the others read
-        return _opened(pixels, key, load, augmentation, views, home, batch_size, check, on_progress, note)
-
-
-def _opened(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], augmentation: Augmentation, views: int, home: Path,
-            batch_size: int, check: int, on_progress: Progress | None, note: Callable[[str], None]) -> TeacherOutputs:
-    write_bytes(home / "key.json", json.dumps(vars(key), indent=1).encode())
     wanted = [(view, start) for view in range(views) for start in range(0, len(pixels), SHARD)]
-    found = {shard: data for shard in wanted if (data := _read(home, shard, key, note)) is not None}
-    try:
-        teacher = load()
-    except TeacherError as error:
-        if len(found) < len(wanted):
-            raise
-        note(f"{key.teacher} cannot be loaded any more ({error}); its stored answers serve")
-        return _joined(key, found, wanted)
-    runner = _Runner(teacher, pixels, augmentation, key, batch_size)
-    if found and check:
-        _verify(found, runner, key, home, check)
-    missing = sum(min(SHARD, len(pixels) - start) for view, start in wanted if (view, start) not in found)
-    _announce(runner, home, missing, note)
-    for done, shard in enumerate(wanted):
-        if shard not in found:
-            found[shard] = runner.shard(*shard)
-            _write(home, shard, key, found[shard])
-        if on_progress:
-            on_progress(done + 1, len(wanted))
-    return _joined(key, found, wanted)
+    with FileLock(str(home) + ".lock"):  # of several processes one computes, the others read
+        write_bytes(home / "key.json", json.dumps(vars(key), indent=1).encode())
+        found = {shard: data for shard in wanted if (data := _read(home, shard, key)) is not None}
+        try:
+            asker = _Asker(load(), pixels, augmentation, key, batch_size)
+        except TeacherError as error:
+            if len(found) < len(wanted):
+                raise
+            note(f"{key.teacher} cannot be loaded any more ({error}); its stored answers serve")
+            return _joined(found, wanted)
+        if found:
+            _verify(found, asker, home, check)
+        _complete(found, wanted, asker, home)
+    return _joined(found, wanted)
 
 
-def _announce(runner: _Runner, home: Path, records: int, note: Callable[[str], None]) -> None:
-    """Say how much will be written, and refuse what the disk cannot hold before an hour is spent on it."""
-    size = estimate(records, 1, width=runner.width)
-    if size > shutil.disk_usage(home).free:
-        raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB of answers of {runner.key.teacher} do not fit", str(home))
-    if size > 1e6:
-        note(f"storing {records} answers of {runner.key.teacher}, {size / 1e6:.0f} MB, in {home}")
-
-
-class _Runner:
-    """Runs one teacher, or its lower layers alone, over views. Raises ``CannotSplit`` where these are asked for in vain."""
+class _Asker:
+    """Asks one teacher, or its lower layers alone, about views. Raises ``CannotSplit`` where these are asked for in vain."""
 
     def __init__(self, teacher: Teacher, pixels: Pixels, augmentation: Augmentation, key: OutputsKey, batch_size: int) -> None:
         self.teacher, self.pixels, self.augmentation = teacher, pixels, augmentation
         self.key, self.batch_size = key, batch_size
         self.images = torch.from_numpy(pixels.images)
         self.split: SplitTeacher | None = None
+        self.width = teacher.feature_dim + teacher.num_classes  # numbers stored of one image
         if "hidden" in key.what:
-            from zoo.split import SplitTeacher
+            from zoo.split import GRID, SplitTeacher
 
             self.split = SplitTeacher(teacher)
-
-    @property
-    def width(self) -> int:
-        """How many numbers are stored of one image."""
-        if self.split is not None:
-            from zoo.split import GRID
-
-            return self.split.channels * GRID * GRID
-        return self.teacher.feature_dim + self.teacher.num_classes
-
-    def _ask(self, pixels: Tensor) -> dict[str, Tensor | None]:
-        """What is to be stored of views (B, 3, s, s)."""
-        inputs = self.teacher.view(pixels)
-        if self.split is not None:
-            return {"hidden": self.split.pooled(self.split.lower(inputs))}
-        answer = self.teacher.forward(inputs)
-        return {name: getattr(answer, name) for name in self.key.what}
+            self.width = self.split.channels * GRID * GRID
 
     def records(self, view: int, rows: Tensor) -> dict[str, Tensor]:
         """What is stored of view ``view`` of ``rows`` (n,): each (n, ...) float16 on the CPU."""
@@ -173,15 +137,20 @@ class _Runner:
             index = chunk.to(self.teacher.device)
             shown = render(self.images, index, torch.full_like(index, view), augmentation=self.augmentation,
                            seed=self.key.view_seed, size=self.pixels.size)
-            for name, value in self._ask(shown.pixels).items():
+            for name, value in self._answer(shown.pixels).items():
                 if value is not None:
                     found.setdefault(name, []).append(_half(value, self.key.teacher).cpu())
         if not found:
             raise TeacherError(f"{self.key.teacher} has no {' or '.join(self.key.what)} to store")
         return {name: torch.cat(parts) for name, parts in found.items()}
 
-    def shard(self, view: int, start: int) -> dict[str, Tensor]:
-        return self.records(view, torch.arange(start, min(start + SHARD, len(self.pixels))))
+    def _answer(self, pixels: Tensor) -> Mapping[str, Tensor | None]:
+        """What is to be stored of views (B, 3, s, s)."""
+        inputs = self.teacher.view(pixels)
+        if self.split is not None:
+            return {"hidden": self.split.pooled(self.split.lower(inputs))}
+        answer = self.teacher.forward(inputs)
+        return {name: getattr(answer, name) for name in self.key.what}
 
 
 def _half(value: Tensor, teacher: str) -> Tensor:
@@ -190,45 +159,60 @@ def _half(value: Tensor, teacher: str) -> Tensor:
     return value.clamp(-HALF_MAX, HALF_MAX).half()
 
 
-def _verify(found: dict[tuple[int, int], dict[str, Tensor]], runner: _Runner, key: OutputsKey, home: Path, check: int) -> None:
+def _complete(found: Shards, wanted: list[Shard], asker: _Asker, home: Path) -> None:
+    """Add the missing shards; what the disk cannot hold is refused before an hour is spent on it."""
+    images, teacher = len(asker.pixels), asker.key.teacher
+    missing = sum(min(SHARD, images - start) for view, start in wanted if (view, start) not in found)
+    size = 2 * missing * asker.width  # bytes
+    if size > shutil.disk_usage(home).free:
+        raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB of answers of {teacher} do not fit", str(home))
+    if size > 1e6:
+        note(f"storing {missing} answers of {teacher}, {size / 1e6:.0f} MB, in {home}")
+    tell = progress(f"asking {teacher} (views x images in parts)")
+    for done, (view, start) in enumerate(wanted):
+        if (view, start) not in found:
+            found[view, start] = asker.records(view, torch.arange(start, min(start + SHARD, images)))
+            _write(home, (view, start), asker.key, found[view, start])
+        tell(done + 1, len(wanted))
+
+
+def _verify(found: Shards, asker: _Asker, home: Path, check: int) -> None:
     """Recompute ``check`` stored records, spread over the shards; fp16 and another device change them by well under 5 %."""
     rng = np.random.default_rng(zlib.crc32(home.name.encode()))
     shards = sorted(found)
     for _ in range(check):
         view, start = shards[int(rng.integers(len(shards)))]
-        row = int(rng.integers(len(next(iter(found[view, start].values())))))
-        fresh = runner.records(view, torch.tensor([start + row]))
-        for name, value in fresh.items():
-            stored = found[view, start].get(name)
+        stored = found[view, start]
+        row = int(rng.integers(len(next(iter(stored.values())))))
+        for name, value in asker.records(view, torch.tensor([start + row])).items():
             expected = value[0].float()
-            ok = stored is not None and stored.shape[1:] == value.shape[1:]
-            if not ok or float((stored[row].float() - expected).norm()) > 0.05 * float(expected.norm()) + 1e-3:  # type: ignore[index]
-                raise UserError(f"the answers of {key.teacher} stored in {home} are not what it answers now (view {view}, image "
-                                f"{start + row}, {name}): its weights or preprocessing changed under the same revision "
-                                f"{key.revision[:12]}; delete that folder to store them anew")
+            same = name in stored and stored[name].shape[1:] == value.shape[1:]
+            if not same or float((stored[name][row].float() - expected).norm()) > 0.05 * float(expected.norm()) + 1e-3:
+                raise UserError(f"the answers of {asker.key.teacher} stored in {home} are not what it answers now (view {view}, "
+                                f"image {start + row}, {name}): its weights or preprocessing changed under the same revision "
+                                f"{asker.key.revision[:12]}; delete that folder to store them anew")
 
 
-def _joined(key: OutputsKey, found: dict[tuple[int, int], dict[str, Tensor]], wanted: list[tuple[int, int]]) -> TeacherOutputs:
+def _joined(found: Shards, wanted: list[Shard]) -> TeacherOutputs:
     views = sorted({view for view, _ in wanted})
-    both: dict[str, Tensor | None] = {}
-    for name in WHAT + HIDDEN:
-        there = all(name in found[shard] for shard in wanted)
-        both[name] = torch.stack([torch.cat([found[s][name] for s in wanted if s[0] == v]) for v in views]) if there else None
-    return TeacherOutputs(key=key, **both)
+    names = set.intersection(*(set(found[shard]) for shard in wanted))
+    return TeacherOutputs(**{
+        name: torch.stack([torch.cat([found[shard][name] for shard in wanted if shard[0] == view]) for view in views])
+        for name in names})
 
 
-def _path(home: Path, shard: tuple[int, int]) -> Path:
+def _path(home: Path, shard: Shard) -> Path:
     return home / f"view{shard[0]:04d}-{shard[1]:08d}.safetensors"
 
 
-def _write(home: Path, shard: tuple[int, int], key: OutputsKey, data: dict[str, Tensor]) -> None:
+def _write(home: Path, shard: Shard, key: OutputsKey, data: dict[str, Tensor]) -> None:
     from safetensors.torch import save
 
     meta = {"format": FORMAT, "key": key.digest, "view": str(shard[0]), "start": str(shard[1]), "crc": str(_crc(data))}
     write_bytes(_path(home, shard), save({n: t.contiguous() for n, t in data.items()}, metadata=meta))
 
 
-def _read(home: Path, shard: tuple[int, int], key: OutputsKey, note: Callable[[str], None]) -> dict[str, Tensor] | None:
+def _read(home: Path, shard: Shard, key: OutputsKey) -> dict[str, Tensor] | None:
     """A stored shard, or None where there is none; a damaged one is taken away, so that it is computed anew."""
     from safetensors import SafetensorError, safe_open
 

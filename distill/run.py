@@ -7,11 +7,12 @@ import io
 import json
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from distill.data import write_bytes, write_json
+from distill.live import note
 from zoo.errors import UserError
 
 # What may differ between a run and its resumption, since it does not change the result.
@@ -112,7 +113,7 @@ class RunFolder:
             os.replace(last, last.with_name("previous.pt"))
         os.replace(last.with_name("next.pt"), last)
 
-    def load_checkpoint(self, *, device: Any = "cpu", note: Callable[[str], None] = print) -> dict[str, Any] | None:
+    def load_checkpoint(self, *, device: Any = "cpu") -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None. Never runs code from the file."""
         import torch
 

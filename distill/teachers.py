@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from distill.batches import TeacherTable
-from distill.data import Pixels, Progress
+from distill.data import Pixels
+from distill.live import note
 from distill.outputs import HIDDEN, WHAT, OutputsKey, TeacherOutputs, open_outputs
 from distill.recipe import TeacherInfo
 from distill.views import STILL, Augmentation
 from zoo.card import ModelCard
 from zoo.command import clean
 from zoo.errors import TeacherError, Unavailable, UserError
+from zoo.home import home
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from zoo.split import SplitTeacher
     from zoo.teacher import Teacher
 
-STORED = frozenset({"features", "logits", "probe_logits", "hidden"})
 HEAD_ROWS = 20_000  # images times views that a head is fitted on at most
 VIEW_SEED = 0  # one for all runs, so that they share stored answers; --seed moves the student alone
 
@@ -38,15 +37,15 @@ VIEW_SEED = 0  # one for all runs, so that they share stored answers; --seed mov
 class PreparedTeacher:
     """One teacher as a run uses it.
 
-    table       what is stored of the training images, N of them, as far as the method asks for it
-    validation  (n, C) float32, its head's answers on the validation split
+    outputs     what it says of the training images, N of them, with its head's answers
     head        its linear head, fitted out of fold on the labelled training images
+    validation  (n, C) float32, the head's answers on the validation split
     """
 
     info: TeacherInfo
-    table: TeacherTable
-    validation: Tensor
+    outputs: TeacherOutputs
     head: ProbeHead
+    validation: Tensor
 
 
 @dataclass(eq=False)
@@ -59,64 +58,44 @@ class Committee:
     cards: tuple[ModelCard, ...]
     device: str = "cpu"
     offline: bool = False
-    batch_size: int = 64
     teacher_size: int | None = None
-    note: Callable[[str], None] = lambda text: None
     _loaded: dict[str, Teacher] = field(default_factory=dict)
-    _prepared: dict[tuple[str, bool, bool], PreparedTeacher] = field(default_factory=dict)
+    _prepared: dict[tuple[str, bool], PreparedTeacher] = field(default_factory=dict)
 
-    def prepare(self, experiment: Experiment, needs: frozenset[str]) -> tuple[PreparedTeacher, ...]:
-        """Every teacher with what ``needs`` names, in order. Heads are fitted on all stored views where the method uses
-        them, otherwise on the labelled images as they are."""
-        views, split = bool(needs & STORED), "split" in needs
-        found = []
+    def prepare(self, experiment: Experiment, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
+        """Every teacher, in order, with ``split`` also its lower states. What is stored is found again."""
         for card in self.cards:
-            if (card.id, views, split) not in self._prepared:
-                self._prepared[card.id, views, split] = self._one(card, experiment, views=views, split=split)
+            if (card.id, split) not in self._prepared:
+                self._prepared[card.id, split] = self._one(card, experiment, split=split)
                 if not split:
                     self._loaded.pop(card.id, None)  # its answers are at hand, its weights need no more memory
-            found.append(self._prepared[card.id, views, split])
-        return weighted(found, torch.from_numpy(experiment.pixels.labels)) if views else tuple(found)
+        found = [self._prepared[card.id, split] for card in self.cards]
+        return _weighted(found, torch.from_numpy(experiment.pixels.labels)) if found else ()
 
-    def of(self, cards: tuple[ModelCard, ...]) -> Committee:
-        """Other teachers on the same device; what is loaded and prepared is shared."""
-        return replace(self, cards=cards)
-
-    def _one(self, card: ModelCard, experiment: Experiment, *, views: bool, split: bool) -> PreparedTeacher:
+    def _one(self, card: ModelCard, experiment: Experiment, *, split: bool) -> PreparedTeacher:
         from distill.ground_cost import ground_cost
         from distill.probe_head import fit
 
-        plan, pixels, store = experiment.plan, experiment.pixels, experiment.store / "answers"
-        labelled = pixels.usable[pixels.labels[pixels.usable] >= 0]
-        name = clean(card.id, 60)
-        asked = partial(self.answers, card, pixels, augmentation=plan.answered, views=plan.views, folder=store)
-        if views:
-            said = asked(progress=experiment.progress(f"asking {name} (views x images in parts)"))
-        else:
-            said = self.answers(card, subset(pixels, labelled, "labelled"), folder=store,
-                                progress=experiment.progress(f"asking {name}"))
-        labels = torch.from_numpy(pixels.labels if views else pixels.labels[labelled])
-        assert said.features is not None
-        some = max(1, HEAD_ROWS // max(1, len(labelled)))  # views enough for the head
-        head = fit(said.features[:some], labels, num_classes=len(experiment.task.classes))
-        seen = self.answers(card, experiment.split("validation", experiment.work_size), folder=store)
-        assert seen.features is not None
+        plan, classes = experiment.plan, experiment.task.classes
+        labels = torch.from_numpy(experiment.pixels.labels)
+        ask = partial(self.answers, card, experiment.pixels, augmentation=plan.answered, views=plan.views)
+        said = ask()
         splitter, reason = self._splitter(card) if split else (None, None)
-        table = TeacherTable()
-        if views:
-            index = torch.arange(len(labels))
-            hidden = asked(what=HIDDEN, progress=experiment.progress(f"asking {name} in the middle")).hidden if splitter else None
-            table = TeacherTable(features=said.features, logits=said.logits, hidden=hidden,
-                                 probe_logits=torch.stack([head.logits(view, index).half() for view in said.features]))
-        cost = ground_cost(said.features[0], None if said.logits is None else said.logits[0], labels,
-                           num_classes=len(experiment.task.classes))
+        hidden = ask(what=HIDDEN).hidden if splitter else None
+        seen = self.answers(card, experiment.split("validation", experiment.work_size))
+        assert said.features is not None and seen.features is not None
+        views = max(1, HEAD_ROWS // max(1, int((labels >= 0).sum())))  # enough for the head
+        head = fit(said.features[:views], labels, num_classes=len(classes))
+        index = torch.arange(len(labels))
+        probe = torch.stack([head.logits(view, index).half() for view in said.features])
+        cost = ground_cost(said.features[0], None if said.logits is None else said.logits[0], labels, num_classes=len(classes))
         width = 0 if said.logits is None else int(said.logits.shape[-1])
         names = card.labels if card.labels and len(card.labels) == width else None
         info = TeacherInfo(card=card, feature_dim=int(said.features.shape[-1]), num_classes=width,
-                           columns=columns(names, experiment.task.classes), ground_cost=cost.matrix, mean_cost=cost.mean,
-                           plan=cost.plan, sharpness=cost.sharpness,
-                           splitter=splitter, split_reason=reason)
-        return PreparedTeacher(info=info, table=table, validation=head.predict(seen.features[0]), head=head)
+                           columns=columns(names, classes), ground_cost=cost.matrix, mean_cost=cost.mean, plan=cost.plan,
+                           sharpness=cost.sharpness, splitter=splitter, split_reason=reason)
+        return PreparedTeacher(info=info, outputs=replace(said, hidden=hidden, probe_logits=probe), head=head,
+                               validation=head.predict(seen.features[0]))
 
     def _splitter(self, card: ModelCard) -> tuple[SplitTeacher | None, str | None]:
         from zoo.split import CannotSplit, SplitTeacher
@@ -136,15 +115,15 @@ class Committee:
             self._loaded[card.id] = Teacher.load(card, device=self.device, offline=self.offline, largest=self.teacher_size)
         return self._loaded[card.id]
 
-    def answers(self, card: ModelCard, pixels: Pixels, *, augmentation: Augmentation = STILL, views: int = 1, folder: Path,
-                what: tuple[str, ...] = WHAT, progress: Progress | None = None) -> TeacherOutputs:
+    def answers(self, card: ModelCard, pixels: Pixels, *, augmentation: Augmentation = STILL, views: int = 1,
+                what: tuple[str, ...] = WHAT) -> TeacherOutputs:
         """The stored answers of one teacher; ``Unavailable`` where they are not complete and it cannot be loaded."""
+        folder = home() / "distill" / "answers"
         key = OutputsKey(dataset=pixels.digest, teacher=card.id, revision=card.revision,
                          preprocessing=self._preprocessing(card, folder), augmentation=augmentation.key,
                          view_seed=VIEW_SEED, what=what)
         try:
-            return open_outputs(pixels, key, lambda: self.load(card), augmentation=augmentation, views=views, folder=folder,
-                                batch_size=self.batch_size, on_progress=progress, on_note=self.note)
+            return open_outputs(pixels, key, lambda: self.load(card), augmentation=augmentation, views=views, folder=folder)
         except TeacherError as error:
             raise _unusable(card, error) from error
 
@@ -165,34 +144,17 @@ def _unusable(card: ModelCard, error: TeacherError) -> Unavailable:
                        "or rank again")
 
 
-def index_of(labels: Tensor) -> Tensor:
-    """The rows of labelled images."""
-    return (labels >= 0).nonzero()[:, 0]
-
-
-def weighted(teachers: Sequence[PreparedTeacher], labels: Tensor) -> tuple[PreparedTeacher, ...]:
+def _weighted(teachers: Sequence[PreparedTeacher], labels: Tensor) -> tuple[PreparedTeacher, ...]:
     """The same teachers, each with its share in the mixture of their answers to the labelled images (out of fold)."""
     from distill.probe_head import mixture
 
-    rows = index_of(labels)
-    answers = []
-    for teacher in teachers:
-        assert teacher.table.probe_logits is not None
-        answers.append(teacher.table.probe_logits[0, rows].float())  # (n, C)
+    rows = (labels >= 0).nonzero()[:, 0]
+    answers = [t.outputs.probe_logits[0, rows].float() for t in teachers if t.outputs.probe_logits is not None]  # (n, C) each
     shares = mixture(torch.stack(answers), labels[rows]).tolist()
     return tuple(replace(t, info=replace(t.info, weight=float(w))) for t, w in zip(teachers, shares, strict=True))
 
 
-
-
-def subset(pixels: Pixels, rows: np.ndarray[tuple[int], np.dtype[np.int64]], name: str) -> Pixels:
-    """The images ``rows`` alone, under a digest of their own."""
-    return Pixels(images=pixels.images[rows], labels=pixels.labels[rows], usable=np.arange(len(rows)),
-                  digest=f"{pixels.digest}:{name}")
-
-
-def committee_cards(ranking: Ranking, *, top: int | None, catalogue: Path | None,
-                    note: Callable[[str], None]) -> tuple[ModelCard, ...]:
+def committee_cards(ranking: Ranking, *, top: int | None, catalogue: Path | None) -> tuple[ModelCard, ...]:
     """The cards of the ranking's committee, shortened to ``top``.
 
     A folder model is read from its folder, others come from the catalogue, or, where it lacks them, from the ranking's

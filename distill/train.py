@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,22 +12,23 @@ import typer
 
 from distill.live import warn
 from distill.options import DEFAULT_METHOD, STEPS, Options, from_config, prepare, settings_of
+from distill.run import RunFolder
 from zoo.command import run, split_list
 from zoo.errors import UserError
 
 if TYPE_CHECKING:
-    from distill.run import RunFolder
+    from zoo.card import ModelCard
 
 
 def _command(
     context: typer.Context,
     task: Annotated[str | None, typer.Option(help="a folder of class folders or Parquet files, hf:org/name, or digits")] = None,
     student: Annotated[str | None, typer.Option(help="a network of timm, as mobilenetv3_small_050, or its folder")] = None,
-    ranking: Annotated[Path | None, typer.Option(help="ranking.json of selection.rank; its committee teaches")] = None,
+    ranking: Annotated[str | None, typer.Option(help="ranking.json of selection.rank; its committee teaches")] = None,
     top: Annotated[int | None, typer.Option(min=1, help="at most so many teachers of the committee")] = None,
-    method: Annotated[str | None, typer.Option(help=f"how to distil (default {DEFAULT_METHOD}); 'plain' is the control")] = None,
-    set: Annotated[list[str] | None, typer.Option(help="a setting of the method, NAME=VALUE")] = None,
-    unlabelled: Annotated[Path | None, typer.Option(help="a folder of more images without labels")] = None,
+    method: Annotated[str, typer.Option(help="how to distil; 'plain' is the control")] = DEFAULT_METHOD,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="a setting of the method, NAME=VALUE")] = None,
+    unlabelled: Annotated[str | None, typer.Option(help="a folder of more images without labels")] = None,
     pretrained: Annotated[bool, typer.Option(help="start from the student's pretrained weights")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help=f"default: about {STEPS} steps")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the student's weights and of the order of images")] = 0,
@@ -54,8 +55,8 @@ def _command(
 ) -> int:
     """Train a small student from the teachers of a ranking, and export it for timm."""
     from distill.methods import METHODS, configure
+    from distill.model_card import licence_warning
     from distill.processes import resolve_device
-    from distill.run import RunFolder
     from distill.share import check
     from distill.training import train, train_control
 
@@ -65,54 +66,47 @@ def _command(
         raise UserError(f"no optimizer {optimizer!r} (valid: adamw, sgd)")
     device = resolve_device(device)
     check(onnx=onnx, push=push, offline=offline)
-    chosen: dict[str, Any] = {
-        "task": task, "student": student, "ranking": str(ranking) if ranking else None, "top": top,
-        "method": method or DEFAULT_METHOD, "set": tuple(split_list(set)), "unlabelled": str(unlabelled) if unlabelled else None,
-        "pretrained": pretrained, "epochs": epochs, "seed": seed, "size": size, "views": views, "batch_size": batch_size,
-        "rate": rate, "optimizer": optimizer, "labelled_share": labelled_share, "flip": flip, "mix": mix, "precision": precision,
-        "accumulate": accumulate, "student_args": student_args, "teacher_size": teacher_size}
-    cards = None
-    if resume and (out / "config.json").exists():
-        options, cards = from_config(RunFolder(out).config())
-        _unchanged(options, {n: v for n, v in chosen.items() if _written(context, n)})
-    else:
-        if resume and task is None:
-            raise UserError(f"--resume: {out} holds no run; give the --out of the run, or --task and --student for a new one")
-        if task is None or student is None:
-            raise UserError(f"--{'task' if task is None else 'student'} is missing; expected such as --task mydata "
-                            "--student mobilenetv3_small_050")
-        options = Options(**{"settings" if name == "set" else name: value for name, value in chosen.items()})
+    options, cards = _options(context, out, resume=resume)
     configure(options.method, settings_of(options.settings))
     experiment = prepare(options, device=device, offline=offline, catalogue=catalogue, cards=cards)
     if not experiment.committee.cards and METHODS[options.method].needs:
         warn("the ranking's committee is empty: none of the teachers helps this task, so the student is trained plainly")
         options = replace(options, method="plain", settings=())
     for card in experiment.committee.cards if options.method != "plain" else ():
-        from distill.model_card import licence_warning
-
         if text := licence_warning(card.id, card.license):
             warn(text)
-    beside = train_control(experiment, options, device=device) if control and options.method != "plain" else None
-    done = train(experiment, options, out, resume=resume, device=device, control=beside)
+    beside = train_control(experiment, options) if control and options.method != "plain" else None
+    done = train(experiment, options, out, resume=resume, control=beside)
     if int(os.environ.get("RANK", "0")) == 0:  # of several processes one speaks
         _summary(done, onnx=onnx, push=push)
     return 0
 
 
-def _written(context: typer.Context, option: str) -> bool:
-    """Whether the user wrote this option, rather than leaving its default."""
-    source = context.get_parameter_source(option)
-    return source is not None and source.name == "COMMANDLINE"
+def _options(context: typer.Context, out: Path, *, resume: bool) -> tuple[Options, tuple[ModelCard, ...] | None]:
+    """The options of this command, or with ``resume`` those of the run in ``out`` with its committee."""
+    chosen = {field.name: context.params[field.name] for field in fields(Options)}
+    chosen["settings"] = tuple(split_list(chosen["settings"]))
+    if resume and (out / "config.json").exists():
+        options, cards = from_config(RunFolder(out).config())
+        for name, value in chosen.items():
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                _unchanged("set" if name == "settings" else name.replace("_", "-"), getattr(options, name), value)
+        return options, cards
+    if resume and chosen["task"] is None:
+        raise UserError(f"--resume: {out} holds no run; give the --out of the run, or --task and --student for a new one")
+    for name in ("task", "student"):
+        if chosen[name] is None:
+            raise UserError(f"--{name} is missing; expected such as --task mydata --student mobilenetv3_small_050")
+    return Options(**chosen), None
 
 
-def _unchanged(options: Options, written: Mapping[str, Any]) -> None:
+def _unchanged(option: str, kept: Any, written: Any) -> None:
     """Raise ``UserError`` where an option of the resuming command differs from the run's."""
-    for name, value in written.items():
-        kept = getattr(options, "settings" if name == "set" else name)
-        if value != kept:
-            said, (old, new) = f"--{name.replace('_', '-')}", (",".join(v) if isinstance(v, tuple) else v for v in (kept, value))
-            raise UserError(f"the run was made with {f'no {said}' if old in (None, '') else f'{said} {old}'}, this command says "
-                            f"{new}: leave it out, or give another --out")
+    if written != kept:
+        old, new = (",".join(value) if isinstance(value, tuple) else value for value in (kept, written))
+        raise UserError(f"the run was made with {f'no --{option}' if old in (None, '') else f'--{option} {old}'}, this command "
+                        f"says {new}: leave it out, or give another --out")
 
 
 def _summary(run: RunFolder, *, onnx: bool, push: str | None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.live import note
-from distill.options import Options, settings_of
+from distill.options import Options, settings_of, to_config
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment, Lesson
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from distill.run import RunFolder
 
 
-def train(experiment: Experiment, options: Options, folder: Path, *, resume: bool = False, device: str = "cpu",
-          control: RunFolder | None = None, announce: bool = True) -> RunFolder:
+def train(experiment: Experiment, options: Options, folder: Path, *, resume: bool = True,
+          control: RunFolder | None = None) -> RunFolder:
     """One run in ``folder``: train, evaluate, export the student, write its model card.
 
-    Goes on where an earlier run stopped (``resume``); a finished run is returned as it is. ``control`` is a finished
-    ``plain`` run to compare with on the validation split. Raises ``UserError``, ``Unavailable``, ``OSError``.
+    Goes on where an earlier run stopped, unless ``resume`` is False; a finished run is returned as it is. ``control`` is a
+    finished ``plain`` run to compare with on the validation split. Raises ``UserError``, ``Unavailable``, ``OSError``.
     """
     from distill.live import Live
     from distill.loop import fit
@@ -33,10 +33,10 @@ def train(experiment: Experiment, options: Options, folder: Path, *, resume: boo
     from distill.run import RunFolder
     from distill.student import export
 
-    where = processes(device, experiment.plan.precision)
+    where = processes(experiment.committee.device, experiment.plan.precision)
     run = RunFolder(folder)
     if where.is_main:
-        RunFolder.create(folder, configuration(experiment, options), resume=resume)
+        RunFolder.create(folder, to_config(options, experiment), resume=resume)
     where.wait()
     if run.finished:
         return run
@@ -46,8 +46,8 @@ def train(experiment: Experiment, options: Options, folder: Path, *, resume: boo
         run.discard()
         raise
     schedule = experiment.plan.schedule
-    if announce and where.is_main:
-        estimate(lesson, schedule, where, run)
+    if where.is_main:
+        _estimate(lesson, schedule, where, run)
     curve = {line["epoch"]: line["validation_accuracy"] for line in control.metrics()} if control else {}
     with Live(f"{options.method} seed {options.seed}", epochs=schedule.epochs, folder=run.path if where.is_main else None,
               control=curve, images=len(experiment.validation)) as live:
@@ -58,46 +58,25 @@ def train(experiment: Experiment, options: Options, folder: Path, *, resume: boo
         if control:
             results["verdict"] = verdict(results, control.results(), options.method)
         export(lesson.student, run.student)
-        text = model_card(run.config(), results)
-        run.finish(results, text)
+        run.finish(results, model_card(run.config(), results))
     where.wait()
     return run
 
 
-def estimate(lesson: Lesson, schedule: Schedule, where: Processes, run: RunFolder) -> None:
+def _estimate(lesson: Lesson, schedule: Schedule, where: Processes, run: RunFolder) -> None:
     """Print how long the run will take and how much memory, measured on a few steps."""
     from distill.loop import peak_memory, time_steps
 
     seconds = time_steps(lesson.student, lesson.recipe, lesson.batches, schedule, where)
     total = schedule.epochs * lesson.batches.steps_an_epoch
-    minutes = seconds * total / 60
     note(f"{total} steps ({schedule.epochs} epochs of {lesson.batches.steps_an_epoch}, batch {schedule.batch_size}: "
          f"{lesson.batches.sizes[0]} labelled and {lesson.batches.sizes[1]} unlabelled) at {1000 * seconds:.0f} ms: about "
-         f"{minutes:.1f} minutes; memory so far {peak_memory(where.device) / 2**30:.1f} GiB; run folder {run.path}")
-
-
-def configuration(experiment: Experiment, options: Options) -> dict[str, Any]:
-    """What ``config.json`` says."""
-    from selection.ranking import versions
-
-    task, plan = experiment.task, experiment.plan
-    resolved = {"epochs": plan.schedule.epochs, "rate": plan.schedule.rate, "views": plan.views, "size": plan.student.size,
-                "flip": plan.augmentation.flip}  # so that another machine's defaults do not change a resumed run
-    names = ("id", "source", "location", "sha", "license", "labels", "architecture", "input_size", "num_classes", "feature_dim")
-    return {
-        "options": {name: value for name, value in asdict(options).items() if name not in ("method", "seed")} | resolved,
-        "method": options.method, "seed": options.seed, "plan": asdict(plan), "classes": list(task.classes),
-        "task": {"name": task.name, "digest": task.digest, "split_seed": task.split_seed, "labelled": len(task.train),
-                 "unlabelled": len(task.unlabelled) if task.unlabelled is not None else 0},
-        "teachers": [{name: getattr(card, name) for name in names} for card in experiment.committee.cards],
-        "versions": versions(),
-    }
+         f"{seconds * total / 60:.1f} minutes; memory so far {peak_memory(where.device) / 2**30:.1f} GiB; run folder {run.path}")
 
 
 def verdict(mine: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
     """Whether the teachers helped, by the validation split, as a sentence."""
-    from distill.accuracy import gain, points
-    from distill.experiment import hits
+    from distill.accuracy import gain, hits, points
 
     lift = gain([hits(mine, "validation")], [hits(plain, "validation")])
     figures = f"{method} {100 * mine['validation']['accuracy']:.1f} %, plain {100 * plain['validation']['accuracy']:.1f} %, " \
@@ -109,14 +88,14 @@ def verdict(mine: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> s
     return f"Too close to call whether the teachers help: {figures}."
 
 
-def train_control(experiment: Experiment, options: Options, *, device: str = "cpu") -> RunFolder:
+def train_control(experiment: Experiment, options: Options) -> RunFolder:
     """The finished ``plain`` run with the same task, student, schedule and seed; trained now where there is none yet."""
-    plan = experiment.plan
-    alone = experiment.without_teachers()
+    from zoo.home import home
+
+    alone = experiment.untaught()
     mine = Options(task=options.task, unlabelled=options.unlabelled, student=options.student, method="plain",
-                   pretrained=options.pretrained, epochs=plan.schedule.epochs, seed=options.seed)
+                   pretrained=options.pretrained, epochs=alone.plan.schedule.epochs, seed=options.seed)
     identity = [experiment.task.digest, asdict(alone.plan), len(experiment.pixels), options.seed]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
-    folder = experiment.store / "controls" / digest
     note("first the plain control, to tell whether the teachers help (--no-control leaves it out)")
-    return train(alone, mine, folder, resume=(folder / "config.json").exists(), device=device, announce=False)
+    return train(alone, mine, home() / "distill" / "controls" / digest)

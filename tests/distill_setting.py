@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from distill.batches import Batches, TeacherTable
+from distill.batches import Batches
 from distill.data import Pixels
+from distill.outputs import TeacherOutputs
 from distill.recipe import Batch, Recipe, StudentState, task_term
 from distill.student import Student, StudentSpec
 from distill.views import Augmentation
@@ -34,7 +35,7 @@ def pixels(count: int = 24, *, unlabelled: int = 0, seed: int = 0) -> Pixels:
     return Pixels(images=images, labels=labels, usable=np.arange(len(labels)), digest=f"{count}+{unlabelled}/{seed}")
 
 
-def batches(data: Pixels, *, batch_size: int = 8, views: int | None = None, teachers: tuple[TeacherTable, ...] = (),
+def batches(data: Pixels, *, batch_size: int = 8, views: int | None = None, teachers: tuple[TeacherOutputs, ...] = (),
             use_unlabelled: bool = True, seed: int = 0) -> Batches:
     return Batches.build(data, batch_size=batch_size, labelled_share=None, size=32,
                          augmentation=Augmentation(flip=False, colour=0.1), seed=seed, views=views, teachers=teachers,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from distill.accuracy import accuracy, gain, recovered
-from distill.compare import Cell, Comparison, Line, Teaching, main, text_table
+from distill.compare import Cell, Comparison, Line, Teaching, compare, main, text_table
 from distill.run import RunFolder
 from distill.train import main as train
 from selection.interval import Interval
@@ -112,12 +112,14 @@ def test_the_page_stands_alone_and_disarms_names(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
+    """A finished run of probe_kd from two teachers, or as many as the test asks for."""
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     write_task(tmp_path / "squares")
-    teachers = [write_teacher(tmp_path / "zoo" / name, seed=seed) for seed, name in enumerate(("one", "two"))]
+    names = ("one", "two")[:getattr(request, "param", 2)]
+    teachers = [write_teacher(tmp_path / "zoo" / name, seed=seed) for seed, name in enumerate(names)]
     write_ranking(tmp_path / "ranking.json", str(tmp_path / "squares"), teachers)
     assert train(["--task", str(tmp_path / "squares"), "--student", "test_efficientnet", "--ranking",
                   str(tmp_path / "ranking.json"), "--out", str(tmp_path / "run"), "--epochs", "1", "--views", "1",
@@ -157,3 +159,24 @@ def test_a_method_may_carry_settings(finished: Path, capsys: pytest.CaptureFixtu
     assert run.config()["options"]["settings"] == ["weight=3", "temperature=2"]
     assert main([str(finished), "--methods", "probe_kd:wait=3", "--offline"]) == 2
     assert "weight" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("finished", [1], indirect=True)
+def test_methods_that_are_the_same_with_one_teacher_are_trained_once(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(finished), "--methods", "plain,average,best_single,probe_kd,probe_kd:weight=10,average:weight=3"]) == 0
+    shown = capsys.readouterr()
+    assert sorted(one.name for one in (finished / "compare").iterdir()) == ["average+weight=3-0", "plain-0"]
+    for method in ("average", "best_single", "probe_kd:weight=10"):
+        assert f"{method}: the same run as probe_kd here" in shown.out
+        assert f"{method} is the same run as probe_kd here, with one teacher: trained once" in shown.err
+    record = {line["method"]: line for line in json.loads((finished / "compare.json").read_text())["lines"]}
+    assert record["average"]["same_as"] == "probe_kd"
+    assert record["average:weight=3"]["same_as"] is None
+    assert "the same run as probe_kd here" in (finished / "compare.html").read_text()
+
+
+def test_two_teachers_make_three_runs_of_probe_kd_average_and_best_single(finished: Path) -> None:
+    found = compare(RunFolder(finished), ["plain", "average", "best_single", "probe_kd"], seeds=1, offline=True, budget=0)
+    assert [line.same_as for line in found.lines] == [None] * 4
+    assert [(cell.method, cell.results is not None) for cell in found.cells] == [
+        ("plain", False), ("average", False), ("best_single", False), ("probe_kd", True)]

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from distill.batches import TeacherTable, batch_sizes
+from distill.batches import batch_sizes
 from distill.loop import Diverged, Schedule, fit, time_steps
+from distill.outputs import TeacherOutputs
 from distill.processes import Processes, processes, resolve_device
 from distill.recipe import Recipe
 from distill.run import RunFolder
@@ -186,7 +187,7 @@ def test_how_a_batch_is_made_up(labelled: int, unlabelled: int, share: float | N
 def test_answers_belong_to_the_image_and_view_of_the_batch() -> None:
     data = pixels(12, unlabelled=4)
     stored = torch.arange(3)[:, None] * 100 + torch.arange(16)[None]  # view * 100 + image
-    table = TeacherTable(features=stored[..., None].half())
+    table = TeacherOutputs(features=stored[..., None].half())
     source = batches(data, views=3, teachers=(table,))
     for step in (0, 4, 9):
         batch = source.at(step)
@@ -203,7 +204,7 @@ def test_answers_belong_to_the_image_and_view_of_the_batch() -> None:
 
 def test_one_stored_view_is_the_image_as_it_is_and_the_students_views_are_all_new() -> None:
     data = pixels(8)
-    table = TeacherTable(features=torch.arange(8)[None, :, None].half())  # one view: the image's number
+    table = TeacherOutputs(features=torch.arange(8)[None, :, None].half())  # one view: the image's number
     source = batches(data, views=1, teachers=(table,))
     batch, later = source.at(0), source.at(1)  # the whole set, twice
     for one in (batch, later):
