@@ -74,7 +74,7 @@ class _Visit:
         self.publish()
 
     def ask(self, query: str) -> list[Any]:
-        return self.catalogue.connection.execute(query).fetchall()
+        return list(self.catalogue.connection.execute(query).fetchall())
 
     def one(self, query: str) -> int:
         return int(self.ask(query)[0][0])
@@ -106,11 +106,12 @@ class _Visit:
             facts.append(f"{source}: {models:,} models, {loadable:,} loadable, {labelled:,} with label names, {gone:,} gone{age}")
             if source == "hub" and newest and utc_now() - newest > _STALE:
                 advice.append("the Hub was last listed more than a month ago: python -m zoo.crawl --update")
-        asked, open_ = self.one(f"SELECT count(detail_state) FROM models WHERE source = 'hub' AND ({CANDIDATES})"), self.ledger.wanted()
-        if asked or open_:
-            facts.append(f"details: {asked:,} of {asked + open_.num_rows:,} candidates of the Hub")
-        if open_:
-            advice.append(f"{open_.num_rows:,} candidates have no details yet: python -m zoo.crawl --update")
+        asked = self.one(f"SELECT count(detail_state) FROM models WHERE source = 'hub' AND ({CANDIDATES})")
+        waiting = self.ledger.wanted().num_rows
+        if asked or waiting:
+            facts.append(f"details: {asked:,} of {asked + waiting:,} candidates of the Hub")
+        if waiting:
+            advice.append(f"{waiting:,} candidates have no details yet: python -m zoo.crawl --update")
         if faults := self.one("SELECT count(*) FROM faults"):
             shown = self.ask(f"SELECT coalesce(id, '(no id)'), error FROM faults ORDER BY id NULLS LAST LIMIT {_SHOWN}")
             facts.append(f"{faults:,} odd rows in the Hub's listing, for example: "

@@ -106,8 +106,8 @@ def _vit(net: Any) -> Trunk:
 
 def _transformers_vit(net: Any) -> Trunk:
     layers = getattr(net.vit, "layers", None) or net.vit.encoder.layer  # version 5, version 4
-    first = lambda x: x[0] if isinstance(x, tuple) else x  # noqa: E731
-    return Trunk(net.vit.embeddings, tuple(_Then(layer, first) for layer in layers), net.vit.layernorm, prefix=1)
+    blocks = tuple(_chain(layer, lambda x: x[0] if isinstance(x, tuple) else x) for layer in layers)
+    return Trunk(net.vit.embeddings, blocks, _chain(net.vit.layernorm, lambda x: x[:, 0]), prefix=1)
 
 
 def _transformers_stages(net: Any) -> Trunk:
@@ -116,15 +116,6 @@ def _transformers_stages(net: Any) -> Trunk:
         return Trunk(net.resnet.embedder, blocks, net.resnet.pooler)
     norm = net.convnext.layernorm
     return Trunk(net.convnext.embeddings, tuple(net.convnext.encoder.stages), lambda x: norm(x.mean([-2, -1])))
-
-
-@dataclass(frozen=True)
-class _Then:
-    layer: Any
-    then: Callable[[Any], Any]
-
-    def __call__(self, x: Any) -> Any:
-        return self.then(self.layer(x))
 
 
 class SplitTeacher:
@@ -154,21 +145,14 @@ class SplitTeacher:
         """(B, 3, H, W) normalised as ``Teacher.view`` does -> the hidden state (B, c, h, w) or (B, n, c); no gradient."""
         import torch
 
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self.teacher.autocast():
             hidden: Tensor = self._lower(inputs)
             return hidden.float()
 
     def upper(self, hidden: Tensor) -> Outputs:
         """``Outputs`` of the frozen upper layers, float32, with gradient to ``hidden``; maps may have any height and width."""
-        with self._autocast():
-            end = self._upper(hidden)
-            features = self._features(end).float()
-        if (classifier := self._classifier()) is not None:
-            weights, bias = classifier
-            return Outputs(features, features @ weights.T + bias)
-        with self._autocast():
-            logits = self.teacher.module.forward_head(end) if self.num_classes and self._timm else None
-        return Outputs(features, None if logits is None else logits.float())
+        with self.teacher.autocast():
+            return self.teacher.finish(self._upper(hidden))
 
     def as_map(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
         """The state as ``(map (B, c, h, w), prefix tokens (B, p, c) or None)``."""
@@ -200,64 +184,40 @@ class SplitTeacher:
         import torch
 
         generator = torch.Generator().manual_seed(seed)
-        teacher = copy.copy(self.teacher)
-        teacher.module = copy.deepcopy(self.teacher.module)
+        other = copy.copy(self)
+        other.teacher = copy.copy(self.teacher)
+        other.teacher.module = copy.deepcopy(self.teacher.module)
         with torch.no_grad():
-            for weights in teacher.module.parameters():
+            for weights in other.teacher.module.parameters():
                 if weights.ndim > 1:
                     order = torch.randperm(weights.numel(), generator=generator).to(weights.device)
                     weights.copy_(weights.flatten()[order].view(weights.shape))
-        other = copy.copy(self)
-        other.teacher = teacher
         other._cut_open()
         return other
-
-    def _features(self, end: Any) -> Any:
-        if self._timm:
-            end = self.teacher.module.forward_head(end, pre_logits=True)
-        elif end.ndim == 3:
-            end = end[:, 0]
-        return end.flatten(2).mean(2) if end.ndim == 4 else end.mean(1) if end.ndim == 3 else end
-
-    @property
-    def _timm(self) -> bool:
-        return hasattr(self.teacher.module, "forward_head")
-
-    def _classifier(self) -> tuple[Any, Any] | None:
-        import torch
-
-        if not hasattr(self, "_last"):
-            last = self.teacher.classifier
-            self._last = last and tuple(torch.from_numpy(part).to(self.teacher.device) for part in last)
-        return self._last
-
-    def _autocast(self) -> Any:
-        import torch
-
-        return torch.autocast("cuda", torch.bfloat16, enabled=self.teacher.device.type == "cuda")
 
     def _check(self) -> None:
         """Learn the shapes from one image, and that both halves together are the teacher; else ``CannotSplit``."""
         import torch
 
+        name = type(self.teacher.module).__name__
         pixels = torch.rand(1, 3, *self.teacher.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
         inputs = self.teacher.normalise(pixels)
-        whole = self.teacher.forward(inputs)
-        name = type(self.teacher.module).__name__
+        whole = self.teacher.forward(inputs).features
         try:
             hidden = self.lower(inputs)
             with torch.no_grad():
-                again = self.upper(hidden)
+                again = self.upper(hidden).features
         except (RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise CannotSplit(f"{name} cannot be run from the middle ({type(error).__name__}: {error})") from error
-        tolerance = (0.05 if self.teacher.device.type == "cuda" else 1e-4) * (1 + float(whole.features.abs().max()))
-        if again.features.shape != whole.features.shape or (again.features - whole.features).abs().max() > tolerance:
+        tolerance = (0.05 if self.teacher.device.type == "cuda" else 1e-4) * (1 + float(whole.abs().max()))
+        if again.shape != whole.shape or (again - whole).abs().max() > tolerance:
             raise CannotSplit(f"{name} does not give the same answer from the middle as from the image")
         self.state: tuple[int, ...] = tuple(hidden.shape[1:])
         if len(self.state) == 3:
-            self.channels, self.grid = self.state[0], (self.state[1], self.state[2])
-            return
-        side = math.isqrt(self.state[0] - self.prefix)
-        if side * side != self.state[0] - self.prefix:
-            raise CannotSplit(f"{name} has {self.state[0] - self.prefix} patches, which are no square")
-        self.channels, self.grid = self.state[1], (side, side)
+            self.channels, *grid = self.state
+        else:
+            patches, self.channels = self.state[0] - self.prefix, self.state[1]
+            grid = [math.isqrt(patches)] * 2
+            if grid[0] ** 2 != patches:
+                raise CannotSplit(f"{name} has {patches} patches, which are no square")
+        self.grid = (grid[0], grid[1])

@@ -111,14 +111,39 @@ class Teacher:
         """(B, 3, H, W) normalised, on the device -> ``Outputs`` of float32 tensors, without gradients."""
         import torch
 
-        half = torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
-        with torch.no_grad(), half:
-            features, logits = self._timm(inputs) if self._library == "timm" else self._transformers(inputs)
+        with torch.no_grad(), self.autocast():
+            if self._library == "timm":
+                return self.finish(self.module.forward_features(inputs))
+            seen: list[Any] = []  # what enters the last linear layer with one output a class
+            hook = self._last.register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
+            try:
+                logits = self.module(pixel_values=inputs).logits
+            finally:
+                hook.remove()
+            return self._answer(_pooled(seen[-1]), logits)
+
+    def finish(self, hidden: Any) -> Outputs:
+        """The ``Outputs`` of a trunk's end, as float32, with gradient to ``hidden`` where that has one.
+
+        Of timm ``hidden`` is what ``forward_features`` gives, of transformers what is pooled for the head.
+        """
+        if self._library != "timm":
+            return self._answer(_pooled(hidden), None)
+        features = _pooled(self.module.forward_head(hidden, pre_logits=True))
+        return self._answer(features, None if self._linear or not self.num_classes else self.module.forward_head(hidden))
+
+    def _answer(self, features: Any, logits: Any) -> Outputs:
+        """As float32, and the logits from the features where the last layer is linear."""
         features = features.float()
         if self._linear:
-            with torch.no_grad():
-                logits = self._apply_last(features)
+            logits = self._apply_last(features)
         return Outputs(features, None if logits is None else logits.float())
+
+    def autocast(self) -> Any:
+        """bfloat16 on CUDA, nothing elsewhere."""
+        import torch
+
+        return torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
 
     def outputs(self, images: Iterable[Image.Image], *, batch_size: int = 64, on_batch: Callable[[int], object] | None = None,
                 prepared: dict[str, list[Any]] | None = None) -> Outputs:
@@ -163,25 +188,11 @@ class Teacher:
         bias = self._last.bias
         return weights, (weights[:, 0] * 0 if bias is None else bias.detach().float().cpu().numpy())
 
-    def _timm(self, inputs: Any) -> tuple[Any, Any]:
-        hidden = self.module.forward_features(inputs)
-        features = _pooled(self.module.forward_head(hidden, pre_logits=True))
-        return features, None if self._linear or not self.num_classes else self.module.forward_head(hidden)
-
-    def _transformers(self, inputs: Any) -> tuple[Any, Any]:
-        """Features are what enters the last linear layer with one output a class."""
-        seen: list[Any] = []
-        hook = self._last.register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
-        try:
-            logits = self.module(pixel_values=inputs).logits
-        finally:
-            hook.remove()
-        return _pooled(seen[-1]), logits
-
     def _apply_last(self, features: Any) -> Any:
         import torch
 
-        return torch.nn.functional.linear(features, self._last.weight.flatten(1), self._last.bias)
+        with torch.autocast("cuda", enabled=False):
+            return torch.nn.functional.linear(features, self._last.weight.flatten(1), self._last.bias)
 
     def _try_out(self) -> int:
         """One forward pass of two images: finds D, checks the outputs, and finds out whether the last layer is linear."""
