@@ -11,13 +11,14 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.command import clean
 from zoo.errors import TeacherError
-from zoo.labels import label_space
+from zoo.labels import LabelSpace, label_space
 from zoo.preprocessing import Preprocessing, from_config, from_transformers
 from zoo.weights import Header
 
@@ -26,7 +27,6 @@ _LARGEST_FRONT_MATTER = 64 * 2**10
 _MOST_TEXTS = 200
 _LONGEST_TEXT = 200
 _CLASSIFIER = "ForImageClassification"
-_PIPELINE = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 _LICENSES = {"apache-2": "apache-2.0", "apache2": "apache-2.0", "apache2.0": "apache-2.0", "apache": "apache-2.0",
              "bsd-2": "bsd-2-clause", "bsd-3": "bsd-3-clause", "mit-license": "mit", "apache-license-2.0": "apache-2.0"}
 
@@ -43,20 +43,22 @@ def describe(
     if not isinstance(config, Mapping):
         wrong = f"config.json holds a {type(config).__name__}, an object is expected"
         return {"loadable": False, "not_loadable_reason": wrong, "detail_state": "failed", "detail_error": wrong}
-    timm = isinstance(config.get("architecture"), str)
-    nested = config.get("pretrained_cfg")
-    cfg = nested if timm and isinstance(nested, Mapping) else config
-    fields: Fields = {"detail_state": "done", "custom_code": bool(config.get("auto_map"))}
-    faults: list[str] = []
-    fields |= _identity(config, cfg, timm=timm)
-    fields |= _classes(config, cfg, fields, weights, datasets, faults, timm=timm)
-    pipeline, obstacle = _input(config, cfg, processor, timm=timm)
-    fields |= pipeline
+    known = _Config.of(config)
+    space, classes = _classes(known, weights, datasets)
+    pipeline, obstacle = _input(known, processor)
+    reason = _obstacle(known) or obstacle
+    transformers = known.architecture or config.get("model_type")
+    fields: Fields = {
+        "library_name": "timm" if known.timm else "transformers" if transformers else None,
+        "architecture": known.architecture, "model_type": text(config.get("model_type")),
+        "license": license_name(known.cfg.get("license")),
+        "accuracy": fraction(config.get("accuracy", known.cfg.get("accuracy"))),
+        "custom_code": bool(config.get("auto_map")), **classes, **pipeline,
+        "loadable": reason is None, "not_loadable_reason": reason, "detail_state": "done",
+        "detail_error": "; ".join(fault for fault in (space.fault, obstacle) if fault)[:500] or None,
+    }
     if weights is not None:
         fields |= {"params_total": weights.params_total, "weight_bytes": weights.bytes, "weight_format": "safetensors"}
-    reason: str | None = _obstacle(fields, timm=timm) or obstacle
-    fields |= {"loadable": reason is None, "not_loadable_reason": reason}
-    fields["detail_error"] = "; ".join([*faults, *([obstacle] if obstacle else [])])[:500] or None
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -67,80 +69,78 @@ def not_loadable(fields: Mapping[str, Any], reason: str) -> Fields:
     return {**fields, "loadable": False, "not_loadable_reason": clean(reason, 500)}
 
 
-def _identity(config: Mapping[str, Any], cfg: Mapping[str, Any], *, timm: bool) -> Fields:
-    architectures = config.get("architectures")
-    first = architectures[0] if isinstance(architectures, list) and architectures else None
-    return {
-        "library_name": "timm" if timm else "transformers" if first or config.get("model_type") else None,
-        "architecture": text(config["architecture"] if timm else first),
-        "model_type": text(config.get("model_type")),
-        "license": license_name(cfg.get("license")),
-        "accuracy": fraction(config.get("accuracy", cfg.get("accuracy"))),
-    }
+class _Config(NamedTuple):
+    """A ``config.json``: the whole of it, timm's ``pretrained_cfg`` in it (or the whole), and what it names as architecture."""
+
+    whole: Mapping[str, Any]
+    cfg: Mapping[str, Any]
+    timm: bool
+    architecture: str | None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> _Config:
+        if isinstance(config.get("architecture"), str):
+            nested = config.get("pretrained_cfg")
+            return cls(config, nested if isinstance(nested, Mapping) else config, True, text(config["architecture"]))
+        names = config.get("architectures")
+        return cls(config, config, False, text(names[0]) if isinstance(names, list) and names else None)
+
+    @property
+    def classifies_images(self) -> bool:
+        return self.timm or str(self.architecture).endswith(_CLASSIFIER)
 
 
-def _classes(
-    config: Mapping[str, Any], cfg: Mapping[str, Any], fields: Fields, weights: Header | None,
-    datasets: Sequence[str] | None, faults: list[str], *, timm: bool,
-) -> Fields:
+def _classes(known: _Config, weights: Header | None, datasets: Sequence[str] | None) -> tuple[LabelSpace, Fields]:
     """Class count, label names and feature width; the head's shape, where it is known, has the last word on width."""
+    config, cfg = known.whole, known.cfg
     rows, width = _head(cfg.get("classifier"), weights)
-    count = natural(config.get("num_classes", cfg.get("num_classes")) if timm else config.get("num_labels"))
-    if count is None and not timm and isinstance(config.get("id2label"), Mapping):
+    count = natural(config.get("num_classes", cfg.get("num_classes")) if known.timm else config.get("num_labels"))
+    if count is None and not known.timm and isinstance(config.get("id2label"), Mapping):
         count = len(config["id2label"]) or None
-    if count is None:
-        count = rows
-    vision = timm or str(fields["architecture"]).endswith(_CLASSIFIER)
+    count = rows if count is None else count
     imagenet = not datasets or any("imagenet" in name.lower() for name in datasets)
-    space = label_space(config, count, inferable=vision and imagenet)
-    if space.fault:
-        faults.append(space.fault)
+    space = label_space(config, count, inferable=known.classifies_images and imagenet)
     if count is None and space.labels:
         count = len(space.labels)
-    features = width if width is not None else natural(config.get("num_features" if timm else "hidden_size"))
-    return {"num_classes": count, "labels": space.labels, "label_source": space.source, "feature_dim": features or None}
+    features = natural(config.get("num_features" if known.timm else "hidden_size")) if width is None else width
+    return space, {"num_classes": count, "labels": space.labels, "label_source": space.source, "feature_dim": features or None}
 
 
 def _head(classifier: object, weights: Header | None) -> tuple[int | None, int | None]:
     """(rows, width) of the last layer, where its name is known: timm's ``classifier`` or transformers' own name."""
-    if weights is None:
-        return None, None
     name = classifier if isinstance(classifier, str) else "classifier"
-    shape = weights.tensors.get(f"{name}.weight", ("", ()))[1]
+    shape = weights.tensors.get(f"{name}.weight", ("", ()))[1] if weights else ()
     return (shape[0], math.prod(shape[1:])) if len(shape) >= 2 else (None, None)
 
 
-def _input(
-    config: Mapping[str, Any], cfg: Mapping[str, Any], processor: object, *, timm: bool,
-) -> tuple[Fields, str | None]:
+def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
     """The input pipeline as far as the files give it, and why it cannot be used; what is left open stays unknown."""
     try:
-        if timm:
-            found = _pipeline(from_config(dict(config), Path()))
-            return {name: value for name, value in found.items() if cfg.get(name) is not None}, None
+        if known.timm:
+            found = _pipeline(from_config(dict(known.whole), Path()))
+            return {name: value for name, value in found.items() if known.cfg.get(name) is not None}, None
         if isinstance(processor, Mapping):
             return _pipeline(from_transformers(dict(processor))), None
     except (TeacherError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
         return {}, f"the input pipeline cannot be read: {clean(error, 200)}"
-    return {"input_size": natural(config.get("image_size")) or None}, None
+    return {"input_size": natural(known.whole.get("image_size")) or None}, None
 
 
 def _pipeline(found: Preprocessing) -> Fields:
-    return {**{name: getattr(found, name) for name in _PIPELINE}, "input_size": int(min(found.input_size))}
+    return asdict(found) | {"input_size": int(min(found.input_size))}
 
 
-def _obstacle(fields: Fields, *, timm: bool) -> str | None:
-    architecture: str | None = fields["architecture"]
-    if fields["custom_code"]:
+def _obstacle(known: _Config) -> str | None:
+    """Why this tool cannot load such an architecture, if so."""
+    if known.whole.get("auto_map"):
         return "needs code of its own (auto_map), which is never run"
-    if not architecture:
+    if not known.architecture:
         return "config.json names no architecture"
-    if timm:
-        known = architecture.split(".")[0] in timm_architectures()
-        return None if known else f"the installed timm knows no architecture {architecture!r}"
-    if architecture.endswith(_CLASSIFIER):
+    if known.timm and known.architecture.split(".")[0] not in timm_architectures():
+        return f"the installed timm knows no architecture {known.architecture!r}"
+    if known.classifies_images:
         return None
-    return f"{architecture} is no image classifier ({_CLASSIFIER} or a timm architecture is expected)"
+    return f"{known.architecture} is no image classifier ({_CLASSIFIER} or a timm architecture is expected)"
 
 
 @lru_cache
