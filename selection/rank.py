@@ -120,7 +120,7 @@ def _rank(
     rows += halving.rows.values()
     _nothing(rows, halving, budget)
     ordered, late = ordered_rows(rows, halving.evidence, score, also, budget.left)
-    committee = _committee(halving, settings.top)
+    committee = _committee(halving, settings.top, lead=ordered[0].model)
     ordered = [_with_expected(row, score.name, opened) for row in ordered]
     work = Work(opened, probe, {row.model: halving.evidence[row.model] for row in ordered if row.value is not None})
     return Ranking(
@@ -211,7 +211,7 @@ def _nothing(rows: Sequence[Row], halving: Halving, budget: Budget) -> None:
     raise Unavailable(f"all {len(rows)} models failed; the first: {rows[0].model}: {rows[0].error}")
 
 
-def _committee(halving: Halving, size: int) -> Committee:
+def _committee(halving: Halving, size: int, *, lead: str) -> Committee:
     """Chosen on the images of the last round that still had more models than the committee may have."""
     import numpy as np
     from threadpoolctl import threadpool_limits
@@ -223,7 +223,7 @@ def _committee(halving: Halving, size: int) -> Committee:
     with threadpool_limits(1, "blas"):
         seen = {name: halving.evidence[name] for name in material.models if name in halving.evidence}
         return explained({name: knowledge(one.at(rows) if len(one.labels) > len(rows) else one) for name, one in seen.items()},
-                         size=size)
+                         size=size, lead=lead)
 
 
 def _counts(found: Candidates, halving: Halving) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from selection.committee import Knowledge, choose, explained, knowledge
+from selection.scores.registry import SCORES
 from tests.test_selection_scores import teacher
 
 
@@ -164,3 +165,19 @@ def test_knowledge_of_a_real_head_answers_the_simplex_and_a_perfect_copy_is_its_
     found = explained({"a": one, "copy": knowledge(evidence), "b": knowledge(other)}, size=3)
     assert "copy" not in found.models
     assert next(passed.twin for passed in found.passed if passed.model == "copy") == "a"
+
+
+def test_the_first_of_the_ranking_joins_first_if_it_adds_anything() -> None:
+    values = benefits()
+    best, second = choose(values, size=2).models
+    assert choose(values, size=2, lead=second).models[0] == second
+    assert choose(values, size=2, lead=best) == choose(values, size=2)
+    values["ignorant"] = np.zeros(200)
+    assert choose(values, size=2, lead="ignorant").models == (best, second)
+
+
+def test_a_mean_benefit_is_the_default_score_but_for_the_zero() -> None:
+    evidence = teacher()
+    gained = SCORES["transport_images_relative"].terms
+    assert gained is not None
+    assert knowledge(evidence).benefit == pytest.approx(np.maximum(0, gained(evidence)))

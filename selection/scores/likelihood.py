@@ -11,12 +11,20 @@ FLATTEST, SHARPEST, HALVINGS = 0.0, 10.0, 12  # base-2 logarithms of the sharpne
 
 
 def nats(costs: Floats, ready: Prepared) -> Floats:
-    """(N,) log p(y_n | x_n) - log prior(y_n) with p(j | x) proportional to prior_j exp(-s W_nj), for costs W (N, C).
+    """(N,) log p(y_n | x_n) - log prior(y_n) with the p of ``answers``, for costs W (N, C).
 
     Written out: s times what a shuffled label costs less what the true one costs, where "costs" is the soft minimum
-    -log sum_j prior_j exp(-s W_nj) / s, which for small s is the mean. The sharpness s in [1, 1024] is the one that makes
-    the true labels likeliest, so scale and temperature of the costs cancel. 0 says nothing; log C is the most for equal
-    priors. The log-likelihood is concave in s, so halving the interval by the sign of its slope finds the maximum.
+    -log sum_j prior_j exp(-s W_nj) / s, which for small s is the mean. 0 says nothing; log C is the most for equal priors.
+    """
+    found: Floats = answers(costs, ready)[np.arange(len(costs)), ready.labels] - np.log(ready.prior[ready.labels])
+    return found
+
+
+def answers(costs: Floats, ready: Prepared) -> Floats:
+    """(N, C) log p(j | x_n) with p(j | x) proportional to prior_j exp(-s W_nj), for costs W (N, C).
+
+    The sharpness s in [1, 1024] is the one that makes the true labels likeliest, so scale and temperature of the costs
+    cancel. The log-likelihood is concave in s, so halving the interval by the sign of its slope finds the maximum.
     """
     rows = np.arange(len(costs))
     own = costs[rows, ready.labels]
@@ -28,8 +36,8 @@ def nats(costs: Floats, ready: Prepared) -> Floats:
         slope = float(((weights * gaps).sum(axis=1) / weights.sum(axis=1)).mean())
         low, high = (middle, high) if slope > 0 else (low, middle)
     sharpness = 2 ** ((low + high) / 2)
-    least = gaps.min(axis=1)
-    found: Floats = sharpness * least - np.log(_weights(gaps, sharpness, ready).sum(axis=1))
+    joint = np.log(ready.prior) - sharpness * (gaps - gaps.min(axis=1, keepdims=True))
+    found: Floats = joint - np.log(_weights(gaps, sharpness, ready).sum(axis=1, keepdims=True))
     return found
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from selection.evidence import Evidence, Floats
-from selection.scores import images
+from selection.scores import images, likelihood
 from selection.scores.ground import SPACES, Ground, distances, ground
-from selection.scores.likelihood import nats
 from selection.scores.prepared import Prepared, prepare
 from selection.scores.score import Score
 from selection.scores.sinkhorn import SHARPNESS, self_transport, sinkhorn
@@ -26,7 +25,14 @@ def gains(evidence: Evidence, space: str = "images") -> Floats:
     ``space`` is one of ``SPACES`` or ``images``. See ``likelihood.nats`` for the unit and its zero.
     """
     found, ready = _costs(evidence, space)
-    return nats(found, ready)
+    return likelihood.nats(found, ready)
+
+
+def answers(evidence: Evidence) -> tuple[Floats, Prepared]:
+    """(N, C) log probabilities of the task's classes for each labelled sample, the true one's without it: what the default
+    score calls the labels, from the cost of carrying each image to each class (``likelihood.answers``)."""
+    found, ready = _costs(evidence, "images")
+    return likelihood.answers(found, ready), ready
 
 
 def _costs(evidence: Evidence, space: str) -> tuple[Floats, Prepared]:
