@@ -16,6 +16,7 @@ from distill.options import Options, from_config, prepare, settings_of
 from distill.run import RunFolder
 from zoo.command import choose, clean, run, split_list
 from zoo.errors import Unavailable, UserError
+from zoo.files import write_json, write_text
 
 if TYPE_CHECKING:
     from distill.accuracy import Hits
@@ -239,7 +240,6 @@ def _command(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto")] = "auto",
 ) -> int:
     """Train several methods and seeds on the same splits, and set them side by side with intervals."""
-    from distill.data import write_bytes, write_json
     from distill.processes import resolve_device
 
     chosen = list(dict.fromkeys(split_list(methods))) or list(DEFAULT_METHODS)
@@ -253,7 +253,7 @@ def _command(
         from distill.compare_page import page
 
         target = out or source / "compare.html"
-        write_bytes(target, page(found).encode())
+        write_text(target, page(found))
         print(f"page: {target}")
     except ImportError as error:
         print(f"note: no page is written, {error}; pip install plotly", file=sys.stderr)

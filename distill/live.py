@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from zoo.command import clean
@@ -26,13 +25,14 @@ def warn(text: str) -> None:
 
 def progress(what: str) -> Callable[[int, int], None]:
     """Plain progress on stderr: a line every few seconds."""
-    state = {"at": time.monotonic(), "begin": time.monotonic()}
+    begun = said = time.monotonic()
 
     def tell(done: int, total: int) -> None:
+        nonlocal said
         now = time.monotonic()
-        if now - state["at"] > 3:
-            state["at"] = now
-            left = (now - state["begin"]) / max(done, 1) * (total - done)
+        if now - said > 3:
+            said = now
+            left = (now - begun) / max(done, 1) * (total - done)
             print(f"{clean(what, 100)}: {done} of {total}, {left:.0f} s left", file=sys.stderr, flush=True)
 
     return tell
@@ -41,7 +41,7 @@ def progress(what: str) -> Callable[[int, int], None]:
 class Live:
     """Shows each epoch's metrics as they come; warns once where the student falls behind a finished control.
 
-    ``control`` maps epoch to the validation accuracy of the finished plain run.
+    ``control`` maps epoch to the validation accuracy of the finished plain run, ``images`` is how many it was read on.
     """
 
     def __init__(self, title: str, *, epochs: int, folder: Path | None = None, control: Mapping[int, float] | None = None,
@@ -57,62 +57,52 @@ class Live:
             self._table.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._table is not None:
             self._table.stop()
         if self._board is not None:
             self._board.close()
 
     def epoch(self, line: Mapping[str, Any]) -> None:
-        """One more epoch is done."""
+        """One more epoch is done. Without a terminal a line is printed every two seconds at most, and the last one."""
         self.lines.append(line)
         if self._board is not None:
             for name, value in flat(line).items():
                 self._board.add_scalar(name, value, line["epoch"])
         if self._table is not None:
             self._table.update(self._rows(), refresh=True)
-        elif self._due(line):
+        elif line["epoch"] + 1 >= self.epochs or time.monotonic() - self.shown > 2:
+            self.shown = time.monotonic()
             print(self._text(line), file=sys.stderr, flush=True)
         self._warn(line)
-
-    def _due(self, line: Mapping[str, Any]) -> bool:
-        """At most a line every two seconds, and the last one always."""
-        now = time.monotonic()
-        if line["epoch"] + 1 < self.epochs and now - self.shown < 2:
-            return False
-        self.shown = now
-        return True
 
     def _text(self, line: Mapping[str, Any]) -> str:
         terms = " ".join(f"{name} {value:.3f}" for name, value in line["terms"].items())
         left = (time.monotonic() - self.began) / len(self.lines) * (self.epochs - line["epoch"] - 1)
         behind = f", plain {100 * self.control[line['epoch']]:.1f}" if line["epoch"] in self.control else ""
-        accuracy = f"validation {100 * line['validation_accuracy']:.1f} %{behind}"
-        return (f"{self.title} epoch {line['epoch'] + 1}/{self.epochs}: {accuracy}, "
-                f"loss {line['loss']:.3f} ({terms}), {left:.0f} s left")
+        return (f"{self.title} epoch {line['epoch'] + 1}/{self.epochs}: validation {100 * line['validation_accuracy']:.1f} %"
+                f"{behind}, loss {line['loss']:.3f} ({terms}), {left:.0f} s left")
 
     def _rows(self) -> Any:
         from rich.table import Table
 
-        table = Table(title=clean(self.title, 100))
-        terms = list(self.lines[-1]["terms"])
-        for name in ("epoch", "validation %", *(["plain %"] if self.control else []), "train %", "loss", *terms, "teachers"):
+        table, terms = Table(title=clean(self.title, 100)), list(self.lines[-1]["terms"])
+        for name in ("epoch", "validation %", "plain %", "train %", "loss", *terms, "teachers"):
             table.add_column(name, justify="right")
         for line in self.lines[-ROWS:]:
-            plain = [_percent(self.control.get(line["epoch"]))] if self.control else []
-            table.add_row(f"{line['epoch'] + 1}/{self.epochs}", _percent(line["validation_accuracy"]), *plain,
-                          _percent(line["train_accuracy"]), f"{line['loss']:.3f}", *(f"{line['terms'][n]:.3f}" for n in terms),
-                          " ".join(_teacher(t) for t in line.get("teachers", ())))
+            shares = (line["validation_accuracy"], self.control.get(line["epoch"]), line["train_accuracy"])
+            teachers = (":".join(f"{teacher[n]:.2f}" for n in ("weight", "agreement") if n in teacher)
+                        for teacher in line.get("teachers", ()))
+            table.add_row(f"{line['epoch'] + 1}/{self.epochs}", *("" if s is None else f"{100 * s:.1f}" for s in shares),
+                          f"{line['loss']:.3f}", *(f"{line['terms'][name]:.3f}" for name in terms), "  ".join(teachers))
         return table
 
     def _warn(self, line: Mapping[str, Any]) -> None:
         """Once, after a fifth of the training: clearly (by two standard errors) behind plain at the same epoch."""
-        plain = self.control.get(line["epoch"])
+        mine, plain = line["validation_accuracy"], self.control.get(line["epoch"])
         if plain is None or self.warned or line["epoch"] < self.epochs / 5 or not self.images:
             return
-        mine = line["validation_accuracy"]
-        error = (2 * max(plain * (1 - plain), 0.01) / self.images) ** 0.5
-        if mine < plain - 2 * error:
+        if mine < plain - 2 * (2 * max(plain * (1 - plain), 0.01) / self.images) ** 0.5:
             self.warned = True
             warn(f"after epoch {line['epoch'] + 1} the student has {100 * mine:.1f} % on validation, the finished plain control "
                  f"had {100 * plain:.1f} %: these teachers seem to hurt here")
@@ -120,22 +110,10 @@ class Live:
 
 def flat(line: Mapping[str, Any]) -> dict[str, float]:
     """A metrics line as one level of named numbers."""
-    numbers = {name: value for name, value in line.items() if isinstance(value, (int, float))}
-    found = {name: float(value) for name, value in numbers.items() if name not in ("epoch", "step")}
-    for group in ("terms", "method"):
-        found |= {f"{group}/{name}": float(value) for name, value in line.get(group, {}).items()}
-    for place, teacher in enumerate(line.get("teachers", ())):
-        found |= {f"teacher {place + 1}/{n}": float(teacher[n]) for n in ("weight", "agreement") if n in teacher}
-    return found
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}"
-
-
-def _teacher(teacher: Mapping[str, Any]) -> str:
-    weight = f"{teacher['weight']:.2f}:" if "weight" in teacher else ""
-    return f"{weight}{100 * teacher['agreement']:.0f}%" if "agreement" in teacher else weight
+    groups = {"": line, "terms/": line.get("terms", {}), "method/": line.get("method", {})}
+    groups |= {f"teacher {place}/": teacher for place, teacher in enumerate(line.get("teachers", ()), 1)}
+    return {f"{group}{name}": float(value) for group, values in groups.items() for name, value in values.items()
+            if isinstance(value, (int, float)) and name not in ("epoch", "step")}
 
 
 def _live_table() -> Any:

@@ -104,7 +104,7 @@ def fit(student: Student, recipe: Recipe, batches: Batches, schedule: Schedule, 
             with where.gather_later(wrapped, last):
                 terms, hits = wrapped(batch, progress, where.autocast)  # {name: ()}, (2,)
                 loss = torch.stack(list(terms.values())).sum() / schedule.accumulate  # ()
-                where.backward(loss)
+                loss.backward()
             tally.add(terms, hits)
         tally.check(step, every=1 if where.device.type == "cpu" else 50)
         optimizer.step()

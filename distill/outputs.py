@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import shutil
 import zlib
 from collections.abc import Callable, Mapping
@@ -16,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.data import Pixels, write_bytes
+from distill.data import Pixels
 from distill.live import note, progress
 from distill.recipe import Answers
 from distill.views import Augmentation, render
 from zoo.errors import TeacherError, UserError
+from zoo.files import write_bytes, write_json
 
 if TYPE_CHECKING:
     from zoo.split import SplitTeacher
@@ -100,7 +100,7 @@ def open_outputs(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], *
     home.mkdir(parents=True, exist_ok=True)
     wanted = [(view, start) for view in range(views) for start in range(0, len(pixels), SHARD)]
     with FileLock(str(home) + ".lock"):  # of several processes one computes, the others read
-        write_bytes(home / "key.json", json.dumps(vars(key), indent=1).encode())
+        write_json(home / "key.json", vars(key))
         found = {shard: data for shard in wanted if (data := _read(home, shard, key)) is not None}
         try:
             asker = _Asker(load(), pixels, augmentation, key, batch_size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,12 +14,15 @@ from zoo.errors import UserError
 
 
 class Processes:
-    """One process on one device. ``precision`` is ``fp32`` or ``bf16`` (autocast of the student, fp32 weights)."""
+    """This process on its device, alone or with the others of ``accelerator``.
 
-    rank, world = 0, 1
+    ``precision`` is ``fp32`` or ``bf16`` (autocast of the student, fp32 weights).
+    """
 
-    def __init__(self, device: torch.device, precision: str) -> None:
-        self.device, self.precision = device, precision
+    def __init__(self, device: torch.device, precision: str, accelerator: Any = None) -> None:
+        self.device, self.precision, self.accelerator = device, precision, accelerator
+        self.rank: int = accelerator.process_index if accelerator else 0
+        self.world: int = accelerator.num_processes if accelerator else 1
 
     @property
     def is_main(self) -> bool:
@@ -29,7 +31,8 @@ class Processes:
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
         """Both on the device, wrapped where several processes train together."""
-        return model.to(self.device), optimizer
+        found = self.accelerator.prepare(model, optimizer) if self.accelerator else (model.to(self.device), optimizer)
+        return found[0], found[1]
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision for the forward pass."""
@@ -38,44 +41,17 @@ class Processes:
 
     def gather_later(self, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Within it gradients are not yet exchanged, unless ``last``."""
-        return contextlib.nullcontext()
-
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of ``loss``."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        return contextlib.nullcontext() if last or not self.accelerator else self.accelerator.no_sync(model)
 
     def mean(self, values: Tensor) -> Tensor:
         """``values`` averaged over the processes."""
-        return values
+        averaged: Tensor = self.accelerator.reduce(values, reduction="mean") if self.accelerator else values
+        return averaged
 
     def wait(self) -> None:
         """Until every process is here."""
-
-
-class ManyProcesses(Processes):
-    """The processes that ``accelerate launch`` (or torchrun) started, by accelerate."""
-
-    def __init__(self, accelerator: Any, precision: str) -> None:
-        super().__init__(accelerator.device, precision)
-        self.accelerator = accelerator
-        self.rank, self.world = accelerator.process_index, accelerator.num_processes
-
-    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        wrapped: tuple[nn.Module, Any] = self.accelerator.prepare(model, optimizer)
-        return wrapped[0], wrapped[1]
-
-    def gather_later(self, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        wait: AbstractContextManager[Any] = contextlib.nullcontext() if last else self.accelerator.no_sync(model)
-        return wait
-
-    def backward(self, loss: Tensor) -> None:
-        self.accelerator.backward(loss)
-
-    def mean(self, values: Tensor) -> Tensor:
-        return self.accelerator.reduce(values, reduction="mean")  # type: ignore[no-any-return]
-
-    def wait(self) -> None:
-        self.accelerator.wait_for_everyone()
+        if self.accelerator:
+            self.accelerator.wait_for_everyone()
 
 
 def processes(device: str, precision: str) -> Processes:
@@ -85,14 +61,15 @@ def processes(device: str, precision: str) -> Processes:
     """
     if precision not in ("fp32", "bf16"):
         raise UserError(f"no precision {precision!r} (valid: fp32, bf16)")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        try:
-            from accelerate import Accelerator, DistributedDataParallelKwargs
-        except ImportError as error:
-            raise UserError("several processes were launched and accelerate is not installed: pip install accelerate") from error
-        handlers: Sequence[Any] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-        return ManyProcesses(Accelerator(cpu=device == "cpu", kwargs_handlers=list(handlers)), precision)
-    return Processes(torch.device(resolve_device(device)), precision)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Processes(torch.device(resolve_device(device)), precision)
+    try:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+    except ImportError as error:
+        raise UserError("several processes were launched and accelerate is not installed: pip install accelerate") from error
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=handlers)
+    return Processes(accelerator.device, precision, accelerator)
 
 
 def resolve_device(device: str) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.data import write_bytes, write_json
 from distill.live import note
 from zoo.errors import UserError
+from zoo.files import write_bytes, write_json, write_text
 
 # What may differ between a run and its resumption, since it does not change the result.
 FREE = ("options", "versions")  # the plan holds what follows from the options
@@ -81,17 +81,24 @@ class RunFolder:
 
     def finish(self, results: Mapping[str, Any], card: str) -> None:
         """Write ``README.md``, then ``results.json``, which marks the run as finished."""
-        write_bytes(self.path / "README.md", card.encode())
+        write_text(self.path / "README.md", card)
         write_json(self.path / "results.json", results)
 
     def metrics(self) -> list[dict[str, Any]]:
         """One entry an epoch; a line cut off by a crash is left out."""
-        return read_metrics(self.path / "metrics.jsonl")
+        path = self.path / "metrics.jsonl"
+        entries = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                break
+        return entries
 
     def keep_metrics(self, epochs: int) -> None:
         """Drop the lines of epochs that the checkpoint does not hold, so that they are written once."""
         lines = [json.dumps(line, ensure_ascii=False) for line in self.metrics() if line["epoch"] < epochs]
-        write_bytes(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines).encode())
+        write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one epoch."""
@@ -107,7 +114,6 @@ class RunFolder:
         buffer = io.BytesIO()  # a full disk then shows as an OSError of our own write, with its errno
         torch.save(dict(state), buffer)
         last = self.path / "checkpoint" / "last.pt"
-        last.parent.mkdir(exist_ok=True)
         write_bytes(last.with_name("next.pt"), buffer.getbuffer())
         if last.exists():
             os.replace(last, last.with_name("previous.pt"))
@@ -129,17 +135,6 @@ class RunFolder:
             except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
                 note(f"checkpoint {file} is damaged ({type(error).__name__}); trying the one before it")
         return None
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The entries of a ``metrics.jsonl``; none where there is no file."""
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            break
-    return entries
 
 
 def _same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.data import write_bytes, write_json
 from distill.recipe import StudentState
 from zoo.command import choose
 from zoo.errors import TeacherError, UserError
+from zoo.files import write_bytes, write_json
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -51,6 +51,12 @@ class StudentSpec:
         return cls(architecture=architecture, size=size, pretrained=pretrained, model_args={**kept, **model_args},
                    weights=student if pretrained else None)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What timm makes the network with: a transformer must know its input size."""
+        transformer = any(name in self.architecture for name in ("vit", "deit"))
+        return ({"img_size": self.size} if transformer else {}) | dict(self.model_args)
+
 
 def input_size(image_side: int) -> int:
     """The student's default input size for images of median shorter side ``image_side``: 64 pixels.
@@ -70,13 +76,13 @@ class Student(nn.Module):
     std: Tensor
 
     def __init__(self, network: nn.Module, spec: StudentSpec, classes: tuple[str, ...]) -> None:
+        from zoo.split import boundary
+
         super().__init__()
         self.network, self.spec, self.classes = network, spec, classes
-        cfg = getattr(network, "pretrained_cfg", None) or {}
-        stats = [cfg.get(n) or d for n, d in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD))] if spec.pretrained \
-            else [IMAGENET_MEAN, IMAGENET_STD]
-        for name, value in zip(("mean", "std"), stats, strict=True):
-            self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+        cfg = (getattr(network, "pretrained_cfg", None) or {}) if spec.pretrained else {}
+        for name, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(cfg.get(name) or usual).view(1, 3, 1, 1), persistent=False)
         self._low: Tensor | None = None
         boundary(network).register_forward_hook(self._keep_low)
         self._split_head = True
@@ -85,25 +91,9 @@ class Student(nn.Module):
     @classmethod
     def create(cls, spec: StudentSpec, classes: tuple[str, ...], *, seed: int) -> Student:
         """A student with weights drawn from ``seed`` (or pretrained ones, where they are at hand)."""
-        import timm
-
-        if not timm.is_model(spec.architecture):
-            choose("student", spec.architecture, timm.list_models())
-        args = dict(spec.model_args)
-        if "vit" in spec.architecture or "deit" in spec.architecture:
-            args.setdefault("img_size", spec.size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            try:
-                network = _reopened(spec, len(classes)) if spec.weights else timm.create_model(
-                    spec.architecture, pretrained=spec.pretrained, num_classes=len(classes), **args)
-            except (TypeError, AssertionError, ValueError) as error:
-                raise UserError(f"student {spec.architecture} does not accept {args or 'its defaults'}: {error}") from error
-            except (OSError, RuntimeError) as error:
-                if not spec.pretrained:
-                    raise
-                raise UserError(f"no pretrained weights of {spec.architecture} at hand ({error}); connect to the Hub, or leave "
-                                "out --pretrained") from error
+            network = _network(spec, len(classes))
             try:
                 return cls(network, spec, classes)
             except RuntimeError as error:
@@ -152,12 +142,30 @@ class Student(nn.Module):
         return int(state.features.shape[1]), _shape(state.hidden), _shape(state.low)
 
 
-def _reopened(spec: StudentSpec, classes: int) -> Any:
-    """The network of the folder ``spec.weights`` with a new head, as safely as a teacher is opened."""
+def _network(spec: StudentSpec, classes: int) -> Any:
+    """The network with its first weights; ``UserError`` where timm does not make it."""
+    import timm
+
+    if not timm.is_model(spec.architecture):
+        choose("student", spec.architecture, timm.list_models())
+    if spec.weights:
+        return _reopened(Path(spec.weights), classes)
+    try:
+        return timm.create_model(spec.architecture, pretrained=spec.pretrained, num_classes=classes, **spec.arguments)
+    except (TypeError, AssertionError, ValueError) as error:
+        raise UserError(f"student {spec.architecture} does not accept {spec.arguments or 'its defaults'}: {error}") from error
+    except (OSError, RuntimeError) as error:
+        if not spec.pretrained:
+            raise
+        raise UserError(f"no pretrained weights of {spec.architecture} at hand ({error}); connect to the Hub, or leave "
+                        "out --pretrained") from error
+
+
+def _reopened(folder: Path, classes: int) -> Any:
+    """The network of ``folder`` with a new head, as safely as a teacher is opened."""
     from zoo.network import load
     from zoo.preprocessing import from_config, read_json
 
-    folder = Path(spec.weights or "")
     try:
         preprocessing = from_config(read_json(folder / "config.json"), folder)
         network = load(folder, preprocessing).module.train().requires_grad_(True)
@@ -166,13 +174,6 @@ def _reopened(spec: StudentSpec, classes: int) -> Any:
     network.reset_classifier(classes)
     network.pretrained_cfg = {**(network.pretrained_cfg or {}), "mean": preprocessing.mean, "std": preprocessing.std}
     return network
-
-
-def boundary(network: nn.Module) -> nn.Module:
-    """The module whose output is the student's ``low`` state."""
-    from zoo.split import boundary as split_boundary
-
-    return split_boundary(network)
 
 
 def _shape(state: Tensor) -> tuple[int, int, int]:
@@ -189,39 +190,31 @@ def _as_map(hidden: Tensor, width: int | None) -> Tensor:
     return hidden if hidden.ndim == 4 else hidden.flatten(1)[:, :, None, None]
 
 
-def export(student: Student, folder: Path, *, license: str | None = None) -> None:
+def export(student: Student, folder: Path) -> None:
     """Write ``config.json`` (timm's Hub layout, with preprocessing and label names) and ``model.safetensors``.
 
     ``timm.create_model("local-dir:FOLDER", pretrained=True)`` then opens it without this package.
     """
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.detach().cpu().contiguous() for name, value in student.network.state_dict().items()}
-    write_bytes(folder / "model.safetensors", save(state, metadata={"format": "pt"}))
-    write_json(folder / "config.json", _config(student, license))
-
-
-def _config(student: Student, license: str | None) -> dict[str, Any]:
     network, spec = student.network, student.spec
     cfg = getattr(network, "pretrained_cfg", None) or {}
-    args = dict(spec.model_args)
-    if "vit" in spec.architecture or "deit" in spec.architecture:
-        args.setdefault("img_size", spec.size)
-    return {
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_bytes(folder / "model.safetensors", save(state, metadata={"format": "pt"}))
+    write_json(folder / "config.json", {
         "architecture": spec.architecture.split(".")[0],
         "num_classes": len(student.classes),
         "num_features": int(network.num_features),
-        **({"model_args": args} if args else {}),
+        **({"model_args": spec.arguments} if spec.arguments else {}),
         "label_names": list(student.classes),
         "pretrained_cfg": {
             "input_size": [3, spec.size, spec.size], "fixed_input_size": bool(cfg.get("fixed_input_size", False)),
             "interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "center",
             "mean": [float(v) for v in student.mean.flatten()], "std": [float(v) for v in student.std.flatten()],
             "num_classes": len(student.classes), "pool_size": None,
-            "first_conv": cfg.get("first_conv"), "classifier": cfg.get("classifier"), "license": license,
+            "first_conv": cfg.get("first_conv"), "classifier": cfg.get("classifier"), "license": None,
         },
-    }
+    })
 
 
 def reopen(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -231,8 +224,7 @@ def reopen(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        names = config["label_names"]
-        if not isinstance(names, list) or len(names) != config["num_classes"]:
+        if len(config["label_names"]) != config["num_classes"]:
             raise KeyError("label_names")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} is not an exported student ({type(error).__name__}: {error}); give the student/ folder "

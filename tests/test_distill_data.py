@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from distill import data
-from distill.data import Stream, open_pixels, square, working_size, write_bytes
+from distill.data import Stream, open_pixels, square, working_size
 from distill.views import STILL, Augmentation, render, uniforms
 from zoo.errors import UserError
+from zoo.files import write_bytes
 
 
 class Photos:

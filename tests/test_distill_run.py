@@ -70,7 +70,7 @@ def test_checkpoints_fall_back_when_damaged_and_never_run_code(tmp_path: Path, c
 def exported(folder: Path) -> Student:
     pupil = student()
     pupil.logits(torch.from_numpy(pixels(6).images).repeat_interleave(2, 2).repeat_interleave(2, 3))
-    export(pupil, folder, license="mit")
+    export(pupil, folder)
     return pupil
 
 

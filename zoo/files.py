@@ -1,10 +1,9 @@
-"""Text files: read within bounds, written whole or not at all."""
+"""Files: JSON read within bounds, anything written whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,26 @@ def load_json(path: Path) -> Any:
         raise TeacherError(f"{path.name} is not valid JSON ({str(error)[:100]})") from None
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path`` through a temporary file beside it; makes the folder; readable as umask allows."""
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write ``data`` to ``path``, whole or not at all: a reader sees the old file or the new one. Makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide the file from everybody else
-        os.replace(name, path)
+        with open(partial, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(partial, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same with ``text`` as UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """The same with ``value`` as JSON."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
