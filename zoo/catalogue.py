@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.card import ModelCard
 from zoo.errors import UserError
 from zoo.home import default_catalogue
-from zoo.schema import COLUMNS, SCHEMA_VERSION, arrow_type, check_version, create, known_columns, migrate, quote, snapshot_version
+from zoo.schema import SCHEMA_VERSION, prepare, quote, table, view
 from zoo.statement import column, misunderstood, select, unreadable
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH = 10_000
+_CONFIGS = ("id", "sha", "file", "body")
 # The writer's share of the 700 MB that a crawl of millions may take. One thread that need not keep the order of rows can
 # bound the row groups of a snapshot by their bytes; with more, label lists of a thousand names do not fit. Fewer
 # checkpoints make a page of a crawl cheaper; what lies in the log is replayed after a kill.
@@ -41,9 +42,8 @@ class Catalogue:
     reach no other file and no network.
     """
 
-    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, *, writable: bool) -> None:
+    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self.path = path
-        self.writable = writable
         self._connection = connection
         self._in_transaction = False
 
@@ -55,7 +55,7 @@ class Catalogue:
         foreign, or from a newer version of this tool.
         """
         path = Path(path) if path is not None else default_catalogue()
-        return cls(path, _writer(path) if write else _reader(path), writable=write)
+        return cls(path, _writer(path) if write else _reader(path))
 
     def __enter__(self) -> Catalogue:
         return self
@@ -89,8 +89,8 @@ class Catalogue:
 
     def sql(self, query: str) -> pd.DataFrame:
         """The answer to one SELECT over the table ``models``. Raises ``UserError`` for anything else."""
-        table: pd.DataFrame = self._answer(query, lambda relation: relation.df())
-        return table
+        frame: pd.DataFrame = self._answer(query, lambda relation: relation.df())
+        return frame
 
     def batches(self, query: str) -> Iterator[pa.RecordBatch]:
         """The answer to one SELECT, piece by piece and at least one: answers larger than memory."""
@@ -167,18 +167,16 @@ class Catalogue:
         """Add ``cards``, replacing rows of the same id (the last card of an id wins); returns how many ids."""
         unique = list({card.id: card for card in cards}.values())
         if unique:
-            self.replace("models", _arrow(unique))
+            self.replace("models", table(map(vars, unique)))
         return len(unique)
 
     def save_configs(self, configs: Iterable[tuple[str, str, str, str]]) -> None:
         """Keep raw files: (model id, revision, file name, text); one text for each of these three."""
         import pyarrow as pa
 
-        rows = list({row[:3]: row for row in configs}.values())
-        names = ("id", "sha", "file", "body")
+        rows = [dict(zip(_CONFIGS, row, strict=True)) for row in {row[:3]: row for row in configs}.values()]
         if rows:
-            columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-            self.replace("configs", pa.table(columns, names), key=names[:3])
+            self.replace("configs", pa.Table.from_pylist(rows), key=_CONFIGS[:3])
 
     def config(self, model: str, sha: str, file: str = "config.json") -> str | None:
         """The raw text that was kept of one file at one revision, or ``None``."""
@@ -227,29 +225,26 @@ class Catalogue:
     def publish(self) -> Path:
         """Write the snapshot beside the database and rename it into place; readers see the old or the new one."""
         partial = self.snapshot.with_name(f".{self.snapshot.name}.{os.getpid()}.tmp")
+        # Not sorted, which would take gigabytes, but like with like: filters and top lists skip most row groups.
+        parts = (f"SELECT * FROM models WHERE loadable IS {loadable} TRUE AND coalesce(downloads, 0) {downloads}"
+                 for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM") for downloads in ("< 1000", ">= 1000"))
         try:
             with self._full_disk_is_told():
-                self._write_snapshot(partial)
+                self._connection.execute("CHECKPOINT")
+                self._connection.execute(
+                    f"COPY ({' UNION ALL '.join(parts)}) TO {quote(str(partial))} (FORMAT parquet, COMPRESSION zstd, "
+                    f"ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})")
             os.replace(partial, self.snapshot)
         finally:
             partial.unlink(missing_ok=True)
         return self.snapshot
 
-    def _write_snapshot(self, file: Path) -> None:
-        self._connection.execute("CHECKPOINT")
-        # Not sorted, which would take gigabytes, but like with like: filters and top lists skip most row groups.
-        parts = (f"SELECT * FROM models WHERE loadable IS {loadable} TRUE AND coalesce(downloads, 0) {downloads}"
-                 for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM") for downloads in ("< 1000", ">= 1000"))
-        self._connection.execute(
-            f"COPY ({' UNION ALL '.join(parts)}) TO {quote(str(file))} (FORMAT parquet, COMPRESSION zstd, "
-            f"ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})")
-
-    def replace(self, table: str, rows: pa.Table, *, key: Sequence[str] = ("id",)) -> None:
-        """Put ``rows``, each with a ``key`` of its own, in the place of those of ``table`` with the same key."""
-        matches = " AND ".join(f"{table}.{name} = page.{name}" for name in key)
+    def replace(self, name: str, rows: pa.Table, *, key: Sequence[str] = ("id",)) -> None:
+        """Put ``rows``, each with a ``key`` of its own, in the place of those of the table ``name`` with the same key."""
+        matches = " AND ".join(f"{name}.{part} = page.{part}" for part in key)
         with self.registered(rows):
-            self._connection.execute(f"DELETE FROM {table} USING page WHERE {matches}")
-            self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM page")
+            self._connection.execute(f"DELETE FROM {name} USING page WHERE {matches}")
+            self._connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM page")
 
     @contextlib.contextmanager
     def registered(self, rows: pa.Table) -> Iterator[None]:
@@ -279,11 +274,9 @@ def _reader(path: Path) -> duckdb.DuckDBPyConnection:
             raise UserError(f"the catalogue {path} was never published; let the crawl finish: python -m zoo.crawl")
         raise UserError(f"there is no catalogue at {path}; make one, for example: python -m zoo.crawl --source timm "
                         "(every model timm knows, no network), --source FOLDER, or python -m zoo.crawl (the Hub)")
-    connection = _connect(":memory:", snapshot)
     try:
-        check_version(snapshot_version(connection, snapshot), snapshot)
-        connection.execute(f"CREATE VIEW models AS SELECT {known_columns(connection, snapshot)} "
-                           f"FROM read_parquet({quote(str(snapshot))})")
+        connection = _connect(":memory:", snapshot)
+        view(connection, snapshot)
     except duckdb.Error as error:
         raise unreadable(error, snapshot) from None
     return connection
@@ -295,13 +288,7 @@ def _writer(path: Path) -> duckdb.DuckDBPyConnection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect(str(path), path.resolve().parent)
-        tables = {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
-        if not tables:
-            create(connection)
-        elif not {"models", "state"} <= tables:
-            raise UserError(f"{path} is a DuckDB file of something else (tables: {', '.join(sorted(tables))}); "
-                            "give another file with --catalogue")
-        migrate(connection, path)
+        prepare(connection, path)
     except duckdb.Error as error:
         raise unreadable(error, path) from None
     except (FileExistsError, NotADirectoryError):
@@ -322,13 +309,6 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
     ):
         connection.execute(statement)
     return connection
-
-
-def _arrow(cards: Sequence[ModelCard]) -> pa.Table:
-    """(n cards) -> a table with one column a field, in the catalogue's types."""
-    import pyarrow as pa
-
-    return pa.table({name: pa.array([getattr(card, name) for card in cards], arrow_type(name)) for name in COLUMNS})
 
 
 def utc_now() -> dt.datetime:

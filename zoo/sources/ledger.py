@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.catalogue import Catalogue, utc_now
-from zoo.schema import COLUMNS, arrow_type
+from zoo.schema import COLUMNS, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,6 +21,14 @@ CANDIDATES = ("gated IS NULL AND (library_name = 'timm' OR pipeline_tag IN "
 _GENERATIONS = 10  # of a lineage, before it is taken for a circle
 
 
+class Replaced(NamedTuple):
+    """Of the rows of a page: how many were there before, of them with another revision, and newly gated."""
+
+    known: int
+    changed: int
+    gated: int
+
+
 class Ledger:
     """Writes of a crawl to an open catalogue."""
 
@@ -31,26 +39,25 @@ class Ledger:
         self._db.execute(f"CREATE TABLE IF NOT EXISTS details (id VARCHAR, sha VARCHAR, {columns})")
         self._db.execute("CREATE TABLE IF NOT EXISTS faults (id VARCHAR, error VARCHAR, raw VARCHAR, seen_at TIMESTAMP)")
 
-    def replace(self, rows: pa.Table, *, ordered: bool) -> dict[str, tuple[str | None, str | None]]:
-        """Write a page of rows with unique ids; returns (revision, gated) of those that were there before, by id.
+    def replace(self, rows: Sequence[Mapping[str, Any]], *, ordered: bool) -> Replaced:
+        """Write a page of rows with unique ids and creation times; says what of them was there before.
 
         ``ordered``: the page is one span of creation times. Only that span is searched for the old rows, which keeps
         a page as cheap in a table of millions as in an empty one; ``drop_duplicates`` finds the few others at the end.
         """
-        import pyarrow.compute as pc
-
+        times = [row["created_at"] for row in rows]
         where, values = "true", list[object]()
-        span = pc.min_max(rows["created_at"]).as_py()
-        if ordered and span["min"] is not None and not rows["created_at"].null_count:
-            where, values = "models.created_at BETWEEN ? AND ?", [span["min"], span["max"]]
-        with self.catalogue.registered(rows):
+        if ordered and None not in times:
+            where, values = "models.created_at BETWEEN ? AND ?", [min(times), max(times)]
+        with self.catalogue.registered(table(rows, rows[0])):
             # Found by their ids alone and deleted by number: a DELETE with RETURNING reads all columns of the table.
-            old = self._db.execute(f"SELECT models.rowid, models.id, models.sha, models.gated FROM models SEMI JOIN page "
-                                   f"ON models.id = page.id WHERE {where}", values).fetchall()
+            old = self._db.execute(
+                "SELECT models.rowid, models.sha IS DISTINCT FROM page.sha, page.gated IS NOT NULL AND models.gated IS NULL "
+                f"FROM models JOIN page ON models.id = page.id WHERE {where}", values).fetchall()
             if old:
                 self._db.execute("DELETE FROM models WHERE rowid IN (SELECT unnest(?::BIGINT[]))", [[row[0] for row in old]])
             self._db.execute("INSERT INTO models BY NAME SELECT * FROM page")
-        return {model: (sha, gated) for _, model, sha, gated in old}
+        return Replaced(len(old), sum(changed for _, changed, _ in old), sum(gated for *_, gated in old))
 
     def note_faults(self, faults: Iterable[tuple[str | None, str, str]]) -> None:
         """Keep (id, what was odd, the start of the row) of rows that could not be read, or only in part."""
@@ -83,12 +90,9 @@ class Ledger:
     def save_details(self, found: Sequence[tuple[str, str, Mapping[str, Any]]],
                      files: Iterable[tuple[str, str, str, str]]) -> None:
         """Keep (id, revision, fields of ``DETAILS``) and the raw files (id, revision, name, text), at once."""
-        import pyarrow as pa
-
-        rows = [{"id": model, "sha": sha, **fields} for model, sha, fields in found]
-        schema = [("id", pa.string()), ("sha", pa.string()), *((name, arrow_type(name)) for name in DETAILS)]
+        rows = table([{"id": model, "sha": sha, **fields} for model, sha, fields in found], ("id", "sha", *DETAILS))
         with self.catalogue.transaction():
-            self.catalogue.replace("details", pa.Table.from_pylist(rows, pa.schema(schema)), key=("id", "sha"))
+            self.catalogue.replace("details", rows, key=("id", "sha"))
             self.catalogue.save_configs(files)
 
     def merge_details(self) -> None:

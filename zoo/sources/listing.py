@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 
@@ -13,7 +13,7 @@ from zoo.progress import Progress
 from zoo.sources.client import Client
 from zoo.sources.ledger import Ledger
 from zoo.sources.pager import Page, Refused, first_url, pages
-from zoo.sources.rows import Row, read
+from zoo.sources.rows import read
 
 _MARGIN = dt.timedelta(minutes=10)  # between the clocks of the Hub's machines, and its search index behind them
 _TAIL = 10  # rows at the end of a page that must all be older than the watermark: one odd time must not end an update
@@ -113,23 +113,15 @@ def _write(ledger: Ledger, key: str, job: Pass, page: Page, watermark: dt.dateti
     oldest = [row["last_modified"] for row in found.rows if row["last_modified"] is not None][-_TAIL:]
     with ledger.catalogue.transaction():
         if found.rows:
-            _count(job, found.rows, ledger.replace(found.table(), ordered=job.kind == "full"))
+            before = ledger.replace(found.rows, ordered=job.kind == "full")
+            job.appeared += len(found.rows) - before.known
+            job.changed, job.newly_gated = job.changed + before.changed, job.newly_gated + before.gated
         ledger.note_faults(found.faults)
         job.pages, job.rows, job.faults = job.pages + 1, job.rows + len(found.rows), job.faults + len(found.faults)
         job.cursor = page.next
         job.listed = (page.next is None or (job.kind == "update" and bool(oldest) and max(oldest) < watermark)
                       or (limit is not None and job.rows >= limit))
         _save(ledger.catalogue, f"{key} pass", job)
-
-
-def _count(job: Pass, rows: list[Row], before: Mapping[str, tuple[str | None, str | None]]) -> None:
-    for row in rows:
-        if row["id"] not in before:
-            job.appeared += 1
-            continue
-        sha, gated = before[row["id"]]
-        job.changed += row["sha"] != sha
-        job.newly_gated += row["gated"] is not None and gated is None
 
 
 def _finish(ledger: Ledger, key: str, job: Pass, scope: Scope) -> None:

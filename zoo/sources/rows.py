@@ -5,15 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from zoo.command import clean
 from zoo.describe import natural, text
-from zoo.schema import arrow_type
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Row = dict[str, Any]
 # Asked of the listing, the most needed first: a server that refuses one loses the last ones.
@@ -36,18 +31,11 @@ class Fault(NamedTuple):
     raw: str
 
 
-@dataclass
-class Rows:
+class Rows(NamedTuple):
     """The readable rows of a page (each id once, the last one wins) and the faults met on the way."""
 
-    rows: list[Row] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-
-    def table(self) -> pa.Table:
-        """The rows in the catalogue's types; one row at least."""
-        import pyarrow as pa
-
-        return pa.table({name: pa.array([row[name] for row in self.rows], arrow_type(name)) for name in self.rows[0]})
+    rows: list[Row]
+    faults: list[Fault]
 
 
 def read(page: Iterable[object], *, now: dt.datetime) -> Rows:
