@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -72,20 +73,8 @@ class ModelCard:
         return self.sha or "unknown"
 
     @classmethod
-    def from_row(cls, row: dict[str, Any]) -> ModelCard:
-        """A card from a catalogue row: unknown columns are left out, lists become tuples, NaN and NaT ``None``."""
+    def from_row(cls, row: Mapping[str, Any]) -> ModelCard:
+        """A card from a row of plain values: columns that are none of ours are left out, lists become tuples."""
         known = {f.name for f in fields(cls)}
-        return cls(**{name: _plain(value) for name, value in row.items() if name in known})
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if hasattr(value, "tolist"):  # numpy arrays and scalars
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return tuple(value)
-    if hasattr(value, "to_pydatetime") and value == value:
-        return value.to_pydatetime(warn=False)
-    # pandas' NA answers a comparison with NA, which has no truth value; NaN and NaT are not equal to themselves
-    return value if (value == value) is True else None
+        values: dict[str, Any] = {name: value for name, value in row.items() if name in known}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -14,6 +14,7 @@ from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.command import clean, run, split_list
 from zoo.errors import UserError
+from zoo.schema import quote
 
 _SHOWN = 5
 
@@ -48,41 +49,44 @@ def crawl(
                           "--endpoint": endpoint}.items():
         if value:
             raise UserError(f"{option} is for --source hub only; with --source {source} leave it out")
-    print(_crawl_timm(catalogue, limit) if source == "timm" else _crawl_folder(catalogue, source, limit))
+    if source == "timm":
+        _crawl_timm(catalogue, limit)
+    else:
+        _crawl_folder(catalogue, source, limit)
 
 
-def _crawl_timm(file: Path | None, limit: int | None) -> str:
+def _crawl_timm(file: Path | None, limit: int | None) -> None:
     from zoo.sources import timm
 
     with Catalogue.open(file, write=True) as catalogue:
         cards = list(itertools.islice(timm.cards(), limit))
-        known = catalogue.locations([card.id for card in cards], sources=("hub",))  # the Hub's own row says more
-        old = () if limit else catalogue.locations(sources=("timm",))
-        return _store(catalogue, [card for card in cards if card.id not in known], old, "that timm knows")
+        ids = ", ".join(quote(card.id) for card in cards)
+        known = catalogue.locations(f"source = 'hub' AND id IN ({ids})")  # the Hub's own row says more
+        old = () if limit else catalogue.locations("source = 'timm'")
+        _store(catalogue, [card for card in cards if card.id not in known], old, "that timm knows")
 
 
-def _crawl_folder(file: Path | None, source: str, limit: int | None) -> str:
+def _crawl_folder(file: Path | None, source: str, limit: int | None) -> None:
     from zoo.sources import folder
 
     root = folder.small_zoo() if source == "small" else Path(source).expanduser()
-    if source != "small" and not root.exists():
+    if not root.exists():
         raise UserError(f"no folder {source}; --source is hub, timm, small, or a FOLDER with one sub-folder a model")
     root = root.resolve()
-    names = [path.name for path in folder.model_folders(root)]
-    kind = "small" if source == "small" else "folder"
+    folder.model_folders(root)  # raises UserError before there is a catalogue
     with Catalogue.open(file, write=True) as catalogue:
-        elsewhere = {model for model, location in catalogue.locations(names).items() if not _lies_in(location, root)}
-        cards = list(itertools.islice(folder.cards(root, kind, taken=elsewhere), limit))
-        here = catalogue.locations(sources=("folder", "small"))
-        old = () if limit else [model for model, location in here.items() if _lies_in(location, root)]
-        return _store(catalogue, cards, old, f"in {root}")
+        known = catalogue.locations("source <> 'hub' OR id NOT LIKE '%/%'")  # a folder's id has no slash
+        here = {model for model, location in known.items() if _lies_in(location, root)}
+        kind = "small" if source == "small" else "folder"
+        cards = list(itertools.islice(folder.cards(root, kind, taken=known.keys() - here), limit))
+        _store(catalogue, cards, () if limit else here, f"in {root}")
 
 
 def _lies_in(location: str | None, root: Path) -> bool:
     return location is not None and root in (Path(location), Path(location).parent)
 
 
-def _store(catalogue: Catalogue, cards: Sequence[ModelCard], old: Iterable[str], where: str) -> str:
+def _store(catalogue: Catalogue, cards: Sequence[ModelCard], old: Iterable[str], where: str) -> None:
     """Write ``cards``, forget those of ``old`` that are not among them, publish, and say so."""
     now = utc_now()
     vanished = set(old) - {card.id for card in cards}
@@ -91,16 +95,16 @@ def _store(catalogue: Catalogue, cards: Sequence[ModelCard], old: Iterable[str],
         catalogue.upsert(replace(card, indexed_at=now) for card in cards)
     catalogue.publish()
     failed = [card for card in cards if card.loadable is False]
-    lines = [f"{len(cards):,} models {where}: {sum(bool(card.loadable) for card in cards):,} loadable, "
-             f"{sum(card.labels is not None for card in cards):,} with label names"
-             + (f"; {len(vanished):,} are gone and were removed" if vanished else "")]
-    lines += [f"  not loadable: {card.id}: {card.not_loadable_reason}" for card in failed[:_SHOWN]]
-    lines += [f"  ... and {len(failed) - _SHOWN:,} more: python -m zoo.query --where \"not loadable\" "
-              "--columns id,not_loadable_reason"] if len(failed) > _SHOWN else []
-    lines += [f"catalogue: {catalogue.path} ({catalogue.count():,} models)",
-              "next: python -m zoo.query --where loadable --sort params_total, or "
-              "python -m selection.rank --task YOUR_FOLDER"]
-    return "\n".join(clean(line) if not line.startswith(" ") else "  " + clean(line) for line in lines)
+    print(clean(f"{len(cards):,} models {where}: {sum(bool(card.loadable) for card in cards):,} loadable, "
+                f"{sum(card.labels is not None for card in cards):,} with label names"
+                + (f"; {len(vanished):,} are gone and were removed" if vanished else "")))
+    for card in failed[:_SHOWN]:
+        print("  " + clean(f"not loadable: {card.id}: {card.not_loadable_reason}"))
+    if len(failed) > _SHOWN:
+        print(f"  ... and {len(failed) - _SHOWN:,} more: python -m zoo.query --where \"not loadable\" "
+              "--columns id,not_loadable_reason")
+    print(clean(f"catalogue: {catalogue.path} ({catalogue.count():,} models)"))
+    print("next: python -m zoo.query --where loadable --sort params_total, or python -m selection.rank --task YOUR_FOLDER")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
