@@ -44,8 +44,7 @@ from zoo.home import home
 
 if TYPE_CHECKING:
     from distill.data import Pixels
-    from distill.outputs import TeacherOutputs
-    from distill.recipe import Recipe
+    from distill.recipe import Recipe, TeacherOutputs
     from distill.run import RunFolder
     from distill.student import Student
 

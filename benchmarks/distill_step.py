@@ -80,7 +80,7 @@ def _batches(device: str, stored: int) -> Any:
 
     from distill.batches import Batches
     from distill.data import Pixels
-    from distill.outputs import TeacherOutputs
+    from distill.recipe import TeacherOutputs
     from distill.views import Augmentation
 
     rng = np.random.default_rng(0)
@@ -98,7 +98,7 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     from distill.loop import Learner, Schedule, Tally, make_optimizer
     from distill.methods import build
     from distill.processes import Processes
-    from distill.recipe import Answers, Batch, Context, TeacherInfo
+    from distill.recipe import Batch, Context, TeacherInfo, TeacherOutputs
     from distill.student import Student, StudentSpec
     from zoo.card import ModelCard
 
@@ -119,7 +119,7 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
         if asked is not None:
             with torch.no_grad(), where.autocast():
                 said = asked((batch.view - 0.5) / 0.25)[:, :CLASSES].float()
-            batch = Batch(view=batch.view, labels=batch.labels, index=batch.index, answers=(Answers(probe_logits=said),))
+            batch = Batch(view=batch.view, labels=batch.labels, index=batch.index, answers=(TeacherOutputs(probe_logits=said),))
         optimizer.zero_grad(set_to_none=True)
         terms, hits = learner(batch, 0.5, where.autocast)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]

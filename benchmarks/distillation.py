@@ -93,8 +93,8 @@ def measure(block: Block, *, budget: float | None = None, only: Sequence[str] | 
 
 def _source(block: Block) -> Path:
     """The finished plain run of seed 0, from which the others take their options."""
+    from distill.experiment import train
     from distill.options import prepare
-    from distill.training import train
 
     folder, options = work() / "runs" / block.name, _options(block)
     train(prepare(options, offline=True), options, folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,17 +11,7 @@ import numpy.typing as npt
 from selection.interval import Interval
 
 Hits = npt.NDArray[np.bool_]
-
-
-def accuracy(hits: Hits, *, z: float = 1.96) -> Interval:
-    """The share of right answers ``hits`` (n,), with Wilson's 95 % interval: how other test images would have come out."""
-    n = len(hits)
-    if not n:
-        raise ValueError("an accuracy needs at least one image")
-    p = float(np.mean(hits))
-    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-    return Interval(p, min(max(low, 0.0), p), max(min(high, 1.0), p))
+Floats = npt.NDArray[np.float64]
 
 
 def hits(results: Mapping[str, Any], split: str) -> Hits:
@@ -31,51 +20,53 @@ def hits(results: Mapping[str, Any], split: str) -> Hits:
     return right
 
 
-def gain(mine: Sequence[Hits], control: Sequence[Hits], *, seed: int = 0, draws: int = 2_000) -> Interval:
+def accuracy(hits: Hits) -> Interval:
+    """The share of right answers ``hits`` (n,), with Wilson's 95 % interval: how other test images would have come out."""
+    from scipy.stats import binomtest
+
+    if not len(hits):
+        raise ValueError("an accuracy needs at least one image")
+    found = binomtest(int(np.sum(hits)), len(hits)).proportion_ci(method="wilson")
+    return _interval(float(np.mean(hits)), found.low, found.high)
+
+
+def gain(mine: Sequence[Hits], control: Sequence[Hits]) -> Interval:
     """How much more often ``mine`` is right than ``control``, on the same images, with a 95 % interval.
 
     One (n,) entry a seed on both sides, paired in order. Images and seeds are both resampled (a hierarchical bootstrap),
     so the interval holds for other images and other seeds; with one seed for other images only.
     """
     difference = np.stack([a.astype(float) - b.astype(float) for a, b in zip(mine, control, strict=True)])  # (S, n)
-    return Interval(*_percentiles(float(difference.mean()), resampled(difference, seed=seed, draws=draws)))
+    return _interval(float(difference.mean()), *np.percentile(resampled(difference), [2.5, 97.5]))
 
 
-def resampled(values: npt.NDArray[np.floating], *, seed: int = 0, draws: int = 2_000) -> npt.NDArray[np.float64]:
-    """(draws,) means of ``values`` (S, n) with seeds and images drawn again."""
+def resampled(values: Floats, *, seed: int = 0, draws: int = 2_000) -> Floats:
+    """(draws, ...) means of ``values`` (S, ..., n) with seeds and images drawn again."""
     rng = np.random.default_rng(seed)
-    found = np.empty(draws)
-    seeds, images = values.shape
+    found = np.empty((draws, *values.shape[1:-1]))
+    seeds, images = values.shape[0], values.shape[-1]
     for i in range(draws):
-        over_seeds = values[rng.integers(seeds, size=seeds)].mean(0)  # (n,)
-        found[i] = over_seeds[rng.integers(images, size=images)].mean()
+        over_seeds = values[rng.integers(seeds, size=seeds)].mean(0)  # (..., n)
+        found[i] = over_seeds[..., rng.integers(images, size=images)].mean(-1)
     return found
 
 
-def recovered(student: Sequence[Hits], plain: Sequence[Hits], teacher: Hits, *, seed: int = 0,
-              draws: int = 2_000) -> Interval | None:
+def recovered(student: Sequence[Hits], plain: Sequence[Hits], teacher: Hits) -> Interval | None:
     """(student - plain) / (teacher - plain): the share of the gap that distillation closed, with a 95 % interval.
 
     None where the teacher's lead over plain has no interval above zero: the quotient would mean nothing.
     """
-    lead = gain([teacher] * len(plain), plain, seed=seed, draws=draws)
-    if lead.low <= 0:
+    if gain([teacher] * len(plain), plain).low <= 0:
         return None
     stacked = np.stack([np.stack([s, p, teacher]).astype(float) for s, p in zip(student, plain, strict=True)])  # (S, 3, n)
-    rng = np.random.default_rng(seed)
-    seeds, _, images = stacked.shape
-    found = np.empty(draws)
-    for i in range(draws):
-        some = stacked[rng.integers(seeds, size=seeds)].mean(0)  # (3, n)
-        s, p, t = some[:, rng.integers(images, size=images)].mean(1)
-        found[i] = (s - p) / max(t - p, 1e-9)
+    s, p, t = resampled(stacked).T
+    low, high = np.percentile((s - p) / np.maximum(t - p, 1e-9), [2.5, 97.5])
     s, p, t = stacked.mean((0, 2))
-    return Interval(*_percentiles(float((s - p) / (t - p)), found))
+    return _interval(float((s - p) / (t - p)), low, high)
 
 
-def _percentiles(value: float, draws: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
-    return value, min(low, value), max(high, value)
+def _interval(value: float, low: float, high: float) -> Interval:
+    return Interval(value, min(float(low), value), max(float(high), value))
 
 
 def points(interval: Interval, *, sign: bool = False) -> str:

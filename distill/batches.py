@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from distill.data import Labels, Pixels, Stream
-from distill.outputs import TeacherOutputs
-from distill.recipe import Batch
+from distill.recipe import Batch, TeacherOutputs
 from distill.views import Augmentation, render
 
 RESIDENT_SHARE = 0.5  # of the device's free memory that images may take
@@ -58,7 +57,7 @@ class Batches:
         streams = (Stream(labelled, seed=seed), Stream(unlabelled, seed=seed + 1) if sizes[1] else None)
         return cls(images=images, labels=torch.from_numpy(pixels.labels).to(device), streams=streams, sizes=sizes, size=size,
                    augmentation=augmentation, view_seed=view_seed, views=views, steps_an_epoch=made.steps,
-                   teachers=tuple(t.to(device) for t in teachers), device=device)
+                   teachers=tuple(t.map(lambda name, values: values.to(device)) for t in teachers), device=device)
 
     def at(self, step: int, *, part: int = 0, parts: int = 1) -> Batch:
         """Batch ``step``; of ``parts`` equal parts (processes, accumulation) the one numbered ``part``."""

@@ -159,7 +159,7 @@ def _folder(source: RunFolder, method: str, seed: int) -> RunFolder:
 
 
 def _train(experiment: Experiment, options: Options, folder: Path) -> None:
-    from distill.training import train
+    from distill.experiment import train
 
     if options.method == BEST_SINGLE:
         options = replace(options, method="probe_kd")

@@ -1,21 +1,31 @@
-"""One task, one kind of student and one committee, ready to train by any method and seed."""
+"""One task, one kind of student and one committee: trained by any method and seed, with the plain control beside it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from distill.accuracy import accuracy
+from distill.accuracy import accuracy, gain, hits, points
 from distill.batches import Batches
 from distill.data import Pixels, open_pixels, working_size
-from distill.loop import Schedule
+from distill.live import Live, note
+from distill.loop import Schedule, fit, peak_memory, time_steps
+from distill.methods import METHODS
+from distill.methods import build as build_recipe
+from distill.model_card import model_card
+from distill.options import Options, settings_of, to_config
+from distill.processes import Processes, processes
 from distill.recipe import Context, Recipe
-from distill.student import Student, StudentSpec
+from distill.run import RunFolder
+from distill.student import Student, StudentSpec, export
 from distill.teachers import VIEW_SEED, Committee, PreparedTeacher
 from distill.views import STILL, Augmentation
 from zoo.home import home
@@ -99,19 +109,18 @@ class Experiment:
 
         ``plain`` trains on the labelled images alone, for as many steps as the other methods.
         """
-        from distill.methods import METHODS, build
-
         plan, needs = self.plan, METHODS[method].needs
         student = Student.create(plan.student, self.task.classes, seed=seed)
         teachers = self.committee.prepare(self, split="split" in needs) if needs else ()
-        recipe = build(method, Context(
+        recipe = build_recipe(method, Context(
             classes=self.task.classes, feature_dim=student.feature_dim, hidden_shape=student.hidden_shape,
             low_shape=student.low_shape, teachers=tuple(t.info for t in teachers), seed=seed), settings)
         batches = Batches.build(
             self.pixels, batch_size=plan.schedule.batch_size, labelled_share=plan.labelled_share, size=self.size,
             augmentation=plan.augmentation if teachers else replace(plan.augmentation, mix=0.0), seed=seed,
             view_seed=VIEW_SEED if teachers else seed + 1, views=plan.views if teachers else None, use_unlabelled=bool(teachers),
-            teachers=tuple(t.outputs.only(needs) for t in teachers), device=device)
+            teachers=tuple(t.outputs.map(lambda name, values: values if name in needs else None) for t in teachers),
+            device=device)
         return Lesson(student, recipe, batches, teachers)
 
     def validate(self, student: Student, teachers: tuple[PreparedTeacher, ...]) -> dict[str, Any]:
@@ -151,3 +160,72 @@ class Experiment:
         """The same task and images with no teacher, for the plain control."""
         plan = replace(self.plan, views=1, augmentation=replace(self.plan.augmentation, mix=0.0))
         return replace(self.taught_by(()), plan=plan)
+
+
+def train(experiment: Experiment, options: Options, folder: Path, *, resume: bool = True,
+          control: RunFolder | None = None) -> RunFolder:
+    """One run in ``folder``: train, evaluate, export the student, write its model card.
+
+    Goes on where an earlier run stopped, unless ``resume`` is False; a finished run is returned as it is. ``control`` is a
+    finished ``plain`` run to compare with on the validation split. Raises ``UserError``, ``Unavailable``, ``OSError``.
+    """
+    where = processes(experiment.committee.device, experiment.plan.precision)
+    run = RunFolder(folder)
+    if where.is_main:
+        RunFolder.create(folder, to_config(options, experiment), resume=resume)
+    where.wait()
+    if run.finished:
+        return run
+    try:
+        lesson = experiment.build(options.method, options.seed, settings=settings_of(options.settings), device=where.device)
+    except BaseException:  # refused, stopped, disk full: nothing was trained, so the same command may be given again
+        run.discard()
+        raise
+    schedule = experiment.plan.schedule
+    if where.is_main:
+        _estimate(lesson, schedule, where, run)
+    curve = {line["epoch"]: line["validation_accuracy"] for line in control.metrics()} if control else {}
+    with Live(f"{options.method} seed {options.seed}", epochs=schedule.epochs, folder=run.path if where.is_main else None,
+              control=curve, images=len(experiment.validation)) as live:
+        fit(lesson.student, lesson.recipe, lesson.batches, schedule, run=run, where=where, seed=options.seed,
+            validate=lambda student: experiment.validate(student, lesson.teachers), on_epoch=live.epoch)
+    if where.is_main:
+        results = experiment.results(lesson.student)
+        if control:
+            results["verdict"] = verdict(results, control.results(), options.method)
+        export(lesson.student, run.student)
+        run.finish(results, model_card(run.config(), results))
+    where.wait()
+    return run
+
+
+def _estimate(lesson: Lesson, schedule: Schedule, where: Processes, run: RunFolder) -> None:
+    """Print how long the run will take and how much memory, measured on a few steps."""
+    seconds = time_steps(lesson.student, lesson.recipe, lesson.batches, schedule, where)
+    total = schedule.epochs * lesson.batches.steps_an_epoch
+    note(f"{total} steps ({schedule.epochs} epochs of {lesson.batches.steps_an_epoch}, batch {schedule.batch_size}: "
+         f"{lesson.batches.sizes[0]} labelled and {lesson.batches.sizes[1]} unlabelled) at {1000 * seconds:.0f} ms: about "
+         f"{seconds * total / 60:.1f} minutes; memory so far {peak_memory(where.device) / 2**30:.1f} GiB; run folder {run.path}")
+
+
+def verdict(mine: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
+    """Whether the teachers helped, by the validation split, as a sentence."""
+    lift = gain([hits(mine, "validation")], [hits(plain, "validation")])
+    figures = f"{method} {100 * mine['validation']['accuracy']:.1f} %, plain {100 * plain['validation']['accuracy']:.1f} %, " \
+              f"difference {points(lift, sign=True)} points on validation"
+    if lift.low > 0:
+        return f"The teachers help: {figures}."
+    if lift.high < 0:
+        return f"None of the teachers helps here, plain training is better: {figures}. Use the plain student."
+    return f"Too close to call whether the teachers help: {figures}."
+
+
+def train_control(experiment: Experiment, options: Options) -> RunFolder:
+    """The finished ``plain`` run with the same task, student, schedule and seed; trained now where there is none yet."""
+    alone = experiment.untaught()
+    mine = Options(task=options.task, unlabelled=options.unlabelled, student=options.student, method="plain",
+                   pretrained=options.pretrained, epochs=alone.plan.schedule.epochs, seed=options.seed)
+    identity = [experiment.task.digest, asdict(alone.plan), len(experiment.pixels), options.seed]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+    note("first the plain control, to tell whether the teachers help (--no-control leaves it out)")
+    return train(alone, mine, home() / "distill" / "controls" / digest)

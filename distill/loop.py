@@ -96,7 +96,7 @@ def fit(student: Student, recipe: Recipe, batches: Batches, schedule: Schedule, 
         progress = step / total
         for group in optimizer.param_groups:
             group["lr"] = schedule.at(progress)
-        torch.manual_seed(_step_seed(seed, step, where.rank))  # dropout and the like: no hidden state to lose
+        torch.manual_seed((seed * 1_000_003 + step * 8_191 + where.rank) % 2**62)  # dropout and the like: no state to lose
         optimizer.zero_grad(set_to_none=True)
         for part in range(schedule.accumulate):
             batch = batches.at(step, part=where.rank * schedule.accumulate + part, parts=parts)  # (B / parts, ...)
@@ -112,10 +112,14 @@ def fit(student: Student, recipe: Recipe, batches: Batches, schedule: Schedule, 
 
         if step % steps_an_epoch == 0:
             tally.check(step, every=1)
-            line = _line(step, steps_an_epoch, schedule, tally, recipe, where, time.monotonic() - begun)
+            line = tally.means(where)
             if where.is_main:
-                line |= validate(student)
-                line["teachers"] = _weighted(line.get("teachers", []), recipe.weights())
+                seconds, extra = time.monotonic() - begun, {name: float(value) for name, value in recipe.metrics().items()}
+                line = {"epoch": step // steps_an_epoch - 1, "step": step, **line, "rate": schedule.at(progress),
+                        "seconds": seconds, "images_a_second": steps_an_epoch * schedule.batch_size / seconds,
+                        **({"method": extra} if extra else {}), **validate(student)}
+                if (shares := recipe.weights()) is not None:
+                    line["teachers"] = [t | {"weight": float(w)} for t, w in zip(line["teachers"], shares, strict=True)]
                 run.add_metrics(line)
                 if on_epoch:
                     on_epoch(line)
@@ -131,14 +135,12 @@ def fit(student: Student, recipe: Recipe, batches: Batches, schedule: Schedule, 
 
 def make_optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """Matrices and kernels decay, biases and norms do not (but with ``momentum``)."""
-    wanted = [p for p in module.parameters() if p.requires_grad]
-    if schedule.optimizer == "momentum":
-        return torch.optim.SGD(wanted, lr=schedule.rate, momentum=0.9, weight_decay=schedule.weight_decay)
-    groups = [{"params": [p for p in wanted if p.ndim > 1], "weight_decay": schedule.weight_decay},
-              {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0}]
-    if schedule.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=schedule.rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=schedule.rate)
+    from timm.optim import create_optimizer_v2
+
+    optimizer: torch.optim.Optimizer = create_optimizer_v2(  # timm's sgd has Nesterov momentum, its momentum has not
+        module, opt=schedule.optimizer, lr=schedule.rate, weight_decay=schedule.weight_decay, momentum=0.9,
+        filter_bias_and_bn=schedule.optimizer != "momentum")
+    return optimizer
 
 
 class Tally:
@@ -165,32 +167,13 @@ class Tally:
             raise Diverged(f"the loss became NaN or infinite at step {step} ({', '.join(bad)}): a checkpoint before it "
                            "is kept; train anew in another --out with a smaller --rate")
 
-    def means(self, where: Processes) -> tuple[dict[str, float], float | None]:
-        """Each term's mean over the epoch, and the share of labelled training images that were right."""
+    def means(self, where: Processes) -> dict[str, Any]:
+        """Of the epoch: each term's mean, their sum, and the share of labelled training images that were right."""
         names = sorted(self.sums)
         values = dict(zip(names, where.mean(torch.stack([self.sums[n] for n in names])).tolist(), strict=True))
         terms = {n.removeprefix("term:"): v / values["batches"] for n, v in values.items() if n.startswith("term:")}
-        return terms, values["right"] / values["labelled"] if values["labelled"] else None
-
-
-def _line(step: int, steps_an_epoch: int, schedule: Schedule, tally: Tally, recipe: Recipe, where: Processes,
-          seconds: float) -> dict[str, Any]:
-    terms, right = tally.means(where)
-    extra = {name: float(value) for name, value in recipe.metrics().items()}
-    rate = schedule.at((step - 1) / (schedule.epochs * steps_an_epoch))
-    return {"epoch": step // steps_an_epoch - 1, "step": step, "loss": sum(terms.values()), "terms": terms,
-            "rate": rate, "train_accuracy": right, "seconds": seconds,
-            "images_a_second": steps_an_epoch * schedule.batch_size / seconds, **({"method": extra} if extra else {})}
-
-
-def _weighted(teachers: list[dict[str, Any]], weights: list[float] | None) -> list[dict[str, Any]]:
-    if weights is None:
-        return teachers
-    return [teacher | {"weight": float(weight)} for teacher, weight in zip(teachers, weights, strict=True)]
-
-
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    return (seed * 1_000_003 + step * 8_191 + rank) % 2**62
+        right = values["right"] / values["labelled"] if values["labelled"] else None
+        return {"loss": sum(terms.values()), "terms": terms, "train_accuracy": right}
 
 
 def time_steps(student: Student, recipe: Recipe, batches: Batches, schedule: Schedule, where: Processes, *,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from distill.data import Pixels
 from distill.live import note, progress
-from distill.recipe import Answers
+from distill.recipe import TeacherOutputs
 from distill.views import Augmentation, render
 from zoo.errors import TeacherError, UserError
 from zoo.files import write_bytes, write_json
@@ -55,34 +55,6 @@ class OutputsKey:
     def digest(self) -> str:
         """The folder's name."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TeacherOutputs:
-    """What one teacher says of V views of N images, indexed by image, never by step; None: not at hand, or not asked for.
-
-    features      (V, N, D) float16, pooled
-    logits        (V, N, C_t) float16, the teacher's own head, None for a teacher without one
-    hidden        (V, N, c, g, g) float16, its own lower state on a grid (``SplitTeacher.pooled``)
-    probe_logits  (V, N, C) float16, the answers of the head fitted on its features; not stored
-    """
-
-    features: Tensor | None = None
-    logits: Tensor | None = None
-    hidden: Tensor | None = None
-    probe_logits: Tensor | None = None
-
-    def only(self, needs: frozenset[str]) -> TeacherOutputs:
-        """What a method with these ``needs`` reads of it."""
-        return TeacherOutputs(**{name: value if name in needs else None for name, value in vars(self).items()})
-
-    def to(self, device: str | torch.device) -> TeacherOutputs:
-        """The same answers, held on ``device``."""
-        return TeacherOutputs(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})
-
-    def at(self, view: Tensor, index: Tensor) -> Answers:
-        """The answers on view ``view`` (B,) of image ``index`` (B,), float32."""
-        return Answers(**{name: None if value is None else value[view, index].float() for name, value in vars(self).items()})
 
 
 def open_outputs(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], *, augmentation: Augmentation, views: int,

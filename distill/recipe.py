@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,20 +29,30 @@ NEEDS: dict[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
-    """What one teacher says of a batch; ``None`` where the recipe's ``needs`` do not ask for it.
+class TeacherOutputs:
+    """What one teacher says, stored by view and image (V, N, ...) in float16, or of a batch (B, ...) in float32.
 
-    features      (B, D_t) float32, pooled
-    logits        (B, C_t) float32, the teacher's own head; None for a teacher without one
-    probe_logits  (B, C) float32 in the task's label space, calibrated; out of fold on labelled images
-    hidden        (B, c, g, g), the teacher's own lower state as ``SplitTeacher.pooled`` gives it; None: the recipe runs
+    features      (..., D_t), pooled
+    logits        (..., C_t), the teacher's own head; None for a teacher without one
+    hidden        (..., c, g, g), its own lower state as ``SplitTeacher.pooled`` gives it; of a batch None: the recipe runs
                   the teacher's lower layers on the view
+    probe_logits  (..., C) in the task's label space, calibrated; out of fold on labelled images
+
+    None is what is not at hand, or what a recipe's ``needs`` do not ask for.
     """
 
     features: Tensor | None = None
     logits: Tensor | None = None
-    probe_logits: Tensor | None = None
     hidden: Tensor | None = None
+    probe_logits: Tensor | None = None
+
+    def map(self, change: Callable[[str, Tensor], Tensor | None]) -> TeacherOutputs:
+        """``change(name, values)`` of what is at hand."""
+        return TeacherOutputs(**{name: None if values is None else change(name, values) for name, values in vars(self).items()})
+
+    def at(self, view: Tensor, index: Tensor) -> TeacherOutputs:
+        """The answers on view ``view`` (B,) of image ``index`` (B,)."""
+        return self.map(lambda name, values: values[view, index].float())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,13 +62,13 @@ class Batch:
     view     (B, 3, h, w) float in [0, 1], on the student's device, before any normalisation
     labels   (B,) int64 in [0, C), or -1 where an image is unlabelled
     index    (B,) int64, the image's index in the training set
-    answers  one ``Answers`` a teacher, in the order of ``Context.teachers``
+    answers  one ``TeacherOutputs`` a teacher, in the order of ``Context.teachers``
     """
 
     view: Tensor
     labels: Tensor
     index: Tensor
-    answers: tuple[Answers, ...] = ()
+    answers: tuple[TeacherOutputs, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

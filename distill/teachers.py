@@ -14,8 +14,8 @@ from torch import Tensor
 
 from distill.data import Pixels
 from distill.live import note
-from distill.outputs import HIDDEN, WHAT, OutputsKey, TeacherOutputs, open_outputs
-from distill.recipe import TeacherInfo
+from distill.outputs import HIDDEN, WHAT, OutputsKey, open_outputs
+from distill.recipe import TeacherInfo, TeacherOutputs
 from distill.views import STILL, Augmentation
 from zoo.card import ModelCard
 from zoo.command import clean

@@ -54,11 +54,11 @@ def _command(
     push: Annotated[str | None, typer.Option(help="upload the student to the Hub as ORG/NAME")] = None,
 ) -> int:
     """Train a small student from the teachers of a ranking, and export it for timm."""
+    from distill.experiment import train, train_control
     from distill.methods import METHODS, configure
     from distill.model_card import licence_warning
     from distill.processes import resolve_device
     from distill.share import check
-    from distill.training import train, train_control
 
     if offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"

@@ -11,8 +11,7 @@ from PIL import Image
 
 from distill.batches import Batches
 from distill.data import Pixels
-from distill.outputs import TeacherOutputs
-from distill.recipe import Batch, Recipe, StudentState, task_term
+from distill.recipe import Batch, Recipe, StudentState, TeacherOutputs, task_term
 from distill.student import Student, StudentSpec
 from distill.views import Augmentation
 

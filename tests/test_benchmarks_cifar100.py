@@ -63,7 +63,7 @@ def test_the_networks_are_those_of_the_papers() -> None:
 def test_the_losses_are_those_of_the_papers(name: str) -> None:
     import torch.nn.functional as F
 
-    from distill.recipe import Answers, Batch, StudentState
+    from distill.recipe import Batch, StudentState, TeacherOutputs
 
     torch.manual_seed(0)
     mine, said, labels = torch.randn(8, 100) * 2, torch.randn(8, 100) * 3, torch.arange(8)
@@ -73,7 +73,7 @@ def test_the_losses_are_those_of_the_papers(name: str) -> None:
         feature_dim, hidden_shape, low_shape = 256, (256, 8, 8), (128, 16, 16)
 
     recipe = cifar100._recipe(method, settings, Shape(), 0)  # type: ignore[arg-type]
-    batch = Batch(view=torch.zeros(8, 3, 32, 32), labels=labels, index=labels, answers=(Answers(logits=said),))
+    batch = Batch(view=torch.zeros(8, 3, 32, 32), labels=labels, index=labels, answers=(TeacherOutputs(logits=said),))
     state = StudentState(logits=mine, features=mine, hidden=mine[:, :, None, None], low=mine[:, :, None, None])
     found = float(sum(recipe(batch, state, progress=1.0).values()))
 

@@ -16,9 +16,8 @@ import torch
 
 from distill.batches import batch_sizes
 from distill.loop import Diverged, Schedule, fit, time_steps
-from distill.outputs import TeacherOutputs
 from distill.processes import Processes, processes, resolve_device
-from distill.recipe import Recipe
+from distill.recipe import Recipe, TeacherOutputs
 from distill.run import RunFolder
 from distill.student import Student
 from tests.distill_setting import Drops, batches, enlarged, pixels, student

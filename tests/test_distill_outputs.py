@@ -13,7 +13,8 @@ from torch import Tensor
 
 from distill import outputs
 from distill.data import Pixels
-from distill.outputs import OutputsKey, TeacherOutputs, open_outputs
+from distill.outputs import OutputsKey, open_outputs
+from distill.recipe import TeacherOutputs
 from distill.views import STILL, Augmentation, render
 from zoo.errors import TeacherError, UserError
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.methods import METHODS, build, configure
-from distill.recipe import NEEDS, Answers, Batch, Context, Recipe, StudentState, TeacherInfo, refusal
+from distill.recipe import NEEDS, Batch, Context, Recipe, StudentState, TeacherInfo, TeacherOutputs, refusal
 from zoo.card import ModelCard
 from zoo.errors import UserError
 from zoo.network import Network
@@ -81,7 +81,7 @@ def batch(seed: int, teachers: list[Teacher], *, labelled: int = B) -> Batch:
     labels = torch.randint(0, C, (B,), generator=generator)
     labels[labelled:] = -1
     outputs = [teacher.forward(teacher.view(view)) for teacher in teachers]
-    answers = tuple(Answers(features=o.features, logits=o.logits, probe_logits=torch.randn(B, C, generator=generator))
+    answers = tuple(TeacherOutputs(features=o.features, logits=o.logits, probe_logits=torch.randn(B, C, generator=generator))
                     for o in outputs)
     return Batch(view=view, labels=labels, index=torch.arange(B), answers=answers)
 
@@ -172,7 +172,7 @@ class TestEveryMethod:
         data = batch(0, teachers, labelled=5)
         order = torch.randperm(B)
         moved = Batch(view=data.view[order], labels=data.labels[order], index=data.index[order], answers=tuple(
-            Answers(features=a.features[order], logits=None if a.logits is None else a.logits[order],
+            TeacherOutputs(features=a.features[order], logits=None if a.logits is None else a.logits[order],
                     probe_logits=a.probe_logits[order]) for a in data.answers))
         values = [recipe(data, net(data.view), progress=0.05)]
         recipe = build(name, context_of(name)[0])
@@ -295,13 +295,13 @@ def test_a_teacher_of_shifted_stats_is_asked_in_its_own_range() -> None:
     state = TeacherState(INFOS[0])
     data = batch(0, TEACHERS[:1])
     for step in range(TeacherState.LEARN):
-        state.own(batch(step, TEACHERS[:1]), Answers())
-    own = state.own(data, Answers())
+        state.own(batch(step, TEACHERS[:1]), TeacherOutputs())
+    own = state.own(data, TeacherOutputs())
     assert not state.learning
     assert own.mean().abs() < 0.3
     assert 0.5 < float(own.std()) < 1.5
     hidden = INFOS[0].splitter.lower(TEACHERS[0].view(data.view))
-    stored = state.own(data, Answers(hidden=INFOS[0].splitter.pooled(hidden)))
+    stored = state.own(data, TeacherOutputs(hidden=INFOS[0].splitter.pooled(hidden)))
     torch.testing.assert_close(stored, own)
 
 

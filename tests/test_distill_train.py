@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from distill.experiment import verdict
 from distill.live import Live
 from distill.options import settings_of
 from distill.run import RunFolder
 from distill.teachers import columns
 from distill.train import main
-from distill.training import verdict
 from tests.distill_setting import write_ranking, write_task, write_teacher
 from zoo.errors import UserError
 

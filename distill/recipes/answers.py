@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distill.losses import confidence_weights, decoupled, dist, softened_kl, standardised
 from distill.methods import AnswersConfig
-from distill.recipe import Answers, Batch, Context, Recipe, StudentState, task_term
+from distill.recipe import Batch, Context, Recipe, StudentState, TeacherOutputs, task_term
 from zoo.errors import UserError
 
 
@@ -36,10 +36,10 @@ class ProbeTerm(nn.Module):
 
     def task(self, logits: Tensor, batch: Batch, rows: Tensor | None = None) -> Tensor:
         """The task term of a helping head: cross-entropy on labelled images, and this term on all."""
-        whole = batch if rows is None else replace(
-            batch, view=batch.view[:0], labels=batch.labels[rows], index=batch.index[rows],
-            answers=tuple(Answers(probe_logits=None if a.probe_logits is None else a.probe_logits[rows]) for a in batch.answers))
-        return task_term(logits, whole.labels) + sum(self(logits, whole).values())
+        if rows is not None:
+            batch = replace(batch, view=batch.view[:0], labels=batch.labels[rows], index=batch.index[rows], answers=tuple(
+                TeacherOutputs(probe_logits=a.probe_logits[rows]) for a in batch.answers if a.probe_logits is not None))
+        return task_term(logits, batch.labels) + sum(self(logits, batch).values())
 
 
 def fitted_shares(context: Context) -> Tensor:

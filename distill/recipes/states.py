@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from distill.recipe import Answers, Batch, TeacherInfo
+from distill.recipe import Batch, TeacherInfo, TeacherOutputs
 from zoo.split import GRID, SplitTeacher
 
 
@@ -64,7 +64,7 @@ class TeacherState(nn.Module):
         return self.seen < self.LEARN
 
     @torch.no_grad()
-    def own(self, batch: Batch, answers: Answers) -> Tensor:
+    def own(self, batch: Batch, answers: TeacherOutputs) -> Tensor:
         """The teacher's own state of the batch, standardised: (B, c, g, g). From the store, or run now on the view."""
         if answers.hidden is not None:
             hidden = answers.hidden.float()

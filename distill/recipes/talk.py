@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss
 
 from distill.losses import standardised_error
 from distill.methods import TalkConfig
-from distill.recipe import Answers, Batch, Context, Recipe, StudentState, TeacherInfo, task_term
+from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, TeacherOutputs, task_term
 from distill.recipes.answers import ProbeTerm
 from distill.recipes.states import TeacherState, mlp, on_grid, position_mlp
 
@@ -65,7 +65,7 @@ class Talk(Recipe):
             **self.probe(student.logits, batch),
         }
 
-    def _rounds(self, teacher: Interpreter, answers: Answers, batch: Batch, low: Tensor,
+    def _rounds(self, teacher: Interpreter, answers: TeacherOutputs, batch: Batch, low: Tensor,
                 high: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(L_interact, L_MC, L_SC) of each round with one teacher."""
         own = teacher.state.own(batch, answers)  # (B, c, g, g)
@@ -83,7 +83,7 @@ class Talk(Recipe):
             yield interact, message, state
             asked = self.encode_low(low) + self.encode_high(heard)[:, :, None, None]
 
-    def _thought(self, teacher: Interpreter, answers: Answers, understood: Tensor) -> Tensor:
+    def _thought(self, teacher: Interpreter, answers: TeacherOutputs, understood: Tensor) -> Tensor:
         """The teacher's features (B, D_t): of what it understood, or in the one-way control of the image itself."""
         if self.config.interactive:
             thought: Tensor = teacher.state.ask(understood)
