@@ -76,5 +76,5 @@ class ModelCard:
     def from_row(cls, row: Mapping[str, Any]) -> ModelCard:
         """A card from a row of plain values: columns that are none of ours are left out, lists become tuples."""
         known = {f.name for f in fields(cls)}
-        values: dict[str, Any] = {name: value for name, value in row.items() if name in known}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+        return cls(**{name: value for name, value in values.items() if name in known})

@@ -40,26 +40,18 @@ def load(folder: Path, preprocessing: Preprocessing) -> Network:
     The config and the weights' header are strangers' data: the network is first built without memory (torch's meta
     device) and must match the header tensor for tensor before anything is allocated.
     """
-    import torch
-
     config = read_json(folder / "config.json")
     files = weight_files(folder)
     header = read_headers(files)
-    shapes = {name: shape for name, (_, shape) in header.tensors.items()}
     _check_memory(header.params_total)
+    shapes = {name: shape for name, (_, shape) in header.tensors.items()}
     limit = 2 * header.params_total + _SLACK
-    try:
-        with bounded(limit), torch.device("meta"):
-            network = _build(config, preprocessing)
-    except (NotImplementedError, RuntimeError) as error:
-        if isinstance(error, TeacherError) or "meta" not in str(error):
-            raise
-        network = None  # some constructors compute with values; the bounds hold for the real build as well
+    network = _build(config, preprocessing, limit=limit, device="meta")
     if network is None or network.library == "timm":
         if network is not None:
             _compare(network.module, shapes)
-        with bounded(limit), undrawn():
-            network = _build(config, preprocessing)
+        network = _build(config, preprocessing, limit=limit, device="cpu")
+        assert network is not None
     if network.library == "timm":
         _compare(network.module, shapes)
         _fill(network.module, _tensors(files))
@@ -69,19 +61,24 @@ def load(folder: Path, preprocessing: Preprocessing) -> Network:
     return network
 
 
-def _build(config: dict[str, Any], preprocessing: Preprocessing) -> Network:
+def _build(config: dict[str, Any], preprocessing: Preprocessing, *, limit: int, device: str) -> Network | None:
+    """The network without weights, of at most ``limit`` scalars.
+
+    ``None`` where its constructor computes with values, which the meta device does not have.
+    """
+    import torch
+
     try:
-        if "architecture" in config:
-            return _build_timm(config, preprocessing)
-        if "model_type" in config:
-            return _build_transformers(config)
-    except (TeacherError, NotImplementedError):
+        with bounded(limit), undrawn(), torch.device(device):
+            if "architecture" in config:
+                return _build_timm(config, preprocessing)
+            if "model_type" in config:
+                return _build_transformers(config)
+    except TeacherError:
         raise
-    except RuntimeError as error:
-        if "meta" in str(error):
-            raise
-        raise TeacherError(f"the network cannot be built from its config: {error}") from error
     except Exception as error:
+        if device == "meta" and (isinstance(error, NotImplementedError) or "meta" in str(error)):
+            return None
         raise TeacherError(f"the network cannot be built from its config: {type(error).__name__}: {error}") from error
     raise TeacherError("config.json names neither an architecture (timm) nor a model_type (transformers)")
 
