@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+import benchmarks.docs
 import benchmarks.truth
 from benchmarks.record import read
 from benchmarks.run import RECORDS
@@ -22,6 +23,7 @@ from benchmarks.truth.targets import POOL, TARGETS
 from benchmarks.truth.teachers import FURTHER, Answers, Described, Entry, describe, described, entries
 from zoo.card import ModelCard
 
+ANY = {"chosen": lambda name: True}
 RECIPE = Recipe(steps=40, widths=(8, 16, 16))
 
 
@@ -166,19 +168,21 @@ def _truths(seed: int = 0, tasks: int = 12, teachers: int = 10) -> Truths:
 
 def test_the_oracle_is_chosen_on_every_fold() -> None:
     truths = _truths()
-    tables, chosen = outer(replace(truths, scores={**truths.scores, "oracle": truths.truth}))
-    assert set(chosen.values()) == {"oracle"}
+    rules = {"chosen": lambda name: True, "blind": lambda name: name != "oracle" and "+" not in name}
+    tables, chosen = outer(replace(truths, scores={**truths.scores, "oracle": truths.truth}), rules)
+    assert set(chosen["chosen"].values()) == {"oracle"}
     assert np.array_equal(tables["chosen"], truths.truth)
+    assert "oracle" not in chosen["blind"].values()
 
 
 def test_folds_leak_nothing() -> None:
     truths = _truths()
-    tables, chosen = outer(truths)
+    tables, chosen = outer(truths, ANY)
     rows = [t for t, group in enumerate(truths.groups) if group == "f"]
     changed = truths.truth.copy()
     changed[rows] = changed[rows][:, :, ::-1]  # the truth of the last group, told otherwise
-    again, chosen_again = outer(replace(truths, truth=changed))
-    assert chosen["f"] == chosen_again["f"]  # a score that is right there alone has gained nothing
+    again, chosen_again = outer(replace(truths, truth=changed), ANY)
+    assert chosen["chosen"]["f"] == chosen_again["chosen"]["f"]  # a score that is right there alone has gained nothing
     for name in ("static_prior", "metadata_ridge", "chosen"):
         assert np.array_equal(tables[name][rows], again[name][rows])
     others = [t for t in range(len(truths.tasks)) if t not in rows]
@@ -230,3 +234,11 @@ def test_the_committed_tables_give_the_figures_on_any_machine(tmp_path: Path, mo
     assert len(same) > 100
     for name in same:  # the figures that the README quotes are those of the tables
         assert found[name].value == pytest.approx(committed[name].value, abs=2e-4)
+
+
+def test_the_documents_say_what_the_records_say() -> None:
+    records = benchmarks.docs.truth()
+    for name in benchmarks.docs.DOCUMENTS:
+        text = (benchmarks.docs.ROOT / name).read_text(encoding="utf-8")
+        assert benchmarks.docs.written(text, records) == text, f"{name} is old; write it anew: python -m benchmarks.docs"
+    assert "<!-- figures: short -->" in (benchmarks.docs.ROOT / "README.md").read_text(encoding="utf-8")

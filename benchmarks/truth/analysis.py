@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -74,8 +74,14 @@ class Truths:
     def only(self, tasks: Sequence[int]) -> Truths:
         """The tasks of these numbers."""
         rows = list(tasks)
-        return Truths(tuple(self.tasks[t] for t in rows), tuple(self.groups[t] for t in rows), self.seeds, self.teachers,
-                      self.truth[rows], self.plain[rows], {n: v[rows] for n, v in self.scores.items()}, self.cells)
+        return replace(self, tasks=tuple(self.tasks[t] for t in rows), groups=tuple(self.groups[t] for t in rows),
+                       truth=self.truth[rows], plain=self.plain[rows], scores={n: v[rows] for n, v in self.scores.items()})
+
+    def taught_by(self, teachers: Sequence[int]) -> Truths:
+        """The teachers of these numbers."""
+        rows = list(teachers)
+        return replace(self, teachers=tuple(self.teachers[m] for m in rows), truth=self.truth[..., rows],
+                       scores={name: table[..., rows] for name, table in self.scores.items()})
 
     def without(self, group: str) -> Truths:
         """The tasks of the other groups."""
@@ -180,15 +186,15 @@ def criterion(asked: Truths, table: Floats) -> float:
     return float(np.nanmean(part_regret(asked, table)))
 
 
-def outer(truths: Truths, allowed: Callable[[str], bool] = lambda name: True) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Every candidate on every task, learned without the task's group, and "chosen": the best of those ``allowed`` inside.
+def outer(truths: Truths, rules: Mapping[str, Callable[[str], bool]]) -> tuple[dict[str, Floats], dict[str, dict[str, str]]]:
+    """Every candidate on every task, learned without the task's group, and for each of ``rules`` the best that it allows.
 
-    Values on fewer images (NAME@IMAGES) are never chosen. Returns the scores (T, S, M) and, for each group, which candidate
+    Values on fewer images (NAME@IMAGES) are never chosen. Returns the scores (T, S, M), and by rule and group which candidate
     was chosen on the other groups; there, too, each group was judged by what was learned on the rest, so a task has no part
     in how it is judged.
     """
     tables: dict[str, Floats] = {}
-    chosen: dict[str, str] = {}
+    chosen: dict[str, dict[str, str]] = {rule: {} for rule in rules}
     for group in dict.fromkeys(truths.groups):
         rows = [t for t, one in enumerate(truths.groups) if one == group]
         inside = truths.without(group)
@@ -200,9 +206,10 @@ def outer(truths: Truths, allowed: Callable[[str], bool] = lambda name: True) ->
             for name, table in candidates(inside.without(other), asked).items():
                 judged.setdefault(name, []).append((len(asked.tasks), criterion(asked, table)))
         mean = {name: sum(n * value for n, value in found) / sum(n for n, _ in found) for name, found in judged.items()
-                if allowed(name) and "@" not in name}
-        chosen[group] = min(mean, key=lambda name: mean[name])
-        tables.setdefault("chosen", np.full(truths.truth.shape, np.nan))[rows] = tables[chosen[group]][rows]
+                if "@" not in name}
+        for rule, allowed in rules.items():
+            chosen[rule][group] = min(filter(allowed, mean), key=lambda name: mean[name])
+            tables.setdefault(rule, np.full(truths.truth.shape, np.nan))[rows] = tables[chosen[rule][group]][rows]
     return tables, chosen
 
 

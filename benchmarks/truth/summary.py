@@ -17,14 +17,20 @@ from benchmarks.truth.targets import TARGETS
 from benchmarks.truth.teachers import Described
 from selection.scores.registry import ALIASES, DEFAULT, SCORES
 
+GENERAL = "imagenet-1k"
 SPREAD = "95 % bootstrap over tasks and seeds"
-CHOSEN = {"chosen": "any", "chosen without transport": "no transport", "chosen from the probe alone": "no table of other tasks"}
+CHOSEN: dict[str, Callable[[str], bool]] = {  # which candidates a nested choice may take
+    "chosen": lambda name: True,
+    "chosen single score": lambda name: name in SCORES,
+    "chosen without transport": lambda name: "transport" not in name,
+    "chosen from the probe alone": lambda name: not any(learned in name for learned in (*LEARNED, "model_size")),
+}
 
 
 def records(truths: Truths, cells: Sequence[Cell], home: Path) -> list[BenchRecord]:
     """Every measure of every score on the outer folds, the paired tests, the stakes, the committees; prints a table of them."""
     default = ALIASES[DEFAULT]
-    tables, picks = judged(truths)
+    tables, picks = outer(truths, CHOSEN)
     singles = [name for name in SCORES if name in tables]
     names = [*dict.fromkeys([default, *singles, *BASELINES, *CHOSEN])]
     common = {"tasks": len(truths.tasks), "teachers": len(truths.teachers), "groups": len(set(truths.groups))}
@@ -38,6 +44,7 @@ def records(truths: Truths, cells: Sequence[Cell], home: Path) -> list[BenchReco
         found += [_record(f"score.{name}.{key}", one, "points" if "regret" in key else "", SPREAD, truths,
                           common | {"score": name, "default": name == default} | extra) for key, one in measures.items()]
     found += _against(truths, tables, default, home)
+    found += _specialists(truths, default, home)
     found += _stakes(truths, tables, default)
     found += _curve(truths, tables, default)
     return found + _committees(truths, cells)
@@ -45,7 +52,7 @@ def records(truths: Truths, cells: Sequence[Cell], home: Path) -> list[BenchReco
 
 def without_pool(truths: Truths) -> list[BenchRecord]:
     """The second protocol, labelled images alone, in few figures: how much the choice matters there, and what is lost by it."""
-    tables, _ = judged(truths)
+    tables, _ = outer(truths, CHOSEN)
     common: dict[str, object] = {"protocol": "labels", "tasks": len(truths.tasks), "teachers": len(truths.teachers)}
     spans = np.array([[best - median, best - plain] for _, plain, best, median, _ in stakes(truths)])
     found = [_record(f"labels.best_over_{name}", over_tasks(spans[:, [column]]), "points", SPREAD, truths, common)
@@ -72,22 +79,6 @@ def missing(cells: Sequence[Cell], teachers: Sequence[Described]) -> str:
     return "; ".join(parts)
 
 
-def judged(truths: Truths) -> tuple[dict[str, Floats], dict[str, dict[str, str]]]:
-    """The tables of ``analysis.outer`` with the choices of ``CHOSEN`` among them, and what each of these picked by group."""
-    allowed: dict[str, Callable[[str], bool]] = {
-        "chosen": lambda name: True,
-        "chosen without transport": lambda name: "transport" not in name,
-        "chosen from the probe alone": lambda name: not any(learned in name for learned in (*LEARNED, "model_size")),
-    }
-    tables: dict[str, Floats] = {}
-    picks = {}
-    for name, rule in allowed.items():
-        found, picks[name] = outer(truths, rule)
-        tables[name] = found.pop("chosen")
-        tables = found | tables
-    return tables, picks
-
-
 def _record(name: str, one: Estimate, unit: str, spread: str, truths: Truths, setting: Mapping[str, object]) -> BenchRecord:
     return BenchRecord(name=f"truth.{name}", value=round(one.value, 4), low=round(one.low, 4), high=round(one.high, 4), unit=unit,
                        spread=spread, setting=dict(setting), seeds=truths.seeds)
@@ -103,14 +94,48 @@ def _setting(truths: Truths, common: Mapping[str, object]) -> BenchRecord:
 def _against(truths: Truths, tables: Mapping[str, Floats], default: str, home: Path) -> list[BenchRecord]:
     pairs = [(default, other) for other in (*BASELINES, "linear_probe")]
     pairs += [("chosen", "chosen without transport"), ("chosen", default)]
+    on_few: dict[str, Floats] = {}
+    for images in FEWER:
+        on_few |= {f"{name}, {images} images a class": _on_few(tables, name, images) for name in CURVE if name in tables}
+        suffix = f", {images} images a class"
+        pairs += [(default + suffix, other + suffix) for other in CURVE if other != default]
     spread, found = "95 % bootstrap over tasks, seeds and images, paired", []
     for first, second in pairs:
         for parts, where in ((False, "whole zoo"), (True, f"zoos of {ZOO}")):
-            one = against(truths, tables, first, second, home, parts=parts)
+            one = against(truths, {**tables, **on_few}, first, second, home, parts=parts)
             print(f"{where}: {first} over {second}: {one.value:+.2f} points ({one.low:+.2f} to {one.high:+.2f})", flush=True)
             found.append(_record(f"against.{first}.{second}.{where.replace(' ', '_')}", one, "points", spread, truths,
                                  {"first": first, "second": second, "zoo": where, "below": round(one.below, 4)}))
     return found
+
+
+def _specialists(truths: Truths, default: str, home: Path) -> list[BenchRecord]:
+    """The same in the zoo without the teachers of ImageNet, which are the best for nearly every task of the whole zoo."""
+    kept = [m for m, one in enumerate(truths.teachers) if GENERAL not in one.words]
+    if len(kept) < ZOO:
+        return []
+    some, where = truths.taught_by(kept), f"without {GENERAL}"
+    tables, picks = outer(some, CHOSEN)
+    spread, found = "95 % bootstrap over tasks, seeds and images, paired", []
+    common: dict[str, object] = {"teachers": len(kept), "tasks": len(some.tasks), "zoo": where}
+    for name, measures in summary(some, tables, [default, *BASELINES, "linear_probe", "chosen"]).items():
+        extra = {"picked": sorted(set(picks[name].values()))} if name in picks else {}
+        print(f"{where}: {name:40s}{measures['regret@1'].value:6.2f}{measures['part_regret@1'].value:6.2f}")
+        found += [_record(f"specialists.{name}.{key}", measures[key], "points" if "regret" in key else "", SPREAD, some,
+                          common | {"score": name} | extra) for key in ("regret@1", "part_regret@1", "weighted_tau")]
+    pairs = [(default, other) for other in (*BASELINES, "linear_probe")] + [("chosen", "chosen without transport")]
+    for first, second in pairs:
+        one = against(some, tables, first, second, home)
+        print(f"{where}: {first} over {second}: {one.value:+.2f} points ({one.low:+.2f} to {one.high:+.2f})", flush=True)
+        found.append(_record(f"against.{first}.{second}.{where.replace(' ', '_')}", one, "points", spread, some,
+                             {"first": first, "second": second, "zoo": where, "below": round(one.below, 4)}))
+    return found
+
+
+def _on_few(tables: Mapping[str, Floats], name: str, images: int) -> Floats:
+    """(T, S, M) a score's values on so many images a class; a task that has no more than that gives all of its images."""
+    few = tables.get(f"{name}@{images}")
+    return tables[name] if few is None else np.where(np.isfinite(few).any(axis=(1, 2), keepdims=True), few, tables[name])
 
 
 def _stakes(truths: Truths, tables: Mapping[str, Floats], default: str) -> list[BenchRecord]:

@@ -1,0 +1,150 @@
+"""The figures in README and docs, written from the committed records: ``python -m benchmarks.docs``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.record import BenchRecord, read
+from selection.scores.registry import ALIASES, DEFAULT
+from zoo.command import run
+from zoo.files import write_text
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "docs/truth.md")
+BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", flags=re.S)
+SCORE = ALIASES[DEFAULT]
+Records = Mapping[str, BenchRecord]
+NAMES = {SCORE: "transport (the default)", "model_size": "model size", "static_prior": "static prior",
+         "metadata_ridge": "metadata ridge", "linear_probe": "linear probe"}
+
+
+def written(text: str, records: Records) -> str:
+    """``text`` with every block between ``<!-- figures: NAME -->`` and ``<!-- end -->`` made anew."""
+    return BLOCK.sub(lambda match: match[1] + TABLES[match[2]](records) + match[3], text)
+
+
+def truth() -> Records:
+    """The records of the truth tables, by name."""
+    return {record.name: record for record in read(ROOT / "benchmarks" / "records" / "truth.jsonl")}
+
+
+def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *rows]) + "\n"
+
+
+def _one(record: BenchRecord | None, digits: int = 2, *, sign: bool = False) -> str:
+    """``0.19 (0.03 to 0.43)``."""
+    if record is None or record.low is None or record.high is None:
+        return "-"
+    plus = "+" if sign else ""
+    return f"{record.value:{plus}.{digits}f} ({record.low:{plus}.{digits}f} to {record.high:{plus}.{digits}f})"
+
+
+def _name(score: str) -> str:
+    plain, comma, rest = score.partition(",")
+    return f"{NAMES.get(plain, f'`{plain}`')}{comma}{rest}"
+
+
+def _setting(records: Records) -> str:
+    facts = records["truth.setting"].setting
+    return (f"{facts['teachers']} teachers, {facts['tasks']} tasks in {facts['groups']} groups "
+            f"(tasks by seed: {facts['tasks with seed']}).\n\n")
+
+
+def _short(records: Records) -> str:
+    names = (SCORE, "linear_probe", "knn", "logme", "static_prior", "random")
+    keys = ("truth.score.{}.regret@1", "truth.specialists.{}.regret@1", "truth.regret_by_images.{}.3")
+    rows = [[_name(name), *(_one(records.get(key.format(name))) for key in keys)] for name in names]
+    return _setting(records) + _rows(["points of accuracy lost by trusting the first choice of", "all teachers",
+                                      "teachers not of ImageNet", "all, 3 labelled images a class"], rows)
+
+
+def _scored(records: Records, kind: str) -> list[str]:
+    """The scores of one kind of record, the least regret first."""
+    pattern = re.compile(rf"truth\.{kind}\.(.*)\.regret@1")
+    found = {match[1]: record.value for name, record in records.items() if (match := pattern.fullmatch(name))}
+    return sorted(found, key=lambda name: found[name])
+
+
+def _scores(records: Records) -> str:
+    measures = ("regret@1", "part_regret@1", "denoised_regret@1", "regret@3", "weighted_tau", "ndcg@5")
+    rows = [[_name(name), *(_one(records.get(f"truth.score.{name}.{measure}")) for measure in measures)]
+            for name in _scored(records, "score")]
+    heads = ["score", "regret@1", "regret@1 in zoos of 8", "regret@1 against other seeds", "regret@3", "weighted tau", "NDCG@5"]
+    return _setting(records) + _rows(heads, rows)
+
+
+def _against(records: Records) -> str:
+    found = [record for name, record in records.items() if name.startswith("truth.against.")]
+    pairs: dict[tuple[str, str], dict[str, BenchRecord]] = {}
+    for record in found:
+        pairs.setdefault((str(record.setting["first"]), str(record.setting["second"])), {})[str(record.setting["zoo"])] = record
+    zoos = list(dict.fromkeys(zoo for found in pairs.values() for zoo in found))
+    return _rows(["the choice of", "over that of", *zoos],
+                 [[_name(first), _name(second), *(_one(found.get(zoo), sign=True) for zoo in zoos)]
+                  for (first, second), found in pairs.items()])
+
+
+def _specialists(records: Records) -> str:
+    measures = ("regret@1", "part_regret@1", "weighted_tau")
+    rows = [[_name(name), *(_one(records.get(f"truth.specialists.{name}.{measure}")) for measure in measures)]
+            for name in _scored(records, "specialists")]
+    return _rows(["score", "regret@1", "regret@1 in zoos of 8", "weighted tau"], rows)
+
+
+def _tasks(records: Records) -> str:
+    keys = ("without", "worst", "median", "best", "chosen", "knn", "static_prior", "transport_adds")
+    heads = ["task", "no teacher", "worst", "median", "best", "transport chooses", "knn chooses", "static prior chooses",
+             "transport adds to the other candidates"]
+    found = [record.setting for name, record in records.items() if name.startswith("truth.stakes.")]
+    return _rows(heads, [[f"`{one['task']}`", *(f"{float(str(one[key])):.1f}" for key in keys)] for one in found])
+
+
+def _few(records: Records) -> str:
+    found = [record for name, record in records.items() if name.startswith("truth.regret_by_images.")]
+    images = sorted({int(str(record.setting["images"])) for record in found})
+    rows = [[_name(score), *(_one(records.get(f"truth.regret_by_images.{score}.{n}")) for n in images)]
+            for score in dict.fromkeys(str(record.setting["score"]) for record in found)]
+    return _rows(["regret@1 with", *(f"{n} images a class" for n in images)], rows)
+
+
+def _committees(records: Records) -> str:
+    found = [record for name, record in records.items() if name.startswith("truth.committee.")]
+    return _rows(["teachers", "student's accuracy over that of the best single by score, points", "tasks"],
+                 [[str(one.setting["rule"]), _one(one, sign=True), str(one.setting["tasks"])] for one in found])
+
+
+def _labels(records: Records) -> str:
+    found = {name.removeprefix("truth.labels."): record for name, record in records.items() if name.startswith("truth.labels.")}
+    if not found:
+        return "Not measured yet.\n"
+    facts = found["best_over_median"].setting
+    scores = [name.removesuffix(".regret@1") for name in found if name.endswith(".regret@1")]
+    rows = [[_name(name), _one(found[f"{name}.regret@1"]), _one(found[f"{name}.weighted_tau"])] for name in scores]
+    words = (f"{facts['teachers']} teachers, {facts['tasks']} tasks: the best teacher is {_one(found['best_over_median'])} "
+             f"points over the median one, and {_one(found['best_over_none'])} over none.\n\n")
+    return words + _rows(["score", "regret@1", "weighted tau"], rows)
+
+
+TABLES: dict[str, Callable[[Records], str]] = {
+    "short": _short, "scores": _scores, "against": _against, "specialists": _specialists, "tasks": _tasks, "few": _few,
+    "committees": _committees, "labels": _labels}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    def command() -> None:
+        """Write the figures of README.md and docs/truth.md anew from benchmarks/records/truth.jsonl."""
+        records = truth()
+        for name in DOCUMENTS:
+            before = (ROOT / name).read_text(encoding="utf-8")
+            after = written(before, records)
+            write_text(ROOT / name, after)
+            print(f"{name}: {'written' if after != before else 'as it was'}")
+
+    return run(command, argv, name="benchmarks.docs")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
