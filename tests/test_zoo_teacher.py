@@ -15,9 +15,8 @@ import pytest
 from PIL import Image
 
 from zoo.card import ModelCard
-from zoo.construction import bounded
 from zoo.errors import TeacherError
-from zoo.network import Network, _compare
+from zoo.network import Network, _compare, bounded
 from zoo.preprocessing import from_transformers
 from zoo.teacher import Preprocessing, Teacher, load_ahead, preprocessing_of
 

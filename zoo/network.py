@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.construction import bounded, undrawn
 from zoo.errors import TeacherError
 from zoo.preprocessing import Preprocessing, read_json
 from zoo.weights import read_headers, weight_files
@@ -19,6 +20,7 @@ _RESERVED = {
     "features_only", "out_indices", "feature_cls", "feature_cfg", "pruned", "pretrained_strict",
     "pretrained_filter_fn", "pretrained_model_args", "kwargs_filter", "model_cfg", "model_cls", "variant", "device", "dtype",
 }
+_MODULES = 100_000
 _SLACK = 5_000_000  # scalars beside the stored ones: tables that a network derives, heads that it replaces
 
 
@@ -259,3 +261,53 @@ def _convert(module: Any, tensors: dict[str, Any]) -> Any:
         if faulty:
             raise TeacherError(f"tensor {faulty[0]!r} {says} ({len(faulty)} such)")
     return loaded
+
+
+# --- how a stranger's network is built ------------------------------------------------------------------------------
+
+
+@contextmanager
+def bounded(limit: int) -> Iterator[None]:
+    """Stop any construction in this thread that registers more than ``limit`` scalars or 100,000 modules."""
+    from torch.nn.modules import module as registry
+
+    thread, scalars, modules = threading.get_ident(), 0, 0
+
+    def tensor_added(_module: Any, name: str, tensor: Any) -> None:
+        nonlocal scalars
+        if tensor is not None and threading.get_ident() == thread:
+            scalars += tensor.numel()
+            if scalars > limit:
+                raise TeacherError(f"the config asks for more than {scalars:,} numbers (at {name!r}), "
+                                   f"far more than the weights hold")
+
+    def module_added(_module: Any, _name: str, _child: Any) -> None:
+        nonlocal modules
+        modules += threading.get_ident() == thread
+        if modules > _MODULES:
+            raise TeacherError(f"the config asks for more than {_MODULES:,} layers")
+
+    hooks = [registry.register_module_parameter_registration_hook(tensor_added),
+             registry.register_module_buffer_registration_hook(tensor_added),
+             registry.register_module_module_registration_hook(module_added)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Leave new parameters of this thread unset: the weights replace every one, and drawing them takes seconds."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    drawn = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_}
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return args[0] if function in drawn else function(*args, **(kwargs or {}))
+
+    with Undrawn():
+        yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -155,7 +155,6 @@ class Teacher:
         and batch size, N x 3 x H x W bytes each: give the same dict with the same images to every teacher, and those
         that resize alike do it once.
         """
-        import numpy as np
         import torch
 
         key = f"{self.preprocessing.geometry}-{batch_size}"
@@ -174,10 +173,8 @@ class Teacher:
             if prepared is not None:
                 prepared[key] = batches
         if not features:
-            width = self.num_classes
-            return Outputs(np.zeros((0, self.feature_dim), np.float32), np.zeros((0, width), np.float32) if width else None)
-        joined = torch.cat(features).cpu().numpy()
-        return Outputs(joined, torch.cat(logits).cpu().numpy() if self.num_classes else None)
+            features, logits = [torch.zeros(0, self.feature_dim)], [torch.zeros(0, self.num_classes)]
+        return Outputs(torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy() if self.num_classes else None)
 
     @property
     def classifier(self) -> tuple[Any, Any] | None:
@@ -226,12 +223,17 @@ def load_ahead(cards: Iterable[ModelCard], *, device: str = "cpu",
         except TeacherError as error:
             return card, error
 
-    with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
-        waiting = iter(cards)
-        ahead = deque(pool.submit(attempt, card) for card in islice(waiting, 1))
-        while ahead:
-            result = ahead.popleft().result()
-            ahead.extend(pool.submit(attempt, card) for card in islice(waiting, 1))
+    yield from _ahead(attempt, cards, ahead=1, workers=1, name="load")
+
+
+def _ahead(function: Callable[[Any], Any], items: Iterable[Any], *, ahead: int, workers: int, name: str) -> Iterator[Any]:
+    """``function`` of each item, in their order, by threads called ``name``; ``ahead`` of them are in work before the caller."""
+    waiting = iter(items)
+    with ThreadPoolExecutor(workers, thread_name_prefix=name) as pool:
+        pending = deque(pool.submit(function, item) for item in islice(waiting, ahead))
+        while pending:
+            result = pending.popleft().result()
+            pending.extend(pool.submit(function, item) for item in islice(waiting, 1))
             yield result
 
 
@@ -239,14 +241,10 @@ def _batches(prepare: Callable[[Any], Any], images: Iterable[Any], batch_size: i
     """Stacked (B, 3, H, W) uint8 batches in order; two batches are in work ahead of the caller."""
     import torch
 
-    waiting = iter(images)
-    with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1), thread_name_prefix="prepare") as pool:
-        pending: deque[Future[Any]] = deque(pool.submit(prepare, image) for image in islice(waiting, 3 * batch_size))
-        while pending:
-            done = [pending.popleft().result().permute(1, 2, 0) for _ in range(min(batch_size, len(pending)))]
-            batch = torch.stack(done).permute(0, 3, 1, 2)  # channels last in memory, as PIL gives them and convolutions want
-            pending.extend(pool.submit(prepare, image) for image in islice(waiting, batch_size))
-            yield batch
+    done = _ahead(prepare, images, ahead=3 * batch_size, workers=min(_MOST_WORKERS, os.cpu_count() or 1), name="prepare")
+    while batch := list(islice(done, batch_size)):
+        # channels last in memory, as PIL gives them and convolutions want
+        yield torch.stack([pixels.permute(1, 2, 0) for pixels in batch]).permute(0, 3, 1, 2)
 
 
 def _last_layer(network: Network) -> Any:

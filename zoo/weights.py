@@ -61,14 +61,18 @@ def parse_header(text: bytes, *, file_bytes: int) -> Header:
     if not isinstance(entries, dict):
         raise TeacherError("the weights' header is not a JSON object")
     entries.pop("__metadata__", None)
-    tensors, spans = {}, []
-    for name, entry in entries.items():
-        dtype, shape, span = _entry(name, entry)
-        tensors[name] = (dtype, shape)
-        spans.append((*span, name))
-    _check_spans(spans, file_bytes - 8 - len(text))
-    return Header(tensors=tensors, params_total=sum(math.prod(shape) for _, shape in tensors.values()),
-                  bytes=file_bytes)
+    tensors = {name: _entry(name, entry) for name, entry in entries.items()}
+    end, data_bytes = 0, file_bytes - 8 - len(text)
+    for name, (_, _, (begin, stop)) in sorted(tensors.items(), key=lambda item: item[1][2]):
+        if begin != end:
+            raise TeacherError(f"the weights' header lies: tensor {name[:80]!r} overlaps another or leaves a gap")
+        end = stop
+    if end > data_bytes:
+        raise TeacherError(f"the weights are cut off: {end:,} bytes of tensors expected, {max(data_bytes, 0):,} found")
+    if end < data_bytes:
+        raise TeacherError(f"the weights' header lies: {data_bytes - end:,} bytes belong to no tensor")
+    return Header(tensors={name: (dtype, shape) for name, (dtype, shape, _) in tensors.items()},
+                  params_total=sum(math.prod(shape) for _, shape, _ in tensors.values()), bytes=file_bytes)
 
 
 def read_header(path: Path) -> Header:
@@ -160,15 +164,3 @@ def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], tuple[int, int]
 
 def _naturals(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**60 for item in value)
-
-
-def _check_spans(spans: list[tuple[int, int, str]], data_bytes: int) -> None:
-    end = 0
-    for begin, stop, name in sorted(spans):
-        if begin != end:
-            raise TeacherError(f"the weights' header lies: tensor {name[:80]!r} overlaps another or leaves a gap")
-        end = stop
-    if end > data_bytes:
-        raise TeacherError(f"the weights are cut off: {end:,} bytes of tensors expected, {max(data_bytes, 0):,} found")
-    if end < data_bytes:
-        raise TeacherError(f"the weights' header lies: {data_bytes - end:,} bytes belong to no tensor")
