@@ -160,9 +160,7 @@ def _records(block: Block, found: Comparison) -> list[BenchRecord]:
 
 def _skipped(found: Comparison, method: str) -> float | None:
     """The share of teacher forwards that ``committee`` left out over training, mean over seeds."""
-    from distill.run import RunFolder
-
-    lines = [line.get("method", {}) for cell in found.of(method) for line in RunFolder(cell.folder).metrics()]
+    lines = [line.get("method", {}) for run in found.of(method).values() for line in run.metrics()]
     shares = [line["skipped"] for line in lines if "skipped" in line]
     return sum(shares) / len(shares) if shares else None
 

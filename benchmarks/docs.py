@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.record import BenchRecord, read
 from selection.scores.registry import ALIASES, DEFAULT
 from zoo.command import run
+from zoo.errors import UserError
 from zoo.files import write_text
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,10 @@ def written(text: str, records: Records) -> str:
 
 def truth() -> Records:
     """The records of the truth tables, by name."""
-    return {record.name: record for record in read(ROOT / "benchmarks" / "records" / "truth.jsonl")}
+    path = ROOT / "benchmarks" / "records" / "truth.jsonl"
+    if not path.exists():
+        raise UserError(f"no records in {path}; make them first: python -m benchmarks.run truth")
+    return {record.name: record for record in read(path)}
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -28,7 +28,7 @@ def figures(tables: Path, home: Path) -> list[BenchRecord]:
 
     cells, values, teachers = read_cells(tables / CELLS), read_scores(tables / SCORED), described(tables / TEACHERS)
     pool, labels = (Truths.of(cells, values, teachers, protocol=protocol) for protocol in PROTOCOLS)
-    found = [*records(pool, cells, home), *(without_pool(labels) if labels.tasks else [])]
+    found = [*records(pool, cells, home), *(without_pool(labels) if len(set(labels.groups)) > 2 else [])]
     gaps = missing(cells, teachers)
     print(f"missing of the tables: {gaps or 'nothing'}; python -m benchmarks.truth --zoo fills them, hours on a CPU")
     return found
