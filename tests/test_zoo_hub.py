@@ -25,11 +25,10 @@ from zoo.crawl import main as crawl_command
 from zoo.errors import Unavailable, UserError
 from zoo.progress import Progress
 from zoo.schema import COLUMNS, table
-from zoo.sources.client import Client, Cut, TooLarge
+from zoo.sources.client import Client, Cut, TooLarge, parse
 from zoo.sources.hub import crawl
 from zoo.sources.ledger import Ledger
-from zoo.sources.listing import GONE, Scope, list_models
-from zoo.sources.pager import first_url, pages, parse, without
+from zoo.sources.listing import GONE, Scope, first_url, list_models, pages, without
 from zoo.sources.quota import Quota
 from zoo.sources.rows import EXPAND, read, read_row
 

@@ -113,7 +113,7 @@ class _Download:
 
     def _list(self, revision: str) -> tuple[str, dict[str, RemoteFile]]:
         """The commit that ``revision`` names and the files of its top folder."""
-        from zoo.sources.pager import parse
+        from zoo.sources.client import parse
 
         url = f"{self.client.endpoint}/api/models/{self.repo}/revision/{quote(revision, safe='')}?blobs=true"
         info = self.client.get(url, kind="api", cap=_LIST_CAP, check=lambda answer: parse(answer.body)).value

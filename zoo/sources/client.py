@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -141,3 +142,20 @@ def _read(response: Any, cap: int, enough: Callable[[bytearray], bool] | None) -
     if unfold is not None and not unfold.eof:
         raise Cut("the compressed answer broke off")
     return bytes(body)
+
+
+def parse(body: bytes) -> Any:
+    """JSON from a stranger; ``Cut`` where it is none. Numbers of thousands of digits become ``None``, broken UTF-8 a
+    replacement character: one bad row must not cost the other 999."""
+    try:
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        raise Cut(f"the page is not whole JSON ({error})") from None
+    except RecursionError:
+        raise Cut("the page is nested too deeply") from None
+    except ValueError:
+        pass
+    try:
+        return json.loads(body.decode("utf-8", "replace"), parse_int=lambda digits: int(digits) if len(digits) < 40 else None)
+    except (ValueError, RecursionError) as error:
+        raise Cut(f"the page is not whole JSON ({error})") from None

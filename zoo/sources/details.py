@@ -11,8 +11,7 @@ from typing import Any
 from zoo.command import clean
 from zoo.describe import describe, not_loadable
 from zoo.errors import TeacherError
-from zoo.sources.client import Answer, Client, Cut, TooLarge
-from zoo.sources.pager import parse
+from zoo.sources.client import Answer, Client, Cut, TooLarge, parse
 from zoo.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"

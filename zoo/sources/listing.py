@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from zoo.catalogue import Catalogue, utc_now
+from zoo.errors import Unavailable
 from zoo.progress import Progress
-from zoo.sources.client import Client
+from zoo.sources.client import Answer, Client, Cut, TooLarge, parse
 from zoo.sources.ledger import Ledger
-from zoo.sources.pager import Page, Refused, first_url, pages
-from zoo.sources.rows import read
+from zoo.sources.rows import EXPAND, read
 
+PAGE_ROWS = 1_000
+_PAGE_CAP = 200_000_000  # bytes; a page of 1,000 rows without card data is about 1 MB
+_EMPTY_PAGES = 50  # in a row, before they are taken for an endless loop
 _MARGIN = dt.timedelta(minutes=10)  # between the clocks of the Hub's machines, and its search index behind them
 _TAIL = 10  # rows at the end of a page that must all be older than the watermark: one odd time must not end an update
 GONE = "no longer on the Hub"
+
+
+class Refused(Unavailable):
+    """The Hub answers, but not to this address or not to this user."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """``rows`` as they came (any JSON values); ``next`` is the address to go on from, ``None`` at the end; ``date`` is the
+    server's clock and ``total`` the size of the listing, where it tells them."""
+
+    rows: list[Any]
+    next: str | None
+    date: str | None
+    total: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,3 +173,74 @@ def _date(header: str | None) -> dt.datetime | None:
         return parsedate_to_datetime(header).astimezone(dt.UTC).replace(tzinfo=None) if header else None
     except (ValueError, TypeError):
         return None
+
+
+# --- pages: every one once, whatever the server or the line does on the way -----------------------------------------
+
+
+def first_url(endpoint: str, *, sort: str, filters: Sequence[str] = (), pipeline_tag: str | None = None) -> str:
+    """The address of the first page. ``sort`` is ``createdAt`` (nothing moves under a crawl) or ``lastModified``."""
+    query = [("limit", str(PAGE_ROWS)), ("sort", sort), ("direction", "-1"), *(("filter", name) for name in filters)]
+    if pipeline_tag:
+        query.append(("pipeline_tag", pipeline_tag))
+    return f"{endpoint}/api/models?{urlencode(query + [('expand', name) for name in EXPAND])}"
+
+
+def pages(client: Client, url: str) -> Iterator[Page]:
+    """The pages from ``url`` on, in order.
+
+    Properties that the server refuses to expand (HTTP 400) are dropped one by one. A page whose link leads back to a
+    page already seen is asked for again; ``Unavailable`` where it stays so, or the server stops answering; ``Refused``
+    where it does not want to.
+    """
+    from huggingface_hub.errors import BadRequestError, HfHubHTTPError
+
+    seen, empty, refused = {url}, 0, list[str]()
+
+    def read(answer: Answer) -> Page:
+        rows = parse(answer.body)
+        if not isinstance(rows, list):
+            raise Cut(f"a page is a list, {type(rows).__name__} came")
+        following = client.rebase(answer.next) if answer.next else None
+        if following in seen:
+            raise Cut("its link to the next page leads back to a page already read")
+        total = answer.headers.get("x-total-count", "")
+        return Page(rows, following, answer.headers.get("date"), int(total) if total.isdecimal() else None)
+
+    while True:
+        try:
+            page: Page = client.get(without(url, refused), kind="api", cap=_PAGE_CAP, check=read).value
+        except BadRequestError as error:
+            refused.append(_refused(url, refused, str(error)))
+            continue
+        except HfHubHTTPError as error:
+            raise Refused(f"the Hub refuses the listing (HTTP {error.response.status_code}); is the token of this machine still "
+                          "valid? `hf auth login` renews it, `hf auth logout` goes on without") from None
+        except TooLarge as error:
+            raise Unavailable(f"a page of the listing is not what the Hub sends: {error}") from None
+        yield page
+        if page.next is None:
+            return
+        empty = 0 if page.rows else empty + 1
+        if empty > _EMPTY_PAGES:
+            raise Unavailable(f"the Hub sent {empty} empty pages in a row, each with a link to the next")
+        url = page.next
+        seen.add(url)
+
+
+def without(url: str, refused: Sequence[str]) -> str:
+    """``url`` without the refused properties."""
+    if not refused:
+        return url
+    parts = urlsplit(url)
+    kept = [(name, value) for name, value in parse_qsl(parts.query) if name != "expand" or value not in refused]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def _refused(url: str, refused: Sequence[str], message: str) -> str:
+    """Which property to drop: the one that the message names, else the last, which is needed the least."""
+    asked = [value for name, value in parse_qsl(urlsplit(url).query) if name == "expand" and value not in refused]
+    if not asked:
+        raise Refused(f"the Hub refuses the listing: {message.strip()[:300]}")
+    named = [name for name in asked if f'"{name}"' in message or f"'{name}'" in message]
+    return named[0] if len(named) == 1 else asked[-1]
