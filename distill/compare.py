@@ -29,16 +29,6 @@ COLUMNS = ("method", "seeds", "validation %", "test %", "lift over plain, points
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One method and seed. ``results`` is ``results.json`` of its finished run, or None where it is missing."""
-
-    method: str
-    seed: int
-    folder: Path
-    results: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Line:
     """One method over its finished seeds, in shares of the test split. ``lift`` is over plain at the same seeds; ``recovered``
     the share of the gap between plain and the best teacher that was closed, where there is a gap to close. ``error`` says why
@@ -71,17 +61,17 @@ class Teaching:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All cells of one comparison. ``lines`` are in the order of the methods asked for."""
+    """One comparison: ``runs``, finished or not, by method and seed; ``lines`` in the order of the methods asked for."""
 
     name: str
     classes: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    runs: Mapping[tuple[str, int], RunFolder]
     lines: tuple[Line, ...]
     teachers: tuple[Teaching, ...]
 
-    def of(self, method: str) -> list[Cell]:
-        """The finished cells of ``method``."""
-        return [cell for cell in self.cells if cell.method == method and cell.results is not None]
+    def of(self, method: str) -> dict[int, RunFolder]:
+        """The finished runs of ``method`` by seed."""
+        return {seed: cell for (name, seed), cell in self.runs.items() if name == method and cell.finished}
 
 
 def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: str = "cpu", offline: bool = False,
@@ -97,27 +87,27 @@ def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: st
     asked = {method: _asked(method, options) for method in methods}
     same = _same_runs(asked, source, teachers=len(cards))
     experiment = prepare(options, device=device, offline=offline, cards=cards)
-    wanted = [(method, options.seed + i) for i in range(seeds) for method in methods if method not in same]
-    cells: list[Cell] = []
+    runs = {(method, options.seed + i): _folder(source, method, options.seed + i)
+            for i in range(seeds) for method in methods if method not in same}
     refused: dict[str, str] = {}
     longest, begun = 0.0, time.monotonic()
-    for method, seed in wanted:
-        folder, start = _folder(source, method, seed), time.monotonic()
+    for place, ((method, seed), cell) in enumerate(runs.items(), 1):
+        start = time.monotonic()
         late = budget is not None and start - begun + longest > budget
-        if method not in refused and not folder.finished and not late:
-            note(f"cell {len(cells) + 1} of {len(wanted)}: {method}, seed {seed}")
-            try:
-                _train(experiment, replace(asked[method], seed=seed), folder.path)
-            except UserError as error:
-                refused[method] = str(error)
-            except Unavailable as error:
-                warn(f"{method}, seed {seed}: {error}")
-            longest = max(longest, time.monotonic() - start)
-        cells.append(Cell(method=method, seed=seed, folder=folder.path, results=folder.results() if folder.finished else None))
-    teachers = _teachers(experiment)
-    lines = tuple(Line(method=method, seeds=(), missing=(), same_as=same[method]) if method in same
-                  else _line(method, cells, teachers, refused.get(method)) for method in methods)
-    return Comparison(name=options.task, classes=experiment.task.classes, cells=tuple(cells), lines=lines, teachers=teachers)
+        if cell.finished or late or method in refused:
+            continue
+        note(f"cell {place} of {len(runs)}: {method}, seed {seed}")
+        try:
+            _train(experiment, replace(asked[method], seed=seed), cell.path)
+        except UserError as error:
+            refused[method] = str(error)
+        except Unavailable as error:
+            warn(f"{method}, seed {seed}: {error}")
+        longest = max(longest, time.monotonic() - start)
+    found = Comparison(name=options.task, classes=experiment.task.classes, runs=runs, lines=(), teachers=_teachers(experiment))
+    return replace(found, lines=tuple(
+        Line(method=method, seeds=(), missing=(), same_as=same[method]) if method in same
+        else _line(method, found, refused.get(method)) for method in methods))
 
 
 def _asked(method: str, options: Options) -> Options:
@@ -184,18 +174,17 @@ def _teachers(experiment: Experiment) -> tuple[Teaching, ...]:
     return tuple(found)
 
 
-def _line(method: str, cells: Sequence[Cell], teachers: Sequence[Teaching], error: str | None) -> Line:
+def _line(method: str, found: Comparison, error: str | None) -> Line:
     from distill.accuracy import gain, hits, recovered
 
-    mine = {cell.seed: cell.results for cell in cells if cell.method == method and cell.results is not None}
-    plain = {cell.seed: cell.results for cell in cells if cell.method == "plain" and cell.results is not None}
-    missing = tuple(cell.seed for cell in cells if cell.method == method and cell.results is None)
+    mine, plain = ({seed: cell.results() for seed, cell in found.of(name).items()} for name in (method, "plain"))
+    missing = tuple(seed for name, seed in found.runs if name == method and seed not in mine)
     if not mine:
         return Line(method=method, seeds=(), missing=missing, error=error)
     both = [seed for seed in mine if seed in plain]
     a, b = [hits(mine[s], "test") for s in both], [hits(plain[s], "test") for s in both]
     lift = gain(a, b) if both and method != "plain" else None
-    best = max(teachers, key=lambda t: t.validation, default=None)
+    best = max(found.teachers, key=lambda t: t.validation, default=None)
     closed = recovered(a, b, best.hits) if lift is not None and best is not None else None
     means = {split: sum(r[split]["accuracy"] for r in mine.values()) / len(mine) for split in ("validation", "test")}
     return Line(method=method, seeds=tuple(mine), missing=missing, lift=lift, recovered=closed, error=error, **means)

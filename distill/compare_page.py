@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from distill.accuracy import hits, points
-from distill.compare import COLUMNS, Cell, Comparison, Line, figures_of
+from distill.compare import COLUMNS, Comparison, Line, figures_of
 from distill.run import RunFolder
 from selection.document import Figure, axis, document, layout, text
 
@@ -77,8 +77,7 @@ def _table(comparison: Comparison) -> str:
 def _curves(comparison: Comparison) -> Figure | None:
     traces = []
     for place, line in enumerate(comparison.lines):
-        lines = [RunFolder(cell.folder).metrics() for cell in comparison.of(line.method)]
-        runs = [[entry["validation_accuracy"] for entry in entries] for entries in lines]
+        runs = [[entry["validation_accuracy"] for entry in run.metrics()] for run in comparison.of(line.method).values()]
         shortest = min((len(run) for run in runs), default=0)
         mean = [round(100 * float(np.mean([run[epoch] for run in runs])), 2) for epoch in range(shortest)]
         style = {"color": PALETTE[place % len(PALETTE)], "width": 2, "dash": DASHES[place // len(PALETTE) % len(DASHES)]}
@@ -90,24 +89,24 @@ def _curves(comparison: Comparison) -> Figure | None:
         if traces else None
 
 
-def _confusion(comparison: Comparison, cells: Sequence[Cell]) -> Figure | None:
-    if not cells:
+def _confusion(comparison: Comparison, runs: Mapping[int, RunFolder]) -> Figure | None:
+    if not runs:
         return None
     table = np.zeros((len(comparison.classes),) * 2)
-    for one in (cell.results["test"] for cell in cells if cell.results):
+    for one in (run.results()["test"] for run in runs.values()):
         np.add.at(table, (np.asarray(one["labels"]), np.asarray(one["predicted"])), 1)
     share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
     return _heatmap(share, comparison, [text(name, 30) for name in comparison.classes], "predicted", "true")
 
 
-def _helped(comparison: Comparison, cells: Sequence[Cell]) -> Figure | None:
+def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> Figure | None:
     """Rows are teachers, columns classes; an image counts for a teacher whose head gets it right."""
-    plain = {cell.seed: cell.results for cell in comparison.of("plain")}
-    pairs = [(cell.results, plain[cell.seed]) for cell in cells if cell.results and plain.get(cell.seed)]
+    plain = comparison.of("plain")
+    pairs = [(run.results(), plain[seed].results()) for seed, run in runs.items() if seed in plain]
     if not pairs or not comparison.teachers:
         return None
     labels = np.asarray(pairs[0][0]["test"]["labels"])
-    lift = np.mean([hits(mine, "test").astype(float) - hits(other or {}, "test") for mine, other in pairs], axis=0)
+    lift = np.mean([hits(mine, "test").astype(float) - hits(other, "test") for mine, other in pairs], axis=0)
     rows = [[100 * float((lift * teacher.hits)[labels == c].mean()) if (labels == c).any() else 0.0
              for c in range(len(comparison.classes))] for teacher in comparison.teachers]
     names = [text(teacher.model, 40) for teacher in comparison.teachers]

@@ -54,17 +54,10 @@ class Pixels:
 
 def square(image: Image, size: int) -> Bytes:
     """``image`` as (3, size, size) uint8, exactly as timm's evaluation transform does it at ``crop_pct`` 1, bilinear."""
-    from PIL import Image as pil
+    from torchvision.transforms.functional import center_crop, resize
 
-    width, height = image.size
-    if (width, height) != (size, size):
-        short, long = min(width, height), max(width, height)
-        other = int(size * long / short)
-        width, height = (size, other) if width <= height else (other, size)
-        image = image.resize((width, height), pil.Resampling.BILINEAR)
-        left, top = round((width - size) / 2.0), round((height - size) / 2.0)
-        image = image.crop((left, top, left + size, top + size))
-    return np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8).transpose(2, 0, 1))
+    cropped = center_crop(resize(image, size), [size, size]).convert("RGB")
+    return np.ascontiguousarray(np.asarray(cropped, dtype=np.uint8).transpose(2, 0, 1))
 
 
 def working_size(split: Split, size: int, *, sample: int = 16) -> int:

@@ -49,13 +49,11 @@ class TransportConfig:
     """``form`` is ``target`` (ours: the answer that the plan makes of the teacher's) or ``cost``, the paper's objective
     d_eps(p, q), with ``eps`` a share of the largest cost and ``classes`` the teacher's likeliest that are moved.
 
-    ``answers``: ``logits``, the teacher's own classes, as in the paper; or ``probe_logits`` (ours), its head's answers over
-    the task's classes, whose costs are how differently the teacher's classes lie to them. ``weight`` is lambda; ``probe``
-    adds probe_kd's term with that weight (ours). The paper's recipe: form=cost, probe=0, temperature=4.
+    ``weight`` is lambda; ``probe`` adds probe_kd's term with that weight (ours). The paper's recipe: form=cost, probe=0,
+    temperature=4.
     """
 
     form: str = "target"
-    answers: str = "logits"
     weight: float = 2.0
     probe: float = 10.0
     temperature: float = 2.0

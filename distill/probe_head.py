@@ -21,15 +21,12 @@ class ProbeHead:
 
     weights     (F, C, D) and bias (F, C), float32, of raw features, temperature included: logits are calibrated
     fold        (N,) int64, the fold of each training image, -1 where it is unlabelled
-    shrinkage   how far the covariance was drawn to a sphere; ``scale`` the inverse temperature
     likelihood  mean out-of-fold log-likelihood of the labels, nats; ``accuracy`` out of fold, in [0, 1]
     """
 
     weights: Tensor
     bias: Tensor
     fold: Tensor
-    shrinkage: float
-    scale: float
     likelihood: float
     accuracy: float
 
@@ -74,14 +71,25 @@ def fit(features: Tensor, labels: Tensor, *, num_classes: int, folds: int = 5, s
     mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
     std = torch.where(std > 1e-6 * std.max(), std, torch.ones_like(std))  # a channel that never moves says nothing
     x = (x - mean) / std
-    own_fold = stratified(known, folds=folds, seed=seed)
-    choice = _choose(x, known, own_fold, num_classes, shrinkages)
-    weights = choice.scale * choice.weights / std  # (F, C, D)
-    bias = choice.scale * choice.bias + choice.prior - weights @ mean
-    fold = torch.full_like(labels, -1)
+    own_fold, fold = stratified(known, folds=folds, seed=seed), torch.full_like(labels, -1)
     fold[rows] = own_fold
-    return ProbeHead(weights=weights, bias=bias, fold=fold, shrinkage=choice.shrinkage, scale=choice.scale,
-                     likelihood=choice.likelihood, accuracy=choice.accuracy)
+    counts = torch.bincount(known, minlength=num_classes)
+    prior = torch.log((counts + 0.5) / (counts + 0.5).sum()).to(x.dtype)
+    scatters = [_Scatter.of(x[:, own_fold != f], known[own_fold != f], num_classes) for f in range(int(own_fold.max()) + 1)]
+    best: ProbeHead | None = None
+    for shrinkage in shrinkages:
+        heads = [scatter.head(shrinkage) for scatter in scatters]
+        left_out = torch.empty(*x.shape[:2], num_classes, device=x.device)
+        for f, (weights, bias) in enumerate(heads):
+            left_out[:, own_fold == f] = x[:, own_fold == f] @ weights.T + bias
+        scale, likelihood = calibrate(left_out, prior, known)
+        if best is None or likelihood > best.likelihood:
+            weights = scale * torch.stack([weights for weights, _ in heads]) / std  # (F, C, D)
+            bias = scale * torch.stack([bias for _, bias in heads]) + prior - weights @ mean
+            right = (scale * left_out + prior).argmax(dim=2) == known
+            best = ProbeHead(weights=weights, bias=bias, fold=fold, likelihood=likelihood, accuracy=float(right.float().mean()))
+    assert best is not None
+    return best
 
 
 def stratified(labels: Tensor, *, folds: int, seed: int) -> Tensor:
@@ -107,36 +115,6 @@ def mixture(answers: Tensor, labels: Tensor, *, iterations: int = 100) -> Tensor
         joint = weights * likely
         weights = (joint / joint.sum(dim=0).clamp(min=1e-300)).mean(dim=1, keepdim=True)
     return (weights[:, 0] / weights.sum()).float()
-
-
-class _Choice(NamedTuple):
-    weights: Tensor  # (F, C, D)
-    bias: Tensor  # (F, C)
-    prior: Tensor  # (C,)
-    shrinkage: float
-    scale: float
-    likelihood: float
-    accuracy: float
-
-
-def _choose(x: Tensor, labels: Tensor, fold: Tensor, classes: int, shrinkages: Sequence[float]) -> _Choice:
-    """The shrinkage and temperature under which the labels (n,) of ``x`` (V, n, D) are likeliest out of fold."""
-    counts = torch.bincount(labels, minlength=classes)
-    prior = torch.log((counts + 0.5) / (counts + 0.5).sum()).to(x.dtype)
-    folds = [_Scatter.of(x[:, fold != f], labels[fold != f], classes) for f in range(int(fold.max()) + 1)]
-    best: _Choice | None = None
-    for shrinkage in shrinkages:
-        heads = [scatter.head(shrinkage) for scatter in folds]
-        left_out = torch.empty(*x.shape[:2], classes, device=x.device)
-        for f, (weights, bias) in enumerate(heads):
-            left_out[:, fold == f] = x[:, fold == f] @ weights.T + bias
-        scale, likelihood = calibrate(left_out, prior, labels)
-        if best is None or likelihood > best.likelihood:
-            answers = scale * left_out + prior
-            best = _Choice(torch.stack([w for w, _ in heads]), torch.stack([b for _, b in heads]), prior, shrinkage, scale,
-                           likelihood, float((answers.argmax(dim=2) == labels).float().mean()))
-    assert best is not None
-    return best
 
 
 class _Scatter(NamedTuple):

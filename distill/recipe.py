@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from zoo.card import ModelCard
@@ -96,7 +95,7 @@ class TeacherInfo:
     (C_t, C) float >= 0, or (C, C) for a teacher without a head (then its probe's answers are transported), or None.
     ``mean_cost`` is the teacher's mean transport cost on the labelled training images under that ground cost; ``plan``
     (C_t, C) and ``sharpness`` carry its answers to the task's classes (``distill.ground_cost.carried``).
-    ``weight`` >= 0 is the teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1.
+    ``weight`` >= 0 is the teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1 in a run.
     ``splitter`` runs the teacher from the middle; None where its family is unknown, and ``split_reason`` says so.
     """
 
@@ -105,10 +104,10 @@ class TeacherInfo:
     num_classes: int
     columns: tuple[int, ...] | None = None
     ground_cost: Tensor | None = None
-    mean_cost: float | None = None
+    mean_cost: float = 0.0
     plan: Tensor | None = None
     sharpness: float = 1.0
-    weight: float | None = None
+    weight: float = 1.0
     splitter: SplitTeacher | None = None
     split_reason: str | None = None
 
@@ -194,8 +193,3 @@ class Plain(Recipe):
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         return {"cross_entropy": task_term(student.logits, batch.labels, smoothing=self.config.smoothing)}
-
-
-def seeded(seed: int, step: int) -> torch.Generator:
-    """A CPU generator for the draws of one step: the same seed and step draw the same, whatever happened before."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)

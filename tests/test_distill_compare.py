@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from distill.accuracy import accuracy, gain, recovered
-from distill.compare import Cell, Comparison, Line, Teaching, compare, main, text_table
+from distill.compare import Comparison, Line, Teaching, compare, main, text_table
 from distill.run import RunFolder
 from distill.train import main as train
 from selection.interval import Interval
@@ -72,17 +72,18 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def comparison(folder: Path) -> Comparison:
-    cells = []
+    runs = {}
     for method, share in (("plain", 0.5), ("probe_kd", 0.7)):
         run = RunFolder.create(folder / method, {}, resume=True)
         for epoch in range(3):
             run.add_metrics({"epoch": epoch, "validation_accuracy": share * epoch / 3})
-        cells.append(Cell(method=method, seed=0, folder=run.path, results=result(flips(share, 60))))
+        run.finish(result(flips(share, 60)), "a card")
+        runs[method, 0] = run
     lines = (Line(method="plain", seeds=(0,), missing=(1,), validation=0.5, test=0.5),
              Line(method="probe_kd", seeds=(0,), missing=(), validation=0.7, test=0.7, lift=Interval(0.2, 0.1, 0.3),
                   recovered=Interval(0.5, 0.2, 0.8)),
              Line(method="kd", seeds=(), missing=(0,), error=f"{HOSTILE} does not know the classes"))
-    return Comparison(name=HOSTILE, classes=("a", HOSTILE), cells=tuple(cells), lines=lines,
+    return Comparison(name=HOSTILE, classes=("a", HOSTILE), runs=runs, lines=lines,
                       teachers=(Teaching(model=HOSTILE, validation=0.8, hits=flips(0.8, 60)),))
 
 
@@ -178,5 +179,5 @@ def test_methods_that_are_the_same_with_one_teacher_are_trained_once(finished: P
 def test_two_teachers_make_three_runs_of_probe_kd_average_and_best_single(finished: Path) -> None:
     found = compare(RunFolder(finished), ["plain", "average", "best_single", "probe_kd"], seeds=1, offline=True, budget=0)
     assert [line.same_as for line in found.lines] == [None] * 4
-    assert [(cell.method, cell.results is not None) for cell in found.cells] == [
-        ("plain", False), ("average", False), ("best_single", False), ("probe_kd", True)]
+    assert {method: run.finished for (method, _), run in found.runs.items()} == {
+        "plain": False, "average": False, "best_single": False, "probe_kd": True}

@@ -43,10 +43,8 @@ class ProbeTerm(nn.Module):
 
 
 def fitted_shares(context: Context) -> Tensor:
-    """(K,) each teacher's share in the mixture of probe answers, summing to 1; equal where unknown."""
-    weights = torch.tensor([1.0 if t.weight is None else t.weight for t in context.teachers])
-    if float(weights.sum()) <= 0:
-        weights = torch.ones_like(weights)
+    """(K,) each teacher's share in the mixture of probe answers, summing to 1."""
+    weights = torch.tensor([teacher.weight for teacher in context.teachers])
     return weights / weights.sum()
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distill.losses import feature_distance
 from distill.methods import FeatureConfig
-from distill.recipe import Batch, Context, Recipe, StudentState, seeded, task_term
+from distill.recipe import Batch, Context, Recipe, StudentState, task_term
 from distill.recipes.answers import ProbeTerm
 
 
@@ -56,7 +56,8 @@ class Feature(Recipe):
         """(B, K) of 0 and 1: who counts for which image."""
         if not self.training:
             return torch.ones_like(distances)
-        draws = torch.rand(distances.shape, generator=seeded(self.seed, self.steps)).to(distances.device)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.steps) % 2**63)  # whatever was drawn before
+        draws = torch.rand(distances.shape, generator=generator).to(distances.device)
         self.steps += 1
         hardest = distances == distances.max(dim=1, keepdim=True).values
         return ((draws >= self.config.drop) | hardest).float()

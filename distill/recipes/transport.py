@@ -8,7 +8,7 @@ from torch import Tensor
 from distill.ground_cost import carried
 from distill.losses import softened_kl
 from distill.methods import TransportConfig
-from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, task_term
+from distill.recipe import Batch, Context, Recipe, StudentState, task_term
 from distill.recipes.answers import ProbeTerm
 from distill.sinkhorn import top, transport_cost
 
@@ -21,7 +21,7 @@ class Transport(Recipe):
     both answers softened by one temperature, only the teacher's likeliest classes moved. ``form`` target (ours) distils what
     the plan between the teacher's mean answer and the class frequencies makes of its answer: the cost's gradient fades where
     the student is sure, that of a divergence does not. A teacher without a head answers through its probe, with costs
-    between the task's own classes; so do all of them with ``answers=probe_logits``.
+    between the task's own classes.
     """
 
     share: Tensor
@@ -30,14 +30,11 @@ class Transport(Recipe):
         super().__init__()
         self.config, self.teachers = config, context.teachers
         self.probe = ProbeTerm(config.probe, context)
-        largest = []
         for k, teacher in enumerate(context.teachers):
-            cost = _cost(teacher, context)
+            assert teacher.ground_cost is not None
+            cost = teacher.ground_cost.detach().float()
             self.register_buffer(f"plan_{k}", teacher.plan)
-            if self._by_probe(teacher) and teacher.num_classes:
-                cost = between_classes(cost)
-            largest.append(float(cost.max().clamp(min=1e-12)))
-            self.register_buffer(f"cost_{k}", cost / largest[-1])
+            self.register_buffer(f"cost_{k}", cost / cost.max().clamp(min=1e-12))
         self.register_buffer("share", committee_weights([t.mean_cost for t in context.teachers]))
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
@@ -45,10 +42,10 @@ class Transport(Recipe):
         q = torch.softmax(logits / config.temperature, dim=1)  # (B, C)
         moved = torch.zeros((), device=logits.device)
         for k, (teacher, answers) in enumerate(zip(self.teachers, batch.answers, strict=True)):
-            said = answers.probe_logits if self._by_probe(teacher) else answers.logits
+            said = answers.logits if teacher.num_classes else answers.probe_logits
             assert said is not None
             if config.form == "target":
-                plan = None if self._by_probe(teacher) else self.get_buffer(f"plan_{k}")
+                plan = self.get_buffer(f"plan_{k}")
                 target = said.float() if plan is None else carried(said, plan, teacher.sharpness)  # (B, C)
                 value = softened_kl(logits, target, temperature=1.0)
             else:
@@ -62,27 +59,9 @@ class Transport(Recipe):
     def weights(self) -> list[float]:
         return [float(w) for w in self.share]
 
-    def _by_probe(self, teacher: TeacherInfo) -> bool:
-        return self.config.answers == "probe_logits" or not teacher.num_classes
 
-
-def committee_weights(costs: list[float | None]) -> Tensor:
-    """softmax(-c / sigma) over the committee, (K,); equal where the costs are equal or one is unknown."""
-    if any(cost is None for cost in costs):
-        return torch.full((len(costs),), 1 / len(costs))
+def committee_weights(costs: list[float]) -> Tensor:
+    """softmax(-c / sigma) over the committee, (K,); equal where the costs are."""
     values = torch.tensor(costs, dtype=torch.float64)
     spread = values.std(correction=0)
     return torch.softmax(-values / spread if float(spread) > 1e-12 else 0 * values, dim=0).float()
-
-
-def _cost(teacher: TeacherInfo, context: Context) -> Tensor:
-    cost, rows = teacher.ground_cost, teacher.num_classes or context.num_classes
-    if cost is None or tuple(cost.shape) != (rows, context.num_classes) or not bool((cost >= 0).all()):
-        shape = None if cost is None else tuple(cost.shape)
-        raise ValueError(f"ground cost of {teacher.card.id} is {shape}, expected ({rows}, {context.num_classes}), all >= 0")
-    return cost.detach().float()
-
-
-def between_classes(cost: Tensor) -> Tensor:
-    """A metric (C, C) between the task's classes: the mean over the teacher's classes of |M_ij - M_ik|, ``cost`` (C_t, C)."""
-    return (cost[:, :, None] - cost[:, None, :]).abs().mean(dim=0)
