@@ -1,4 +1,4 @@
-"""The figures in README and docs, written from the committed records: ``python -m benchmarks.docs``."""
+"""What the tables say, written where it is used (README, docs, the packaged calibration): ``python -m benchmarks.docs``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.record import BenchRecord, read
+from selection import prediction
 from selection.scores.registry import ALIASES, DEFAULT
 from zoo.command import run
 from zoo.errors import UserError
@@ -32,6 +33,14 @@ def truth() -> Records:
     if not path.exists():
         raise UserError(f"no records in {path}; make them first: python -m benchmarks.run truth")
     return {record.name: record for record in read(path)}
+
+
+def calibrated() -> prediction.Calibration:
+    """The default score's calibration on the committed tables."""
+    from benchmarks.truth import truths
+    from benchmarks.truth.calibration import calibrate
+
+    return calibrate(truths(ROOT / "benchmarks" / "records", "pool"), SCORE)
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -139,13 +148,16 @@ TABLES: dict[str, Callable[[Records], str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     def command() -> None:
-        """Write the figures of README.md and docs/truth.md anew from benchmarks/records/truth.jsonl."""
+        """Write the figures of README.md and docs/truth.md, and selection/prediction.json, anew from benchmarks/records."""
         records = truth()
         for name in DOCUMENTS:
             before = (ROOT / name).read_text(encoding="utf-8")
             after = written(before, records)
             write_text(ROOT / name, after)
             print(f"{name}: {'written' if after != before else 'as it was'}")
+        found = calibrated()
+        prediction.write([found])
+        print(f"{prediction.TABLE.name}: the {found.level:.0%} interval held {found.coverage:.1%} on outer folds")
 
     return run(command, argv, name="benchmarks.docs")
 

@@ -21,6 +21,7 @@ from benchmarks.truth.summary import missing
 from benchmarks.truth.table import NONE, PROTOCOLS, SEEDS, Bench, Cell, digest, hits_of, read_cells
 from benchmarks.truth.targets import POOL, TARGETS
 from benchmarks.truth.teachers import FURTHER, Answers, Described, Entry, describe, described, entries
+from selection.prediction import calibrations
 from zoo.card import ModelCard
 
 ANY = {"chosen": lambda name: True}
@@ -241,4 +242,5 @@ def test_the_documents_say_what_the_records_say() -> None:
     for name in benchmarks.docs.DOCUMENTS:
         text = (benchmarks.docs.ROOT / name).read_text(encoding="utf-8")
         assert benchmarks.docs.written(text, records) == text, f"{name} is old; write it anew: python -m benchmarks.docs"
+    assert calibrations() == {benchmarks.docs.SCORE: benchmarks.docs.calibrated()}
     assert "<!-- figures: short -->" in (benchmarks.docs.ROOT / "README.md").read_text(encoding="utf-8")
