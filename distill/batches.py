@@ -27,19 +27,19 @@ class Batches:
 
     images: Tensor  # (N, 3, s, s) uint8, on the device where it fits
     labels: Tensor  # (N,) int64 on the device
-    streams: tuple[Stream, Stream | None]  # labelled, unlabelled
+    streams: tuple[Stream, Stream]  # labelled, unlabelled
     sizes: tuple[int, int]  # images of each kind in a batch
     size: int  # of the view, pixels
     augmentation: Augmentation
     view_seed: int
-    views: int | None
+    views: int
     steps_an_epoch: int
     teachers: tuple[TeacherOutputs, ...]
     device: torch.device
 
     @classmethod
     def build(cls, pixels: Pixels, *, batch_size: int, labelled_share: float | None, size: int, augmentation: Augmentation,
-              seed: int, view_seed: int = 0, views: int | None = None, teachers: tuple[TeacherOutputs, ...] = (),
+              seed: int, view_seed: int = 0, views: int = 1, teachers: tuple[TeacherOutputs, ...] = (),
               use_unlabelled: bool = True, device: str | torch.device = "cpu") -> Batches:
         """``labelled_share`` of a batch is labelled; None: in proportion, but at least a quarter.
 
@@ -54,30 +54,25 @@ class Batches:
         images = torch.from_numpy(pixels.images)
         if device.type == "cuda" and images.numel() < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
             images = images.to(device)
-        streams = (Stream(labelled, seed=seed), Stream(unlabelled, seed=seed + 1) if sizes[1] else None)
-        return cls(images=images, labels=torch.from_numpy(pixels.labels).to(device), streams=streams, sizes=sizes, size=size,
-                   augmentation=augmentation, view_seed=view_seed, views=views, steps_an_epoch=made.steps,
+        return cls(images=images, labels=torch.from_numpy(pixels.labels).to(device), sizes=sizes, size=size,
+                   streams=(Stream(labelled, seed=seed), Stream(unlabelled, seed=seed + 1)), augmentation=augmentation,
+                   view_seed=view_seed, views=views, steps_an_epoch=made.steps,
                    teachers=tuple(t.map(lambda name, values: values.to(device)) for t in teachers), device=device)
 
     def at(self, step: int, *, part: int = 0, parts: int = 1) -> Batch:
         """Batch ``step``; of ``parts`` equal parts (processes, accumulation) the one numbered ``part``."""
         rows, passes = self._rows(step)
-        views = passes % self.views if self.views and self.views > 1 else passes
+        views = passes % self.views if self.views > 1 else passes
         index = torch.from_numpy(rows[part::parts].copy()).to(self.device, non_blocking=True)  # (B,)
         number = torch.from_numpy(views[part::parts].copy()).to(self.device, non_blocking=True)  # (B,)
         shown = render(self.images, index, number, augmentation=self.augmentation, seed=self.view_seed, size=self.size)
-        labels = self.labels[index]
-        if shown.mixed is not None:
-            labels = torch.where(shown.mixed, torch.full_like(labels, -1), labels)
-        return Batch(view=shown.pixels, labels=labels, index=index,
-                     answers=tuple(teacher.at(number if self.views != 1 else number * 0, index) for teacher in self.teachers))
+        return Batch(view=shown.pixels, labels=self.labels[index].masked_fill(shown.mixed, -1), index=index,
+                     answers=tuple(teacher.at(number % self.views, index) for teacher in self.teachers))
 
     def _rows(self, step: int) -> tuple[Labels, Labels]:
         """The images of batch ``step`` and how often each kind was gone through before, both (B,)."""
         rows, passes = [], []
         for stream, count in zip(self.streams, self.sizes, strict=True):
-            if stream is None:
-                continue
             for number, piece in stream.take(step * count, count):
                 rows.append(piece)
                 passes.append(np.full(len(piece), number, dtype=np.int64))

@@ -118,7 +118,7 @@ class Experiment:
         batches = Batches.build(
             self.pixels, batch_size=plan.schedule.batch_size, labelled_share=plan.labelled_share, size=self.size,
             augmentation=plan.augmentation if teachers else replace(plan.augmentation, mix=0.0), seed=seed,
-            view_seed=VIEW_SEED if teachers else seed + 1, views=plan.views if teachers else None, use_unlabelled=bool(teachers),
+            view_seed=VIEW_SEED if teachers else seed + 1, views=plan.views if teachers else 1, use_unlabelled=bool(teachers),
             teachers=tuple(t.outputs.map(lambda name, values: values if name in needs else None) for t in teachers),
             device=device)
         return Lesson(student, recipe, batches, teachers)

@@ -136,7 +136,7 @@ METHODS: dict[str, Method] = {
                            "probe_kd by standardised logits (Sun et al. 2024)"),
     "probe_kd_dist": _method(AnswersConfig(loss="dist", weight=5.0), "probe_logits",
                              "probe_kd by correlation (DIST, Huang et al. 2022)"),
-    "transport": _method(TransportConfig(), "logits probe_logits ground_cost",
+    "transport": _method(TransportConfig(), "logits probe_logits",
                          "the transport cost between teacher's and student's answers (after Lu, Ye, Zhan 2022)"),
     "feature": _method(FeatureConfig(), "features probe_logits",
                        "regression of the teachers' features (after FitNets, Romero et al. 2015)"),

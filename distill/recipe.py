@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo.card import ModelCard
 
 if TYPE_CHECKING:
+    from distill.ground_cost import GroundCost
     from distill.methods import PlainConfig
     from zoo.split import SplitTeacher
 
@@ -20,7 +21,6 @@ NEEDS: dict[str, str] = {
     "probe_logits": "the answers of a linear head fitted on each teacher's stored features (distill.probe_head)",
     "hidden": "each teacher's own lower state on the grid (SplitTeacher.pooled), stored",
     "split": "teachers that can be run from the middle (zoo.split)",
-    "ground_cost": "a ground cost from each teacher's classes to the task's classes",
     "label_space": "teachers that know all of the task's classes by name",
     "three_classes": "a task of at least three classes",
     "two_teachers": "at least two teachers",
@@ -91,10 +91,8 @@ class TeacherInfo:
     """What a recipe may know of one teacher before training.
 
     ``num_classes`` is C_t, 0 for a teacher without a head. ``columns`` are the C columns of the teacher's logits that
-    are the task's classes, in the task's order, or None where it does not know them all by name. ``ground_cost``
-    (C_t, C) float >= 0, or (C, C) for a teacher without a head (then its probe's answers are transported), or None.
-    ``mean_cost`` is the teacher's mean transport cost on the labelled training images under that ground cost; ``plan``
-    (C_t, C) and ``sharpness`` carry its answers to the task's classes (``distill.ground_cost.carried``).
+    are the task's classes, in the task's order, or None where it does not know them all by name. ``cost`` is what carries
+    its classes to the task's (without a head: its probe's answers are transported).
     ``weight`` >= 0 is the teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1 in a run.
     ``splitter`` runs the teacher from the middle; None where its family is unknown, and ``split_reason`` says so.
     """
@@ -103,10 +101,7 @@ class TeacherInfo:
     feature_dim: int
     num_classes: int
     columns: tuple[int, ...] | None = None
-    ground_cost: Tensor | None = None
-    mean_cost: float = 0.0
-    plan: Tensor | None = None
-    sharpness: float = 1.0
+    cost: GroundCost | None = None
     weight: float = 1.0
     splitter: SplitTeacher | None = None
     split_reason: str | None = None
@@ -167,8 +162,6 @@ def refusal(needs: frozenset[str], context: Context) -> str | None:
     if "label_space" in needs and (strangers := [t.card.id for t in teachers if t.columns is None]):
         return (f"{', '.join(strangers)} does not know all {context.num_classes} classes of the task by name: "
                 "use --method probe_kd, which fits a head for them")
-    if "ground_cost" in needs and (bare := [t.card.id for t in teachers if t.ground_cost is None]):
-        return f"there is no ground cost between the classes of {', '.join(bare)} and the task's: use --method probe_kd"
     if "split" in needs and (whole := [t for t in teachers if t.splitter is None]):
         return (f"{', '.join(t.card.id for t in whole)} cannot be run from the middle "
                 f"({whole[0].split_reason or 'its family is unknown'}): use --method probe_kd")

@@ -83,10 +83,14 @@ class Student(nn.Module):
         cfg = (getattr(network, "pretrained_cfg", None) or {}) if spec.pretrained else {}
         for name, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(cfg.get(name) or usual).view(1, 3, 1, 1), persistent=False)
-        self._low: Tensor | None = None
+        self._passing: dict[str, Tensor] = {}  # states of the forward pass at work
         boundary(network).register_forward_hook(self._keep_low)
-        self._split_head = True
-        self.feature_dim, self.hidden_shape, self.low_shape = self._try_out()
+        heads: Any = network.get_classifier()
+        (heads[0] if isinstance(heads, tuple) else heads).register_forward_pre_hook(self._keep_features)
+        with torch.no_grad():
+            state = self.eval()(torch.rand(2, 3, spec.size, spec.size, generator=torch.Generator().manual_seed(0)))
+        self.train()
+        self.feature_dim, self.hidden_shape, self.low_shape = state.features.shape[1], _shape(state.hidden), _shape(state.low)
 
     @classmethod
     def create(cls, spec: StudentSpec, classes: tuple[str, ...], *, seed: int) -> Student:
@@ -96,23 +100,18 @@ class Student(nn.Module):
             network = _network(spec, len(classes))
             try:
                 return cls(network, spec, classes)
-            except RuntimeError as error:
+            except (RuntimeError, AssertionError) as error:
                 raise UserError(f"student {spec.architecture} fails on {spec.size} pixel images ({error}); give a larger --size "
                                 "or another --student") from error
 
     def forward(self, view: Tensor) -> StudentState:
         """``view`` (B, 3, s, s) in [0, 1] -> the states, with gradient."""
         hidden = self.network.forward_features((view - self.mean) / self.std)
-        if self._split_head:
-            features = self.network.forward_head(hidden, pre_logits=True)  # (B, D_s)
-            logits = self.network.get_classifier()(features)  # (B, C)
-        else:
-            features = _as_map(hidden, self.network.num_features).mean((2, 3))
-            logits = self.network.forward_head(hidden)
+        logits = self.network.forward_head(hidden)  # (B, C)
+        features = self._passing.pop("features").flatten(1)  # (B, D_s)
         width = int(getattr(self.network, "num_features", hidden.shape[1]))
-        low, self._low = self._low, None
-        assert low is not None
-        return StudentState(logits=logits, features=features, hidden=_as_map(hidden, width), low=_as_map(low, None))
+        low = _as_map(self._passing.pop("low"), None)
+        return StudentState(logits=logits, features=features, hidden=_as_map(hidden, width), low=low)
 
     @torch.no_grad()
     def logits(self, images: Tensor, *, batch_size: int = 256) -> Tensor:
@@ -124,22 +123,10 @@ class Student(nn.Module):
         return torch.cat(parts)
 
     def _keep_low(self, module: nn.Module, given: Any, output: Any) -> None:
-        self._low = output[0] if isinstance(output, (tuple, list)) else output
+        self._passing["low"] = output[0] if isinstance(output, (tuple, list)) else output
 
-    def _try_out(self) -> tuple[int, tuple[int, int, int], tuple[int, int, int]]:
-        """Shapes, and whether classifier(pooled features) is what the network itself answers."""
-        self.eval()
-        with torch.no_grad():
-            view = torch.rand(2, 3, self.spec.size, self.spec.size, generator=torch.Generator().manual_seed(0))
-            whole = self.network((view - self.mean) / self.std)
-            try:
-                state = self(view)
-                self._split_head = state.logits.shape == whole.shape and torch.allclose(state.logits, whole, atol=1e-4)
-            except (TypeError, AttributeError, RuntimeError):
-                self._split_head = False
-            state = self(view)
-        self.train()
-        return int(state.features.shape[1]), _shape(state.hidden), _shape(state.low)
+    def _keep_features(self, module: nn.Module, given: Any) -> None:
+        self._passing["features"] = given[0]
 
 
 def _network(spec: StudentSpec, classes: int) -> Any:

@@ -92,8 +92,7 @@ class Committee:
         width = 0 if said.logits is None else int(said.logits.shape[-1])
         names = card.labels if card.labels and len(card.labels) == width else None
         info = TeacherInfo(card=card, feature_dim=int(said.features.shape[-1]), num_classes=width,
-                           columns=columns(names, classes), ground_cost=cost.matrix, mean_cost=cost.mean, plan=cost.plan,
-                           sharpness=cost.sharpness, splitter=splitter, split_reason=reason)
+                           columns=columns(names, classes), cost=cost, splitter=splitter, split_reason=reason)
         return PreparedTeacher(info=info, outputs=replace(said, hidden=hidden, probe_logits=probe), head=head,
                                validation=head.predict(seen.features[0]))
 

@@ -40,10 +40,10 @@ STILL = Augmentation(crop="none", flip=False, colour=0.0)
 
 
 class View(NamedTuple):
-    """``pixels`` (B, 3, s, s) float32 in [0, 1]; ``mixed`` (B,) bool, which of them are blends, or None."""
+    """``pixels`` (B, 3, s, s) float32 in [0, 1]; ``mixed`` (B,) bool, which of them are blends."""
 
     pixels: Tensor
-    mixed: Tensor | None
+    mixed: Tensor
 
 
 def uniforms(seed: int, view: Tensor, index: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def render(images: Tensor, index: Tensor, view: Tensor, *, augmentation: Augment
     draws = uniforms(seed, view, index)  # (B, 12)
     pixels = _one(images, index, draws, augmentation, size)  # (B, 3, size, size)
     if not augmentation.mix:
-        return View(pixels, None)
+        return View(pixels, torch.zeros_like(index, dtype=torch.bool))
     count = len(images)
     partner = (index + 1 + (draws[:, 8] * (count - 1)).long().clamp(max=count - 2)) % count  # never the image itself
     other = _one(images, partner, uniforms(~seed, view, partner), augmentation, size)

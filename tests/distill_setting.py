@@ -34,7 +34,7 @@ def pixels(count: int = 24, *, unlabelled: int = 0, seed: int = 0) -> Pixels:
     return Pixels(images=images, labels=labels, usable=np.arange(len(labels)), digest=f"{count}+{unlabelled}/{seed}")
 
 
-def batches(data: Pixels, *, batch_size: int = 8, views: int | None = None, teachers: tuple[TeacherOutputs, ...] = (),
+def batches(data: Pixels, *, batch_size: int = 8, views: int = 1, teachers: tuple[TeacherOutputs, ...] = (),
             use_unlabelled: bool = True, seed: int = 0) -> Batches:
     return Batches.build(data, batch_size=batch_size, labelled_share=None, size=32,
                          augmentation=Augmentation(flip=False, colour=0.1), seed=seed, views=views, teachers=teachers,

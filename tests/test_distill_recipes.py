@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from distill.ground_cost import GroundCost
 from distill.methods import METHODS, build, configure
 from distill.recipe import NEEDS, Batch, Context, Recipe, StudentState, TeacherInfo, TeacherOutputs, refusal
 from zoo.card import ModelCard
@@ -46,9 +47,8 @@ def info(teacher: Teacher, **changes: Any) -> TeacherInfo:
     cost = torch.rand(rows, C, generator=torch.Generator().manual_seed(1))
     values: dict[str, Any] = {
         "card": teacher.card, "feature_dim": teacher.feature_dim, "num_classes": teacher.num_classes,
-        "columns": (4, 0, 2) if teacher.num_classes else None, "ground_cost": cost, "mean_cost": float(cost.mean()),
-        "splitter": SplitTeacher(teacher), "weight": 0.5,
-        "plan": torch.softmax(-5 * cost, dim=1) if teacher.num_classes else None, "sharpness": 2.0,
+        "columns": (4, 0, 2) if teacher.num_classes else None, "splitter": SplitTeacher(teacher), "weight": 0.5,
+        "cost": GroundCost(cost, float(cost.mean()), torch.softmax(-5 * cost, dim=1) if teacher.num_classes else None, 2.0),
     }
     return TeacherInfo(**(values | changes))
 
@@ -299,7 +299,6 @@ def test_a_teacher_of_shifted_stats_is_asked_in_its_own_range() -> None:
     ("probe_kd", replace(CONTEXT, teachers=()), "needs a teacher and none was given"),
     ("probe_kd_dkd", replace(CONTEXT, classes=("a", "b")), "at least three classes and the task has 2"),
     ("kd", replace(CONTEXT, teachers=INFOS), "bare2 does not know all 3 classes"),
-    ("transport", replace(CONTEXT, teachers=(replace(INFOS[0], ground_cost=None),)), "no ground cost"),
     ("talk", replace(CONTEXT, teachers=(replace(INFOS[0], splitter=None, split_reason="Levit is odd"),)), "Levit is odd"),
     ("ca_mkd", replace(CONTEXT, teachers=INFOS[:1]), "1 was given"),
 ])

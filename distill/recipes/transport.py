@@ -28,25 +28,24 @@ class Transport(Recipe):
 
     def __init__(self, config: TransportConfig, context: Context) -> None:
         super().__init__()
-        self.config, self.teachers = config, context.teachers
+        self.config = config
         self.probe = ProbeTerm(config.probe, context)
-        for k, teacher in enumerate(context.teachers):
-            assert teacher.ground_cost is not None
-            cost = teacher.ground_cost.detach().float()
-            self.register_buffer(f"plan_{k}", teacher.plan)
-            self.register_buffer(f"cost_{k}", cost / cost.max().clamp(min=1e-12))
-        self.register_buffer("share", committee_weights([t.mean_cost for t in context.teachers]))
+        self.costs = [teacher.cost for teacher in context.teachers if teacher.cost is not None]
+        for k, cost in enumerate(self.costs):
+            self.register_buffer(f"plan_{k}", cost.plan)
+            self.register_buffer(f"cost_{k}", cost.matrix / cost.matrix.max().clamp(min=1e-12))
+        self.register_buffer("share", committee_weights([cost.mean for cost in self.costs]))
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         config, logits = self.config, student.logits.float()
         q = torch.softmax(logits / config.temperature, dim=1)  # (B, C)
         moved = torch.zeros((), device=logits.device)
-        for k, (teacher, answers) in enumerate(zip(self.teachers, batch.answers, strict=True)):
-            said = answers.logits if teacher.num_classes else answers.probe_logits
+        for k, (known, answers) in enumerate(zip(self.costs, batch.answers, strict=True)):
+            plan = self.get_buffer(f"plan_{k}")
+            said = answers.probe_logits if plan is None else answers.logits
             assert said is not None
             if config.form == "target":
-                plan = self.get_buffer(f"plan_{k}")
-                target = said.float() if plan is None else carried(said, plan, teacher.sharpness)  # (B, C)
+                target = said.float() if plan is None else carried(said, plan, known.sharpness)  # (B, C)
                 value = softened_kl(logits, target, temperature=1.0)
             else:
                 p = torch.softmax(said.float() / config.temperature, dim=1)  # (B, C_t)
