@@ -222,7 +222,7 @@ def test_any_files_give_a_row_or_a_reason(catalogue: Catalogue, config: Any, pro
                   Candidate(id="a/b", sha="0" * 40, pipeline_tag="image-classification"))
     assert found.fields["detail_state"] in ("done", "failed")
     assert set(found.fields) <= set(DETAILS)
-    Ledger(catalogue).save_details([("a/b", "0" * 40, found.fields)], [("a/b", "0" * 40, *item) for item in found.files.items()])
+    Ledger(catalogue).save_details([("a/b", "0" * 40, found)])
 
 
 # --- the pass --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from zoo.catalogue import Catalogue, utc_now
 from zoo.doctor import examine, main
 from zoo.progress import Progress
 from zoo.sources.client import Client
+from zoo.sources.details import Details
 from zoo.sources.hub import ask_details, crawl
 from zoo.sources.ledger import Ledger
 
@@ -41,7 +42,7 @@ def test_what_a_killed_process_left_is_mended_once(path: Path) -> None:
         db = catalogue.connection
         db.execute("INSERT INTO models BY NAME SELECT * REPLACE (indexed_at + INTERVAL 1 HOUR AS indexed_at) FROM models LIMIT 3")
         db.execute("UPDATE models SET detail_state = NULL, labels = NULL WHERE library_name = 'timm'")
-        Ledger(catalogue).save_details([("no/body", "b" * 40, {})], [("no/body", "b" * 40, "config.json", "{}")])
+        Ledger(catalogue).save_details([("no/body", "b" * 40, Details({}, {"config.json": "{}"}))])
         (path.parent / ".c.parquet.1.tmp").write_bytes(b"half")
     mended = " | ".join(examine(path).mended)
     for part in ("3 rows stood there twice", "details of", "rows of details", "rows of configs", ".c.parquet.1.tmp", "anew"):

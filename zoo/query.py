@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Batches = Iterator[pa.RecordBatch]
 
 TABLE_COLUMNS = ("id", "architecture", "num_classes", "params_total", "license", "loadable", "labels")
-FORMATS = ("table", "csv", "json", "parquet")
 _TABLE_ROWS = 50
 _COUNTS = ("params_total", "downloads", "likes")
 _LONGEST_CELL = 80
@@ -46,7 +45,7 @@ def query(
     catalogue: Annotated[Path | None, typer.Option(help="The catalogue's file.")] = None,
 ) -> None:
     """Ask the catalogue. Columns and examples: docs/catalogue.md."""
-    choose("format", format, FORMATS)
+    choose("format", format, ("table", *_WRITERS))
     if sql and (where or columns or sort):
         raise UserError("--sql is a whole query; put --where, --columns and --sort into it")
     if format == "parquet" and sys.stdout.isatty():

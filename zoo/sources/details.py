@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.command import clean
 from zoo.describe import describe, not_loadable
@@ -19,8 +18,7 @@ _JSON_CAP = 8_000_000  # bytes; the names and descriptions of ImageNet-21k take 
 _HEADER_FIRST = 100_000  # bytes of the weights asked for at first; nearly every header is shorter
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A model as the listing knows it: what decides which of its files are asked for."""
 
     id: str
@@ -30,12 +28,11 @@ class Candidate:
     datasets: Sequence[str] | None = None
 
 
-@dataclass
-class Details:
+class Details(NamedTuple):
     """``fields`` of the catalogue (always with ``detail_state``) and the raw ``files`` they came from, by name."""
 
-    fields: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, Any]
+    files: dict[str, str]
 
 
 def fetch(client: Client, candidate: Candidate) -> Details:

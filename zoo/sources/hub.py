@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -77,20 +76,20 @@ def ask_details(ledger: Ledger, client: Client, expression: str | None = None, *
             ThreadPoolExecutor(workers, thread_name_prefix="details") as pool:
         for batch in candidates.to_batches(_BATCH):
             asked = [Candidate(**row) for row in batch.to_pylist()]
-            found: list[tuple[Candidate, Details]] = []
+            found: list[tuple[str, str, Details]] = []
             try:
                 for candidate, answer in zip(asked, pool.map(lambda each: _fetched(client, each), asked), strict=True):
                     silent = silent + 1 if isinstance(answer, Unavailable) else 0
                     if silent >= _SILENT and isinstance(answer, Unavailable):
                         raise answer
                     if isinstance(answer, Details):
-                        found.append((candidate, answer))
+                        found.append((candidate.id, candidate.sha, answer))
                     bar.at(job.models + len(found), total=candidates.num_rows, quota=client.quota.left("files"))
             finally:
-                _save(ledger, found)
+                ledger.save_details(found)
             job.models += len(found)
             job.unanswered += len(asked) - len(found)
-            job.failed += sum(details.fields["detail_state"] == "failed" for _, details in found)
+            job.failed += sum(details.fields["detail_state"] == "failed" for *_, details in found)
     job.requests = client.quota.sent["files"] - before
     return job
 
@@ -100,10 +99,3 @@ def _fetched(client: Client, candidate: Candidate) -> Details | Unavailable:
         return fetch(client, candidate)
     except Unavailable as error:
         return error
-
-
-def _save(ledger: Ledger, found: Sequence[tuple[Candidate, Details]]) -> None:
-    if found:
-        ledger.save_details([(candidate.id, candidate.sha, details.fields) for candidate, details in found],
-                            [(candidate.id, candidate.sha, name, text) for candidate, details in found
-                             for name, text in details.files.items()])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.catalogue import Catalogue, utc_now
 from zoo.schema import COLUMNS, table
+from zoo.sources.details import Details
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,13 +88,13 @@ class Ledger:
                  "ORDER BY downloads DESC NULLS LAST, id")
         return pa.Table.from_batches(list(self.catalogue.batches(query)))
 
-    def save_details(self, found: Sequence[tuple[str, str, Mapping[str, Any]]],
-                     files: Iterable[tuple[str, str, str, str]]) -> None:
-        """Keep (id, revision, fields of ``DETAILS``) and the raw files (id, revision, name, text), at once."""
-        rows = table([{"id": model, "sha": sha, **fields} for model, sha, fields in found], ("id", "sha", *DETAILS))
+    def save_details(self, found: Sequence[tuple[str, str, Details]]) -> None:
+        """Keep the details of (id, revision, details), and the raw files they came from, at once."""
+        rows = table([{"id": model, "sha": sha, **details.fields} for model, sha, details in found], ("id", "sha", *DETAILS))
         with self.catalogue.transaction():
             self.catalogue.replace("details", rows, key=("id", "sha"))
-            self.catalogue.save_configs(files)
+            self.catalogue.save_configs((model, sha, name, text) for model, sha, details in found
+                                        for name, text in details.files.items())
 
     def merge_details(self) -> None:
         """Bring the details of each model's present revision into its row; a row that has them is left alone."""
