@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainConfig:
-    """Cross-entropy alone; ``smoothing`` of its labels."""
+    """plain: cross-entropy alone, the control of every run; ``smoothing`` of its labels."""
 
     smoothing: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersConfig:
-    """Distillation of the teachers' softened answers.
+    """kd (Hinton et al. 2015), probe_kd and its variants: distillation of the teachers' softened answers.
 
-    ``answers``: ``probe_logits`` or ``logits`` (of ``Answers``); ``loss``: kl, dkd, standardised or dist;
-    ``weighting`` of several teachers: fitted (``TeacherInfo.weight``), equal, or confidence (of each image; kl alone).
+    ``answers``: ``probe_logits`` or ``logits`` (of ``TeacherOutputs``); ``loss``: kl, dkd (Zhao et al. 2022), standardised (Sun
+    et al. 2024) or dist (Huang et al. 2022); ``weighting`` of several teachers: fitted (``TeacherInfo.weight``), equal
+    (average, a control), or confidence (ca_mkd, Zhang et al. 2022, a control: of each image; kl alone).
     ``task`` weighs the cross-entropy, ``weight`` the teachers. dkd weighs its parts by ``target`` and ``others`` and rises
     over the first ``warmup`` share of training; dist weighs ``between`` and ``within``.
     """
@@ -46,11 +47,10 @@ class AnswersConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TransportConfig:
-    """``form`` is ``target`` (ours: the answer that the plan makes of the teacher's) or ``cost``, the paper's objective
-    d_eps(p, q), with ``eps`` a share of the largest cost and ``classes`` the teacher's likeliest that are moved.
-
-    ``weight`` is lambda; ``probe`` adds probe_kd's term with that weight (ours). The paper's recipe: form=cost, probe=0,
-    temperature=4.
+    """After Lu, Ye, Zhan 2022. ``form`` is ``target`` (ours: the answer that the plan makes of the teacher's) or ``cost``,
+    the paper's objective d_eps(p, q), with ``eps`` a share of the largest cost and ``classes`` the teacher's likeliest that
+    are moved. ``weight`` is lambda; ``probe`` adds probe_kd's term with that weight (ours). The paper's recipe: form=cost,
+    probe=0, temperature=4.
     """
 
     form: str = "target"
@@ -64,7 +64,8 @@ class TransportConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """``weight`` of the regression; ``drop`` is the chance that a teacher is left out for an image; ``probe`` as in talk."""
+    """After FitNets, Romero et al. 2015. ``weight`` of the regression; ``drop`` is the chance that a teacher is left out for
+    an image; ``probe`` as in talk."""
 
     probe: float = 10.0
     weight: float = 3.0
@@ -74,7 +75,8 @@ class FeatureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TalkConfig:
-    """``rounds`` N; weights of the three losses; ``width`` of a message at each position of the grid.
+    """After Talking Models, Zhao et al. 2023. ``rounds`` N; weights of the three losses; ``width`` of a message at each
+    position of the grid.
 
     ``interactive`` False is the one-way control: the same modules, but the teacher speaks of its own features.
     ``probe`` adds probe_kd's term with that weight (ours; the paper has labels everywhere).
@@ -91,11 +93,13 @@ class TalkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CommitteeConfig:
-    """``distance`` is l_d and ``relevance`` l_r; ``embedding`` the width d of the teachers' embeddings E.
+    """After DiverseDistill, Liu et al. 2024. ``distance`` is l_d and ``relevance`` l_r; ``embedding`` the width d of the
+    teachers' embeddings E.
 
     A teacher whose importance for an image is below ``threshold`` / K is not asked, after the first ``warmup`` share of
-    training. ``through`` False cuts the gradient at the frozen layers; ``random`` shuffles the teachers' weights.
-    ``probe`` adds probe_kd's term, of the student's answers and wherever the task term stands, with that weight (ours).
+    training. ``through`` False cuts the gradient at the frozen layers; ``random`` shuffles the teachers' weights (the
+    control). ``probe`` adds probe_kd's term, of the student's answers and wherever the task term stands, with that weight
+    (ours).
     """
 
     probe: float = 10.0
@@ -112,46 +116,39 @@ class CommitteeConfig:
 Config = PlainConfig | AnswersConfig | TransportConfig | FeatureConfig | TalkConfig | CommitteeConfig
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Method:
-    """One method: its default settings, what it ``needs`` (keys of ``distill.recipe.NEEDS``), a sentence with the source."""
+    """One method: its default settings, and the names of what it ``needs``.
+
+    features, logits, probe_logits, hidden  these of each teacher's ``TeacherOutputs``
+    split          teachers that can be run from the middle (zoo.split)
+    label_space    teachers that know all of the task's classes by name
+    three_classes  a task of at least three classes; two_teachers: at least two teachers
+    """
 
     config: Config
     needs: frozenset[str]
-    summary: str
 
 
-def _method(config: Config, needs: str, summary: str) -> Method:
-    return Method(config=config, needs=frozenset(needs.split()), summary=summary)
+def _method(config: Config, needs: str) -> Method:
+    return Method(config, frozenset(needs.split()))
 
 
 METHODS: dict[str, Method] = {
-    "plain": _method(PlainConfig(), "", "cross-entropy only: the control of every run"),
-    "kd": _method(AnswersConfig(answers="logits", temperature=4.0, task=0.1, weight=0.9), "logits label_space",
-                  "the teachers' own answers (Hinton et al. 2015)"),
-    "probe_kd": _method(AnswersConfig(), "probe_logits", "the answers of a head fitted out of fold on each teacher's features"),
-    "probe_kd_dkd": _method(AnswersConfig(loss="dkd", weight=1.0), "probe_logits three_classes",
-                            "probe_kd by decoupled distillation (Zhao et al. 2022)"),
-    "probe_kd_ls": _method(AnswersConfig(loss="standardised", temperature=2.0, weight=9.0), "probe_logits",
-                           "probe_kd by standardised logits (Sun et al. 2024)"),
-    "probe_kd_dist": _method(AnswersConfig(loss="dist", weight=5.0), "probe_logits",
-                             "probe_kd by correlation (DIST, Huang et al. 2022)"),
-    "transport": _method(TransportConfig(), "logits probe_logits",
-                         "the transport cost between teacher's and student's answers (after Lu, Ye, Zhan 2022)"),
-    "feature": _method(FeatureConfig(), "features probe_logits",
-                       "regression of the teachers' features (after FitNets, Romero et al. 2015)"),
-    "talk": _method(TalkConfig(), "split hidden probe_logits",
-                    "messages between student and teachers (after Talking Models, Zhao et al. 2023)"),
-    "one_way": _method(TalkConfig(interactive=False), "split hidden features probe_logits",
-                       "talk without the student's questions: the control with as many parameters"),
-    "committee": _method(CommitteeConfig(), "split hidden probe_logits",
-                         "questions to the teachers' upper layers (after DiverseDistill, Liu et al. 2024)"),
-    "committee_random": _method(CommitteeConfig(random=True), "split hidden probe_logits",
-                                "committee with teachers of shuffled weights: its control"),
-    "average": _method(AnswersConfig(weighting="equal"), "probe_logits",
-                       "probe_kd from the equal-weight average of the teachers: a control"),
-    "ca_mkd": _method(AnswersConfig(weighting="confidence"), "probe_logits two_teachers",
-                      "probe_kd with a weight for each image and teacher (CA-MKD, Zhang et al. 2022): a control"),
+    "plain": _method(PlainConfig(), ""),
+    "kd": _method(AnswersConfig(answers="logits", temperature=4.0, task=0.1, weight=0.9), "logits label_space"),
+    "probe_kd": _method(AnswersConfig(), "probe_logits"),
+    "probe_kd_dkd": _method(AnswersConfig(loss="dkd", weight=1.0), "probe_logits three_classes"),
+    "probe_kd_ls": _method(AnswersConfig(loss="standardised", temperature=2.0, weight=9.0), "probe_logits"),
+    "probe_kd_dist": _method(AnswersConfig(loss="dist", weight=5.0), "probe_logits"),
+    "transport": _method(TransportConfig(), "logits probe_logits"),
+    "feature": _method(FeatureConfig(), "features probe_logits"),
+    "talk": _method(TalkConfig(), "split hidden probe_logits"),
+    "one_way": _method(TalkConfig(interactive=False), "split hidden features probe_logits"),
+    "committee": _method(CommitteeConfig(), "split hidden probe_logits"),
+    "committee_random": _method(CommitteeConfig(random=True), "split hidden probe_logits"),
+    "average": _method(AnswersConfig(weighting="equal"), "probe_logits"),
+    "ca_mkd": _method(AnswersConfig(weighting="confidence"), "probe_logits two_teachers"),
 }
 
 

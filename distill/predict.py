@@ -33,45 +33,34 @@ def predict(student: Path, images: Sequence[Path], *, top: int = 1, batch_size: 
     import torch
 
     from distill.student import reopen
+    from selection.images import decode
 
     network, config = reopen(student / "student" if (student / "student").is_dir() else student)
     names = [str(name) for name in config["label_names"]]
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
-    files = list(_files(images))
+    files = [file for path in images for file in _files(path)]
     for start in range(0, len(files), batch_size):
-        chunk = files[start: start + batch_size]
-        opened = [_open(file) for file in chunk]
-        good = [image for image in opened if not isinstance(image, str)]
+        inputs: dict[Path, torch.Tensor] = {}
+        errors: dict[Path, str] = {}
+        for file in files[start: start + batch_size]:
+            try:
+                inputs[file] = transform(decode(file.read_bytes()))
+            except (OSError, ValueError) as error:
+                errors[file] = getattr(error, "strerror", None) or str(error)
         with torch.no_grad():
-            shares = iter(network(torch.stack([transform(i) for i in good])).softmax(1) if good else ())
-        for file, image in zip(chunk, opened, strict=True):
-            if isinstance(image, str):
-                yield Prediction(str(file), error=image)
+            shares = dict(zip(inputs, network(torch.stack(list(inputs.values()))).softmax(1), strict=True)) if inputs else {}
+        for file in files[start: start + batch_size]:
+            if file in errors:
+                yield Prediction(str(file), error=errors[file])
                 continue
-            best = next(shares).topk(min(top, len(names)))
+            best = shares[file].topk(min(top, len(names)))
             yield Prediction(str(file), tuple((names[int(i)], float(p)) for p, i in zip(best.values, best.indices, strict=True)))
 
 
-def _files(images: Sequence[Path]) -> Iterator[Path]:
+def _files(path: Path) -> list[Path]:
     from selection.folder_task import find_images
 
-    for path in images:
-        if path.is_dir():
-            yield from (path / one for one in find_images(path)[0])
-        else:
-            yield path
-
-
-def _open(file: Path) -> object:
-    """An RGB image, or why there is none."""
-    from selection.images import decode
-
-    try:
-        return decode(file.read_bytes())
-    except OSError as error:
-        return error.strerror or str(error)
-    except ValueError as error:
-        return str(error)
+    return [path / one for one in find_images(path)[0]] if path.is_dir() else [path]
 
 
 def _command(

@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from distill.methods import PlainConfig
     from zoo.split import SplitTeacher
 
-NEEDS: dict[str, str] = {
-    "features": "each teacher's stored pooled features",
-    "logits": "each teacher's own stored logits, where it has a head",
-    "probe_logits": "the answers of a linear head fitted on each teacher's stored features (distill.probe_head)",
-    "hidden": "each teacher's own lower state on the grid (SplitTeacher.pooled), stored",
-    "split": "teachers that can be run from the middle (zoo.split)",
-    "label_space": "teachers that know all of the task's classes by name",
-    "three_classes": "a task of at least three classes",
-    "two_teachers": "at least two teachers",
-}
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TeacherOutputs:
@@ -33,8 +22,7 @@ class TeacherOutputs:
 
     features      (..., D_t), pooled
     logits        (..., C_t), the teacher's own head; None for a teacher without one
-    hidden        (..., c, g, g), its own lower state as ``SplitTeacher.pooled`` gives it; of a batch None: the recipe runs
-                  the teacher's lower layers on the view
+    hidden        (..., c, g, g), its own lower state as ``SplitTeacher.pooled`` gives it
     probe_logits  (..., C) in the task's label space, calibrated; out of fold on labelled images
 
     None is what is not at hand, or what a recipe's ``needs`` do not ask for.
@@ -153,7 +141,7 @@ class Recipe(nn.Module):
 def refusal(needs: frozenset[str], context: Context) -> str | None:
     """Why a method with these ``needs`` cannot run in ``context``, in a sentence that says how to mend it; or None."""
     teachers = context.teachers
-    if needs & (NEEDS.keys() - {"three_classes"}) and not teachers:
+    if needs - {"three_classes"} and not teachers:
         return "it needs a teacher and none was given: choose one with selection.rank, or use --method plain"
     if "two_teachers" in needs and len(teachers) < 2:
         return f"it weighs teachers against each other and {len(teachers)} was given: raise --top to 2 or more"

@@ -54,7 +54,9 @@ class CommitteeRecipe(Recipe):
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         config, labels = self.config, batch.labels
-        self._learn_states(batch)
+        for member, answers in zip(self.members, batch.answers, strict=True):
+            if member.state.learning:
+                member.state.own(answers)
         x = on_grid(student.hidden)  # (B, c, g, g)
         alpha = self._importance(x, progress)  # (B, K), 0 where a teacher is not asked
         answer = torch.zeros_like(student.features, dtype=torch.float32)  # (B, D_s)
@@ -65,7 +67,8 @@ class CommitteeRecipe(Recipe):
             if len(rows) == 0:
                 continue
             question = self._question(member, k, x[rows])
-            understood = member.state.ask(question) if config.through else self._asked_alone(member, question)
+            with torch.set_grad_enabled(config.through):
+                understood = member.state.ask(question)
             answer = answer.index_add(0, rows, alpha[rows, k : k + 1] * member.answer(understood))
             relevance = relevance + self.probe.task(member.relevance(question.mean(dim=(2, 3))), batch, rows)
         self._possible += alpha.numel()
@@ -102,14 +105,3 @@ class CommitteeRecipe(Recipe):
         name = self.embedding[k][None, :, None, None].expand(len(x), -1, *x.shape[2:])
         question: Tensor = member.question(torch.cat([x, name], dim=1))
         return question
-
-    @staticmethod
-    def _asked_alone(member: Member, question: Tensor) -> Tensor:
-        with torch.no_grad():
-            understood: Tensor = member.state.ask(question)
-            return understood
-
-    def _learn_states(self, batch: Batch) -> None:
-        for member, answers in zip(self.members, batch.answers, strict=True):
-            if member.state.learning:
-                member.state.own(batch, answers)

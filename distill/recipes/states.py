@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from distill.recipe import Batch, TeacherInfo, TeacherOutputs
+from distill.recipe import TeacherInfo, TeacherOutputs
 from zoo.split import GRID, SplitTeacher
 
 
@@ -49,9 +49,9 @@ class TeacherState(nn.Module):
 
     def __init__(self, info: TeacherInfo, *, splitter: SplitTeacher | None = None) -> None:
         super().__init__()
-        assert info.splitter is not None
-        self.own_splitter = info.splitter
-        self.splitter = splitter or info.splitter  # the one that is asked: shuffled in the control
+        asked = splitter or info.splitter  # shuffled in the control
+        assert asked is not None
+        self.splitter: SplitTeacher = asked
         self.seen = 0
         channels, self.prefix = self.splitter.channels, self.splitter.prefix
         self.register_buffer("mean", torch.zeros(channels))
@@ -64,16 +64,16 @@ class TeacherState(nn.Module):
         return self.seen < self.LEARN
 
     @torch.no_grad()
-    def own(self, batch: Batch, answers: TeacherOutputs) -> Tensor:
-        """The teacher's own state of the batch, standardised: (B, c, g, g). From the store, or run now on the view."""
-        if answers.hidden is not None:
-            hidden = answers.hidden.float()
-        else:
-            teacher = self.own_splitter.teacher
-            hidden = self.own_splitter.pooled(self.own_splitter.lower(teacher.view(batch.view.float())))
+    def own(self, answers: TeacherOutputs) -> Tensor:
+        """The teacher's own stored state of the batch, standardised: (B, c, g, g)."""
+        assert answers.hidden is not None
+        hidden = answers.hidden.float()
         if self.training and self.learning:
-            self._learn(hidden)
-        return (hidden - self._wide(self.mean)) / self._wide(self.spread)
+            share = 1 / (self.seen + 1)
+            self.mean.lerp_(hidden.mean(dim=(0, 2, 3)), share)
+            self.spread.lerp_(hidden.std(dim=(0, 2, 3), correction=0).clamp(min=1e-3), share)
+            self.seen += 1
+        return (hidden - self.mean[:, None, None]) / self.spread[:, None, None]
 
     def ask(self, state: Tensor) -> Tensor:
         """The teacher's features (B, D_t) after its upper layers, from a standardised state (B, c, g, g); with gradient."""
@@ -81,19 +81,9 @@ class TeacherState(nn.Module):
         if self.before is not None:  # tokens before the patches: a linear image of the patches' mean
             prefix = self.before(state.mean(dim=(2, 3))).unflatten(1, (self.prefix, -1))
             prefix = prefix * self.spread + self.mean
-        raw = state * self._wide(self.spread) + self._wide(self.mean)
+        raw = state * self.spread[:, None, None] + self.mean[:, None, None]
         features: Tensor = self.splitter.upper(self.splitter.join(raw, prefix)).features
         return features
-
-    def _learn(self, hidden: Tensor) -> None:
-        share = 1 / (self.seen + 1)
-        self.mean.lerp_(hidden.mean(dim=(0, 2, 3)), share)
-        self.spread.lerp_(hidden.std(dim=(0, 2, 3), correction=0).clamp(min=1e-3), share)
-        self.seen += 1
-
-    @staticmethod
-    def _wide(values: Tensor) -> Tensor:
-        return values[:, None, None]
 
     def get_extra_state(self) -> Any:
         return self.seen

@@ -54,7 +54,7 @@ class Talk(Recipe):
         low = on_grid(student.low)
         sums = torch.zeros(3, device=low.device)
         for interpreter, answers in zip(self.teachers, batch.answers, strict=True):
-            for losses in self._rounds(interpreter, answers, batch, low, student.features.float()):
+            for losses in self._rounds(interpreter, answers, low, student.features.float()):
                 sums = sums + torch.stack(losses)
         interact, message, state = sums / (len(self.teachers) * config.rounds)
         return {
@@ -65,10 +65,10 @@ class Talk(Recipe):
             **self.probe(student.logits, batch),
         }
 
-    def _rounds(self, teacher: Interpreter, answers: TeacherOutputs, batch: Batch, low: Tensor,
+    def _rounds(self, teacher: Interpreter, answers: TeacherOutputs, low: Tensor,
                 high: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(L_interact, L_MC, L_SC) of each round with one teacher."""
-        own = teacher.state.own(batch, answers)  # (B, c, g, g)
+        own = teacher.state.own(answers)  # (B, c, g, g)
         own_message = teacher.encode_low(own)  # (B, d, g, g)
         about_high = self.encode_high(high.detach())  # (B, d)
         asked = self.encode_low(low)  # (B, d, g, g)
