@@ -297,9 +297,8 @@ def bounded(limit: int) -> Iterator[None]:
             hook.remove()
 
 
-@contextmanager
-def undrawn() -> Iterator[None]:
-    """Leave new parameters of this thread unset: the weights replace every one, and drawing them takes seconds."""
+def undrawn() -> Any:
+    """A context that leaves new parameters of this thread unset: the weights replace every one, and drawing takes seconds."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -309,5 +308,4 @@ def undrawn() -> Iterator[None]:
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             return args[0] if function in drawn else function(*args, **(kwargs or {}))
 
-    with Undrawn():
-        yield
+    return Undrawn()

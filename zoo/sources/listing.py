@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from zoo.catalogue import Catalogue, utc_now
@@ -36,7 +36,7 @@ class Page:
 
     rows: list[Any]
     next: str | None
-    date: str | None
+    date: dt.datetime | None
     total: int | None
 
 
@@ -93,69 +93,76 @@ def list_models(ledger: Ledger, client: Client, scope: Scope, *, update: bool = 
     cut. ``update`` goes from the last modified back to where the last completed pass began; without one it is a full pass.
     Everything is saved page by page, the page and the way on in one transaction.
     """
-    progress = progress or Progress.silent()
-    key = scope.key(client.endpoint)
-    last = _saved(ledger.catalogue, f"{key} last")
+    key, catalogue = scope.key(client.endpoint), ledger.catalogue
+    last, job = _saved(catalogue, f"{key} last"), _saved(catalogue, f"{key} pass")
     kind = "update" if update and last else "full"
-    job = _saved(ledger.catalogue, f"{key} pass")
     if job is None or job.kind != kind:
         job = Pass(kind=kind, since=utc_now().isoformat(), total=last.total if last else None)
-    watermark = dt.datetime.fromisoformat(last.started) - _MARGIN if kind == "update" and last else dt.datetime.min
-    start = first_url(client.endpoint, sort="createdAt" if kind == "full" else "lastModified", filters=scope.filters,
-                      pipeline_tag=scope.pipeline_tag)
-    with progress.over("listing", total=None, done=job.rows) as bar:
-        for page in () if job.listed else _pages(client, job, start):
-            _write(ledger, key, job, page, watermark, scope.limit)
+    since = dt.datetime.fromisoformat(last.started) - _MARGIN if kind == "update" and last else dt.datetime.min
+    listing = _Listing(ledger, client, scope, key, job, since)
+    with (progress or Progress.silent()).over("listing", total=None, done=job.rows) as bar:
+        for page in () if job.listed else listing.pages():
+            listing.write(page)
             known = job.total if kind == "full" else None
             bar.at(job.rows, total=scope.limit or page.total or known, quota=client.quota.left("api"))
             if job.listed:
                 break
-    _finish(ledger, key, job, scope)
+    listing.finish()
     return job
 
 
-def _pages(client: Client, job: Pass, start: str) -> Iterator[Page]:
-    """The pages from where the pass was cut; from the start where the Hub does not know that place any more."""
-    try:
-        yield from pages(client, job.cursor or start)
-    except Refused:
-        if job.cursor is None:
-            raise
-        yield from pages(client, start)
+class _Listing(NamedTuple):
+    """A pass at work; an update ends where everything was last modified before ``watermark``."""
 
+    ledger: Ledger
+    client: Client
+    scope: Scope
+    key: str
+    job: Pass
+    watermark: dt.datetime
 
-def _write(ledger: Ledger, key: str, job: Pass, page: Page, watermark: dt.datetime, limit: int | None) -> None:
-    """Save one page, and whether it is the last."""
-    now = utc_now()
-    if not job.started:
-        job.started = (_date(page.date) or now).isoformat()
-    found = read(page.rows if limit is None else page.rows[: max(0, limit - job.rows)], now=now)
-    oldest = [row["last_modified"] for row in found.rows if row["last_modified"] is not None][-_TAIL:]
-    with ledger.catalogue.transaction():
-        if found.rows:
-            before = ledger.replace(found.rows, ordered=job.kind == "full")
-            job.appeared += len(found.rows) - before.known
-            job.changed, job.newly_gated = job.changed + before.changed, job.newly_gated + before.gated
-        ledger.note_faults(found.faults)
-        job.pages, job.rows, job.faults = job.pages + 1, job.rows + len(found.rows), job.faults + len(found.faults)
-        job.cursor = page.next
-        job.listed = (page.next is None or (job.kind == "update" and bool(oldest) and max(oldest) < watermark)
-                      or (limit is not None and job.rows >= limit))
-        _save(ledger.catalogue, f"{key} pass", job)
+    def pages(self) -> Iterator[Page]:
+        """The pages from where the pass was cut; from the start where the Hub does not know that place any more."""
+        start = first_url(self.client.endpoint, sort="createdAt" if self.job.kind == "full" else "lastModified",
+                          filters=self.scope.filters, pipeline_tag=self.scope.pipeline_tag)
+        try:
+            yield from pages(self.client, self.job.cursor or start)
+        except Refused:
+            if self.job.cursor is None:
+                raise
+            yield from pages(self.client, start)
 
+    def write(self, page: Page) -> None:
+        """Save one page, and whether it is the last."""
+        job, limit, now = self.job, self.scope.limit, utc_now()
+        job.started = job.started or (page.date or now).isoformat()
+        found = read(page.rows if limit is None else page.rows[: max(0, limit - job.rows)], now=now)
+        oldest = [row["last_modified"] for row in found.rows if row["last_modified"] is not None][-_TAIL:]
+        with self.ledger.catalogue.transaction():
+            if found.rows:
+                before = self.ledger.replace(found.rows, ordered=job.kind == "full")
+                job.appeared += len(found.rows) - before.known
+                job.changed, job.newly_gated = job.changed + before.changed, job.newly_gated + before.gated
+            self.ledger.note_faults(found.faults)
+            job.pages, job.rows, job.faults = job.pages + 1, job.rows + len(found.rows), job.faults + len(found.faults)
+            job.cursor = page.next
+            job.listed = (page.next is None or (job.kind == "update" and bool(oldest) and max(oldest) < self.watermark)
+                          or (limit is not None and job.rows >= limit))
+            _save(self.ledger.catalogue, f"{self.key} pass", job)
 
-def _finish(ledger: Ledger, key: str, job: Pass, scope: Scope) -> None:
-    catalogue = ledger.catalogue
-    with catalogue.transaction():
-        ledger.drop_duplicates()
-        if job.kind == "full" and scope.whole:
-            unseen = f"source = 'hub' AND removed_at IS NULL AND indexed_at < TIMESTAMP '{job.since}'"
-            job.removed = catalogue.mark(unseen, {"removed_at": utc_now(), "loadable": False, "not_loadable_reason": GONE})
-        job.ended = utc_now().isoformat()
-        if job.kind == "full":
-            job.total = job.rows
-        _save(catalogue, f"{key} last", job)
-        catalogue.set_state(f"{key} pass", None)
+    def finish(self) -> None:
+        """What only a whole pass can tell."""
+        job, catalogue = self.job, self.ledger.catalogue
+        with catalogue.transaction():
+            self.ledger.drop_duplicates()
+            if job.kind == "full" and self.scope.whole:
+                unseen = f"source = 'hub' AND removed_at IS NULL AND indexed_at < TIMESTAMP '{job.since}'"
+                job.removed = catalogue.mark(unseen, {"removed_at": utc_now(), "loadable": False, "not_loadable_reason": GONE})
+            job.ended = utc_now().isoformat()
+            if job.kind == "full":
+                job.total = job.rows
+            _save(catalogue, f"{self.key} last", job)
+            catalogue.set_state(f"{self.key} pass", None)
 
 
 def _saved(catalogue: Catalogue, name: str) -> Pass | None:
@@ -205,7 +212,7 @@ def pages(client: Client, url: str) -> Iterator[Page]:
         if following in seen:
             raise Cut("its link to the next page leads back to a page already read")
         total = answer.headers.get("x-total-count", "")
-        return Page(rows, following, answer.headers.get("date"), int(total) if total.isdecimal() else None)
+        return Page(rows, following, _date(answer.headers.get("date")), int(total) if total.isdecimal() else None)
 
     while True:
         try:
