@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -94,8 +94,7 @@ def preprocessing_of(card: ModelCard, folder: Path | None = None) -> Preprocessi
         folder = Path(card.location)
     if folder is not None and (folder / "config.json").is_file():
         return from_config(read_json(folder / "config.json"), folder)
-    return _build((card.input_size, card.input_size), card.mean, card.std, card.interpolation, card.crop_pct,
-                  card.crop_mode)
+    return _build((card.input_size, card.input_size), vars(card))
 
 
 def from_config(config: dict[str, Any], folder: Path) -> Preprocessing:
@@ -107,8 +106,7 @@ def from_config(config: dict[str, Any], folder: Path) -> Preprocessing:
     size = cfg.get("input_size") or (3, *_pair(config.get("image_size") or 224))
     if not isinstance(size, Sequence) or len(size) != 3 or size[0] != 3:
         raise TeacherError(f"input_size {size!r} is not [3, height, width]: only colour images are fed")
-    return _build(tuple(size[1:]), cfg.get("mean"), cfg.get("std"), cfg.get("interpolation"), cfg.get("crop_pct"),
-                  cfg.get("crop_mode"))
+    return _build(tuple(size[1:]), cfg)
 
 
 def from_transformers(processor: dict[str, Any]) -> Preprocessing:
@@ -137,8 +135,9 @@ def from_transformers(processor: dict[str, Any]) -> Preprocessing:
     resample = processor.get("resample", 2)
     if not isinstance(resample, int) or not 0 <= resample < len(_RESAMPLING):
         raise TeacherError(f"resample {resample!r} is no filter of PIL (0 to {len(_RESAMPLING) - 1})")
-    return _build(cut, tuple((m + offset) / scale for m in _triple(mean)), tuple(s / scale for s in _triple(std)),
-                  _RESAMPLING[resample], pct, mode)
+    return _build(cut, {
+        "mean": tuple((m + offset) / scale for m in _triple(mean)), "std": tuple(s / scale for s in _triple(std)),
+        "interpolation": _RESAMPLING[resample], "crop_pct": pct, "crop_mode": mode})
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -149,13 +148,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _build(size: Any, mean: Any, std: Any, interpolation: Any, crop_pct: Any, crop_mode: Any) -> Preprocessing:
+def _build(size: Any, given: Mapping[str, Any]) -> Preprocessing:
+    """``given`` by the names of ``Preprocessing``; timm's defaults for what is not given, or empty."""
     height, width = (side if side is not None else 224 for side in _pair(size))
     try:
         return Preprocessing(
-            input_size=(height, width), mean=_triple(mean or _IMAGENET_MEAN), std=_triple(std or _IMAGENET_STD),
-            interpolation=str(interpolation or "bicubic"), crop_pct=float(crop_pct or 0.875),
-            crop_mode=str(crop_mode or "center"))
+            input_size=(height, width), mean=_triple(given.get("mean") or _IMAGENET_MEAN),
+            std=_triple(given.get("std") or _IMAGENET_STD), interpolation=str(given.get("interpolation") or "bicubic"),
+            crop_pct=float(given.get("crop_pct") or 0.875), crop_mode=str(given.get("crop_mode") or "center"))
     except (TypeError, ValueError) as error:
         raise TeacherError(f"the preprocessing cannot be read: {error}") from error
 

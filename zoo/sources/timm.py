@@ -55,35 +55,28 @@ def sizes(file: Path = SIZES) -> dict[tuple[str, int], tuple[int, int]]:
 
 def _card(name: str, cfg: dict[str, Any], owners: set[str]) -> ModelCard:
     repository: str | None = cfg.get("hf_hub_id")
-    own = repository is not None and repository not in owners - {f"timm/{name}"}
     reason = None
     if repository is None:
         reason = "its weights are on no Hub repository as safetensors, only at an address of their own"
-    elif not own:
+    elif repository in owners - {f"timm/{name}"}:
         reason = f"its weights are those of {repository}, which is listed by itself"
-    classes = cfg.get("num_classes")
+    # Unknown where the repository is not in timm's own layout, as far as its name tells.
+    loadable = False if reason else True if repository and repository.split("/")[1] == name else None
     size = cfg.get("input_size") or (None, None, None)
     datasets = _datasets(cfg.get("tag") or "")
-    space = inferred(classes) if datasets and "imagenet" in datasets[-1] else LabelSpace()
+    space = inferred(cfg.get("num_classes")) if datasets and "imagenet" in datasets[-1] else LabelSpace()
     return ModelCard(
-        id=repository if own and repository else f"timm/{name}", source="timm", location=repository,
+        id=repository if repository and not reason else f"timm/{name}", source="timm", location=repository,
         author=repository.split("/")[0] if repository else None, library_name="timm",
         pipeline_tag="image-classification" if space.labels else "image-feature-extraction",
         license=license_name(cfg.get("license")) if cfg.get("license") != "unknown" else None,
-        architecture=name.split(".")[0], datasets=datasets or None, num_classes=classes,
+        architecture=name.split(".")[0], datasets=datasets or None, num_classes=cfg.get("num_classes"),
         labels=space.labels, label_source=space.source,
         input_size=min(size[1:]) if size[1] else None, mean=tuple(cfg["mean"]), std=tuple(cfg["std"]),
         interpolation=cfg.get("interpolation"), crop_pct=cfg.get("crop_pct"), crop_mode=cfg.get("crop_mode"),
         weight_format="safetensors" if repository else None, custom_code=False,
-        loadable=_loadable(name, repository, reason), not_loadable_reason=reason,
+        loadable=loadable, not_loadable_reason=reason,
     )
-
-
-def _loadable(name: str, repository: str | None, reason: str | None) -> bool | None:
-    """Unknown where the repository is not in timm's own layout, as far as its name tells."""
-    if reason is not None:
-        return False
-    return True if repository and repository.split("/")[1] == name else None
 
 
 def _datasets(tag: str) -> tuple[str, ...]:
