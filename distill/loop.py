@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -180,7 +181,7 @@ def time_steps(student: Student, recipe: Recipe, batches: Batches, schedule: Sch
                steps: int = 3) -> float:
     """Seconds a step, after one to warm up; student and recipe are as before."""
     learner = Learner(student, recipe).to(where.device)
-    before = {name: value.detach().clone() for name, value in learner.state_dict().items()}
+    before = copy.deepcopy(learner.state_dict())
     laps = []
     for step in range(steps + 1):
         began = time.monotonic()

@@ -76,6 +76,15 @@ def test_from_task_to_student(world: Path, tmp_path: Path, capsys: Shown) -> Non
     assert any((run.path / "tensorboard").iterdir())
 
 
+@pytest.mark.parametrize("method", ["transport", "feature", "talk", "committee"])
+def test_every_kind_of_recipe_trains_a_student(world: Path, tmp_path: Path, method: str) -> None:
+    assert main(command(world, tmp_path / "run", "--method", method, "--epochs", "1", "--no-control")) == 0
+    lines = RunFolder(tmp_path / "run").metrics()
+    assert len(lines) == 1
+    assert "answers" in lines[0]["terms"]
+    assert RunFolder(tmp_path / "run").finished
+
+
 def test_a_finished_run_is_not_trained_again_and_needs_resume(world: Path, tmp_path: Path, capsys: Shown) -> None:
     assert main(command(world, tmp_path / "run", "--no-control")) == 0
     weights = (tmp_path / "run" / "student" / "model.safetensors").stat().st_mtime_ns
