@@ -22,7 +22,7 @@ from zoo.errors import UserError
 
 T = TypeVar("T")
 
-abandoned = threading.Event()  # set when a thread was left behind at work, because time was up
+abandoned = threading.Event()  # set where the end of the process must not be waited for
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _START = 4.0  # seconds that loading torch and timm takes, once
 _LOADING = 0.3  # seconds to build a small network whose weights are here
@@ -113,6 +113,7 @@ def watched(budget: Budget, *, strict: bool) -> Iterator[None]:
     if not strict or not budget.bounded:
         yield
         return
+    abandoned.set()
 
     def give_up() -> None:
         print(f"error: the budget of {budget.seconds:g} s ended while task and catalogue were read, before any model could be "
@@ -138,7 +139,8 @@ def process_age() -> float:
 
 
 def leave_at_once(status: int) -> None:
-    """End the process if a thread was left at work when time was up: it would be waited for, or crash while it is torn down."""
+    """End the process where there was a budget: tearing torch down takes a second or two on a busy machine, and a thread that
+    was left at work when time was up would be waited for, or crash meanwhile."""
     if abandoned.is_set():
         sys.stdout.flush()
         sys.stderr.flush()
@@ -181,11 +183,14 @@ class Costs:
         return _CAUTION * (_OVERHEAD + rate * images)
 
     def loading(self, card: ModelCard) -> float:
-        """Seconds to fetch and build a model; those of starting torch too, where it is not yet."""
-        started = 0.0 if self._started or "timm" in sys.modules else _START
+        """Seconds to fetch and build a model."""
         need = self.download(card)
         size = 4 * (card.params_total or 25_000_000) if need is None else need
-        return started + _LOADING + (card.weight_bytes or size) / _READING + _CAUTION * size / self._bandwidth
+        return _LOADING + (card.weight_bytes or size) / _READING + _CAUTION * size / self._bandwidth
+
+    def starting(self) -> float:
+        """Seconds that loading torch and timm takes, once, before any model; 0 where they are."""
+        return 0.0 if self._started or "timm" in sys.modules else _START
 
     def largest(self, seconds: float) -> float:
         """Bytes of weights that can be fetched and built in so many seconds."""

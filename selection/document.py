@@ -27,15 +27,19 @@ def document(title: str, body: Sequence[str], figures: Mapping[str, Figure]) -> 
     scripts = [get_plotlyjs().replace("</script", "<\\/script"), drawing]
     allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
-    data = json.dumps(figures, separators=(",", ":"), allow_nan=False)
-    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return "\n".join([
         "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">', f"<title>{title}</title>",
         '<link rel="icon" href="data:,">', f"<style>{style}</style>", "</head>", "<body>", *body,
-        f'<script type="application/json" id="figures">{data}</script>', *(f"<script>{script}</script>" for script in scripts),
+        f'<script type="application/json" id="figures">{embedded(figures)}</script>', *(f"<script>{script}</script>" for script in scripts),
         "</body>", "</html>", ""])
+
+
+def embedded(figures: Mapping[str, Figure]) -> str:
+    """JSON that cannot end the script element it stands in."""
+    found = json.dumps(figures, separators=(",", ":"), allow_nan=False)
+    return found.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def text(name: str, limit: int = 80) -> str:

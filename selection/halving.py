@@ -110,6 +110,8 @@ def halve(
         allowance = left() * (FIRST_SHARE if later and not number else 1.0)
         chosen = chosen if number else _cheap_first(chosen, asks, size, allowance)
         found = {judged.row.model: judged for judged in asks.judged(chosen, size, allowance)}
+        if later and not number:
+            found |= _second_chance(chosen, found, asks, size=size, full=sizes[-1], keep=keep, left=left())
         unfinished = [card for card in chosen if card.id not in found or found[card.id].left_out]
         if number and unfinished:
             done.note = f"the budget ended in round {number + 1} of {len(sizes)}; the values are those of the round before"
@@ -152,6 +154,18 @@ def _cheap_first(alive: Sequence[ModelCard], asks: Asks, size: int, allowance: f
     first, fair = alive[:FEWEST], allowance / len(alive)
     rest = sorted(alive[FEWEST:], key=lambda card: costs[card.id] > fair)  # stable: in the order of the guess otherwise
     return [*first, *rest]
+
+
+def _second_chance(
+    chosen: Sequence[ModelCard], found: dict[str, Judged], asks: Asks, *, size: int, full: int, keep: int, left: float
+) -> dict[str, Judged]:
+    """Those that did not fit the first round's share, asked with what the rounds of the best so far will not need."""
+    refused = [card for card in chosen if card.id in found and found[card.id].left_out == "budget"]
+    ranked = {row.model for row in in_order([one.row for one in found.values() if one.evidence is not None])[:keep]}
+    spare = left - sum(asks.cost(card, full) for card in chosen if card.id in ranked)
+    if not refused or spare <= 0:
+        return {}
+    return {judged.row.model: judged for judged in asks.judged(_cheap_first(refused, asks, size, spare), size, spare)}
 
 
 def _affordable(alive: Sequence[ModelCard], asks: Asks, size: int, left: float, later: int) -> list[ModelCard]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selection.bridge import Bridge
-from selection.figures import Figure, against_size, first, heatmap, intervals
+from selection.document import Figure, document
+from selection.document import text as _text
+from selection.figures import against_size, first, heatmap, intervals
 from selection.ranking import Ranking, Row
 from selection.table import left_unprobed, letter, size, summary
-from zoo.command import clean
 
 if TYPE_CHECKING:
     from selection.report import Example, Report
@@ -24,27 +21,11 @@ _FEWEST_SIZES = 3  # models whose sizes are worth a picture
 
 def page(report: Report) -> str:
     """The page as text. Every name in it comes from strangers and is escaped; scripts run only if their hash is allowed."""
-    from plotly.offline import get_plotlyjs
-
-    figures = _figures(report)
-    drawing = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    scripts = [get_plotlyjs().replace("</script", "<\\/script"), drawing]
-    allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
-    title = f"Teachers for {_text(report.ranking.task, 80)}"
-    return "\n".join([
-        "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{title}</title>", '<link rel="icon" href="data:,">', f"<style>{style}</style>", "</head>", "<body>",
+    figures, title = _figures(report), f"Teachers for {_text(report.ranking.task, 80)}"
+    return document(title, [
         '<a class="skip" href="#table">Skip to the table</a>', "<main>",
         _opening(report, title), _ranking(report, figures), _committee(report.ranking), _teachers(report, figures),
-        _gallery(report), _table(report.ranking),
-        _closing(report.ranking), "</main>",
-        f'<script type="application/json" id="figures">{_json(figures)}</script>',
-        *(f"<script>{script}</script>" for script in scripts), "</body>", "</html>", "",
-    ])
+        _gallery(report), _table(report.ranking), _closing(report.ranking), "</main>"], figures)
 
 
 def _figures(report: Report) -> dict[str, Figure]:
@@ -255,14 +236,3 @@ def _closing(ranking: Ranking) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-
-def _text(text: str, limit: int = 80) -> str:
-    return escape(clean(text, limit))
-
-
-def _json(figures: Mapping[str, Figure]) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(figures, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

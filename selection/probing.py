@@ -153,7 +153,8 @@ class Prober:
 
         yield from ((card, self._loaded[card.id]) for card in waiting if card.id in self._loaded)
         new = [card for card in waiting if card.id not in self._loaded]
-        if time.monotonic() + min((self.cost(card, size) for card in new), default=0.0) > self._limit(end, first=True):
+        least = self.costs.starting() + min((self.cost(card, size) for card in new), default=0.0)
+        if time.monotonic() + least > self._limit(end, first=True):
             refused.extend(_refused(card, "budget") for card in new)
             return  # before torch is loaded: that takes seconds in which nothing else can be done, not even stop
         device = _device(self.device)
@@ -164,7 +165,8 @@ class Prober:
             for card in new:
                 limit = self._limit(end, first=not begun)
                 mine = self.costs.running(card, size - self.held(card))
-                why = self._stop.is_set() or time.monotonic() + running + self.costs.loading(card) + mine > limit
+                done = time.monotonic() + self.costs.starting() + running + self.costs.loading(card) + mine
+                why = self._stop.is_set() or done > limit
                 short = "budget" if why else pay(self.budget, self.costs, card)
                 if short:
                     refused.append(_refused(card, short))

@@ -41,6 +41,7 @@ SPARE = 3  # models that stay in the race beside the committee's size
 _OWN_PROCESS = __name__ == "__main__"
 _AFTER = 0.8  # seconds kept back for the table and the end of the process
 _REPORT = 3.0  # and for the page
+_SLOW = 0.4  # of the seconds that opening everything took, for the end where that is more
 _MOST_AFTER = 0.2  # of the budget, for comparing and choosing
 
 
@@ -97,6 +98,8 @@ def _rank(
             largest=min(budget.download, Costs().largest(DEAREST * budget.left())) if budget.bounded else None,
         )
         probe = Probe.draw(opened, size=settings.probe_size, seed=settings.seed)
+    if budget.bounded:  # a machine that was slow so far will be slow in the end
+        budget.reserve = max(reserve, min(_SLOW * (time.monotonic() - budget.begin), 0.1 * budget.seconds))
     shown = progress or Progress.silent()
     rounds = sizes(probe.size, len(opened.classes)) if budget.bounded else [probe.size]
     keep = settings.top + SPARE

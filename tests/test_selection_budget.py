@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 
 import pytest
@@ -85,6 +87,15 @@ def test_a_learnt_download_changes_the_estimate(monkeypatch: pytest.MonkeyPatch)
     costs.fetched(first, 14_000_000, 140.0)
     assert costs.loading(second) > before + 100
     assert costs.loading(first) < 2
+
+
+def test_starting_torch_is_paid_once_and_not_by_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    costs = Costs()
+    assert costs.starting() > 1
+    assert costs.loading(card("tiny", params=100_000)) < 1  # a budget of 20 s gives a fifth of it to one model at most
+    monkeypatch.setitem(sys.modules, "timm", types.ModuleType("timm"))
+    assert costs.starting() == 0
 
 
 def test_answers_come_until_time_is_up_and_the_rest_is_left_behind() -> None:
