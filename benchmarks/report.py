@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import statistics
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-import selection
 from benchmarks.record import BenchRecord, machine, read, versions
 from benchmarks.truth.table import CELLS, NONE, Cell, read_cells
+from selection.document import Figure, document
 from zoo.command import clean, run
 from zoo.files import write_text
 
 RECORDS = Path(__file__).parent / "records"
 PALETTE = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#a463f2", "#9c6b4e", "#3ca951", "#9498a0")
 MEASURED = ("regret@1", "part_regret@1", "denoised_regret@1", "regret@3", "weighted_tau", "ndcg@5")
-Figure = dict[str, Any]
 LEGEND: Figure = {"showlegend": True, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"}}
 
 
@@ -38,27 +35,13 @@ def latest(records: Sequence[BenchRecord]) -> list[BenchRecord]:
 
 def page(folder: Path) -> str:
     """The page as text, from the ``*.jsonl`` records of ``folder``: everything inline, every name escaped."""
-    from plotly.offline import get_plotlyjs
-
     records = {path.stem: latest(read(path)) for path in sorted(folder.glob("*.jsonl")) if not path.stem.startswith("truth_")}
     cells = read_cells(folder / CELLS)
     figures: dict[str, Figure] = {}
     sections = [_truth(records.pop("truth", []), cells, figures)]
     sections += [_others(name, found, figures) for name, found in records.items()]
-    shared = Path(selection.__path__[0])  # style and drawing are those of the ranking's page
-    scripts = [get_plotlyjs().replace("</script", "<\\/script"), (shared / "page.js").read_text(encoding="utf-8")]
-    allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
-    data = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c").replace("&", "\\u0026")
     title = "teacher-zoo: is it true, and is it fast?"
-    return "\n".join([
-        "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">', f"<title>{title}</title>",
-        '<link rel="icon" href="data:,">', f"<style>{(shared / 'page.css').read_text(encoding='utf-8')}</style>", "</head>",
-        "<body>", "<main>", f"<h1>{title}</h1>", *sections, _made_by(), "</main>",
-        f'<script type="application/json" id="figures">{data}</script>', *(f"<script>{s}</script>" for s in scripts),
-        "</body>", "</html>", ""])
+    return document(title, ["<main>", f"<h1>{title}</h1>", *sections, _made_by(), "</main>"], figures)
 
 
 def _plain(value: object) -> bool:

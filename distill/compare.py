@@ -165,10 +165,10 @@ def _share(teacher: Any, experiment: Experiment) -> float:
 
 
 def _teachers(experiment: Experiment) -> tuple[Teaching, ...]:
-    test = experiment.split("test", experiment.size)
+    test = experiment.split("test", experiment.work_size)
     found = []
     for teacher in experiment.committee.prepare(experiment):
-        answer = experiment.head_answers(teacher, "test").argmax(1).numpy()
+        answer = experiment.committee.predicted(teacher.info.card, teacher.head, test).argmax(1).numpy()
         found.append(Teaching(model=teacher.info.card.id, validation=_share(teacher, experiment),
                               hits=answer[test.usable] == test.labels[test.usable]))
     return tuple(found)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from distill.accuracy import accuracy, gain, hits, points
 from distill.batches import Batches
@@ -145,12 +144,6 @@ class Experiment:
             found[name] = {"images": len(labels), "accuracy": share.value, "low": share.low, "high": share.high,
                            "predicted": predicted.tolist(), "labels": labels.tolist()}
         return found
-
-    def head_answers(self, teacher: PreparedTeacher, split: str) -> Tensor:
-        """(n, C) what a teacher's head says of ``validation`` or ``test``."""
-        said = self.committee.answers(teacher.info.card, self.split(split, self.work_size))
-        assert said.features is not None
-        return teacher.head.predict(said.features[0])
 
     def taught_by(self, cards: tuple[ModelCard, ...]) -> Experiment:
         """The same task and images with other teachers of this machine; what is loaded and prepared is shared."""

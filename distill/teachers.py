@@ -82,8 +82,7 @@ class Committee:
         said = ask()
         splitter, reason = self._splitter(card) if split else (None, None)
         hidden = ask(what=HIDDEN).hidden if splitter else None
-        seen = self.answers(card, experiment.split("validation", experiment.work_size))
-        assert said.features is not None and seen.features is not None
+        assert said.features is not None
         views = max(1, HEAD_ROWS // max(1, int((labels >= 0).sum())))  # enough for the head
         head = fit(said.features[:views], labels, num_classes=len(classes))
         index = torch.arange(len(labels))
@@ -94,7 +93,13 @@ class Committee:
         info = TeacherInfo(card=card, feature_dim=int(said.features.shape[-1]), num_classes=width,
                            columns=columns(names, classes), cost=cost, splitter=splitter, split_reason=reason)
         return PreparedTeacher(info=info, outputs=replace(said, hidden=hidden, probe_logits=probe), head=head,
-                               validation=head.predict(seen.features[0]))
+                               validation=self.predicted(card, head, experiment.split("validation", experiment.work_size)))
+
+    def predicted(self, card: ModelCard, head: ProbeHead, pixels: Pixels) -> Tensor:
+        """(n, C) float32 what a teacher's ``head`` says of other images than the training ones."""
+        said = self.answers(card, pixels)
+        assert said.features is not None
+        return head.predict(said.features[0])
 
     def _splitter(self, card: ModelCard) -> tuple[SplitTeacher | None, str | None]:
         from zoo.split import CannotSplit, SplitTeacher

@@ -32,8 +32,8 @@ def document(title: str, body: Sequence[str], figures: Mapping[str, Figure]) -> 
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">', f"<title>{title}</title>",
         '<link rel="icon" href="data:,">', f"<style>{style}</style>", "</head>", "<body>", *body,
-        f'<script type="application/json" id="figures">{embedded(figures)}</script>', *(f"<script>{script}</script>" for script in scripts),
-        "</body>", "</html>", ""])
+        f'<script type="application/json" id="figures">{embedded(figures)}</script>',
+        *(f"<script>{script}</script>" for script in scripts), "</body>", "</html>", ""])
 
 
 def embedded(figures: Mapping[str, Figure]) -> str:

@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from selection.bridge import bridge, plan
+from selection.document import embedded
 from selection.evidence import Evidence
 from selection.figures import against_size, heatmap, label, middle
-from selection.page import _json, page
+from selection.page import page
 from selection.ranking import Ranking, Row
 from selection.report import Report, examples, write
 from selection.table import letter
@@ -257,7 +258,7 @@ def test_each_guard_against_markup_holds_alone() -> None:
     made = bridge("m", evidence())
     assert made
     assert [name for name in heatmap(made)["layout"]["yaxis"]["ticktext"][:-1] if "<" in name] == []
-    assert not set("<>&") & set(_json({"figure": {"title": f"{HOSTILE} & more"}}))
+    assert not set("<>&") & set(embedded({"figure": {"title": f"{HOSTILE} & more"}}))
 
 
 def test_long_names_lose_their_middle_and_sizes_get_round_ticks(report: Report) -> None:
