@@ -97,13 +97,6 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
         assert catalogue.state("cursor") is None
 
 
-def test_configs_are_kept_by_model_revision_and_file(path: Path) -> None:
-    with Catalogue.open(path, write=True) as catalogue:
-        catalogue.save_configs([("a", "1", "config.json", "old"), ("a", "2", "config.json", "x")])
-        catalogue.save_configs([("a", "1", "config.json", "new")])
-        assert [catalogue.config("a", sha) for sha in ("1", "2", "3")] == ["new", "x", None]
-
-
 def test_marking_and_removing(path: Path) -> None:
     with Catalogue.open(path, write=True) as catalogue:
         assert catalogue.mark("source = 'hub'", {"loadable": True, "not_loadable_reason": None}) == 2

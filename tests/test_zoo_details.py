@@ -18,7 +18,7 @@ from zoo.catalogue import Catalogue
 from zoo.errors import Unavailable, UserError
 from zoo.progress import Progress
 from zoo.sources.client import Client
-from zoo.sources.details import Candidate, fetch
+from zoo.sources.details import Candidate, Details, fetch
 from zoo.sources.hub import ask_details, crawl
 from zoo.sources.ledger import DETAILS, Ledger
 
@@ -322,5 +322,9 @@ def test_the_raw_files_are_kept_by_revision(catalogue: Catalogue) -> None:
     repo = Repo("org/model", ROW, timm_files())
     with Hub(repos=(repo,)) as hub:
         crawl(catalogue, client=client(hub), progress=Progress.silent())
-    assert json.loads(catalogue.config(repo.id, repo.sha) or "") == TIMM
-    assert catalogue.config(repo.id, "0" * 40) is None
+    ledger = Ledger(catalogue)
+    assert json.loads(ledger.config(repo.id, repo.sha) or "") == TIMM
+    assert ledger.config(repo.id, "0" * 40) is None
+    for sha, text in (("1", "old"), ("2", "x"), ("1", "new")):
+        ledger.save_details([("a", sha, Details({}, {"config.json": text}))])
+    assert [ledger.config("a", sha) for sha in ("1", "2", "3")] == ["new", "x", None]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH = 10_000
-_CONFIGS = ("id", "sha", "file", "body")
 # The writer's share of the 700 MB that a crawl of millions may take. One thread that need not keep the order of rows can
 # bound the row groups of a snapshot by their bytes; with more, label lists of a thousand names do not fit. Fewer
 # checkpoints make a page of a crawl cheaper; what lies in the log is replayed after a kill.
@@ -169,20 +168,6 @@ class Catalogue:
         if unique:
             self.replace("models", table(map(vars, unique)))
         return len(unique)
-
-    def save_configs(self, configs: Iterable[tuple[str, str, str, str]]) -> None:
-        """Keep raw files: (model id, revision, file name, text); one text for each of these three."""
-        import pyarrow as pa
-
-        rows = [dict(zip(_CONFIGS, row, strict=True)) for row in {row[:3]: row for row in configs}.values()]
-        if rows:
-            self.replace("configs", pa.Table.from_pylist(rows), key=_CONFIGS[:3])
-
-    def config(self, model: str, sha: str, file: str = "config.json") -> str | None:
-        """The raw text that was kept of one file at one revision, or ``None``."""
-        query = "SELECT body FROM configs WHERE id = ? AND sha = ? AND file = ?"
-        found = self._connection.execute(query, [model, sha, file]).fetchall()
-        return str(found[0][0]) if found else None
 
     def locations(self, where: str) -> dict[str, str | None]:
         """Id -> location of the rows that meet ``where`` (trusted SQL, not the user's)."""

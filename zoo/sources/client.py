@@ -120,7 +120,7 @@ class Client:
                 return Answer(url, status, body, dict(response.headers), response.links.get("next", {}).get("url"))
         except HfHubHTTPError:
             raise
-        except (httpx.HTTPError, zlib.error) as error:
+        except (httpx.HTTPError, zlib.error, RuntimeError) as error:  # the last: another thread closed the shared session
             raise Cut(f"{type(error).__name__}: {error}") from None
 
 

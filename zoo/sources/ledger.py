@@ -90,11 +90,21 @@ class Ledger:
 
     def save_details(self, found: Sequence[tuple[str, str, Details]]) -> None:
         """Keep the details of (id, revision, details), and the raw files they came from, at once."""
+        import pyarrow as pa
+
         rows = table([{"id": model, "sha": sha, **details.fields} for model, sha, details in found], ("id", "sha", *DETAILS))
+        files = [{"id": model, "sha": sha, "file": name, "body": text} for model, sha, details in found
+                 for name, text in details.files.items()]
         with self.catalogue.transaction():
             self.catalogue.replace("details", rows, key=("id", "sha"))
-            self.catalogue.save_configs((model, sha, name, text) for model, sha, details in found
-                                        for name, text in details.files.items())
+            if files:
+                self.catalogue.replace("configs", pa.Table.from_pylist(files), key=("id", "sha", "file"))
+
+    def config(self, model: str, sha: str, file: str = "config.json") -> str | None:
+        """The raw text that was kept of one file at one revision, or ``None``."""
+        query = "SELECT body FROM configs WHERE id = ? AND sha = ? AND file = ?"
+        found = self._db.execute(query, [model, sha, file]).fetchall()
+        return str(found[0][0]) if found else None
 
     def merge_details(self) -> None:
         """Bring the details of each model's present revision into its row; a row that has them is left alone."""
