@@ -15,6 +15,7 @@ from benchmarks.record import BenchRecord, machine, read, versions
 from benchmarks.truth.table import CELLS, NONE, Cell, read_cells
 from selection.document import Figure, document
 from zoo.command import clean, run
+from zoo.errors import UserError
 from zoo.files import write_text
 
 RECORDS = Path(__file__).parent / "records"
@@ -240,6 +241,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         records: Annotated[Path, typer.Option(help="folder of the records, *.jsonl")] = RECORDS,
     ) -> None:
         """Draw one page, benchmarks.html, of all that the committed records say."""
+        if not any(records.glob("*.jsonl")):
+            raise UserError(f"no records (*.jsonl) in {records}; make some: python -m benchmarks.run truth")
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / "benchmarks.html", page(records))
         print(f"page in {out / 'benchmarks.html'}")

@@ -259,7 +259,7 @@ def _command(
     budget: Annotated[str | None, typer.Option(help="time for the whole command: 90s, 20m, 2h; a bare number is minutes")] = None,
     budget_gb: Annotated[float | None, typer.Option(help="gigabytes to download at most")] = None,
     ray: Annotated[str | None, typer.Option(help="probe on Ray workers: local:N, or a cluster's address such as auto")] = None,
-    unlabelled: Annotated[Path | None, typer.Option(help="a folder of further images without labels")] = None,
+    unlabelled: Annotated[Path | None, typer.Option(help="images without labels: checked here, for distill.train")] = None,
     seed: Annotated[int, typer.Option(help="seed of the probe")] = 0,
     out: Annotated[Path | None, typer.Option(help="write the ranking as JSON")] = None,
     report: Annotated[Path | None, typer.Option(help="write a self-contained page")] = None,

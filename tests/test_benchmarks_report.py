@@ -74,3 +74,9 @@ def test_a_browser_draws_it_without_complaint(records: Path, tmp_path: Path) -> 
         assert [request for request in browser.requests if not request.startswith(("data:", "file:///"))] == []
         assert browser.evaluate("document.querySelectorAll('.js-plotly-plot').length") == 4
         assert browser.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_no_records_is_the_users_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--records", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "no records (*.jsonl)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -14,6 +14,7 @@ import benchmarks.docs
 import benchmarks.truth
 from benchmarks.record import read
 from benchmarks.run import RECORDS
+from benchmarks.truth.__main__ import main
 from benchmarks.truth.analysis import Truths, outer, standard, static_prior
 from benchmarks.truth.scores import measure, read_scores
 from benchmarks.truth.students import Batches, Recipe, Students, batches, hits, scaled, train
@@ -244,3 +245,16 @@ def test_the_documents_say_what_the_records_say() -> None:
         assert benchmarks.docs.written(text, records) == text, f"{name} is old; write it anew: python -m benchmarks.docs"
     assert calibrations() == {benchmarks.docs.SCORE: benchmarks.docs.calibrated()}
     assert "<!-- figures: short -->" in (benchmarks.docs.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    (["--seeds", "a"], "expected whole numbers separated by commas"), (["--tasks", "vehicle_25"], "did you mean 'vehicles_25'"),
+    (["--teachers", "resnet_fashio"], "resnet_fashion"), (["--protocols", "pools"], "pool"),
+    (["--zoo"], "set TEACHER_ZOO_SHARED"), (["--teachers", "resnet_fashion", "--no-sets"], "set TEACHER_ZOO_SHARED")])
+def test_wrong_input_is_one_line(wrong: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_SHARED", str(tmp_path / "nowhere"))
+    assert main([*wrong, "--folder", str(tmp_path), "--out", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.strip().splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from benchmarks.truth.table import CELLS, PROTOCOLS, SEEDS, Bench, plan
 from benchmarks.truth.targets import TARGETS
 from zoo.command import choose, run, split_list
+from zoo.errors import UserError
 from zoo.home import home
 
 RECORDS = Path(__file__).parents[1] / "records"
@@ -38,7 +40,8 @@ def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequ
         torch.set_num_threads(1)
     if make_zoo:
         make(folder, device=device)
-    found = [entry for entry in entries(folder) if not teachers or entry.card.id in teachers]
+    known = {entry.card.id: entry for entry in entries(folder)}
+    found = [known[choose("teacher", name, known)] for name in teachers] or list(known.values())
     describe(out / TEACHERS, found)
     bench = Bench(folder, out / CELLS, Recipe(), Answers(folder, device=device), together=1 if device == "cpu" else 64)
     made = 0
@@ -50,6 +53,12 @@ def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequ
                     measure(out / SCORED, target, found, bench.answers, seed=seed)
                     made += committees.fill(bench, target, found, seed=seed) if sets else 0
     return made
+
+
+def _numbers(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise UserError(f"--seeds {text!r}: expected whole numbers separated by commas, such as 0,1,2")
+    return [int(number) for number in text.split(",")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         """Train one student for every teacher, task and seed, cell by cell; what is in the table already stays."""
         wanted = [choose("task", name, TARGETS) for name in split_list(tasks)]
         kinds = [choose("protocol", name, PROTOCOLS) for name in protocols.split(",")]
-        made = fill(tasks=wanted, teachers=split_list(teachers), seeds=[int(seed) for seed in seeds.split(",")], protocols=kinds,
+        made = fill(tasks=wanted, teachers=split_list(teachers), seeds=_numbers(seeds), protocols=kinds,
                     device=device, folder=folder, out=out, minutes=minutes, make_zoo=zoo, sets=sets)
         print(f"{made} cells made, in {out / CELLS}")
 

@@ -92,6 +92,14 @@ def shared() -> Path:
     return Path(os.environ.get("TEACHER_ZOO_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 
 
+def datasets() -> Path:
+    """The folder of real datasets; ``UserError`` where it is not at hand."""
+    found = shared() / "datasets"
+    if not found.is_dir():
+        raise UserError(f"no datasets in {found}; set TEACHER_ZOO_SHARED to the folder that holds datasets/ and models/")
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Images:
     """A dataset by class, square and decoded: ``train[c]`` (n_c, S, S, 3) uint8 in a fixed random order; ``test`` likewise."""
@@ -103,13 +111,11 @@ class Images:
 @cache
 def images(dataset: str, home: Path) -> Images:
     """All of ``dataset``, from ``home`` where an earlier call left it decoded; ``UserError`` where it is not at hand."""
-    source, split = shared() / "datasets" / dataset, {}
+    split = {}
     for part in ("train", "test"):
         kept = home / "pixels" / f"{dataset}-{part}-{SIDE[dataset]}.npz"
         if not kept.is_file():
-            if not (source / f"{part}.parquet").is_file():
-                raise UserError(f"no {dataset} in {source.parent}; set TEACHER_ZOO_SHARED to the folder that holds datasets/")
-            _decode(source / f"{part}.parquet", SIDE[dataset], kept)
+            _decode(datasets() / dataset / f"{part}.parquet", SIDE[dataset], kept)
         with np.load(kept) as stored:
             split[part] = {name: stored[name] for name in stored.files}
     return Images(split["train"], split["test"])

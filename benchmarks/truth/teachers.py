@@ -15,7 +15,7 @@ import numpy.typing as npt
 from benchmarks.make_small_zoo import RECIPES, Recipe, build
 from benchmarks.record import append_rows
 from benchmarks.superclasses import SUPERCLASSES, classes_of
-from benchmarks.truth.targets import TARGETS, Target, images, shared
+from benchmarks.truth.targets import TARGETS, Target, datasets, images, shared
 from zoo.card import ModelCard
 from zoo.sources import folder
 from zoo.teacher import Teacher
@@ -125,7 +125,7 @@ def make(home: Path, *, names: Sequence[str] = (), device: str = "cpu", steps: i
             if name in COPIES:
                 _copy(folder.small_zoo() / COPIES[name], out / name)
             else:
-                build(name, FURTHER[name], data=shared() / "datasets", out=out, device=device, steps=steps)
+                build(name, FURTHER[name], data=datasets(), out=out, device=device, steps=steps)
             print(f"made {name}", flush=True)
     return sorted(out.iterdir())
 
