@@ -191,7 +191,7 @@ def _recipe(method: str, settings: Mapping[str, str], student: Student, seed: in
     from distill.recipe import Context, TeacherInfo
     from zoo.card import ModelCard
 
-    teacher = TeacherInfo(card=ModelCard(id=TEACHER, source="folder"), feature_dim=256, num_classes=len(CLASSES),
+    teacher = TeacherInfo(card=ModelCard(id=TEACHER, source="folder"), feature_dim=256,
                           columns=tuple(range(len(CLASSES))), weight=1.0)
     context = Context(classes=CLASSES, feature_dim=student.feature_dim, hidden_shape=student.hidden_shape,
                       low_shape=student.low_shape, teachers=() if method == "plain" else (teacher,), seed=seed)

@@ -105,7 +105,7 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     where = Processes(torch.device(device), "bf16" if device == "cuda" else "fp32")
     student = Student.create(StudentSpec(architecture=SETTINGS[device][0], size=64), _names(), seed=0)
     cards = [ModelCard(id=str(i), source="folder") for i in range(stored or online)]
-    infos = tuple(TeacherInfo(card=card, feature_dim=8, num_classes=CLASSES, weight=1 / len(cards)) for card in cards)
+    infos = tuple(TeacherInfo(card=card, feature_dim=8, weight=1 / len(cards)) for card in cards)
     context = Context(classes=_names(), feature_dim=student.feature_dim, hidden_shape=student.hidden_shape,
                       low_shape=student.low_shape, teachers=infos)
     learner = Learner(student, build("probe_kd" if infos else "plain", context)).to(device).train()

@@ -193,6 +193,7 @@ def time_steps(student: Student, recipe: Recipe, batches: Batches, schedule: Sch
         laps.append(time.monotonic() - began)
     learner.zero_grad(set_to_none=True)
     learner.load_state_dict(before)
+    recipe.metrics()  # its figures since the last call: the run's begin now
     return sorted(laps[1:])[len(laps[1:]) // 2]
 
 

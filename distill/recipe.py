@@ -78,7 +78,7 @@ class StudentState:
 class TeacherInfo:
     """What a recipe may know of one teacher before training.
 
-    ``num_classes`` is C_t, 0 for a teacher without a head. ``columns`` are the C columns of the teacher's logits that
+    ``columns`` are the C columns of the teacher's logits that
     are the task's classes, in the task's order, or None where it does not know them all by name. ``cost`` is what carries
     its classes to the task's (without a head: its probe's answers are transported).
     ``weight`` >= 0 is the teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1 in a run.
@@ -87,7 +87,6 @@ class TeacherInfo:
 
     card: ModelCard
     feature_dim: int
-    num_classes: int
     columns: tuple[int, ...] | None = None
     cost: GroundCost | None = None
     weight: float = 1.0

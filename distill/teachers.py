@@ -90,8 +90,8 @@ class Committee:
         cost = ground_cost(said.features[0], None if said.logits is None else said.logits[0], labels, num_classes=len(classes))
         width = 0 if said.logits is None else int(said.logits.shape[-1])
         names = card.labels if card.labels and len(card.labels) == width else None
-        info = TeacherInfo(card=card, feature_dim=int(said.features.shape[-1]), num_classes=width,
-                           columns=columns(names, classes), cost=cost, splitter=splitter, split_reason=reason)
+        info = TeacherInfo(card=card, feature_dim=int(said.features.shape[-1]), columns=columns(names, classes), cost=cost,
+                           splitter=splitter, split_reason=reason)
         return PreparedTeacher(info=info, outputs=replace(said, hidden=hidden, probe_logits=probe), head=head,
                                validation=self.predicted(card, head, experiment.split("validation", experiment.work_size)))
 

@@ -46,7 +46,7 @@ def info(teacher: Teacher, **changes: Any) -> TeacherInfo:
     rows = teacher.num_classes or C
     cost = torch.rand(rows, C, generator=torch.Generator().manual_seed(1))
     values: dict[str, Any] = {
-        "card": teacher.card, "feature_dim": teacher.feature_dim, "num_classes": teacher.num_classes,
+        "card": teacher.card, "feature_dim": teacher.feature_dim,
         "columns": (4, 0, 2) if teacher.num_classes else None, "splitter": SplitTeacher(teacher), "weight": 0.5,
         "cost": GroundCost(cost, float(cost.mean()), torch.softmax(-5 * cost, dim=1) if teacher.num_classes else None, 2.0),
     }
