@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,8 @@ class StudentSpec:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What timm makes the network with: a transformer must know its input size."""
-        transformer = any(name in self.architecture for name in ("vit", "deit"))
-        return ({"img_size": self.size} if transformer else {}) | dict(self.model_args)
+        """What timm makes the network with: one with a place for every patch must know its input size."""
+        return ({"img_size": self.size} if _sized(self.architecture) else {}) | dict(self.model_args)
 
 
 def input_size(image_side: int) -> int:
@@ -127,6 +127,21 @@ class Student(nn.Module):
 
     def _keep_features(self, module: nn.Module, given: Any) -> None:
         self._passing["features"] = given[0]
+
+
+@cache
+def _sized(architecture: str) -> bool:
+    """Whether the network is made for one input size: plain transformers and mixers are, ``fastvit`` for one is not."""
+    import timm
+
+    try:
+        with torch.device("meta"):
+            timm.create_model(architecture, img_size=224)
+    except TypeError as error:
+        return "img_size" not in str(error)
+    except (RuntimeError, AssertionError, ValueError):
+        return True  # it knew the argument, but would have another size
+    return True
 
 
 def _network(spec: StudentSpec, classes: int) -> Any:

@@ -171,3 +171,13 @@ def test_the_model_card_names_teachers_and_disarms_names() -> None:
     assert "](http" not in text
     assert "\x1b" not in text
     assert "\n# not" not in text
+
+
+@pytest.mark.parametrize(("architecture", "sized"), [
+    ("test_vit", True), ("swin_tiny_patch4_window7_224", True), ("mixer_s32_224", True), ("fastvit_t8", False),
+    ("efficientvit_b0", False), ("test_resnet", False)])
+def test_a_network_is_told_its_input_size_where_it_must_know_it(architecture: str, sized: bool) -> None:
+    spec = StudentSpec(architecture=architecture, size=64)
+    assert spec.arguments == ({"img_size": 64} if sized else {})
+    student = Student.create(spec, ("a", "b"), seed=0)
+    assert student.logits(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, 2)
