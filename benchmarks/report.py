@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +12,8 @@ import typer
 
 from benchmarks.record import BenchRecord, machine, read, versions
 from benchmarks.truth.table import CELLS, NONE, Cell, read_cells
-from selection.document import Figure, document
-from zoo.command import clean, run
+from selection.document import Figure, axis, document, layout, text
+from zoo.command import run
 from zoo.errors import UserError
 from zoo.files import write_text
 
@@ -49,8 +48,8 @@ def _plain(value: object) -> bool:
     return isinstance(value, str | bool | int | float)
 
 
-def _text(text: object, limit: int = 80) -> str:
-    return escape(clean(str(text), limit))
+def _text(name: object, limit: int = 80) -> str:
+    return text(str(name), limit)
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
@@ -74,16 +73,8 @@ def _figure(figures: dict[str, Figure], name: str, caption: str, figure: Figure)
     return (f'<figure><h3>{caption}</h3><div id="{name}" role="img" aria-label="{caption}"></div></figure>')
 
 
-def _axis(title: str) -> Figure:
-    return {"title": {"text": title}, "gridcolor": "\x01line", "zeroline": False, "automargin": True, "color": "\x01text",
-            "fixedrange": True}
-
-
 def _layout(height: int, across: str, down: str) -> Figure:
-    clear = "rgba(0,0,0,0)"
-    return {"height": height, "paper_bgcolor": clear, "plot_bgcolor": clear, "showlegend": False, "dragmode": False,
-            "font": {"family": "system-ui, sans-serif", "color": "\x01text"}, "margin": {"l": 12, "r": 12, "t": 8, "b": 50},
-            "xaxis": _axis(across), "yaxis": _axis(down)}
+    return layout(height) | {"xaxis": axis(across), "yaxis": axis(down)}
 
 
 def _truth(records: Sequence[BenchRecord], cells: Sequence[Cell], figures: dict[str, Figure]) -> str:
@@ -198,19 +189,20 @@ def _others(name: str, records: Sequence[BenchRecord], figures: dict[str, Figure
 def _curves(name: str, records: Sequence[BenchRecord], figures: dict[str, Figure]) -> str:
     """Regret against what it cost: of records in points whose setting has ``probes``, ``images`` or ``seconds``."""
     parts = []
-    for axis in ("probes", "images", "seconds", "forwards"):
+    for across in ("probes", "images", "seconds", "forwards"):
         lines: dict[str, list[BenchRecord]] = {}
         for record in records:
-            if "regret" in record.name and isinstance(record.setting.get(axis), int | float):
+            if "regret" in record.name and isinstance(record.setting.get(across), int | float):
                 lines.setdefault(str(record.setting.get("score", record.name)), []).append(record)
-        lines = {key: sorted(found, key=lambda r: float(str(r.setting[axis]))) for key, found in lines.items() if len(found) > 1}
+        lines = {key: sorted(found, key=lambda r: float(str(r.setting[across])))
+                 for key, found in lines.items() if len(found) > 1}
         if not lines:
             continue
         data = [{"type": "scatter", "mode": "lines+markers", "name": _text(key, 40), "y": [round(r.value, 3) for r in found],
-                 "x": [r.setting[axis] for r in found], "line": {"color": PALETTE[i % len(PALETTE)], "width": 2}}
+                 "x": [r.setting[across] for r in found], "line": {"color": PALETTE[i % len(PALETTE)], "width": 2}}
                 for i, (key, found) in enumerate(lines.items())]
-        figure = {"data": data, "layout": _layout(360, axis, "regret, points") | LEGEND}
-        parts.append(_figure(figures, f"curve-{_text(name, 20)}-{axis}", f"Regret against {axis}", figure))
+        figure = {"data": data, "layout": _layout(360, across, "regret, points") | LEGEND}
+        parts.append(_figure(figures, f"curve-{_text(name, 20)}-{across}", f"Regret against {across}", figure))
     return "".join(parts)
 
 

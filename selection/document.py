@@ -47,13 +47,21 @@ def text(name: str, limit: int = 80) -> str:
     return escape(clean(name, limit))
 
 
+def colour(name: str) -> str:
+    """A colour that the page's script looks up in its stylesheet; no label can spell it, control characters are cleaned."""
+    return f"\x01{name}"
+
+
 def axis(title: str) -> Figure:
-    """An axis in the page's colours, which its script looks up in its style by the name after the control character."""
-    return {"title": {"text": title}, "gridcolor": "\x01line", "zeroline": False, "automargin": True, "color": "\x01text"}
+    """An axis in the page's colours; it cannot be dragged, so that a page scrolls under a finger."""
+    return {"title": {"text": title, "font": {"size": 13}, "standoff": 8}, "gridcolor": colour("line"), "zeroline": False,
+            "fixedrange": True, "automargin": True, "tickfont": {"color": colour("muted")}, "color": colour("text")}
 
 
 def layout(height: int) -> Figure:
     """A plot of so many pixels without a background of its own."""
     clear = "rgba(0,0,0,0)"
-    return {"height": height, "paper_bgcolor": clear, "plot_bgcolor": clear, "showlegend": False,
-            "font": {"family": "system-ui, sans-serif", "color": "\x01text"}, "margin": {"l": 12, "r": 12, "t": 8, "b": 50}}
+    return {"height": height, "paper_bgcolor": clear, "plot_bgcolor": clear, "showlegend": False, "dragmode": False,
+            "font": {"family": "system-ui, sans-serif", "color": colour("text")}, "margin": {"l": 12, "r": 12, "t": 8, "b": 50},
+            "hoverlabel": {"align": "left", "bgcolor": colour("panel"), "bordercolor": colour("line"),
+                           "font": {"color": colour("text")}}}

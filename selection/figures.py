@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
-from typing import Any
 
 from selection.bridge import Bridge
+from selection.document import Figure, axis, colour, layout, text
 from selection.ranking import Row
 from selection.table import size
 from zoo.command import clean
 
-Figure = dict[str, Any]
-
 _MOST_ROWS = 40
 _ROW_HEIGHT = 46
-
-
-def colour(name: str) -> str:
-    """A colour that the page's script looks up in its stylesheet; no label can spell it, control characters are cleaned."""
-    return f"\x01{name}"
-
-
-def label(text: str, limit: int = 48) -> str:
-    """Text for plotly, which reads tags and entities in every string."""
-    return escape(clean(text, limit))
 
 
 def middle(text: str, limit: int) -> str:
@@ -58,20 +45,20 @@ def intervals(rows: Sequence[Row], *, score: str) -> Figure:
         "cliponaxis": False,
     }
     names = [
-        {"text": f"<b>{place + 1}</b>  {escape(middle(row.model, 40))}",
+        {"text": f"<b>{place + 1}</b>  {text(middle(row.model, 40))}",
          "x": 0, "xref": "paper", "y": place, "yref": "y", "yshift": 14, "xanchor": "left",
          "showarrow": False, "align": "left", "font": {"size": 12, "color": colour("text")}}
         for place, row in enumerate(shown)
     ]
-    layout = _layout(_ROW_HEIGHT * len(shown) + 90) | {
-        "xaxis": _axis(label(score)) | {"domain": [0, 0.68]},
-        "xaxis2": _axis("knn") | {"domain": [0.74, 1], "tickformat": ".0%", "nticks": 3, "tickangle": 0,
+    frame = layout(_ROW_HEIGHT * len(shown) + 90) | {
+        "xaxis": axis(text(score)) | {"domain": [0, 0.68], "nticks": 6},
+        "xaxis2": axis("knn") | {"domain": [0.74, 1], "tickformat": ".0%", "nticks": 3, "tickangle": 0,
                                   "range": [min(known) - margin, max(known) + margin]},
         "yaxis": {"range": [len(shown) - 0.4, -0.75], "showgrid": False, "showticklabels": False, "zeroline": False,
                   "fixedrange": True},
         "annotations": names, "shapes": _bands(shown),
     }
-    return {"data": [value, knn], "layout": layout}
+    return {"data": [value, knn], "layout": frame}
 
 
 def against_size(rows: Sequence[Row], *, score: str) -> Figure:
@@ -85,19 +72,19 @@ def against_size(rows: Sequence[Row], *, score: str) -> Figure:
         "marker": {"color": [colour("accent" if row.group == 1 else "muted") for _, row in shown], "size": 10},
         "error_y": _bars([row for _, row in shown], values) | {"thickness": 1, "width": 3, "color": colour("muted")},
     }
-    layout = _layout(380) | {
-        "xaxis": _axis("parameters") | {"type": "log"} | _size_ticks([row.params_total or 1 for _, row in shown]),
-        "yaxis": _axis(label(score)) | {"automargin": True},
+    frame = layout(380) | {
+        "xaxis": axis("parameters") | {"type": "log"} | _size_ticks([row.params_total or 1 for _, row in shown]),
+        "yaxis": axis(text(score)) | {"automargin": True},
     }
-    return {"data": [points], "layout": layout}
+    return {"data": [points], "layout": frame}
 
 
 def heatmap(bridge: Bridge) -> Figure:
     """The plan: rows are the teacher's classes (the last: all others), columns the task's; a column sums to 1."""
-    names = [label(first(name), 24) for name in bridge.teacher_classes] + ["<i>all other classes</i>"]
+    names = [text(first(name), 24) for name in bridge.teacher_classes] + ["<i>all other classes</i>"]
     cells = [[round(float(share), 4) for share in row] for row in [*bridge.shares, bridge.other]]
     narrow = len(bridge.classes) > 16
-    hover = [[f"{theirs} → {label(mine, 40)}<br>{share:.3f}" for mine, share in zip(bridge.classes, row, strict=True)]
+    hover = [[f"{theirs} → {text(mine, 40)}<br>{share:.3f}" for mine, share in zip(bridge.classes, row, strict=True)]
              for theirs, row in zip(names, cells, strict=True)]
     data = {
         "type": "heatmap", "z": cells, "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1, "hoverinfo": "text", "hovertext": hover,
@@ -107,13 +94,13 @@ def heatmap(bridge: Bridge) -> Figure:
     }
     ticks = {"tickfont": {"size": 11, "color": colour("text")}, "showgrid": False, "zeroline": False, "fixedrange": True,
              "automargin": True}
-    layout = _layout(24 * len(names) + 110) | {
-        "xaxis": ticks | {"tickvals": list(range(len(bridge.classes))), "ticktext": [label(n, 20) for n in bridge.classes],
+    frame = layout(24 * len(names) + 110) | {
+        "xaxis": ticks | {"tickvals": list(range(len(bridge.classes))), "ticktext": [text(n, 20) for n in bridge.classes],
                           "side": "top", "tickangle": -45},
         "yaxis": ticks | {"tickvals": list(range(len(names))), "ticktext": names, "autorange": "reversed"},
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
     }
-    return {"data": [data], "layout": layout}
+    return {"data": [data], "layout": frame}
 
 
 def _size_ticks(sizes: Sequence[int]) -> Figure:
@@ -142,20 +129,7 @@ def _bands(rows: Sequence[Row]) -> list[Figure]:
 
 
 def _hover(row: Row) -> str:
-    lines = [f"<b>{label(row.model, 60)}</b>", f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"]
+    lines = [f"<b>{text(row.model, 60)}</b>", f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"]
     lines.append("nearest neighbours " + ("unknown" if row.knn is None else f"{row.knn:.1%}"))
-    lines.append(f"{size(row.params_total)} parameters, licence {label(row.license or 'unknown', 30)}")
+    lines.append(f"{size(row.params_total)} parameters, licence {text(row.license or 'unknown', 30)}")
     return "<br>".join(lines)
-
-
-def _axis(title: str) -> Figure:
-    return {"title": {"text": title, "font": {"size": 13}, "standoff": 8}, "gridcolor": colour("line"), "zeroline": False,
-            "fixedrange": True, "tickfont": {"color": colour("muted")}, "color": colour("text"), "nticks": 6}
-
-
-def _layout(height: int) -> Figure:
-    clear = "rgba(0,0,0,0)"
-    return {"height": height, "paper_bgcolor": clear, "plot_bgcolor": clear, "showlegend": False, "dragmode": False,
-            "font": {"family": "system-ui, sans-serif", "color": colour("text")}, "margin": {"l": 12, "r": 12, "t": 8, "b": 50},
-            "hoverlabel": {"align": "left", "bgcolor": colour("panel"), "bordercolor": colour("line"),
-                           "font": {"color": colour("text")}}}

@@ -16,8 +16,9 @@ from PIL import Image
 
 from selection.bridge import bridge, plan
 from selection.document import embedded
+from selection.document import text as label
 from selection.evidence import Evidence
-from selection.figures import against_size, heatmap, label, middle
+from selection.figures import against_size, heatmap, middle
 from selection.page import page
 from selection.ranking import Ranking, Row
 from selection.report import Report, examples, write
