@@ -73,8 +73,8 @@ def _short(records: Records) -> str:
     table = _rows(["points of accuracy lost by trusting the first choice of", "all teachers", "teachers not of ImageNet",
                    "all, 3 labelled images a class"], rows)
     other = _one(records.get(f"truth.score.{SCORE}.denoised_regret@1"))
-    return (f"{_setting(records)}{table}\nAgainst the teacher that was best when all students were trained under other seeds, the "
-            f"default's choice loses {other} points.\n")
+    return (f"{_setting(records)}{table}\nAgainst the teacher that was best when all students were trained under other seeds, "
+            f"the default's choice loses {other} points.\n")
 
 
 def _scored(records: Records, kind: str) -> list[str]:
