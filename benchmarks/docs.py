@@ -18,6 +18,9 @@ DOCUMENTS = ("README.md", "docs/truth.md")
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", flags=re.S)
 SCORE = ALIASES[DEFAULT]
 Records = Mapping[str, BenchRecord]
+LIFTS = {"flowers": "flowers, 25 a class, and 2,300 unlabelled",
+         "cifar100": "20 classes of CIFAR-100, 25 a class, and 8,500 unlabelled",
+         "fashion": "Fashion-MNIST, 10 a class, and 8,900 unlabelled"}
 NAMES = {SCORE: "transport (the default)", "model_size": "model size", "static_prior": "static prior",
          "metadata_ridge": "metadata ridge", "linear_probe": "linear probe"}
 
@@ -27,12 +30,15 @@ def written(text: str, records: Records) -> str:
     return BLOCK.sub(lambda match: match[1] + TABLES[match[2]](records) + match[3], text)
 
 
-def truth() -> Records:
-    """The records of the truth tables, by name."""
-    path = ROOT / "benchmarks" / "records" / "truth.jsonl"
-    if not path.exists():
-        raise UserError(f"no records in {path}; make them first: python -m benchmarks.run truth")
-    return {record.name: record for record in read(path)}
+def committed() -> Records:
+    """The records that the documents quote, by name."""
+    found: dict[str, BenchRecord] = {}
+    for name in ("truth", "distillation"):
+        path = ROOT / "benchmarks" / "records" / f"{name}.jsonl"
+        if not path.exists():
+            raise UserError(f"no records in {path}; make them first: python -m benchmarks.run {name}")
+        found |= {record.name: record for record in read(path)}
+    return found
 
 
 def calibrated() -> prediction.Calibration:
@@ -61,9 +67,29 @@ def _name(score: str) -> str:
 
 
 def _setting(records: Records) -> str:
-    facts = records["truth.setting"].setting
+    record = records["truth.setting"]
+    facts = record.setting
     return (f"{facts['teachers']} teachers, {facts['tasks']} tasks in {facts['groups']} groups "
-            f"(tasks by seed: {facts['tasks with seed']}).\n\n")
+            f"(tasks by seed: {facts['tasks with seed']}); in brackets 95 % intervals over tasks and seeds; "
+            f"{_machine(record)}.\n\n")
+
+
+def _machine(record: BenchRecord) -> str:
+    return f"on {record.machine['cores']} cores of an {record.machine['processor']}"
+
+
+def _lift(records: Records) -> str:
+    def accuracy(task: str, method: str) -> str:
+        record = records[f"distillation.{task}_pool_efficientnet.{method}"]
+        reached = f"{100 * float(str(record.setting['test'])):.1f} %"
+        return reached if method == "plain" else f"{reached} ({record.low:+.1f} to {record.high:+.1f})"
+
+    first = records["distillation.flowers_pool_efficientnet.probe_kd"]
+    methods = ("plain", "probe_kd", "transport")
+    table = _rows(["labelled images", *(f"`{method}`" for method in methods)],
+                  [[words, *(accuracy(task, method) for method in methods)] for task, words in LIFTS.items()])
+    return (f"{table}\nMeans over seeds {', '.join(map(str, first.seeds))}; in brackets the lift over plain in points, "
+            f"{first.spread}; {_machine(first)}.\n")
 
 
 def _short(records: Records) -> str:
@@ -146,13 +172,13 @@ def _labels(records: Records) -> str:
 
 TABLES: dict[str, Callable[[Records], str]] = {
     "short": _short, "scores": _scores, "against": _against, "specialists": _specialists, "tasks": _tasks, "few": _few,
-    "committees": _committees, "labels": _labels}
+    "committees": _committees, "labels": _labels, "lift": _lift}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     def command() -> None:
         """Write the figures of README.md and docs/truth.md, and selection/prediction.json, anew from benchmarks/records."""
-        records = truth()
+        records = committed()
         for name in DOCUMENTS:
             before = (ROOT / name).read_text(encoding="utf-8")
             after = written(before, records)

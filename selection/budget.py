@@ -22,7 +22,7 @@ from zoo.errors import UserError
 
 T = TypeVar("T")
 
-abandoned = threading.Event()  # set where the end of the process must not be waited for
+hurried = threading.Event()  # set where the end of the process must not be waited for
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _START = 4.0  # seconds that loading torch and timm takes, once
 _LOADING = 0.3  # seconds to build a small network whose weights are here
@@ -103,7 +103,6 @@ def until(answers: Iterable[T], left: Callable[[], float], stop: Callable[[], No
     finally:
         if not over:
             stop()
-            abandoned.set()
 
 
 @contextmanager
@@ -113,7 +112,7 @@ def watched(budget: Budget, *, strict: bool) -> Iterator[None]:
     if not strict or not budget.bounded:
         yield
         return
-    abandoned.set()
+    hurried.set()
 
     def give_up() -> None:
         print(f"error: the budget of {budget.seconds:g} s ended while task and catalogue were read, before any model could be "
@@ -141,7 +140,7 @@ def process_age() -> float:
 def leave_at_once(status: int) -> None:
     """End the process where there was a budget: tearing torch down takes a second or two on a busy machine, and a thread that
     was left at work when time was up would be waited for, or crash meanwhile."""
-    if abandoned.is_set():
+    if hurried.is_set():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

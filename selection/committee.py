@@ -87,8 +87,7 @@ def knowledge(evidence: Evidence) -> Knowledge:
 
     b_t(x) = max(0, log p_t(y|x) - log prior(y)) (methods.md section 5, our reading of DiverseDistill, arXiv 2402.14035). p_t
     follows from transport costs (``scores.transport.answers``), so a teacher's mean benefit is the default score but for the
-    zero. A ridge head in its place put the wrong teacher first more often (``benchmarks.truth``: 0.23 points of the student's
-    accuracy under the first of the ranking, 0.05 so).
+    zero; that choice is ours.
     """
     said, ready = transport.answers(evidence)
     gained = said[np.arange(len(said)), ready.labels] - np.log(ready.prior[ready.labels])

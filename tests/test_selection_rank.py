@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selection.budget import Budget, abandoned
+from selection.budget import Budget
 from selection.cache import FeatureCache
 from selection.candidates import candidates
 from selection.probe import Probe
@@ -397,7 +397,6 @@ def test_a_budget_that_is_spent_says_in_one_line_that_nothing_could_be_probed(ca
     error = capsys.readouterr().err.strip().splitlines()
     assert "no model could be probed within the budget" in error[-1]
     assert "16 did not fit" in error[-1]
-    abandoned.clear()
 
 
 def test_a_download_that_does_not_fit_is_not_begun(
