@@ -105,7 +105,8 @@ def _committee(ranking: Ranking) -> str:
     if why["members"]:
         parts.append(_members(why["members"]))
         parts.append('<p class="note">What a model adds is likelihood of the right class, in nats an image (0.69 doubles it), '
-                     f"where it knows more than those above it; read on {why['images']} probe images, left out of the fit.</p>")
+                     f"where it knows more than those above it; read on {why['images']} probe images, "
+                     "each left out of its own class.</p>")
     if why["members"] and why["uncovered"]:
         names = ", ".join(_text(name, 40) for name in why["uncovered"][:40])
         parts.append(f"<p>No member knows more than the frequency of: {names}.</p>")
