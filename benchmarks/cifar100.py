@@ -1,27 +1,33 @@
-"""The CIFAR-100 protocol of the distillation papers, run by this project's own loop, beside the published column.
+"""The CIFAR-100 protocol of the distillation papers, run by this project's own loop, beside the
+published column.
 
-A ResNet32x4 is trained here and teaches ResNet8x4: plain, kd, dkd and kd with logit standardisation. 240 epochs of 50,000
-images in batches of 64, SGD with momentum 0.9 (no Nesterov) and weight decay 5e-4 on every parameter, rate 0.05 falling by 10
-after epochs 150, 180 and 210, shift and flip, loss weights as in the papers' code; the last epoch is read on the whole
-test split, once. The teacher answers a view of its own for each image and epoch, stored once (2.4 GB for 240 epochs) and
-shared by all students. Ours and not the papers': shifts reflect the border instead of padding it with zeros, pixels are
-normalised by ImageNet's figures, and the students of all seeds see the same views of an image (in another order).
+A ResNet32x4 is trained here and teaches ResNet8x4: plain, kd, dkd and kd with logit
+standardisation. 240 epochs of 50,000 images in batches of 64, SGD with momentum 0.9 (no Nesterov)
+and weight decay 5e-4 on every parameter, rate 0.05 falling by 10 after epochs 150, 180 and 210,
+shift and flip, loss weights as in the papers' code; the last epoch is read on the whole test split,
+once. The teacher answers a view of its own for each image and epoch, stored once (2.4 GB for 240
+epochs) and shared by all students. Ours and not the papers': shifts reflect the border instead of
+padding it with zeros, pixels are normalised by ImageNet's figures, and the students of all seeds
+see the same views of an image (in another order).
 
-On one GPU, whole, resumable at any moment by the same command (a new machine needs the --folder of the old one):
+On one GPU, whole, resumable at any moment by the same command (a new machine needs the --folder of
+the old one):
 
     python -m benchmarks.run cifar100
     python -m benchmarks.cifar100 --seeds 3 --jobs 4 --folder DIR --out DIR/cifar100.jsonl
 
-One forward pass takes 2.17 GFLOP (ResNet32x4) and 0.35 (ResNet8x4), so with one seed the whole protocol is 78 PFLOP for
-the teacher, 26 for its answers and 13 a student: for a CPU core at 85 GFLOP/s, as measured here, 21 days. So on a CPU the
-default is 10 epochs of 1,000 images, half an hour of one core: it shows that all of it runs, and nothing about the methods.
+One forward pass takes 2.17 GFLOP (ResNet32x4) and 0.35 (ResNet8x4), so with one seed the whole
+protocol is 78 PFLOP for the teacher, 26 for its answers and 13 a student: for a CPU core at 85
+GFLOP/s, as measured here, 21 days. So on a CPU the default is 10 epochs of 1,000 images, half an
+hour of one core: it shows that all of it runs, and nothing about the methods.
 
-An air-gapped machine gets the data in parts that each fit into what may travel (33 MB at most), and needs neither faiss,
-POT, duckdb nor datasets. The CUDA graphs (--no-graphs leaves them out) have not been tried on a GPU yet:
+An air-gapped machine gets the data in parts that each fit into what may travel (33 MB at most), and
+needs neither faiss, POT, duckdb nor datasets. The CUDA graphs (--no-graphs leaves them out) have
+not been tried on a GPU yet:
 
     python -m benchmarks.cifar100 --pack DIR        # train-0.parquet ... train-2.parquet, test.parquet
     python -m benchmarks.cifar100 --data DIR        # reads them
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -54,8 +60,18 @@ PUBLISHED = {"teacher": 79.42, "plain": 72.50, "kd": 73.33, "dkd": 76.32, "kd_ls
 RECIPES: dict[str, tuple[str, dict[str, str]]] = {  # the weights of the papers' code
     "plain": ("plain", {}),
     "kd": ("kd", {"temperature": "4", "task": "0.1", "weight": "0.9"}),
-    "dkd": ("kd", {"loss": "dkd", "temperature": "4", "task": "1", "weight": "1", "target": "1", "others": "8",
-                   "warmup": str(20 / 240)}),
+    "dkd": (
+        "kd",
+        {
+            "loss": "dkd",
+            "temperature": "4",
+            "task": "1",
+            "weight": "1",
+            "target": "1",
+            "others": "8",
+            "warmup": str(20 / 240),
+        },
+    ),
     "kd_ls": ("kd", {"loss": "standardised", "temperature": "2", "task": "0.1", "weight": "9"}),
 }
 TRAIN, TEST, EPOCHS, BATCH = 50_000, 10_000, 240, 64
@@ -63,8 +79,10 @@ TRAIN, TEST, EPOCHS, BATCH = 50_000, 10_000, 240, 64
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """How much of the protocol is run: the first ``images`` of the training and ``test_images`` of the test split, classes in
-    turn. ``jobs`` students train at once. ``graphs`` lets stages run as CUDA graphs."""
+    """How much of the protocol is run: the first ``images`` of the training and ``test_images`` of
+    the test split, classes in turn. ``jobs`` students train at once. ``graphs`` lets stages run as
+    CUDA graphs.
+    """
 
     device: str
     epochs: int = EPOCHS
@@ -85,7 +103,10 @@ class Setting:
     @property
     def home(self) -> Path:
         """Where the images, answers and runs of this setting lie."""
-        return self.folder / f"{self.images}x{self.epochs}-{self.device.partition(':')[0]}-{self.precision}"
+        return (
+            self.folder
+            / f"{self.images}x{self.epochs}-{self.device.partition(':')[0]}-{self.precision}"
+        )
 
 
 def default() -> Setting:
@@ -103,7 +124,9 @@ def run(out: Path) -> list[BenchRecord]:
 
 
 def measure(setting: Setting) -> list[BenchRecord]:
-    """Train what is missing of teacher and students, and set their figures beside the published ones."""
+    """Train what is missing of teacher and students, and set their figures beside the published
+    ones.
+    """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -143,10 +166,16 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
     free = ("jobs", "seeds", "data", "folder", "graphs")  # these do not change a run's result
     given = {name: str(value) for name, value in asdict(setting).items() if name not in free}
     where = processes(setting.device, setting.precision)
-    run = RunFolder.create(setting.home / f"{name}-{seed}", {"name": name, "seed": seed, **given}, resume=True)
+    run = RunFolder.create(
+        setting.home / f"{name}-{seed}", {"name": name, "seed": seed, **given}, resume=True
+    )
     if run.finished:
         return run
-    student = Student.create(StudentSpec(architecture=TEACHER if name == "teacher" else STUDENT, size=32), CLASSES, seed=seed)
+    student = Student.create(
+        StudentSpec(architecture=TEACHER if name == "teacher" else STUDENT, size=32),
+        CLASSES,
+        seed=seed,
+    )
     network: Any = student.to(where.device).network.to(memory_format=torch.channels_last)
     torch.backends.cudnn.benchmark = True
     if setting.graphs and where.device.type == "cuda" and setting.precision == "fp32":
@@ -154,22 +183,40 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
         graphed(network, sample)
     method, settings = RECIPES.get(name, ("plain", {}))
     table = answers(setting) if method != "plain" else None
-    fit(student, _recipe(method, settings, student, seed), _batches(setting, seed, table), _schedule(setting), run=run,
-        where=where, seed=seed, validate=lambda student: {"teachers": [{"model": TEACHER}] * (table is not None)},
-        on_epoch=lambda line: _say(name, seed, line))
+    fit(
+        student,
+        _recipe(method, settings, student, seed),
+        _batches(setting, seed, table),
+        _schedule(setting),
+        run=run,
+        where=where,
+        seed=seed,
+        validate=lambda student: {"teachers": [{"model": TEACHER}] * (table is not None)},
+        on_epoch=lambda line: _say(name, seed, line),
+    )
     if name == "teacher":
         export(student, run.student)
     test = pixels(setting, "test")
     hits = (student.logits(torch.from_numpy(test.images)).argmax(1).numpy() == test.labels).tolist()
-    run.finish({"hits": hits}, f"# {name}, seed {seed}\n\n{100 * np.mean(hits):.2f} % of {len(hits)} test images.\n")
+    run.finish(
+        {"hits": hits},
+        f"# {name}, seed {seed}\n\n{100 * np.mean(hits):.2f} % of {len(hits)} test images.\n",
+    )
     return run
 
 
 def _schedule(setting: Setting) -> Any:
     from distill.loop import Schedule
 
-    return Schedule(epochs=setting.epochs, batch_size=BATCH, optimizer="momentum", rate=0.05, weight_decay=5e-4, warmup=0.0,
-                    milestones=tuple(epoch / EPOCHS for epoch in (150, 180, 210)))
+    return Schedule(
+        epochs=setting.epochs,
+        batch_size=BATCH,
+        optimizer="momentum",
+        rate=0.05,
+        weight_decay=5e-4,
+        warmup=0.0,
+        milestones=tuple(epoch / EPOCHS for epoch in (150, 180, 210)),
+    )
 
 
 def _augmentation() -> Any:
@@ -181,9 +228,18 @@ def _augmentation() -> Any:
 def _batches(setting: Setting, seed: int, table: TeacherOutputs | None) -> Any:
     from distill.batches import Batches
 
-    return Batches.build(pixels(setting, "train"), batch_size=BATCH, labelled_share=None, size=32, augmentation=_augmentation(),
-                         seed=seed, view_seed=0, views=setting.epochs, teachers=() if table is None else (table,),
-                         device=setting.device)
+    return Batches.build(
+        pixels(setting, "train"),
+        batch_size=BATCH,
+        labelled_share=None,
+        size=32,
+        augmentation=_augmentation(),
+        seed=seed,
+        view_seed=0,
+        views=setting.epochs,
+        teachers=() if table is None else (table,),
+        device=setting.device,
+    )
 
 
 def _recipe(method: str, settings: Mapping[str, str], student: Student, seed: int) -> Recipe:
@@ -191,15 +247,27 @@ def _recipe(method: str, settings: Mapping[str, str], student: Student, seed: in
     from distill.recipe import Context, TeacherInfo
     from zoo.card import ModelCard
 
-    teacher = TeacherInfo(card=ModelCard(id=TEACHER, source="folder"), feature_dim=256,
-                          columns=tuple(range(len(CLASSES))), weight=1.0)
-    context = Context(classes=CLASSES, feature_dim=student.feature_dim, hidden_shape=student.hidden_shape,
-                      low_shape=student.low_shape, teachers=() if method == "plain" else (teacher,), seed=seed)
+    teacher = TeacherInfo(
+        card=ModelCard(id=TEACHER, source="folder"),
+        feature_dim=256,
+        columns=tuple(range(len(CLASSES))),
+        weight=1.0,
+    )
+    context = Context(
+        classes=CLASSES,
+        feature_dim=student.feature_dim,
+        hidden_shape=student.hidden_shape,
+        low_shape=student.low_shape,
+        teachers=() if method == "plain" else (teacher,),
+        seed=seed,
+    )
     return build(method, context, settings)
 
 
 def answers(setting: Setting) -> TeacherOutputs:
-    """The trained teacher's logits on every image in every epoch's own view, stored, (epochs, images, 100) float16."""
+    """The trained teacher's logits on every image in every epoch's own view, stored, (epochs,
+    images, 100) float16.
+    """
     import benchmarks.cifar_resnet  # noqa: F401 - timm must know the network
     from distill.outputs import OutputsKey, open_outputs
     from zoo.sources import folder
@@ -207,11 +275,24 @@ def answers(setting: Setting) -> TeacherOutputs:
 
     card = folder.card(setting.home / "teacher-0" / "student", model=TEACHER)
     images = pixels(setting, "train")
-    key = OutputsKey(dataset=images.digest, teacher=card.id, revision=card.revision, preprocessing=preprocessing_of(card).key,
-                     augmentation=_augmentation().key, view_seed=0, what=("logits",))
-    return open_outputs(images, key, lambda: Teacher.load(card, device=setting.device), augmentation=_augmentation(),
-                        views=setting.epochs, folder=setting.home / "answers",
-                        batch_size=100 if setting.device == "cpu" else 1_024)
+    key = OutputsKey(
+        dataset=images.digest,
+        teacher=card.id,
+        revision=card.revision,
+        preprocessing=preprocessing_of(card).key,
+        augmentation=_augmentation().key,
+        view_seed=0,
+        what=("logits",),
+    )
+    return open_outputs(
+        images,
+        key,
+        lambda: Teacher.load(card, device=setting.device),
+        augmentation=_augmentation(),
+        views=setting.epochs,
+        folder=setting.home / "answers",
+        batch_size=100 if setting.device == "cpu" else 1_024,
+    )
 
 
 def pixels(setting: Setting, split: str) -> Pixels:
@@ -219,29 +300,42 @@ def pixels(setting: Setting, split: str) -> Pixels:
     from benchmarks.image_tables import read_table
     from distill.data import Pixels
 
-    file, count = setting.home / f"{split}.npz", setting.images if split == "train" else setting.test_images
+    file, count = (
+        setting.home / f"{split}.npz",
+        setting.images if split == "train" else setting.test_images,
+    )
     if not file.exists():
         parts = [read_table(path) for path in sorted(setting.data.glob(f"{split}*.parquet"))]
         if not parts:
-            raise UserError(f"no {split}*.parquet in {setting.data}: give the folder of CIFAR-100 by --data, or "
-                            "$TEACHER_ZOO_SHARED")
+            raise UserError(
+                f"no {split}*.parquet in {setting.data}: give the folder of CIFAR-100 by --data, or"
+                " $TEACHER_ZOO_SHARED"
+            )
         labels = np.concatenate([part.labels for part in parts])
         kept = _in_turn(labels)[:count]
         encoded = [data for part in parts for data in part.encoded]
         partial_file = file.with_name(f"{split}.{os.getpid()}.npz")
         partial_file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(partial_file, images=np.stack([_decode(encoded[i]) for i in kept]), labels=labels[kept])
+        np.savez(
+            partial_file, images=np.stack([_decode(encoded[i]) for i in kept]), labels=labels[kept]
+        )
         os.replace(partial_file, file)
     with np.load(file) as stored:
         images, labels = stored["images"], stored["labels"]
     if len(images) != count:
-        raise UserError(f"{file} holds {len(images)} images, {count} were asked for: give another --folder")
+        raise UserError(
+            f"{file} holds {len(images)} images, {count} were asked for: give another --folder"
+        )
     digest = hashlib.sha256(images.tobytes()).hexdigest()
     return Pixels(images=images, labels=labels, usable=np.arange(len(images)), digest=digest)
 
 
-def _in_turn(labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Rows ordered so that any beginning holds the classes about equally often: the first of each class, the second, ..."""
+def _in_turn(
+    labels: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Rows ordered so that any beginning holds the classes about equally often: the first of each
+    class, the second, ...
+    """
     place = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label)
@@ -268,22 +362,55 @@ def _records(setting: Setting, name: str, runs: Sequence[RunFolder]) -> list[Ben
     speed = float(np.median([line["images_a_second"] for line in lines]))
     minutes = sum(line["seconds"] for line in lines) / 60 / len(runs)
     label: dict[str, object] = {
-        "published": PUBLISHED[name], "whole_protocol": setting.whole, "epochs": setting.epochs, "train_images": setting.images,
-        "test_images": setting.test_images, "network": TEACHER if name == "teacher" else STUDENT, "device": _device(setting),
-        "precision": setting.precision, "jobs": 1 if name == "teacher" else setting.jobs,
-        "settings": RECIPES.get(name, ("", {}))[1]}
-    part = "" if setting.whole else f", {setting.epochs} epochs of {setting.images} images: not the published protocol"
+        "published": PUBLISHED[name],
+        "whole_protocol": setting.whole,
+        "epochs": setting.epochs,
+        "train_images": setting.images,
+        "test_images": setting.test_images,
+        "network": TEACHER if name == "teacher" else STUDENT,
+        "device": _device(setting),
+        "precision": setting.precision,
+        "jobs": 1 if name == "teacher" else setting.jobs,
+        "settings": RECIPES.get(name, ("", {}))[1],
+    }
+    part = (
+        ""
+        if setting.whole
+        else f", {setting.epochs} epochs of {setting.images} images: not the published protocol"
+    )
     accuracy = 100 * float(hits.mean())
-    print(f"{name}: {accuracy:.2f} % ({low:.2f} to {high:.2f}), published {PUBLISHED[name]:.2f}; {speed:.0f} images/s, "
-          f"{minutes:.1f} minutes{part}", flush=True)
+    print(
+        f"{name}: {accuracy:.2f} % ({low:.2f} to {high:.2f}), published {PUBLISHED[name]:.2f};"
+        f" {speed:.0f} images/s, {minutes:.1f} minutes{part}",
+        flush=True,
+    )
     seeds = tuple(range(len(runs)))
     return [
-        BenchRecord(name=f"cifar100.{name}", value=accuracy, low=low, high=high, unit=f"% top-1, last epoch{part}",
-                    spread="95 % bootstrap over seeds and test images", setting=label, seeds=seeds),
-        BenchRecord(name=f"cifar100.{name}.images_a_second", value=speed, unit="images/s, median epoch", setting=label,
-                    seeds=seeds),
-        BenchRecord(name=f"cifar100.{name}.minutes", value=minutes, unit=f"minutes of training{part}", setting=label,
-                    seeds=seeds)]
+        BenchRecord(
+            name=f"cifar100.{name}",
+            value=accuracy,
+            low=low,
+            high=high,
+            unit=f"% top-1, last epoch{part}",
+            spread="95 % bootstrap over seeds and test images",
+            setting=label,
+            seeds=seeds,
+        ),
+        BenchRecord(
+            name=f"cifar100.{name}.images_a_second",
+            value=speed,
+            unit="images/s, median epoch",
+            setting=label,
+            seeds=seeds,
+        ),
+        BenchRecord(
+            name=f"cifar100.{name}.minutes",
+            value=minutes,
+            unit=f"minutes of training{part}",
+            setting=label,
+            seeds=seeds,
+        ),
+    ]
 
 
 def _device(setting: Setting) -> str:
@@ -294,22 +421,33 @@ def _device(setting: Setting) -> str:
 
 def _say(name: str, seed: int, line: Mapping[str, Any]) -> None:
     if (line["epoch"] + 1) % 10 == 0:
-        print(f"{name} seed {seed} epoch {line['epoch'] + 1}: loss {line['loss']:.3f}, "
-              f"train {100 * line['train_accuracy']:.1f} %, {line['images_a_second']:.0f} images/s", flush=True)
+        print(
+            f"{name} seed {seed} epoch {line['epoch'] + 1}: loss {line['loss']:.3f}, "
+            f"train {100 * line['train_accuracy']:.1f} %, {line['images_a_second']:.0f} images/s",
+            flush=True,
+        )
 
 
 def _announce(setting: Setting) -> None:
     import benchmarks.cifar_resnet  # noqa: F401 - timm must know the networks
     from benchmarks.distill_step import flops
 
-    teacher, student = (flops(name, size=32) * setting.epochs * setting.images for name in (TEACHER, STUDENT))
+    teacher, student = (
+        flops(name, size=32) * setting.epochs * setting.images for name in (TEACHER, STUDENT)
+    )
     total = 3 * teacher + teacher + 3 * student * len(RECIPES) * setting.seeds
-    print(f"{'the whole protocol' if setting.whole else 'a part of the protocol'}: {setting.epochs} epochs of {setting.images} "
-          f"images, {total / 1e15:.2f} PFLOP in all; kept in {setting.home}", flush=True)
+    print(
+        f"{'the whole protocol' if setting.whole else 'a part of the protocol'}: {setting.epochs}"
+        f" epochs of {setting.images} images, {total / 1e15:.2f} PFLOP in all; kept in"
+        f" {setting.home}",
+        flush=True,
+    )
 
 
 def pack(data: Path, folder: Path, *, parts: int = 3) -> None:
-    """Write the training split in ``parts`` files and the test split in one, encoded as they are."""
+    """Write the training split in ``parts`` files and the test split in one, encoded as they
+    are.
+    """
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -330,20 +468,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         seeds: Annotated[int, typer.Option(min=1)] = 1,
         jobs: Annotated[int | None, typer.Option(min=1, help="students trained at once")] = None,
         device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
-        precision: Annotated[str, typer.Option(help="fp32 (TF32 convolutions on a GPU) or bf16")] = "fp32",
+        precision: Annotated[
+            str, typer.Option(help="fp32 (TF32 convolutions on a GPU) or bf16")
+        ] = "fp32",
         graphs: Annotated[bool, typer.Option(help="CUDA graphs")] = True,
-        data: Annotated[Path | None, typer.Option(help="folder of train*.parquet and test*.parquet")] = None,
+        data: Annotated[
+            Path | None, typer.Option(help="folder of train*.parquet and test*.parquet")
+        ] = None,
         folder: Annotated[Path | None, typer.Option(help="keeps images, answers and runs")] = None,
         out: Annotated[Path | None, typer.Option(help="add the records to this file")] = None,
-        pack_to: Annotated[Path | None, typer.Option("--pack", help="only write the data in parts into this folder")] = None,
+        pack_to: Annotated[
+            Path | None,
+            typer.Option("--pack", help="only write the data in parts into this folder"),
+        ] = None,
     ) -> None:
-        """The CIFAR-100 protocol or a part of it; defaults: all of it on a GPU, 10 epochs of 1,000 images on a CPU."""
+        """The CIFAR-100 protocol or a part of it; defaults: all of it on a GPU, 10 epochs of 1,000
+        images on a CPU.
+        """
         base = default()
         if device is not None and device != base.device:
-            base = Setting(device=device, epochs=base.epochs, images=base.images, test_images=base.test_images, jobs=base.jobs)
-        given = {"epochs": epochs, "images": images, "test_images": test_images, "seeds": seeds, "jobs": jobs,
-                 "precision": precision, "graphs": graphs, "data": data, "folder": folder}
-        setting = Setting(**{**vars(base), **{name: value for name, value in given.items() if value is not None}})
+            base = Setting(
+                device=device,
+                epochs=base.epochs,
+                images=base.images,
+                test_images=base.test_images,
+                jobs=base.jobs,
+            )
+        given = {
+            "epochs": epochs,
+            "images": images,
+            "test_images": test_images,
+            "seeds": seeds,
+            "jobs": jobs,
+            "precision": precision,
+            "graphs": graphs,
+            "data": data,
+            "folder": folder,
+        }
+        setting = Setting(
+            **{**vars(base), **{name: value for name, value in given.items() if value is not None}}
+        )
         if pack_to is not None:
             pack(setting.data, pack_to)
             return

@@ -1,4 +1,6 @@
-"""The three-stage residual networks of the CIFAR-100 reference figures, known to timm as resnet8x4 and resnet32x4."""
+"""The three-stage residual networks of the CIFAR-100 reference figures, known to timm as resnet8x4
+and resnet32x4.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ STEM, WIDTHS = 32, (64, 128, 256)
 
 
 class Stage(nn.Module):
-    """``blocks`` basic blocks from ``inside`` to ``width`` channels; the first one has the ``stride``."""
+    """``blocks`` basic blocks from ``inside`` to ``width`` channels; the first one has the
+    ``stride``.
+    """
 
     def __init__(self, inside: int, width: int, *, blocks: int, stride: int) -> None:
         super().__init__()
@@ -27,19 +31,30 @@ class Stage(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """A stem of 32 channels at full resolution, then stages of 64, 128 and 256, each half as wide in pixels as the one before.
+    """A stem of 32 channels at full resolution, then stages of 64, 128 and 256, each half as wide
+    in pixels as the one before.
 
-    Depth 6 ``blocks`` + 2, four times as wide as the networks of He et al. 2015, section 4.2; with timm's interface.
+    Depth 6 ``blocks`` + 2, four times as wide as the networks of He et al. 2015, section 4.2; with
+    timm's interface.
     """
 
     def __init__(self, *, blocks: int, num_classes: int) -> None:
         super().__init__()
         self.num_features = self.head_hidden_size = WIDTHS[-1]
-        self.stem = nn.Sequential(nn.Conv2d(3, STEM, 3, padding=1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, STEM, 3, padding=1, bias=False),
+            nn.BatchNorm2d(STEM),
+            nn.ReLU(inplace=True),
+        )
         ends = zip((STEM, *WIDTHS), WIDTHS, strict=False)
         self.layer1, self.layer2, self.layer3 = (
-            Stage(inside, width, blocks=blocks, stride=1 if inside == STEM else 2) for inside, width in ends)
-        self.feature_info = [{"num_chs": width, "reduction": 2**i, "module": f"layer{i + 1}"} for i, width in enumerate(WIDTHS)]
+            Stage(inside, width, blocks=blocks, stride=1 if inside == STEM else 2)
+            for inside, width in ends
+        )
+        self.feature_info = [
+            {"num_chs": width, "reduction": 2**i, "module": f"layer{i + 1}"}
+            for i, width in enumerate(WIDTHS)
+        ]
         self.pretrained_cfg = {"first_conv": "stem.0", "classifier": "fc"}
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -84,9 +99,11 @@ def resnet32x4(pretrained: bool = False, **options: Any) -> CifarResNet:
 
 
 def graphed(network: CifarResNet, view: Tensor) -> None:
-    """Let the stem and each stage run as CUDA graphs for training inputs of the shape of ``view``; the weights stay.
+    """Let the stem and each stage run as CUDA graphs for training inputs of the shape of ``view``;
+    the weights stay.
 
-    Networks this small wait for Python, not for the GPU. In eval mode, and for hooks on a stage, nothing changes.
+    Networks this small wait for Python, not for the GPU. In eval mode, and for hooks on a stage,
+    nothing changes.
     """
     kept = {name: value.clone() for name, value in network.state_dict().items()}
     parts, given = [network.stem], [view]

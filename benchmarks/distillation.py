@@ -1,4 +1,6 @@
-"""Do the teachers help? Every method on real tasks with few labels, with and without a pool of unlabelled images."""
+"""Do the teachers help? Every method on real tasks with few labels, with and without a pool of
+unlabelled images.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,25 @@ if TYPE_CHECKING:
 
 FEW = ("plain", "probe_kd", "best_single", "average")
 BEST = (*FEW, "transport", "feature", "committee")
-ALL = (*BEST, "ca_mkd", "probe_kd_ls", "probe_kd_dkd", "probe_kd_dist", "talk", "one_way", "committee_random",
-       "transport:probe=0", "feature:probe=0", "committee:probe=0", "talk:probe=0")
-STUDENTS = {"efficientnet": "test_efficientnet", "resnet": "test_resnet", "pretrained": "mobilenetv2_035"}
+ALL = (
+    *BEST,
+    "ca_mkd",
+    "probe_kd_ls",
+    "probe_kd_dkd",
+    "probe_kd_dist",
+    "talk",
+    "one_way",
+    "committee_random",
+    "transport:probe=0",
+    "feature:probe=0",
+    "committee:probe=0",
+    "talk:probe=0",
+)
+STUDENTS = {
+    "efficientnet": "test_efficientnet",
+    "resnet": "test_resnet",
+    "pretrained": "mobilenetv2_035",
+}
 PRETRAINED = "google-teachablemachine__mobilenetv2_035.in1k_features"
 SIZES = {"flowers": 48, "cifar100": 32, "fashion": 32}
 STEPS = {"flowers": 400, "cifar100": 600, "fashion": 400}
@@ -45,11 +63,18 @@ class Block:
 
     @property
     def name(self) -> str:
-        taught = "_by_" + "_".join(name.split("__")[1].split(".")[0] for name in self.teachers) if self.teachers else ""
+        taught = (
+            "_by_" + "_".join(name.split("__")[1].split(".")[0] for name in self.teachers)
+            if self.teachers
+            else ""
+        )
         return f"{self.task}_{self.pool}_{self.student}{taught}"
 
 
-FOUNDATION, NEAR = "google-coral__mobilenetv1_100.qat_in1k", "akamaster__resnet56_cifar10"  # broad; small, on like images
+FOUNDATION, NEAR = (
+    "google-coral__mobilenetv1_100.qat_in1k",
+    "akamaster__resnet56_cifar10",
+)  # broad; small, on like images
 BLOCKS = (  # in the order in which they are worth the time
     Block(task="cifar100", pool="pool", student="efficientnet", methods=ALL),
     Block(task="flowers", pool="pool", student="efficientnet", methods=BEST),
@@ -57,10 +82,30 @@ BLOCKS = (  # in the order in which they are worth the time
     Block(task="cifar100", pool="alone", student="efficientnet", methods=BEST),
     Block(task="fashion", pool="alone", student="efficientnet", methods=BEST),
     Block(task="flowers", pool="alone", student="efficientnet", methods=BEST),
-    *(Block(task="cifar100", pool="pool", student="efficientnet", methods=("plain", "probe_kd", "committee", *more), teachers=who)
-      for who, more in (((FOUNDATION, NEAR), ("average", "committee:threshold=0")), ((FOUNDATION,), ()), ((NEAR,), ()))),
-    *(Block(task=task, pool=pool, student="resnet", methods=FEW) for pool in reversed(POOLS) for task in SOURCES),
-    *(Block(task=task, pool=pool, student="pretrained", methods=FEW) for pool in reversed(POOLS) for task in SOURCES),
+    *(
+        Block(
+            task="cifar100",
+            pool="pool",
+            student="efficientnet",
+            methods=("plain", "probe_kd", "committee", *more),
+            teachers=who,
+        )
+        for who, more in (
+            ((FOUNDATION, NEAR), ("average", "committee:threshold=0")),
+            ((FOUNDATION,), ()),
+            ((NEAR,), ()),
+        )
+    ),
+    *(
+        Block(task=task, pool=pool, student="resnet", methods=FEW)
+        for pool in reversed(POOLS)
+        for task in SOURCES
+    ),
+    *(
+        Block(task=task, pool=pool, student="pretrained", methods=FEW)
+        for pool in reversed(POOLS)
+        for task in SOURCES
+    ),
 )
 
 
@@ -74,10 +119,14 @@ def run(out: Path) -> list[BenchRecord]:
     return [record for block in BLOCKS for record in measure(block)]
 
 
-def measure(block: Block, *, budget: float | None = None, only: Sequence[str] | None = None) -> list[BenchRecord]:
-    """Train what is missing of ``block``, print its table, write its page beside its runs, return its records.
+def measure(
+    block: Block, *, budget: float | None = None, only: Sequence[str] | None = None
+) -> list[BenchRecord]:
+    """Train what is missing of ``block``, print its table, write its page beside its runs, return
+    its records.
 
-    Settings were chosen on validation images; each student reads the test split once, when it is finished.
+    Settings were chosen on validation images; each student reads the test split once, when it is
+    finished.
     """
     from distill.compare import compare, text_table
     from distill.compare_page import page
@@ -108,15 +157,23 @@ def _options(block: Block) -> Options:
 
     folder = make(block.task, block.pool, work() / "tasks")
     task = Task.open(folder)
-    sizes = batch_sizes(len(task.train), len(task.unlabelled) if task.unlabelled is not None else 0, 64, None)
+    sizes = batch_sizes(
+        len(task.train), len(task.unlabelled) if task.unlabelled is not None else 0, 64, None
+    )
     size, pretrained = SIZES[block.task], block.student == "pretrained"
     stride = 8 if size <= 32 else 16
     return Options(
-        task=str(folder), student=str(shared() / "models" / PRETRAINED) if pretrained else STUDENTS[block.student],
-        pretrained=pretrained, ranking=str(_ranking(block, folder)), method="plain", size=64 if pretrained else size,
-        epochs=max(1, round(STEPS[block.task] / sizes.steps)), teacher_size=160 if block.task == "flowers" else 128,
+        task=str(folder),
+        student=str(shared() / "models" / PRETRAINED) if pretrained else STUDENTS[block.student],
+        pretrained=pretrained,
+        ranking=str(_ranking(block, folder)),
+        method="plain",
+        size=64 if pretrained else size,
+        epochs=max(1, round(STEPS[block.task] / sizes.steps)),
+        teacher_size=160 if block.task == "flowers" else 128,
         views=1,
-        student_args=None if pretrained else f'{{"output_stride": {stride}}}')
+        student_args=None if pretrained else f'{{"output_stride": {stride}}}',
+    )
 
 
 def _ranking(block: Block, task: Path) -> Path:
@@ -135,26 +192,55 @@ def _ranking(block: Block, task: Path) -> Path:
     if not path.exists():
         rank(str(task), Settings(catalogue=catalogue, offline=True)).save(path)
     if block.teachers:
-        given, path = replace(Ranking.load(path), committee=block.teachers), work() / f"{block.name}.json"
+        given, path = (
+            replace(Ranking.load(path), committee=block.teachers),
+            work() / f"{block.name}.json",
+        )
         given.save(path)
     return path
 
 
 def _records(block: Block, found: Comparison) -> list[BenchRecord]:
-    """A record a method: its lift over plain, with the accuracies and the missing seeds in the setting."""
+    """A record a method: its lift over plain, with the accuracies and the missing seeds in the
+    setting.
+    """
     teachers = {teacher.model: float(teacher.hits.mean()) for teacher in found.teachers}
     records = []
     for line in found.lines:
-        setting = {"task": block.task, "pool": block.pool, "student": block.student, "steps": STEPS[block.task],
-                   "method": line.method, "test": line.test, "validation": line.validation, "missing_seeds": list(line.missing),
-                   "teachers": teachers, "error": line.error, "skipped": _skipped(found, line.method),
-                   "recovered": [line.recovered.value, line.recovered.low, line.recovered.high] if line.recovered else None}
+        setting = {
+            "task": block.task,
+            "pool": block.pool,
+            "student": block.student,
+            "steps": STEPS[block.task],
+            "method": line.method,
+            "test": line.test,
+            "validation": line.validation,
+            "missing_seeds": list(line.missing),
+            "teachers": teachers,
+            "error": line.error,
+            "skipped": _skipped(found, line.method),
+            "recovered": (
+                [line.recovered.value, line.recovered.low, line.recovered.high]
+                if line.recovered
+                else None
+            ),
+        }
         name = f"distillation.{block.name}.{line.method}"
         if line.test is not None:
             value = 100 * line.lift.value if line.lift else 0.0
             low, high = (100 * line.lift.low, 100 * line.lift.high) if line.lift else (0.0, 0.0)
-            records.append(BenchRecord(name=name, value=value, low=low, high=high, unit="points of test accuracy over plain",
-                                       spread="95 % bootstrap over seeds and test images", setting=setting, seeds=line.seeds))
+            records.append(
+                BenchRecord(
+                    name=name,
+                    value=value,
+                    low=low,
+                    high=high,
+                    unit="points of test accuracy over plain",
+                    spread="95 % bootstrap over seeds and test images",
+                    setting=setting,
+                    seeds=line.seeds,
+                )
+            )
     return records
 
 
@@ -181,10 +267,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(threads)
         end = time.monotonic() + 60 * minutes
         for block in (block for block in BLOCKS if blocks in block.name):
-            if time.monotonic() >= end and not (work() / "runs" / block.name / "results.json").exists():
-                print(f"\n== {block.name}\nmissing: none of its {block.seeds * len(block.methods)} cells was begun")
+            if (
+                time.monotonic() >= end
+                and not (work() / "runs" / block.name / "results.json").exists()
+            ):
+                print(
+                    f"\n== {block.name}\nmissing: none of its {block.seeds * len(block.methods)}"
+                    " cells was begun"
+                )
                 continue
-            records = measure(block, budget=max(0.0, end - time.monotonic()), only=split_list([only]) if only else None)
+            records = measure(
+                block,
+                budget=max(0.0, end - time.monotonic()),
+                only=split_list([only]) if only else None,
+            )
             if out is not None:
                 append(out, records)
 

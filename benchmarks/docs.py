@@ -1,4 +1,6 @@
-"""What the tables say, written where it is used (README, docs, the packaged calibration): ``python -m benchmarks.docs``."""
+"""What the tables say, written where it is used (README, docs, the packaged calibration): ``python
+-m benchmarks.docs``.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,24 @@ DOCUMENTS = ("README.md", "docs/truth.md")
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", flags=re.S)
 SCORE = ALIASES[DEFAULT]
 Records = Mapping[str, BenchRecord]
-LIFTS = {"flowers": "flowers, 25 a class, and 2,300 unlabelled",
-         "cifar100": "20 classes of CIFAR-100, 25 a class, and 8,500 unlabelled",
-         "fashion": "Fashion-MNIST, 10 a class, and 8,900 unlabelled"}
-NAMES = {SCORE: "transport (the default)", "model_size": "model size", "static_prior": "static prior",
-         "metadata_ridge": "metadata ridge", "linear_probe": "linear probe"}
+LIFTS = {
+    "flowers": "flowers, 25 a class, and 2,300 unlabelled",
+    "cifar100": "20 classes of CIFAR-100, 25 a class, and 8,500 unlabelled",
+    "fashion": "Fashion-MNIST, 10 a class, and 8,900 unlabelled",
+}
+NAMES = {
+    SCORE: "transport (the default)",
+    "model_size": "model size",
+    "static_prior": "static prior",
+    "metadata_ridge": "metadata ridge",
+    "linear_probe": "linear probe",
+}
 
 
 def written(text: str, records: Records) -> str:
-    """``text`` with every block between ``<!-- figures: NAME -->`` and ``<!-- end -->`` made anew."""
+    """``text`` with every block between ``<!-- figures: NAME -->`` and ``<!-- end -->`` made
+    anew.
+    """
     return BLOCK.sub(lambda match: match[1] + TABLES[match[2]](records) + match[3], text)
 
 
@@ -36,7 +47,9 @@ def committed() -> Records:
     for name in ("truth", "distillation"):
         path = ROOT / "benchmarks" / "records" / f"{name}.jsonl"
         if not path.exists():
-            raise UserError(f"no records in {path}; make them first: python -m benchmarks.run {name}")
+            raise UserError(
+                f"no records in {path}; make them first: python -m benchmarks.run {name}"
+            )
         found |= {record.name: record for record in read(path)}
     return found
 
@@ -50,7 +63,10 @@ def calibrated() -> prediction.Calibration:
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *rows]) + "\n"
+    return (
+        "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *rows])
+        + "\n"
+    )
 
 
 def _one(record: BenchRecord | None, digits: int = 2, *, sign: bool = False) -> str:
@@ -58,7 +74,10 @@ def _one(record: BenchRecord | None, digits: int = 2, *, sign: bool = False) -> 
     if record is None or record.low is None or record.high is None:
         return "-"
     plus = "+" if sign else ""
-    return f"{record.value:{plus}.{digits}f} ({record.low:{plus}.{digits}f} to {record.high:{plus}.{digits}f})"
+    return (
+        f"{record.value:{plus}.{digits}f} ({record.low:{plus}.{digits}f} to"
+        f" {record.high:{plus}.{digits}f})"
+    )
 
 
 def _name(score: str) -> str:
@@ -69,9 +88,11 @@ def _name(score: str) -> str:
 def _setting(records: Records) -> str:
     record = records["truth.setting"]
     facts = record.setting
-    return (f"{facts['teachers']} teachers, {facts['tasks']} tasks in {facts['groups']} groups "
-            f"(tasks by seed: {facts['tasks with seed']}); in brackets 95 % intervals over tasks and seeds; "
-            f"{_machine(record)}.\n\n")
+    return (
+        f"{facts['teachers']} teachers, {facts['tasks']} tasks in {facts['groups']} groups (tasks"
+        f" by seed: {facts['tasks with seed']}); in brackets 95 % intervals over tasks and seeds;"
+        f" {_machine(record)}.\n\n"
+    )
 
 
 def _machine(record: BenchRecord) -> str:
@@ -82,39 +103,79 @@ def _lift(records: Records) -> str:
     def accuracy(task: str, method: str) -> str:
         record = records[f"distillation.{task}_pool_efficientnet.{method}"]
         reached = f"{100 * float(str(record.setting['test'])):.1f} %"
-        return reached if method == "plain" else f"{reached} ({record.low:+.1f} to {record.high:+.1f})"
+        return (
+            reached if method == "plain" else f"{reached} ({record.low:+.1f} to {record.high:+.1f})"
+        )
 
     first = records["distillation.flowers_pool_efficientnet.probe_kd"]
     methods = ("plain", "probe_kd", "transport")
-    table = _rows(["labelled images", *(f"`{method}`" for method in methods)],
-                  [[words, *(accuracy(task, method) for method in methods)] for task, words in LIFTS.items()])
-    return (f"{table}\nMeans over seeds {', '.join(map(str, first.seeds))}; in brackets the lift over plain in points, "
-            f"{first.spread}; {_machine(first)}.\n")
+    table = _rows(
+        ["labelled images", *(f"`{method}`" for method in methods)],
+        [[words, *(accuracy(task, method) for method in methods)] for task, words in LIFTS.items()],
+    )
+    return (
+        f"{table}\nMeans over seeds {', '.join(map(str, first.seeds))}; in brackets the lift over"
+        f" plain in points, {first.spread}; {_machine(first)}.\n"
+    )
 
 
 def _short(records: Records) -> str:
     names = (SCORE, "linear_probe", "knn", "logme", "static_prior", "random")
-    keys = ("truth.score.{}.regret@1", "truth.specialists.{}.regret@1", "truth.regret_by_images.{}.3")
+    keys = (
+        "truth.score.{}.regret@1",
+        "truth.specialists.{}.regret@1",
+        "truth.regret_by_images.{}.3",
+    )
     rows = [[_name(name), *(_one(records.get(key.format(name))) for key in keys)] for name in names]
-    table = _rows(["points of accuracy lost by trusting the first choice of", "all teachers", "teachers not of ImageNet",
-                   "all, 3 labelled images a class"], rows)
+    table = _rows(
+        [
+            "points of accuracy lost by trusting the first choice of",
+            "all teachers",
+            "teachers not of ImageNet",
+            "all, 3 labelled images a class",
+        ],
+        rows,
+    )
     other = _one(records.get(f"truth.score.{SCORE}.denoised_regret@1"))
-    return (f"{_setting(records)}{table}\nAgainst the teacher that was best when all students were trained under other seeds, "
-            f"the default's choice loses {other} points.\n")
+    return (
+        f"{_setting(records)}{table}\nAgainst the teacher that was best when all students were"
+        f" trained under other seeds, the default's choice loses {other} points.\n"
+    )
 
 
 def _scored(records: Records, kind: str) -> list[str]:
     """The scores of one kind of record, the least regret first."""
     pattern = re.compile(rf"truth\.{kind}\.(.*)\.regret@1")
-    found = {match[1]: record.value for name, record in records.items() if (match := pattern.fullmatch(name))}
+    found = {
+        match[1]: record.value
+        for name, record in records.items()
+        if (match := pattern.fullmatch(name))
+    }
     return sorted(found, key=lambda name: found[name])
 
 
 def _scores(records: Records) -> str:
-    measures = ("regret@1", "part_regret@1", "denoised_regret@1", "regret@3", "weighted_tau", "ndcg@5")
-    rows = [[_name(name), *(_one(records.get(f"truth.score.{name}.{measure}")) for measure in measures)]
-            for name in _scored(records, "score")]
-    heads = ["score", "regret@1", "regret@1 in zoos of 8", "regret@1 against other seeds", "regret@3", "weighted tau", "NDCG@5"]
+    measures = (
+        "regret@1",
+        "part_regret@1",
+        "denoised_regret@1",
+        "regret@3",
+        "weighted_tau",
+        "ndcg@5",
+    )
+    rows = [
+        [_name(name), *(_one(records.get(f"truth.score.{name}.{measure}")) for measure in measures)]
+        for name in _scored(records, "score")
+    ]
+    heads = [
+        "score",
+        "regret@1",
+        "regret@1 in zoos of 8",
+        "regret@1 against other seeds",
+        "regret@3",
+        "weighted tau",
+        "NDCG@5",
+    ]
     return _setting(records) + _rows(heads, rows)
 
 
@@ -122,62 +183,114 @@ def _against(records: Records) -> str:
     found = [record for name, record in records.items() if name.startswith("truth.against.")]
     pairs: dict[tuple[str, str], dict[str, BenchRecord]] = {}
     for record in found:
-        pairs.setdefault((str(record.setting["first"]), str(record.setting["second"])), {})[str(record.setting["zoo"])] = record
+        pairs.setdefault((str(record.setting["first"]), str(record.setting["second"])), {})[
+            str(record.setting["zoo"])
+        ] = record
     zoos = list(dict.fromkeys(zoo for found in pairs.values() for zoo in found))
-    return _rows(["the choice of", "over that of", *zoos],
-                 [[_name(first), _name(second), *(_one(found.get(zoo), sign=True) for zoo in zoos)]
-                  for (first, second), found in pairs.items()])
+    return _rows(
+        ["the choice of", "over that of", *zoos],
+        [
+            [_name(first), _name(second), *(_one(found.get(zoo), sign=True) for zoo in zoos)]
+            for (first, second), found in pairs.items()
+        ],
+    )
 
 
 def _specialists(records: Records) -> str:
     measures = ("regret@1", "part_regret@1", "weighted_tau")
-    rows = [[_name(name), *(_one(records.get(f"truth.specialists.{name}.{measure}")) for measure in measures)]
-            for name in _scored(records, "specialists")]
+    rows = [
+        [
+            _name(name),
+            *(_one(records.get(f"truth.specialists.{name}.{measure}")) for measure in measures),
+        ]
+        for name in _scored(records, "specialists")
+    ]
     return _rows(["score", "regret@1", "regret@1 in zoos of 8", "weighted tau"], rows)
 
 
 def _tasks(records: Records) -> str:
     keys = ("without", "worst", "median", "best", "chosen", "knn", "static_prior", "transport_adds")
-    heads = ["task", "no teacher", "worst", "median", "best", "transport chooses", "knn chooses", "static prior chooses",
-             "transport adds to the other candidates"]
+    heads = [
+        "task",
+        "no teacher",
+        "worst",
+        "median",
+        "best",
+        "transport chooses",
+        "knn chooses",
+        "static prior chooses",
+        "transport adds to the other candidates",
+    ]
     found = [record.setting for name, record in records.items() if name.startswith("truth.stakes.")]
-    return _rows(heads, [[f"`{one['task']}`", *(f"{float(str(one[key])):.1f}" for key in keys)] for one in found])
+    return _rows(
+        heads,
+        [[f"`{one['task']}`", *(f"{float(str(one[key])):.1f}" for key in keys)] for one in found],
+    )
 
 
 def _few(records: Records) -> str:
-    found = [record for name, record in records.items() if name.startswith("truth.regret_by_images.")]
+    found = [
+        record for name, record in records.items() if name.startswith("truth.regret_by_images.")
+    ]
     images = sorted({int(str(record.setting["images"])) for record in found})
-    rows = [[_name(score), *(_one(records.get(f"truth.regret_by_images.{score}.{n}")) for n in images)]
-            for score in dict.fromkeys(str(record.setting["score"]) for record in found)]
+    rows = [
+        [_name(score), *(_one(records.get(f"truth.regret_by_images.{score}.{n}")) for n in images)]
+        for score in dict.fromkeys(str(record.setting["score"]) for record in found)
+    ]
     return _rows(["regret@1 with", *(f"{n} images a class" for n in images)], rows)
 
 
 def _committees(records: Records) -> str:
     found = [record for name, record in records.items() if name.startswith("truth.committee.")]
-    return _rows(["teachers", "student's accuracy over that of the best single by score, points", "tasks"],
-                 [[str(one.setting["rule"]), _one(one, sign=True), str(one.setting["tasks"])] for one in found])
+    return _rows(
+        ["teachers", "student's accuracy over that of the best single by score, points", "tasks"],
+        [
+            [str(one.setting["rule"]), _one(one, sign=True), str(one.setting["tasks"])]
+            for one in found
+        ],
+    )
 
 
 def _labels(records: Records) -> str:
-    found = {name.removeprefix("truth.labels."): record for name, record in records.items() if name.startswith("truth.labels.")}
+    found = {
+        name.removeprefix("truth.labels."): record
+        for name, record in records.items()
+        if name.startswith("truth.labels.")
+    }
     if not found:
         return "Not measured yet.\n"
     facts = found["best_over_median"].setting
     scores = [name.removesuffix(".regret@1") for name in found if name.endswith(".regret@1")]
-    rows = [[_name(name), _one(found[f"{name}.regret@1"]), _one(found[f"{name}.weighted_tau"])] for name in scores]
-    words = (f"{facts['teachers']} teachers, {facts['tasks']} tasks: the best teacher is {_one(found['best_over_median'])} "
-             f"points over the median one, and {_one(found['best_over_none'])} over none.\n\n")
+    rows = [
+        [_name(name), _one(found[f"{name}.regret@1"]), _one(found[f"{name}.weighted_tau"])]
+        for name in scores
+    ]
+    words = (
+        f"{facts['teachers']} teachers, {facts['tasks']} tasks: the best teacher is"
+        f" {_one(found['best_over_median'])} points over the median one, and"
+        f" {_one(found['best_over_none'])} over none.\n\n"
+    )
     return words + _rows(["score", "regret@1", "weighted tau"], rows)
 
 
 TABLES: dict[str, Callable[[Records], str]] = {
-    "short": _short, "scores": _scores, "against": _against, "specialists": _specialists, "tasks": _tasks, "few": _few,
-    "committees": _committees, "labels": _labels, "lift": _lift}
+    "short": _short,
+    "scores": _scores,
+    "against": _against,
+    "specialists": _specialists,
+    "tasks": _tasks,
+    "few": _few,
+    "committees": _committees,
+    "labels": _labels,
+    "lift": _lift,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     def command() -> None:
-        """Write the figures of README.md and docs/truth.md, and selection/prediction.json, anew from benchmarks/records."""
+        """Write the figures of README.md and docs/truth.md, and selection/prediction.json, anew
+        from benchmarks/records.
+        """
         records = committed()
         for name in DOCUMENTS:
             before = (ROOT / name).read_text(encoding="utf-8")
@@ -186,7 +299,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name}: {'written' if after != before else 'as it was'}")
         found = calibrated()
         prediction.write([found])
-        print(f"{prediction.TABLE.name}: the {found.level:.0%} interval held {found.coverage:.1%} on outer folds")
+        print(
+            f"{prediction.TABLE.name}: the {found.level:.0%} interval held {found.coverage:.1%} on"
+            " outer folds"
+        )
 
     return run(command, argv, name="benchmarks.docs")
 

@@ -25,7 +25,9 @@ class ImageTable:
     classes: tuple[str, ...]
 
     def images(self) -> Iterator[Image.Image]:
-        """The images in order, opened but not yet decoded: whoever uses their pixels decodes them."""
+        """The images in order, opened but not yet decoded: whoever uses their pixels decodes
+        them.
+        """
         from PIL import Image
 
         return (Image.open(io.BytesIO(data)) for data in self.encoded)
@@ -35,20 +37,29 @@ class ImageTable:
         place = np.full(len(self.classes), -1)
         place[[self.classes.index(name) for name in classes]] = np.arange(len(classes))
         rows = np.flatnonzero(place[self.labels] >= 0)
-        return ImageTable([self.encoded[int(i)] for i in rows], place[self.labels[rows]], tuple(classes))
+        return ImageTable(
+            [self.encoded[int(i)] for i in rows], place[self.labels[rows]], tuple(classes)
+        )
 
     def renamed(self, parent: Mapping[str, str]) -> ImageTable:
-        """Every class replaced by its ``parent``; the new classes are in the order of the parents' first mention."""
+        """Every class replaced by its ``parent``; the new classes are in the order of the parents'
+        first mention.
+        """
         classes = tuple(dict.fromkeys(parent.values()))
         place = np.array([classes.index(parent[name]) for name in self.classes])
         return ImageTable(self.encoded, place[self.labels], classes)
 
 
 def read_table(path: Path) -> ImageTable:
-    """All of ``path``, which has an ``image`` and a ``label`` column and the class names in its metadata."""
+    """All of ``path``, which has an ``image`` and a ``label`` column and the class names in its
+    metadata.
+    """
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
     features: Any = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
-    return ImageTable([row["bytes"] for row in table["image"].to_pylist()],
-                      np.asarray(table["label"].to_pylist(), np.int64), tuple(features["label"]["names"]))
+    return ImageTable(
+        [row["bytes"] for row in table["image"].to_pylist()],
+        np.asarray(table["label"].to_pylist(), np.int64),
+        tuple(features["label"]["names"]),
+    )

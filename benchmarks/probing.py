@@ -1,4 +1,6 @@
-"""What probing costs over the bare network: encoded images -> features, against the forward pass alone."""
+"""What probing costs over the bare network: encoded images -> features, against the forward pass
+alone.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,19 @@ from zoo.teacher import Teacher, load_ahead
 _IMAGES = 128
 _BATCH = 64
 _ROUNDS = 5
-_SIZES = {"thumbnail": (170, 128), "photo": (500, 375)}  # as tf_flowers in ../shared, and as photographs on the Hub
+_SIZES = {
+    "thumbnail": (170, 128),
+    "photo": (500, 375),
+}  # as tf_flowers in ../shared, and as photographs on the Hub
 
 
 def run(out: Path) -> list[BenchRecord]:
-    """Ratios of images per second (whole path over bare forward) and what loading ahead saves; printed last as a table.
+    """Ratios of images per second (whole path over bare forward) and what loading ahead saves;
+    printed last as a table.
 
-    The network is timm's ResNet-18 with random weights at 224 x 224, since only its cost matters, and the images are
-    seeded JPEG files in memory, so that it runs on any machine. ``out`` is not written to.
+    The network is timm's ResNet-18 with random weights at 224 x 224, since only its cost matters,
+    and the images are seeded JPEG files in memory, so that it runs on any machine. ``out`` is not
+    written to.
     """
     import torch
 
@@ -36,19 +43,28 @@ def run(out: Path) -> list[BenchRecord]:
         teacher = Teacher.load(cards[0], device=device)
         for kind, size in _SIZES.items():
             records += _throughput(teacher, kind, [_jpeg(size, seed) for seed in range(_IMAGES)])
-        records.append(_loading(cards, [_jpeg(_SIZES["thumbnail"], seed) for seed in range(_BATCH)], device))
+        records.append(
+            _loading(cards, [_jpeg(_SIZES["thumbnail"], seed) for seed in range(_BATCH)], device)
+        )
     for record in records:
-        print(f"{record.name:32} {record.value:10.3f} {record.unit:16} [{record.low:.3f}, {record.high:.3f}]")
+        print(
+            f"{record.name:32} {record.value:10.3f} {record.unit:16} [{record.low:.3f},"
+            f" {record.high:.3f}]"
+        )
     return records
 
 
 def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[BenchRecord]:
-    """Rounds of bare forward, whole path and a second teacher's path, in turn, so that a busy machine hits all alike."""
+    """Rounds of bare forward, whole path and a second teacher's path, in turn, so that a busy
+    machine hits all alike.
+    """
     import torch
     from PIL import Image
 
     prepared: dict[str, list[Any]] = {}
-    teacher.outputs((Image.open(io.BytesIO(data)) for data in files), batch_size=_BATCH, prepared=prepared)
+    teacher.outputs(
+        (Image.open(io.BytesIO(data)) for data in files), batch_size=_BATCH, prepared=prepared
+    )
     inputs = [teacher.normalise(pixels) for pixels in next(iter(prepared.values()))]
 
     def bare() -> None:
@@ -66,26 +82,48 @@ def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[Ben
             teacher.prepare(Image.open(io.BytesIO(data)))
 
     rounds = [[_seconds(part) for part in (bare, whole, again, read)] for _ in range(_ROUNDS)]
-    seconds, work = [[part[0] for part in row] for row in rounds], [[part[1] for part in row] for row in rounds]
-    setting = {"model": "resnet18, random weights", "input": 224, "images": len(files), "jpeg": _SIZES[kind], "batch": _BATCH,
-               "device": str(teacher.device), "torch_threads": torch.get_num_threads(),
-               "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-               "prepare_ms_per_image_one_thread": 1e3 * _median([row[3] for row in seconds]) / len(files)}
-    pairs = (("whole_over_bare", [row[0] / row[1] for row in seconds], "ratio"),
-             ("next_teacher_over_bare", [row[0] / row[2] for row in seconds], "ratio"),
-             ("whole_over_bare_cpu_time", [row[0] / row[1] for row in work], "ratio"),  # what other processes do not blur
-             ("whole", [len(files) / row[1] for row in seconds], "images/s"),
-             ("bare", [len(files) / row[0] for row in seconds], "images/s"))
-    return [_record(f"probing.{kind}.{name}", values, unit, setting) for name, values, unit in pairs]
+    seconds, work = (
+        [[part[0] for part in row] for row in rounds],
+        [[part[1] for part in row] for row in rounds],
+    )
+    setting = {
+        "model": "resnet18, random weights",
+        "input": 224,
+        "images": len(files),
+        "jpeg": _SIZES[kind],
+        "batch": _BATCH,
+        "device": str(teacher.device),
+        "torch_threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "prepare_ms_per_image_one_thread": 1e3 * _median([row[3] for row in seconds]) / len(files),
+    }
+    pairs = (
+        ("whole_over_bare", [row[0] / row[1] for row in seconds], "ratio"),
+        ("next_teacher_over_bare", [row[0] / row[2] for row in seconds], "ratio"),
+        (
+            "whole_over_bare_cpu_time",
+            [row[0] / row[1] for row in work],
+            "ratio",
+        ),  # what other processes do not blur
+        ("whole", [len(files) / row[1] for row in seconds], "images/s"),
+        ("bare", [len(files) / row[0] for row in seconds], "images/s"),
+    )
+    return [
+        _record(f"probing.{kind}.{name}", values, unit, setting) for name, values, unit in pairs
+    ]
 
 
 def _loading(cards: Sequence[ModelCard], files: Sequence[bytes], device: str) -> BenchRecord:
-    """Seconds for three teachers one after the other, over those with the next one loading while this one runs."""
+    """Seconds for three teachers one after the other, over those with the next one loading while
+    this one runs.
+    """
     from PIL import Image
 
     def serial() -> None:
         for card in cards:
-            Teacher.load(card, device=device).outputs(Image.open(io.BytesIO(data)) for data in files)
+            Teacher.load(card, device=device).outputs(
+                Image.open(io.BytesIO(data)) for data in files
+            )
 
     def ahead() -> None:
         for _, teacher in load_ahead(cards, device=device):
@@ -93,13 +131,28 @@ def _loading(cards: Sequence[ModelCard], files: Sequence[bytes], device: str) ->
             teacher.outputs(Image.open(io.BytesIO(data)) for data in files)
 
     ratios = [_seconds(serial)[0] / _seconds(ahead)[0] for _ in range(_ROUNDS)]
-    setting = {"teachers": len(cards), "model": "resnet18, random weights", "images": len(files), "device": device}
+    setting = {
+        "teachers": len(cards),
+        "model": "resnet18, random weights",
+        "images": len(files),
+        "device": device,
+    }
     return _record("probing.load_ahead_gain", ratios, "ratio", setting)
 
 
-def _record(name: str, values: Sequence[float], unit: str, setting: dict[str, object]) -> BenchRecord:
-    return BenchRecord(name=name, value=_median(values), unit=unit, low=min(values), high=max(values),
-                       spread=f"least and greatest of {_ROUNDS} rounds, value is the median", setting=setting, seeds=(0,))
+def _record(
+    name: str, values: Sequence[float], unit: str, setting: dict[str, object]
+) -> BenchRecord:
+    return BenchRecord(
+        name=name,
+        value=_median(values),
+        unit=unit,
+        low=min(values),
+        high=max(values),
+        spread=f"least and greatest of {_ROUNDS} rounds, value is the median",
+        setting=setting,
+        seeds=(0,),
+    )
 
 
 def _median(values: Sequence[float]) -> float:
@@ -114,12 +167,16 @@ def _seconds(work: Callable[[], None]) -> tuple[float, float]:
 
 
 def _jpeg(size: tuple[int, int], seed: int) -> bytes:
-    """A seeded picture of ``size`` (width, height) with coarse and fine structure, so that it costs what a photo costs."""
+    """A seeded picture of ``size`` (width, height) with coarse and fine structure, so that it costs
+    what a photo costs.
+    """
     import numpy as np
     from PIL import Image
 
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
     pixels = np.asarray(coarse).astype(np.float32) + rng.normal(0, 12, (size[1], size[0], 3))
     buffer = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
@@ -133,8 +190,24 @@ def _write(folder: Path, *, seed: int) -> ModelCard:
 
     torch.manual_seed(seed)
     folder.mkdir()
-    save_file({name: part.contiguous() for name, part in timm.create_model("resnet18").state_dict().items()},
-              folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps({"architecture": "resnet18", "num_classes": 1000, "pretrained_cfg": {
-        "input_size": [3, 224, 224], "interpolation": "bilinear", "crop_pct": 0.875}}))
+    save_file(
+        {
+            name: part.contiguous()
+            for name, part in timm.create_model("resnet18").state_dict().items()
+        },
+        folder / "model.safetensors",
+    )
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "architecture": "resnet18",
+                "num_classes": 1000,
+                "pretrained_cfg": {
+                    "input_size": [3, 224, 224],
+                    "interpolation": "bilinear",
+                    "crop_pct": 0.875,
+                },
+            }
+        )
+    )
     return ModelCard(id=folder.name, source="folder", location=str(folder))

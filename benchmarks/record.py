@@ -11,7 +11,18 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "timm", "faiss-gpu", "faiss-cpu", "pot", "duckdb", "pandas")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "timm",
+    "faiss-gpu",
+    "faiss-cpu",
+    "pot",
+    "duckdb",
+    "pandas",
+)
 
 
 def versions() -> dict[str, str]:
@@ -32,18 +43,25 @@ def machine() -> dict[str, str | int]:
     if info.exists():
         lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         model = lines[0].split(":", 1)[1].strip() if lines else model
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"system": f"{platform.system()} {platform.machine()}", "processor": model, "cores": cores,
-            "threads": os.environ.get("OMP_NUM_THREADS", "unset")}
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": model,
+        "cores": cores,
+        "threads": os.environ.get("OMP_NUM_THREADS", "unset"),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRecord:
     """One figure.
 
-    ``name`` is dotted, benchmark first (``scoring.knn``); ``unit`` in words (``ms``, ``accuracy``, ``ratio``); ``low``
-    and ``high`` are the error bar in the same unit, and ``spread`` says what they are; ``setting`` what was measured
-    on (sizes, data sets, digests, revisions); ``seeds`` the seeds it is a mean over.
+    ``name`` is dotted, benchmark first (``scoring.knn``); ``unit`` in words (``ms``, ``accuracy``,
+    ``ratio``); ``low`` and ``high`` are the error bar in the same unit, and ``spread`` says what
+    they are; ``setting`` what was measured on (sizes, data sets, digests, revisions); ``seeds`` the
+    seeds it is a mean over.
     """
 
     name: str
@@ -65,7 +83,8 @@ def append(path: Path, records: Iterable[BenchRecord]) -> None:
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Add the rows to a JSON Lines file in one write, so that two writers never mix lines and a kill tears none.
+    """Add the rows to a JSON Lines file in one write, so that two writers never mix lines and a
+    kill tears none.
 
     A last line torn by a full disk is closed first; ``read`` passes over it.
     """
@@ -82,7 +101,9 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 
 def read(path: Path) -> list[BenchRecord]:
-    """The records of a file in the order they were written; lines that are no JSON (torn) are passed over."""
+    """The records of a file in the order they were written; lines that are no JSON (torn) are
+    passed over.
+    """
     found = []
     for line in path.read_text().splitlines() if path.exists() else ():
         try:

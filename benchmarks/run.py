@@ -14,7 +14,9 @@ from zoo.command import choose, run
 
 RECORDS = Path(__file__).parent / "records"
 
-BENCHMARKS: dict[str, str] = {  # name -> module with run(out: Path) -> list[BenchRecord], imported when asked for
+BENCHMARKS: dict[
+    str, str
+] = {  # name -> module with run(out: Path) -> list[BenchRecord], imported when asked for
     "scoring": "benchmarks.scoring",
     "coverage": "benchmarks.coverage",
     "probing": "benchmarks.probing",
@@ -41,9 +43,13 @@ def measure(name: str, out: Path = RECORDS) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     def command(
         name: Annotated[str, typer.Argument(help=f"one of: {', '.join(BENCHMARKS)}")],
-        out: Annotated[Path, typer.Option(help="folder that takes the records, NAME.jsonl")] = RECORDS,
+        out: Annotated[
+            Path, typer.Option(help="folder that takes the records, NAME.jsonl")
+        ] = RECORDS,
     ) -> None:
-        """Measure one thing, print it, and keep the figures as records with versions, machine and date."""
+        """Measure one thing, print it, and keep the figures as records with versions, machine and
+        date.
+        """
         print(f"records in {measure(name, out)}")
 
     return run(command, argv, name="benchmarks.run")

@@ -1,4 +1,6 @@
-"""What a score costs: milliseconds per teacher, beside public implementations and beside the forward pass that fed it."""
+"""What a score costs: milliseconds per teacher, beside public implementations and beside the
+forward pass that fed it.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,24 @@ SETTINGS = {  # the issue's, and the one that the public figures were taken at
     "issue": {"samples": 500, "width": 768, "teacher_classes": 1000, "classes": 20},
     "public": {"samples": 500, "width": 1280, "teacher_classes": 1000, "classes": 20},
 }
-# Milliseconds of public implementations at the second setting, 2 cores, median of 3, as given with the project's methods.
-PUBLIC = {"logme": 137.0, "hscore": 1274.0, "transrate": 917.0, "leep": 0.9, "knn": 3.3, "transport": 12.7}
+# Milliseconds of public implementations at the second setting, 2 cores, median of 3, as given with
+# the project's methods.
+PUBLIC = {
+    "logme": 137.0,
+    "hscore": 1274.0,
+    "transrate": 917.0,
+    "leep": 0.9,
+    "knn": 3.3,
+    "transport": 12.7,
+}
 
 
-def teacher(*, samples: int, width: int, teacher_classes: int, classes: int, seed: int = 0) -> Evidence:
-    """Synthetic evidence: Gaussian classes, features at least 0, peaked answers, names embedded in 128 dimensions."""
+def teacher(
+    *, samples: int, width: int, teacher_classes: int, classes: int, seed: int = 0
+) -> Evidence:
+    """Synthetic evidence: Gaussian classes, features at least 0, peaked answers, names embedded in
+    128 dimensions.
+    """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(samples) % classes).astype(np.int64)
     mixed = rng.normal(size=(samples, width)) + 0.3 * rng.normal(size=(classes, width))[labels]
@@ -51,7 +65,9 @@ def teacher(*, samples: int, width: int, teacher_classes: int, classes: int, see
 
 
 def forward_ms(images: int, rounds: int = 3) -> float:
-    """Milliseconds of a ResNet-18's forward pass over ``images`` of 224 x 224, from the median of batches of 50."""
+    """Milliseconds of a ResNet-18's forward pass over ``images`` of 224 x 224, from the median of
+    batches of 50.
+    """
     import timm
     import torch
 
@@ -85,23 +101,47 @@ def run(out: Path) -> list[BenchRecord]:
         print(f"{name}: {', '.join(f'{key} {size}' for key, size in sizes.items())}")
         evidence = teacher(**sizes)
         public = PUBLIC if name == "public" else {}
-        with threadpool_limits(1, "blas"):  # as selection.rank does: beside torch's threads a second one mostly waits
+        with threadpool_limits(
+            1, "blas"
+        ):  # as selection.rank does: beside torch's threads a second one mostly waits
             for score in SCORES.values():
-                records.append(_measured(score, evidence, {"setting": name, **sizes, "load": load}, public, forward))
+                records.append(
+                    _measured(
+                        score, evidence, {"setting": name, **sizes, "load": load}, public, forward
+                    )
+                )
     return records
 
 
 def _measured(
-    score: Score, evidence: Evidence, setting: dict[str, object], public: dict[str, float], forward: float
+    score: Score,
+    evidence: Evidence,
+    setting: dict[str, object],
+    public: dict[str, float],
+    forward: float,
 ) -> BenchRecord:
     times = _timed(lambda: score.value(evidence), ROUNDS)
     sure = _timed(lambda: interval(score, evidence, rng=np.random.default_rng(0)), 1)[0]
     value, default = float(np.median(times)), score.name == ALIASES[DEFAULT]
     other = public.get(DEFAULT if default else score.name)
     compared = f"{other:9.1f}{other / value:9.1f}" if other else f"{'':18s}"
-    print(f"  {score.name + ' *' * default:34s}{value:9.1f}{compared}{value / forward:9.4f}{sure:9.1f}", flush=True)
-    beside = {"forward_ratio": value / forward, "interval_ms": sure, "public_ms": other, "default": default}
+    print(
+        f"  {score.name + ' *' * default:34s}{value:9.1f}{compared}{value / forward:9.4f}{sure:9.1f}",  # noqa: E501
+        flush=True,
+    )
+    beside = {
+        "forward_ratio": value / forward,
+        "interval_ms": sure,
+        "public_ms": other,
+        "default": default,
+    }
     return BenchRecord(
-        name=f"scoring.{score.name}", value=value, unit="ms", low=min(times), high=max(times), seeds=(0,),
-        spread=f"least and most of {ROUNDS}", setting={**setting, **beside},
+        name=f"scoring.{score.name}",
+        value=value,
+        unit="ms",
+        low=min(times),
+        high=max(times),
+        seeds=(0,),
+        spread=f"least and most of {ROUNDS}",
+        setting={**setting, **beside},
     )

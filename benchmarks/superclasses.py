@@ -1,4 +1,6 @@
-"""CIFAR-100's twenty superclasses of five classes (Krizhevsky 2009), and the groups of them that the small zoo learns."""
+"""CIFAR-100's twenty superclasses of five classes (Krizhevsky 2009), and the groups of them that
+the small zoo learns.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,30 @@ SUPERCLASSES: dict[str, tuple[str, ...]] = {
 }
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "animals": ("aquatic mammals", "fish", "insects", "large carnivores", "large omnivores and herbivores",
-                "medium-sized mammals", "non-insect invertebrates", "reptiles", "small mammals"),
-    "mammals": ("aquatic mammals", "large carnivores", "large omnivores and herbivores", "medium-sized mammals",
-                "small mammals"),
+    "animals": (
+        "aquatic mammals",
+        "fish",
+        "insects",
+        "large carnivores",
+        "large omnivores and herbivores",
+        "medium-sized mammals",
+        "non-insect invertebrates",
+        "reptiles",
+        "small mammals",
+    ),
+    "mammals": (
+        "aquatic mammals",
+        "large carnivores",
+        "large omnivores and herbivores",
+        "medium-sized mammals",
+        "small mammals",
+    ),
     "household": ("food containers", "household electrical devices", "household furniture"),
-    "people and scenes": ("large man-made outdoor things", "large natural outdoor scenes", "people"),
+    "people and scenes": (
+        "large man-made outdoor things",
+        "large natural outdoor scenes",
+        "people",
+    ),
     "plants": ("flowers", "fruit and vegetables", "trees"),
     "vehicles": ("vehicles 1", "vehicles 2"),
 }

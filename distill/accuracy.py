@@ -21,7 +21,9 @@ def hits(results: Mapping[str, Any], split: str) -> Hits:
 
 
 def accuracy(hits: Hits) -> Interval:
-    """The share of right answers ``hits`` (n,), with Wilson's 95 % interval: how other test images would have come out."""
+    """The share of right answers ``hits`` (n,), with Wilson's 95 % interval: how other test images
+    would have come out.
+    """
     from scipy.stats import binomtest
 
     if not len(hits):
@@ -31,12 +33,16 @@ def accuracy(hits: Hits) -> Interval:
 
 
 def gain(mine: Sequence[Hits], control: Sequence[Hits]) -> Interval:
-    """How much more often ``mine`` is right than ``control``, on the same images, with a 95 % interval.
+    """How much more often ``mine`` is right than ``control``, on the same images, with a 95 %
+    interval.
 
-    One (n,) entry a seed on both sides, paired in order. Images and seeds are both resampled (a hierarchical bootstrap),
-    so the interval holds for other images and other seeds; with one seed for other images only.
+    One (n,) entry a seed on both sides, paired in order. Images and seeds are both resampled (a
+    hierarchical bootstrap), so the interval holds for other images and other seeds; with one seed
+    for other images only.
     """
-    difference = np.stack([a.astype(float) - b.astype(float) for a, b in zip(mine, control, strict=True)])  # (S, n)
+    difference = np.stack(
+        [a.astype(float) - b.astype(float) for a, b in zip(mine, control, strict=True)]
+    )  # (S, n)
     return _interval(float(difference.mean()), *np.percentile(resampled(difference), [2.5, 97.5]))
 
 
@@ -52,13 +58,17 @@ def resampled(values: Floats, *, seed: int = 0, draws: int = 2_000) -> Floats:
 
 
 def recovered(student: Sequence[Hits], plain: Sequence[Hits], teacher: Hits) -> Interval | None:
-    """(student - plain) / (teacher - plain): the share of the gap that distillation closed, with a 95 % interval.
+    """(student - plain) / (teacher - plain): the share of the gap that distillation closed, with a
+    95 % interval.
 
-    None where the teacher's lead over plain has no interval above zero: the quotient would mean nothing.
+    None where the teacher's lead over plain has no interval above zero: the quotient would mean
+    nothing.
     """
     if gain([teacher] * len(plain), plain).low <= 0:
         return None
-    stacked = np.stack([np.stack([s, p, teacher]).astype(float) for s, p in zip(student, plain, strict=True)])  # (S, 3, n)
+    stacked = np.stack(
+        [np.stack([s, p, teacher]).astype(float) for s, p in zip(student, plain, strict=True)]
+    )  # (S, 3, n)
     s, p, t = resampled(stacked).T
     low, high = np.percentile((s - p) / np.maximum(t - p, 1e-9), [2.5, 97.5])
     s, p, t = stacked.mean((0, 2))

@@ -23,16 +23,26 @@ if TYPE_CHECKING:
     from distill.experiment import Experiment
     from selection.interval import Interval
 
-BEST_SINGLE = "best_single"  # probe_kd from the committee's best teacher alone, best by its head on the validation split
+# probe_kd from the committee's best teacher alone, best by its head on the validation split
+BEST_SINGLE = "best_single"
 DEFAULT_METHODS = ("plain", "average", BEST_SINGLE, "probe_kd")
-COLUMNS = ("method", "seeds", "validation %", "test %", "lift over plain, points", "gap recovered %")
+COLUMNS = (
+    "method",
+    "seeds",
+    "validation %",
+    "test %",
+    "lift over plain, points",
+    "gap recovered %",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One method over its finished seeds, in shares of the test split. ``lift`` is over plain at the same seeds; ``recovered``
-    the share of the gap between plain and the best teacher that was closed, where there is a gap to close. ``error`` says why
-    it cannot be run at all, ``same_as`` which other method is the same run here and stands for it."""
+    """One method over its finished seeds, in shares of the test split. ``lift`` is over plain at
+    the same seeds; ``recovered`` the share of the gap between plain and the best teacher that was
+    closed, where there is a gap to close. ``error`` says why it cannot be run at all, ``same_as``
+    which other method is the same run here and stands for it.
+    """
 
     method: str
     seeds: tuple[int, ...]
@@ -61,7 +71,9 @@ class Teaching:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One comparison: ``runs``, finished or not, by method and seed; ``lines`` in the order of the methods asked for."""
+    """One comparison: ``runs``, finished or not, by method and seed; ``lines`` in the order of the
+    methods asked for.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -71,24 +83,41 @@ class Comparison:
 
     def of(self, method: str) -> dict[int, RunFolder]:
         """The finished runs of ``method`` by seed."""
-        return {seed: cell for (name, seed), cell in self.runs.items() if name == method and cell.finished}
+        return {
+            seed: cell
+            for (name, seed), cell in self.runs.items()
+            if name == method and cell.finished
+        }
 
 
-def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: str = "cpu", offline: bool = False,
-            budget: float | None = None) -> Comparison:
-    """Train ``methods`` with ``seeds`` seeds as the run ``source`` was trained, cell by cell, and set them side by side.
+def compare(
+    source: RunFolder,
+    methods: Sequence[str],
+    *,
+    seeds: int,
+    device: str = "cpu",
+    offline: bool = False,
+    budget: float | None = None,
+) -> Comparison:
+    """Train ``methods`` with ``seeds`` seeds as the run ``source`` was trained, cell by cell, and
+    set them side by side.
 
-    Cells that are finished are read, a stopped one goes on. With ``budget`` (seconds) no cell is begun that would, by the
-    longest so far, not end in time; the comparison says which are missing. A method that cannot run here has an ``error``.
-    A method may carry settings: ``transport:probe=0:weight=1``. Of methods that come to the same run, as probe_kd, average
-    and best_single from one teacher do, one is trained.
+    Cells that are finished are read, a stopped one goes on. With ``budget`` (seconds) no cell is
+    begun that would, by the longest so far, not end in time; the comparison says which are missing.
+    A method that cannot run here has an ``error``. A method may carry settings:
+    ``transport:probe=0:weight=1``. Of methods that come to the same run, as probe_kd, average and
+    best_single from one teacher do, one is trained.
     """
     options, cards = from_config(source.config())
     asked = {method: _asked(method, options) for method in methods}
     same = _same_runs(asked, source, teachers=len(cards))
     experiment = prepare(options, device=device, offline=offline, cards=cards)
-    runs = {(method, options.seed + i): _folder(source, method, options.seed + i)
-            for i in range(seeds) for method in methods if method not in same}
+    runs = {
+        (method, options.seed + i): _folder(source, method, options.seed + i)
+        for i in range(seeds)
+        for method in methods
+        if method not in same
+    }
     refused: dict[str, str] = {}
     longest, begun = 0.0, time.monotonic()
     for place, ((method, seed), cell) in enumerate(runs.items(), 1):
@@ -104,14 +133,30 @@ def compare(source: RunFolder, methods: Sequence[str], *, seeds: int, device: st
         except Unavailable as error:
             warn(f"{method}, seed {seed}: {error}")
         longest = max(longest, time.monotonic() - start)
-    found = Comparison(name=options.task, classes=experiment.task.classes, runs=runs, lines=(), teachers=_teachers(experiment))
-    return replace(found, lines=tuple(
-        Line(method=method, seeds=(), missing=(), same_as=same[method]) if method in same
-        else _line(method, found, refused.get(method)) for method in methods))
+    found = Comparison(
+        name=options.task,
+        classes=experiment.task.classes,
+        runs=runs,
+        lines=(),
+        teachers=_teachers(experiment),
+    )
+    return replace(
+        found,
+        lines=tuple(
+            (
+                Line(method=method, seeds=(), missing=(), same_as=same[method])
+                if method in same
+                else _line(method, found, refused.get(method))
+            )
+            for method in methods
+        ),
+    )
 
 
 def _asked(method: str, options: Options) -> Options:
-    """The options of ``method``, ``name:a=1:b=2``; ``UserError`` where there is no such method or setting."""
+    """The options of ``method``, ``name:a=1:b=2``; ``UserError`` where there is no such method or
+    setting.
+    """
     from distill.methods import METHODS, configure
 
     name, *settings = method.split(":")
@@ -122,7 +167,9 @@ def _asked(method: str, options: Options) -> Options:
 
 
 def _same_runs(asked: Mapping[str, Options], source: RunFolder, *, teachers: int) -> dict[str, str]:
-    """Each method that another stands for: the run at hand rather than probe_kd, probe_kd rather than the rest."""
+    """Each method that another stands for: the run at hand rather than probe_kd, probe_kd rather
+    than the rest.
+    """
     from distill.methods import METHODS, AnswersConfig, configure
 
     own = source.config()["method"]
@@ -130,14 +177,20 @@ def _same_runs(asked: Mapping[str, Options], source: RunFolder, *, teachers: int
     same: dict[str, str] = {}
     for method in sorted(asked, key=lambda m: (m != own, m != "probe_kd")):
         name = asked[method].method
-        alone, name = name == BEST_SINGLE and teachers > 1, "probe_kd" if name == BEST_SINGLE else name
+        alone, name = (
+            name == BEST_SINGLE and teachers > 1,
+            "probe_kd" if name == BEST_SINGLE else name,
+        )
         config = configure(name, settings_of(asked[method].settings))
         if isinstance(config, AnswersConfig) and config.weighting == "equal" and teachers <= 1:
             config = replace(config, weighting="fitted")  # one teacher has the whole weight
         stands = first.setdefault((METHODS[name].needs, config, alone), method)
         if stands != method:
             same[method] = stands
-            note(f"{method} is the same run as {stands} here{', with one teacher' if teachers == 1 else ''}: trained once")
+            note(
+                f"{method} is the same run as {stands}"
+                f" here{', with one teacher' if teachers == 1 else ''}: trained once"
+            )
     return same
 
 
@@ -145,7 +198,9 @@ def _folder(source: RunFolder, method: str, seed: int) -> RunFolder:
     """The run of this cell: ``source`` itself, where it is that."""
     config = source.config()
     own = source.finished and (method, seed) == (config["method"], config["seed"])
-    return source if own else RunFolder(source.path / "compare" / f"{method.replace(':', '+')}-{seed}")
+    return (
+        source if own else RunFolder(source.path / "compare" / f"{method.replace(':', '+')}-{seed}")
+    )
 
 
 def _train(experiment: Experiment, options: Options, folder: Path) -> None:
@@ -161,23 +216,35 @@ def _train(experiment: Experiment, options: Options, folder: Path) -> None:
 
 def _share(teacher: Any, experiment: Experiment) -> float:
     rows = experiment.validation.usable
-    return float((teacher.validation.argmax(1).numpy()[rows] == experiment.validation.labels[rows]).mean())
+    return float(
+        (teacher.validation.argmax(1).numpy()[rows] == experiment.validation.labels[rows]).mean()
+    )
 
 
 def _teachers(experiment: Experiment) -> tuple[Teaching, ...]:
     test = experiment.split("test", experiment.work_size)
     found = []
     for teacher in experiment.committee.prepare(experiment):
-        answer = experiment.committee.predicted(teacher.info.card, teacher.head, test).argmax(1).numpy()
-        found.append(Teaching(model=teacher.info.card.id, validation=_share(teacher, experiment),
-                              hits=answer[test.usable] == test.labels[test.usable]))
+        answer = (
+            experiment.committee.predicted(teacher.info.card, teacher.head, test).argmax(1).numpy()
+        )
+        found.append(
+            Teaching(
+                model=teacher.info.card.id,
+                validation=_share(teacher, experiment),
+                hits=answer[test.usable] == test.labels[test.usable],
+            )
+        )
     return tuple(found)
 
 
 def _line(method: str, found: Comparison, error: str | None) -> Line:
     from distill.accuracy import gain, hits, recovered
 
-    mine, plain = ({seed: cell.results() for seed, cell in found.of(name).items()} for name in (method, "plain"))
+    mine, plain = (
+        {seed: cell.results() for seed, cell in found.of(name).items()}
+        for name in (method, "plain")
+    )
     missing = tuple(seed for name, seed in found.runs if name == method and seed not in mine)
     if not mine:
         return Line(method=method, seeds=(), missing=missing, error=error)
@@ -186,8 +253,19 @@ def _line(method: str, found: Comparison, error: str | None) -> Line:
     lift = gain(a, b) if both and method != "plain" else None
     best = max(found.teachers, key=lambda t: t.validation, default=None)
     closed = recovered(a, b, best.hits) if lift is not None and best is not None else None
-    means = {split: sum(r[split]["accuracy"] for r in mine.values()) / len(mine) for split in ("validation", "test")}
-    return Line(method=method, seeds=tuple(mine), missing=missing, lift=lift, recovered=closed, error=error, **means)
+    means = {
+        split: sum(r[split]["accuracy"] for r in mine.values()) / len(mine)
+        for split in ("validation", "test")
+    }
+    return Line(
+        method=method,
+        seeds=tuple(mine),
+        missing=missing,
+        lift=lift,
+        recovered=closed,
+        error=error,
+        **means,
+    )
 
 
 def figures_of(line: Line) -> list[str]:
@@ -199,43 +277,78 @@ def figures_of(line: Line) -> list[str]:
         state = "same run" if line.same_as else "refused" if line.error else "missing"
         return ["" if line.same_as else seeds, state, "", "", ""]
     closed = points(line.recovered) if line.recovered else "no gap" if line.lift else ""
-    return [seeds, f"{100 * (line.validation or 0):.1f}", f"{100 * line.test:.1f}",
-            points(line.lift, sign=True) if line.lift else "", closed]
+    return [
+        seeds,
+        f"{100 * (line.validation or 0):.1f}",
+        f"{100 * line.test:.1f}",
+        points(line.lift, sign=True) if line.lift else "",
+        closed,
+    ]
 
 
 def text_table(comparison: Comparison) -> str:
     """The table as plain text, one line a method."""
     rows = [list(COLUMNS), *([line.method, *figures_of(line)] for line in comparison.lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += [f"{line.method}: {clean(line.reason, 300)}" for line in comparison.lines if line.reason]
-    lines += [f"teacher {clean(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test" for t in comparison.teachers]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines += [
+        f"{line.method}: {clean(line.reason, 300)}" for line in comparison.lines if line.reason
+    ]
+    lines += [
+        f"teacher {clean(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test"
+        for t in comparison.teachers
+    ]
     return "\n".join(lines)
 
 
 def _record(comparison: Comparison) -> dict[str, Any]:
     lines = [asdict(line) for line in comparison.lines]
-    teachers = [{"model": t.model, "validation": t.validation, "test": float(t.hits.mean())} for t in comparison.teachers]
+    teachers = [
+        {"model": t.model, "validation": t.validation, "test": float(t.hits.mean())}
+        for t in comparison.teachers
+    ]
     return {"task": comparison.name, "lines": lines, "teachers": teachers}
 
 
 def _command(
-    source: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder of distill.train, its options are taken over")],
-    methods: Annotated[list[str] | None, typer.Option(help=f"default {','.join(DEFAULT_METHODS)}; NAME:weight=2 sets")] = None,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="a run folder of distill.train, its options are taken over"
+        ),
+    ],
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(help=f"default {','.join(DEFAULT_METHODS)}; NAME:weight=2 sets"),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="so many seeds a method")] = 1,
     out: Annotated[Path | None, typer.Option(help="the page (default RUN/compare.html)")] = None,
-    budget: Annotated[float | None, typer.Option(min=0, help="minutes; what does not fit resumes at the next call")] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0, help="minutes; what does not fit resumes at the next call"),
+    ] = None,
     offline: Annotated[bool, typer.Option(help="no network call at all")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto")] = "auto",
 ) -> int:
-    """Train several methods and seeds on the same splits, and set them side by side with intervals."""
+    """Train several methods and seeds on the same splits, and set them side by side with
+    intervals.
+    """
     from distill.processes import resolve_device
 
     chosen = list(dict.fromkeys(split_list(methods))) or list(DEFAULT_METHODS)
     if "plain" not in chosen:
         chosen.insert(0, "plain")  # every lift is over it
-    found = compare(RunFolder(source), chosen, seeds=seeds, device=resolve_device(device), offline=offline,
-                    budget=None if budget is None else 60 * budget)
+    found = compare(
+        RunFolder(source),
+        chosen,
+        seeds=seeds,
+        device=resolve_device(device),
+        offline=offline,
+        budget=None if budget is None else 60 * budget,
+    )
     write_json(source / "compare.json", _record(found))
     print(text_table(found))
     try:

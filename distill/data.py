@@ -36,7 +36,7 @@ class Pixels:
     labels   (N,) int64 in [0, C), or -1 where an image is unlabelled or could not be decoded
     usable   (n,) int64, the rows whose image could be decoded, in order
     digest   hex, of the source images and of how they were resized
-    """
+    """  # noqa: E501
 
     images: Bytes
     labels: Labels
@@ -53,7 +53,9 @@ class Pixels:
 
 
 def square(image: Image, size: int) -> Bytes:
-    """``image`` as (3, size, size) uint8, exactly as timm's evaluation transform does it at ``crop_pct`` 1, bilinear."""
+    """``image`` as (3, size, size) uint8, exactly as timm's evaluation transform does it at
+    ``crop_pct`` 1, bilinear.
+    """
     from torchvision.transforms.functional import center_crop, resize
 
     cropped = center_crop(resize(image, size), [size, size]).convert("RGB")
@@ -61,10 +63,11 @@ def square(image: Image, size: int) -> Bytes:
 
 
 def working_size(split: Split, size: int, *, sample: int = 16) -> int:
-    """The size to store training images at, for a student of input ``size``: what the images have, up to twice ``size``.
+    """The size to store training images at, for a student of input ``size``: what the images have,
+    up to twice ``size``.
 
-    The teachers look at the same view as the student, at this size; an image smaller than the student's input is
-    stored as it is. Judged by the median shorter side of ``sample`` images.
+    The teachers look at the same view as the student, at this size; an image smaller than the
+    student's input is stored as it is. Judged by the median shorter side of ``sample`` images.
     """
     sides = []
     for row in np.linspace(0, len(split) - 1, num=min(sample, len(split))).astype(int):
@@ -75,24 +78,33 @@ def working_size(split: Split, size: int, *, sample: int = 16) -> int:
     return int(min(np.median(sides), 2 * size)) if sides else size
 
 
-def open_pixels(splits: Sequence[Split], *, size: int, folder: Path, what: str = "decoding") -> Pixels:
-    """The images of ``splits``, one after the other, at ``size``; decoded into ``folder`` where they are not there yet.
+def open_pixels(
+    splits: Sequence[Split], *, size: int, folder: Path, what: str = "decoding"
+) -> Pixels:
+    """The images of ``splits``, one after the other, at ``size``; decoded into ``folder`` where
+    they are not there yet.
 
-    Decoding goes on where a stopped run left off. A damaged image becomes a black row that is not ``usable``. Raises
-    ``UserError`` where no image at all can be decoded, and ``OSError`` where the disk is full (what was done is kept).
+    Decoding goes on where a stopped run left off. A damaged image becomes a black row that is not
+    ``usable``. Raises ``UserError`` where no image at all can be decoded, and ``OSError`` where the
+    disk is full (what was done is kept).
     """
     from filelock import FileLock
 
     text = json.dumps([[s.digest for s in splits], size, "bilinear-centre-1"])
     digest = hashlib.sha256(text.encode()).hexdigest()
-    home, labels = folder / digest[:24], np.concatenate([np.asarray(s.labels, dtype=np.int64) for s in splits])
+    home, labels = (
+        folder / digest[:24],
+        np.concatenate([np.asarray(s.labels, dtype=np.int64) for s in splits]),
+    )
     shape = (len(labels), 3, size, size)
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(str(home) + ".lock"):  # of several processes one decodes
         damaged = np.asarray(_decode(splits, home, shape, what), dtype=np.int64)
     usable = np.setdiff1d(np.arange(len(labels)), damaged)
     if not len(usable):
-        raise UserError(f"none of the {len(labels)} images can be decoded: give images that open in a viewer")
+        raise UserError(
+            f"none of the {len(labels)} images can be decoded: give images that open in a viewer"
+        )
     labels[damaged] = -1
     # copy-on-write: torch wants an array that it may write to, and the file must never change
     images = np.memmap(home / "pixels.u8", dtype=np.uint8, mode="c", shape=shape)
@@ -100,9 +112,11 @@ def open_pixels(splits: Sequence[Split], *, size: int, folder: Path, what: str =
 
 
 def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: str) -> list[int]:
-    """Write what is missing of ``pixels.u8`` chunk by chunk, ``progress.json`` follows each; returns the damaged rows.
+    """Write what is missing of ``pixels.u8`` chunk by chunk, ``progress.json`` follows each;
+    returns the damaged rows.
 
-    Plain writes, not a memory map: a full disk is then an error that can be caught, not a killed process.
+    Plain writes, not a memory map: a full disk is then an error that can be caught, not a killed
+    process.
     """
     file, row_bytes = home / "pixels.u8", int(np.prod(shape[1:]))
     done, damaged = _progress(home / "progress.json")
@@ -111,7 +125,10 @@ def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: s
     if done == shape[0]:
         return damaged
     tell, read = progress(what), _reader(splits, shape[-1])
-    with open(file, "r+b" if done else "wb") as out, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with (
+        open(file, "r+b" if done else "wb") as out,
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+    ):
         out.truncate(done * row_bytes)
         out.seek(done * row_bytes)
         for start in range(done, shape[0], CHUNK):
@@ -149,9 +166,11 @@ def _reader(splits: Sequence[Split], size: int) -> Callable[[int], Bytes | None]
 
 
 class Stream:
-    """An endless, seeded order of ``rows``: pass after pass, each a new permutation, a function of the position alone.
+    """An endless, seeded order of ``rows``: pass after pass, each a new permutation, a function of
+    the position alone.
 
-    So any position can be asked for in any order, and a resumed run draws what the stopped one would have drawn.
+    So any position can be asked for in any order, and a resumed run draws what the stopped one
+    would have drawn.
     """
 
     def __init__(self, rows: Labels, *, seed: int) -> None:
@@ -162,12 +181,14 @@ class Stream:
         """Positions ``start`` to ``start + count`` as (pass number, rows) pieces."""
         while count > 0:
             number, offset = divmod(start, len(self.rows))
-            piece = self._order(number)[offset: offset + count]
+            piece = self._order(number)[offset : offset + count]
             yield number, piece
             start, count = start + len(piece), count - len(piece)
 
     def _order(self, number: int) -> Labels:
         if number not in self._orders:
             self._orders = {n: o for n, o in self._orders.items() if n == number - 1}
-            self._orders[number] = self.rows[np.random.default_rng([self.seed, number]).permutation(len(self.rows))]
+            self._orders[number] = self.rows[
+                np.random.default_rng([self.seed, number]).permutation(len(self.rows))
+            ]
         return self._orders[number]

@@ -1,4 +1,6 @@
-"""One task, one kind of student and one committee: trained by any method and seed, with the plain control beside it."""
+"""One task, one kind of student and one committee: trained by any method and seed, with the plain
+control beside it.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +40,10 @@ if TYPE_CHECKING:
 class Plan:
     """Everything that decides the result of a run, beside method and seed.
 
-    ``views`` is how many views of each image the teachers answer, which are the views that the student sees. 1: they
-    answer the image as it is, once, and the student's views are new in every pass (as good on real photographs here, and
-    few stored views of few images starve the student of variety). ``labelled_share`` of a batch is
-    labelled (None: in proportion, at least a quarter).
+    ``views`` is how many views of each image the teachers answer, which are the views that the
+    student sees. 1: they answer the image as it is, once, and the student's views are new in every
+    pass (as good on real photographs here, and few stored views of few images starve the student of
+    variety). ``labelled_share`` of a batch is labelled (None: in proportion, at least a quarter).
     """
 
     student: StudentSpec
@@ -68,7 +70,8 @@ class Lesson(NamedTuple):
 
 @dataclass(eq=False)
 class Experiment:
-    """The task's images in memory maps, and the committee's answers as far as a method asks for them.
+    """The task's images in memory maps, and the committee's answers as far as a method asks for
+    them.
 
     Images and answers are kept under ``$TEACHER_ZOO_HOME``, shared by students, methods and seeds.
     """
@@ -90,63 +93,120 @@ class Experiment:
     @cached_property
     def pixels(self) -> Pixels:
         """The training images, labelled ones first, at the working size."""
-        splits = [self.task.train] + ([self.task.unlabelled] if self.task.unlabelled is not None else [])
+        splits = [self.task.train] + (
+            [self.task.unlabelled] if self.task.unlabelled is not None else []
+        )
         return open_pixels(splits, size=self.work_size, folder=home() / "distill" / "pixels")
 
     def split(self, name: str, size: int) -> Pixels:
-        """``validation`` or ``test`` at ``size``: the student's size, or the working size for the teachers."""
-        return open_pixels([getattr(self.task, name)], size=size, folder=home() / "distill" / "pixels", what=f"decoding {name}")
+        """``validation`` or ``test`` at ``size``: the student's size, or the working size for the
+        teachers.
+        """
+        return open_pixels(
+            [getattr(self.task, name)],
+            size=size,
+            folder=home() / "distill" / "pixels",
+            what=f"decoding {name}",
+        )
 
     @cached_property
     def validation(self) -> Pixels:
         """The validation split as the student sees it."""
         return self.split("validation", self.size)
 
-    def build(self, method: str, seed: int, *, settings: Mapping[str, str] | None = None,
-              device: str | torch.device = "cpu") -> Lesson:
-        """All that ``distill.loop.fit`` needs for one run; ``UserError`` where the method cannot run here.
+    def build(
+        self,
+        method: str,
+        seed: int,
+        *,
+        settings: Mapping[str, str] | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Lesson:
+        """All that ``distill.loop.fit`` needs for one run; ``UserError`` where the method cannot
+        run here.
 
         ``plain`` trains on the labelled images alone, for as many steps as the other methods.
         """
         plan, needs = self.plan, METHODS[method].needs
         student = Student.create(plan.student, self.task.classes, seed=seed)
         teachers = self.committee.prepare(self, split="split" in needs) if needs else ()
-        recipe = build_recipe(method, Context(
-            classes=self.task.classes, feature_dim=student.feature_dim, hidden_shape=student.hidden_shape,
-            low_shape=student.low_shape, teachers=tuple(t.info for t in teachers), seed=seed), settings)
+        recipe = build_recipe(
+            method,
+            Context(
+                classes=self.task.classes,
+                feature_dim=student.feature_dim,
+                hidden_shape=student.hidden_shape,
+                low_shape=student.low_shape,
+                teachers=tuple(t.info for t in teachers),
+                seed=seed,
+            ),
+            settings,
+        )
         batches = Batches.build(
-            self.pixels, batch_size=plan.schedule.batch_size, labelled_share=plan.labelled_share, size=self.size,
-            augmentation=plan.augmentation if teachers else replace(plan.augmentation, mix=0.0), seed=seed,
-            view_seed=VIEW_SEED if teachers else seed + 1, views=plan.views if teachers else 1, use_unlabelled=bool(teachers),
-            teachers=tuple(t.outputs.map(lambda name, values: values if name in needs else None) for t in teachers),
-            device=device)
+            self.pixels,
+            batch_size=plan.schedule.batch_size,
+            labelled_share=plan.labelled_share,
+            size=self.size,
+            augmentation=plan.augmentation if teachers else replace(plan.augmentation, mix=0.0),
+            seed=seed,
+            view_seed=VIEW_SEED if teachers else seed + 1,
+            views=plan.views if teachers else 1,
+            use_unlabelled=bool(teachers),
+            teachers=tuple(
+                t.outputs.map(lambda name, values: values if name in needs else None)
+                for t in teachers
+            ),
+            device=device,
+        )
         return Lesson(student, recipe, batches, teachers)
 
     def validate(self, student: Student, teachers: tuple[PreparedTeacher, ...]) -> dict[str, Any]:
-        """Accuracy and loss on the validation split, and how often student and teacher give the same class."""
+        """Accuracy and loss on the validation split, and how often student and teacher give the
+        same class.
+        """
         rows = self.validation.usable
         labels = torch.from_numpy(self.validation.labels[rows])
         logits = student.logits(torch.from_numpy(self.validation.images[rows]))
         answer = logits.argmax(1)
-        agreement = [{"model": t.info.card.id, "agreement": float((t.validation.argmax(1)[rows] == answer).float().mean())}
-                     for t in teachers]
-        return {"validation_accuracy": float((answer == labels).float().mean()),
-                "validation_loss": float(torch.nn.functional.cross_entropy(logits, labels)), "teachers": agreement}
+        agreement = [
+            {
+                "model": t.info.card.id,
+                "agreement": float((t.validation.argmax(1)[rows] == answer).float().mean()),
+            }
+            for t in teachers
+        ]
+        return {
+            "validation_accuracy": float((answer == labels).float().mean()),
+            "validation_loss": float(torch.nn.functional.cross_entropy(logits, labels)),
+            "teachers": agreement,
+        }
 
     def results(self, student: Student) -> dict[str, Any]:
-        """Accuracy with its interval on the validation and the test split, and every prediction, for ``results.json``."""
+        """Accuracy with its interval on the validation and the test split, and every prediction,
+        for ``results.json``.
+        """
         found: dict[str, Any] = {}
         for name in ("validation", "test"):
             pixels = self.split(name, self.size)
             labels = pixels.labels[pixels.usable]
-            predicted = student.logits(torch.from_numpy(pixels.images[pixels.usable])).argmax(1).numpy()
+            predicted = (
+                student.logits(torch.from_numpy(pixels.images[pixels.usable])).argmax(1).numpy()
+            )
             share = accuracy(predicted == labels)
-            found[name] = {"images": len(labels), "accuracy": share.value, "low": share.low, "high": share.high,
-                           "predicted": predicted.tolist(), "labels": labels.tolist()}
+            found[name] = {
+                "images": len(labels),
+                "accuracy": share.value,
+                "low": share.low,
+                "high": share.high,
+                "predicted": predicted.tolist(),
+                "labels": labels.tolist(),
+            }
         return found
 
     def taught_by(self, cards: tuple[ModelCard, ...]) -> Experiment:
-        """The same task and images with other teachers of this machine; what is loaded and prepared is shared."""
+        """The same task and images with other teachers of this machine; what is loaded and prepared
+        is shared.
+        """
         return replace(self, committee=replace(self.committee, cards=cards))
 
     def untaught(self) -> Experiment:
@@ -155,12 +215,19 @@ class Experiment:
         return replace(self.taught_by(()), plan=plan)
 
 
-def train(experiment: Experiment, options: Options, folder: Path, *, resume: bool = True,
-          control: RunFolder | None = None) -> RunFolder:
+def train(
+    experiment: Experiment,
+    options: Options,
+    folder: Path,
+    *,
+    resume: bool = True,
+    control: RunFolder | None = None,
+) -> RunFolder:
     """One run in ``folder``: train, evaluate, export the student, write its model card.
 
-    Goes on where an earlier run stopped, unless ``resume`` is False; a finished run is returned as it is. ``control`` is a
-    finished ``plain`` run to compare with on the validation split. Raises ``UserError``, ``Unavailable``, ``OSError``.
+    Goes on where an earlier run stopped, unless ``resume`` is False; a finished run is returned as
+    it is. ``control`` is a finished ``plain`` run to compare with on the validation split. Raises
+    ``UserError``, ``Unavailable``, ``OSError``.
     """
     where = processes(experiment.committee.device, experiment.plan.precision)
     run = RunFolder(folder)
@@ -170,18 +237,43 @@ def train(experiment: Experiment, options: Options, folder: Path, *, resume: boo
     if run.finished:
         return run
     try:
-        lesson = experiment.build(options.method, options.seed, settings=settings_of(options.settings), device=where.device)
-    except BaseException:  # refused, stopped, disk full: nothing was trained, so the same command may be given again
+        lesson = experiment.build(
+            options.method,
+            options.seed,
+            settings=settings_of(options.settings),
+            device=where.device,
+        )
+    except (
+        BaseException
+    ):  # refused, stopped, disk full: nothing was trained, so the same command may be given again
         run.discard()
         raise
     schedule = experiment.plan.schedule
     if where.is_main:
         _estimate(lesson, schedule, where, run)
-    curve = {line["epoch"]: line["validation_accuracy"] for line in control.metrics()} if control else {}
-    with Live(f"{options.method} seed {options.seed}", epochs=schedule.epochs, folder=run.path if where.is_main else None,
-              control=curve, images=len(experiment.validation)) as live:
-        fit(lesson.student, lesson.recipe, lesson.batches, schedule, run=run, where=where, seed=options.seed,
-            validate=lambda student: experiment.validate(student, lesson.teachers), on_epoch=live.epoch)
+    curve = (
+        {line["epoch"]: line["validation_accuracy"] for line in control.metrics()}
+        if control
+        else {}
+    )
+    with Live(
+        f"{options.method} seed {options.seed}",
+        epochs=schedule.epochs,
+        folder=run.path if where.is_main else None,
+        control=curve,
+        images=len(experiment.validation),
+    ) as live:
+        fit(
+            lesson.student,
+            lesson.recipe,
+            lesson.batches,
+            schedule,
+            run=run,
+            where=where,
+            seed=options.seed,
+            validate=lambda student: experiment.validate(student, lesson.teachers),
+            on_epoch=live.epoch,
+        )
     if where.is_main:
         results = experiment.results(lesson.student)
         if control:
@@ -196,28 +288,46 @@ def _estimate(lesson: Lesson, schedule: Schedule, where: Processes, run: RunFold
     """Print how long the run will take and how much memory, measured on a few steps."""
     seconds = time_steps(lesson.student, lesson.recipe, lesson.batches, schedule, where)
     total = schedule.epochs * lesson.batches.steps_an_epoch
-    note(f"{total} steps ({schedule.epochs} epochs of {lesson.batches.steps_an_epoch}, batch {schedule.batch_size}: "
-         f"{lesson.batches.sizes[0]} labelled and {lesson.batches.sizes[1]} unlabelled) at {1000 * seconds:.0f} ms: about "
-         f"{seconds * total / 60:.1f} minutes; memory so far {peak_memory(where.device) / 2**30:.1f} GiB; run folder {run.path}")
+    note(
+        f"{total} steps ({schedule.epochs} epochs of {lesson.batches.steps_an_epoch}, batch"
+        f" {schedule.batch_size}: {lesson.batches.sizes[0]} labelled and {lesson.batches.sizes[1]}"
+        f" unlabelled) at {1000 * seconds:.0f} ms: about {seconds * total / 60:.1f} minutes; memory"
+        f" so far {peak_memory(where.device) / 2**30:.1f} GiB; run folder {run.path}"
+    )
 
 
 def verdict(mine: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
     """Whether the teachers helped, by the validation split, as a sentence."""
     lift = gain([hits(mine, "validation")], [hits(plain, "validation")])
-    figures = f"{method} {100 * mine['validation']['accuracy']:.1f} %, plain {100 * plain['validation']['accuracy']:.1f} %, " \
-              f"difference {points(lift, sign=True)} points on validation"
+    figures = (
+        f"{method} {100 * mine['validation']['accuracy']:.1f} %, plain"
+        f" {100 * plain['validation']['accuracy']:.1f} %, difference {points(lift, sign=True)}"
+        " points on validation"
+    )
     if lift.low > 0:
         return f"The teachers help: {figures}."
     if lift.high < 0:
-        return f"None of the teachers helps here, plain training is better: {figures}. Use the plain student."
+        return (
+            f"None of the teachers helps here, plain training is better: {figures}. Use the plain"
+            " student."
+        )
     return f"Too close to call whether the teachers help: {figures}."
 
 
 def train_control(experiment: Experiment, options: Options) -> RunFolder:
-    """The finished ``plain`` run with the same task, student, schedule and seed; trained now where there is none yet."""
+    """The finished ``plain`` run with the same task, student, schedule and seed; trained now where
+    there is none yet.
+    """
     alone = experiment.untaught()
-    mine = Options(task=options.task, unlabelled=options.unlabelled, student=options.student, method="plain",
-                   pretrained=options.pretrained, epochs=alone.plan.schedule.epochs, seed=options.seed)
+    mine = Options(
+        task=options.task,
+        unlabelled=options.unlabelled,
+        student=options.student,
+        method="plain",
+        pretrained=options.pretrained,
+        epochs=alone.plan.schedule.epochs,
+        seed=options.seed,
+    )
     identity = [experiment.task.digest, asdict(alone.plan), len(experiment.pixels), options.seed]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     note("first the plain control, to tell whether the teachers help (--no-control leaves it out)")

@@ -1,4 +1,6 @@
-"""What a user sees while a run trains: a live table on a terminal, plain lines elsewhere, TensorBoard files where installed."""
+"""What a user sees while a run trains: a live table on a terminal, plain lines elsewhere,
+TensorBoard files where installed.
+"""
 
 from __future__ import annotations
 
@@ -33,20 +35,38 @@ def progress(what: str) -> Callable[[int, int], None]:
         if now - said > 3:
             said = now
             left = (now - begun) / max(done, 1) * (total - done)
-            print(f"{clean(what, 100)}: {done} of {total}, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"{clean(what, 100)}: {done} of {total}, {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
 
     return tell
 
 
 class Live:
-    """Shows each epoch's metrics as they come; warns once where the student falls behind a finished control.
+    """Shows each epoch's metrics as they come; warns once where the student falls behind a finished
+    control.
 
-    ``control`` maps epoch to the validation accuracy of the finished plain run, ``images`` is how many it was read on.
+    ``control`` maps epoch to the validation accuracy of the finished plain run, ``images`` is how
+    many it was read on.
     """
 
-    def __init__(self, title: str, *, epochs: int, folder: Path | None = None, control: Mapping[int, float] | None = None,
-                 images: int = 0) -> None:
-        self.title, self.epochs, self.control, self.images = title, epochs, dict(control or {}), images
+    def __init__(
+        self,
+        title: str,
+        *,
+        epochs: int,
+        folder: Path | None = None,
+        control: Mapping[int, float] | None = None,
+        images: int = 0,
+    ) -> None:
+        self.title, self.epochs, self.control, self.images = (
+            title,
+            epochs,
+            dict(control or {}),
+            images,
+        )
         self.lines: list[Mapping[str, Any]] = []
         self.began, self.warned, self.shown = time.monotonic(), False, 0.0
         self._table = _live_table() if sys.stderr.isatty() else None
@@ -64,7 +84,9 @@ class Live:
             self._board.close()
 
     def epoch(self, line: Mapping[str, Any]) -> None:
-        """One more epoch is done. Without a terminal a line is printed every two seconds at most, and the last one."""
+        """One more epoch is done. Without a terminal a line is printed every two seconds at most,
+        and the last one.
+        """
         self.lines.append(line)
         if self._board is not None:
             for name, value in flat(line).items():
@@ -79,9 +101,16 @@ class Live:
     def _text(self, line: Mapping[str, Any]) -> str:
         terms = " ".join(f"{name} {value:.3f}" for name, value in line["terms"].items())
         left = (time.monotonic() - self.began) / len(self.lines) * (self.epochs - line["epoch"] - 1)
-        behind = f", plain {100 * self.control[line['epoch']]:.1f}" if line["epoch"] in self.control else ""
-        return (f"{self.title} epoch {line['epoch'] + 1}/{self.epochs}: validation {100 * line['validation_accuracy']:.1f} %"
-                f"{behind}, loss {line['loss']:.3f} ({terms}), {left:.0f} s left")
+        behind = (
+            f", plain {100 * self.control[line['epoch']]:.1f}"
+            if line["epoch"] in self.control
+            else ""
+        )
+        return (
+            f"{self.title} epoch {line['epoch'] + 1}/{self.epochs}: validation"
+            f" {100 * line['validation_accuracy']:.1f} %{behind}, loss {line['loss']:.3f}"
+            f" ({terms}), {left:.0f} s left"
+        )
 
     def _rows(self) -> Any:
         from rich.table import Table
@@ -90,30 +119,52 @@ class Live:
         for name in ("epoch", "validation %", "plain %", "train %", "loss", *terms, "teachers"):
             table.add_column(name, justify="right")
         for line in self.lines[-ROWS:]:
-            shares = (line["validation_accuracy"], self.control.get(line["epoch"]), line["train_accuracy"])
-            teachers = (":".join(f"{teacher[n]:.2f}" for n in ("weight", "agreement") if n in teacher)
-                        for teacher in line.get("teachers", ()))
-            table.add_row(f"{line['epoch'] + 1}/{self.epochs}", *("" if s is None else f"{100 * s:.1f}" for s in shares),
-                          f"{line['loss']:.3f}", *(f"{line['terms'][name]:.3f}" for name in terms), "  ".join(teachers))
+            shares = (
+                line["validation_accuracy"],
+                self.control.get(line["epoch"]),
+                line["train_accuracy"],
+            )
+            teachers = (
+                ":".join(f"{teacher[n]:.2f}" for n in ("weight", "agreement") if n in teacher)
+                for teacher in line.get("teachers", ())
+            )
+            table.add_row(
+                f"{line['epoch'] + 1}/{self.epochs}",
+                *("" if s is None else f"{100 * s:.1f}" for s in shares),
+                f"{line['loss']:.3f}",
+                *(f"{line['terms'][name]:.3f}" for name in terms),
+                "  ".join(teachers),
+            )
         return table
 
     def _warn(self, line: Mapping[str, Any]) -> None:
-        """Once, after a fifth of the training: clearly (by two standard errors) behind plain at the same epoch."""
+        """Once, after a fifth of the training: clearly (by two standard errors) behind plain at the
+        same epoch.
+        """
         mine, plain = line["validation_accuracy"], self.control.get(line["epoch"])
         if plain is None or self.warned or line["epoch"] < self.epochs / 5 or not self.images:
             return
         if mine < plain - 2 * (2 * max(plain * (1 - plain), 0.01) / self.images) ** 0.5:
             self.warned = True
-            warn(f"after epoch {line['epoch'] + 1} the student has {100 * mine:.1f} % on validation, the finished plain control "
-                 f"had {100 * plain:.1f} %: these teachers seem to hurt here")
+            warn(
+                f"after epoch {line['epoch'] + 1} the student has {100 * mine:.1f} % on validation,"
+                f" the finished plain control had {100 * plain:.1f} %: these teachers seem to hurt"
+                " here"
+            )
 
 
 def flat(line: Mapping[str, Any]) -> dict[str, float]:
     """A metrics line as one level of named numbers."""
     groups = {"": line, "terms/": line.get("terms", {}), "method/": line.get("method", {})}
-    groups |= {f"teacher {place}/": teacher for place, teacher in enumerate(line.get("teachers", ()), 1)}
-    return {f"{group}{name}": float(value) for group, values in groups.items() for name, value in values.items()
-            if isinstance(value, (int, float)) and name not in ("epoch", "step")}
+    groups |= {
+        f"teacher {place}/": teacher for place, teacher in enumerate(line.get("teachers", ()), 1)
+    }
+    return {
+        f"{group}{name}": float(value)
+        for group, values in groups.items()
+        for name, value in values.items()
+        if isinstance(value, (int, float)) and name not in ("epoch", "step")
+    }
 
 
 def _live_table() -> Any:

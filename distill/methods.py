@@ -1,4 +1,6 @@
-"""The distillation methods by name: what each needs, its settings with defaults, and how it is built."""
+"""The distillation methods by name: what each needs, its settings with defaults, and how it is
+built.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,15 @@ class PlainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersConfig:
-    """kd (Hinton et al. 2015), probe_kd and its variants: distillation of the teachers' softened answers.
+    """kd (Hinton et al. 2015), probe_kd and its variants: distillation of the teachers' softened
+    answers.
 
-    ``answers``: ``probe_logits`` or ``logits`` (of ``TeacherOutputs``); ``loss``: kl, dkd (Zhao et al. 2022), standardised (Sun
-    et al. 2024) or dist (Huang et al. 2022); ``weighting`` of several teachers: fitted (``TeacherInfo.weight``), equal
-    (average, a control), or confidence (ca_mkd, Zhang et al. 2022, a control: of each image; kl alone).
-    ``task`` weighs the cross-entropy, ``weight`` the teachers. dkd weighs its parts by ``target`` and ``others`` and rises
-    over the first ``warmup`` share of training; dist weighs ``between`` and ``within``.
+    ``answers``: ``probe_logits`` or ``logits`` (of ``TeacherOutputs``); ``loss``: kl, dkd (Zhao et
+    al. 2022), standardised (Sun et al. 2024) or dist (Huang et al. 2022); ``weighting`` of several
+    teachers: fitted (``TeacherInfo.weight``), equal (average, a control), or confidence (ca_mkd,
+    Zhang et al. 2022, a control: of each image; kl alone). ``task`` weighs the cross-entropy,
+    ``weight`` the teachers. dkd weighs its parts by ``target`` and ``others`` and rises over the
+    first ``warmup`` share of training; dist weighs ``between`` and ``within``.
     """
 
     answers: str = "probe_logits"
@@ -47,10 +51,11 @@ class AnswersConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TransportConfig:
-    """After Lu, Ye, Zhan 2022. ``form`` is ``target`` (ours: the answer that the plan makes of the teacher's) or ``cost``,
-    the paper's objective d_eps(p, q), with ``eps`` a share of the largest cost and ``classes`` the teacher's likeliest that
-    are moved. ``weight`` is lambda; ``probe`` adds probe_kd's term with that weight (ours). The paper's recipe: form=cost,
-    probe=0, temperature=4.
+    """After Lu, Ye, Zhan 2022. ``form`` is ``target`` (ours: the answer that the plan makes of the
+    teacher's) or ``cost``, the paper's objective d_eps(p, q), with ``eps`` a share of the largest
+    cost and ``classes`` the teacher's likeliest that are moved. ``weight`` is lambda; ``probe``
+    adds probe_kd's term with that weight (ours). The paper's recipe: form=cost, probe=0,
+    temperature=4.
     """
 
     form: str = "target"
@@ -64,8 +69,9 @@ class TransportConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """After FitNets, Romero et al. 2015. ``weight`` of the regression; ``drop`` is the chance that a teacher is left out for
-    an image; ``probe`` as in talk."""
+    """After FitNets, Romero et al. 2015. ``weight`` of the regression; ``drop`` is the chance that
+    a teacher is left out for an image; ``probe`` as in talk.
+    """
 
     probe: float = 10.0
     weight: float = 3.0
@@ -75,11 +81,12 @@ class FeatureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TalkConfig:
-    """After Talking Models, Zhao et al. 2023. ``rounds`` N; weights of the three losses; ``width`` of a message at each
-    position of the grid.
+    """After Talking Models, Zhao et al. 2023. ``rounds`` N; weights of the three losses; ``width``
+    of a message at each position of the grid.
 
-    ``interactive`` False is the one-way control: the same modules, but the teacher speaks of its own features.
-    ``probe`` adds probe_kd's term with that weight (ours; the paper has labels everywhere).
+    ``interactive`` False is the one-way control: the same modules, but the teacher speaks of its
+    own features. ``probe`` adds probe_kd's term with that weight (ours; the paper has labels
+    everywhere).
     """
 
     probe: float = 10.0
@@ -93,13 +100,13 @@ class TalkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CommitteeConfig:
-    """After DiverseDistill, Liu et al. 2024. ``distance`` is l_d and ``relevance`` l_r; ``embedding`` the width d of the
-    teachers' embeddings E.
+    """After DiverseDistill, Liu et al. 2024. ``distance`` is l_d and ``relevance`` l_r;
+    ``embedding`` the width d of the teachers' embeddings E.
 
-    A teacher whose importance for an image is below ``threshold`` / K is not asked, after the first ``warmup`` share of
-    training. ``through`` False cuts the gradient at the frozen layers; ``random`` shuffles the teachers' weights (the
-    control). ``probe`` adds probe_kd's term, of the student's answers and wherever the task term stands, with that weight
-    (ours).
+    A teacher whose importance for an image is below ``threshold`` / K is not asked, after the first
+    ``warmup`` share of training. ``through`` False cuts the gradient at the frozen layers;
+    ``random`` shuffles the teachers' weights (the control). ``probe`` adds probe_kd's term, of the
+    student's answers and wherever the task term stands, with that weight (ours).
     """
 
     probe: float = 10.0
@@ -113,7 +120,9 @@ class CommitteeConfig:
     random: bool = False
 
 
-Config = PlainConfig | AnswersConfig | TransportConfig | FeatureConfig | TalkConfig | CommitteeConfig
+Config = (
+    PlainConfig | AnswersConfig | TransportConfig | FeatureConfig | TalkConfig | CommitteeConfig
+)
 
 
 @dataclass(frozen=True)
@@ -136,10 +145,14 @@ def _method(config: Config, needs: str) -> Method:
 
 METHODS: dict[str, Method] = {
     "plain": _method(PlainConfig(), ""),
-    "kd": _method(AnswersConfig(answers="logits", temperature=4.0, task=0.1, weight=0.9), "logits label_space"),
+    "kd": _method(
+        AnswersConfig(answers="logits", temperature=4.0, task=0.1, weight=0.9), "logits label_space"
+    ),
     "probe_kd": _method(AnswersConfig(), "probe_logits"),
     "probe_kd_dkd": _method(AnswersConfig(loss="dkd", weight=1.0), "probe_logits three_classes"),
-    "probe_kd_ls": _method(AnswersConfig(loss="standardised", temperature=2.0, weight=9.0), "probe_logits"),
+    "probe_kd_ls": _method(
+        AnswersConfig(loss="standardised", temperature=2.0, weight=9.0), "probe_logits"
+    ),
     "probe_kd_dist": _method(AnswersConfig(loss="dist", weight=5.0), "probe_logits"),
     "transport": _method(TransportConfig(), "logits probe_logits"),
     "feature": _method(FeatureConfig(), "features probe_logits"),
@@ -153,7 +166,8 @@ METHODS: dict[str, Method] = {
 
 
 def configure(name: str, settings: Mapping[str, str] | None = None) -> Config:
-    """The settings of method ``name``: its defaults, with ``settings`` (texts, as ``--set weight=2`` gives them) instead.
+    """The settings of method ``name``: its defaults, with ``settings`` (texts, as ``--set
+    weight=2`` gives them) instead.
 
     Raises ``UserError`` for an unknown method or setting, or a value of the wrong kind.
     """
@@ -178,7 +192,8 @@ def _parse(name: str, key: str, text: str, kind: type) -> object:
 def build(name: str, context: Context, settings: Mapping[str, str] | None = None) -> Recipe:
     """The recipe of method ``name`` for ``context``, its weights drawn from ``context.seed``.
 
-    Raises ``UserError`` where the method is unknown, a setting is wrong, or the task or teachers lack what it needs.
+    Raises ``UserError`` where the method is unknown, a setting is wrong, or the task or teachers
+    lack what it needs.
     """
     import torch
 
@@ -201,7 +216,12 @@ def _recipe(config: Config, context: Context) -> Recipe:
     from distill.recipes.transport import Transport
 
     kinds: dict[type[Config], Any] = {
-        PlainConfig: Plain, AnswersConfig: AnswersRecipe, TransportConfig: Transport, FeatureConfig: Feature, TalkConfig: Talk,
-        CommitteeConfig: CommitteeRecipe}
+        PlainConfig: Plain,
+        AnswersConfig: AnswersRecipe,
+        TransportConfig: Transport,
+        FeatureConfig: Feature,
+        TalkConfig: Talk,
+        CommitteeConfig: CommitteeRecipe,
+    }
     recipe: Recipe = kinds[type(config)](config, context)
     return recipe

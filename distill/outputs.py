@@ -40,7 +40,8 @@ Shards = dict[Shard, dict[str, Tensor]]
 class OutputsKey:
     """What stored answers depend on; anything else may change between two runs that share them.
 
-    ``dataset`` is ``Pixels.digest``; ``view_seed`` and ``augmentation`` fix what view v of image i shows.
+    ``dataset`` is ``Pixels.digest``; ``view_seed`` and ``augmentation`` fix what view v of image i
+    shows.
     """
 
     dataset: str
@@ -57,14 +58,24 @@ class OutputsKey:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
 
 
-def open_outputs(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], *, augmentation: Augmentation, views: int,
-                 folder: Path, batch_size: int = 64, check: int = 3) -> TeacherOutputs:
+def open_outputs(
+    pixels: Pixels,
+    key: OutputsKey,
+    load: Callable[[], Teacher],
+    *,
+    augmentation: Augmentation,
+    views: int,
+    folder: Path,
+    batch_size: int = 64,
+    check: int = 3,
+) -> TeacherOutputs:
     """The stored answers for ``key``; what is missing is computed, shard by shard, and kept.
 
-    Shards of a stopped run are used again, a damaged one is computed anew. ``check`` records of stored shards are
-    recomputed and compared: ``UserError`` where they differ (other weights under the same name, or other preprocessing).
-    ``load()`` is called once; where everything is stored and the teacher cannot be loaded any more, the stored answers
-    serve and a note says so. Raises ``TeacherError`` of ``load`` otherwise, ``OSError`` on a full disk.
+    Shards of a stopped run are used again, a damaged one is computed anew. ``check`` records of
+    stored shards are recomputed and compared: ``UserError`` where they differ (other weights under
+    the same name, or other preprocessing). ``load()`` is called once; where everything is stored
+    and the teacher cannot be loaded any more, the stored answers serve and a note says so. Raises
+    ``TeacherError`` of ``load`` otherwise, ``OSError`` on a full disk.
     """
     from filelock import FileLock
 
@@ -88,9 +99,18 @@ def open_outputs(pixels: Pixels, key: OutputsKey, load: Callable[[], Teacher], *
 
 
 class _Asker:
-    """Asks one teacher, or its lower layers alone, about views. Raises ``CannotSplit`` where these are asked for in vain."""
+    """Asks one teacher, or its lower layers alone, about views. Raises ``CannotSplit`` where these
+    are asked for in vain.
+    """
 
-    def __init__(self, teacher: Teacher, pixels: Pixels, augmentation: Augmentation, key: OutputsKey, batch_size: int) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        pixels: Pixels,
+        augmentation: Augmentation,
+        key: OutputsKey,
+        batch_size: int,
+    ) -> None:
         self.teacher, self.pixels, self.augmentation = teacher, pixels, augmentation
         self.key, self.batch_size = key, batch_size
         self.images = torch.from_numpy(pixels.images)
@@ -107,8 +127,14 @@ class _Asker:
         found: dict[str, list[Tensor]] = {}
         for chunk in rows.split(self.batch_size):
             index = chunk.to(self.teacher.device)
-            shown = render(self.images, index, torch.full_like(index, view), augmentation=self.augmentation,
-                           seed=self.key.view_seed, size=self.pixels.size)
+            shown = render(
+                self.images,
+                index,
+                torch.full_like(index, view),
+                augmentation=self.augmentation,
+                seed=self.key.view_seed,
+                size=self.pixels.size,
+            )
             for name, value in self._answer(shown.pixels).items():
                 if value is not None:
                     found.setdefault(name, []).append(_half(value, self.key.teacher).cpu())
@@ -132,24 +158,34 @@ def _half(value: Tensor, teacher: str) -> Tensor:
 
 
 def _complete(found: Shards, wanted: list[Shard], asker: _Asker, home: Path) -> None:
-    """Add the missing shards; what the disk cannot hold is refused before an hour is spent on it."""
+    """Add the missing shards; what the disk cannot hold is refused before an hour is spent on
+    it.
+    """
     images, teacher = len(asker.pixels), asker.key.teacher
-    missing = sum(min(SHARD, images - start) for view, start in wanted if (view, start) not in found)
+    missing = sum(
+        min(SHARD, images - start) for view, start in wanted if (view, start) not in found
+    )
     size = 2 * missing * asker.width  # bytes
     if size > shutil.disk_usage(home).free:
-        raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB of answers of {teacher} do not fit", str(home))
+        raise OSError(
+            errno.ENOSPC, f"{size / 1e6:.0f} MB of answers of {teacher} do not fit", str(home)
+        )
     if size > 1e6:
         note(f"storing {missing} answers of {teacher}, {size / 1e6:.0f} MB, in {home}")
     tell = progress(f"asking {teacher} (views x images in parts)")
     for done, (view, start) in enumerate(wanted):
         if (view, start) not in found:
-            found[view, start] = asker.records(view, torch.arange(start, min(start + SHARD, images)))
+            found[view, start] = asker.records(
+                view, torch.arange(start, min(start + SHARD, images))
+            )
             _write(home, (view, start), asker.key, found[view, start])
         tell(done + 1, len(wanted))
 
 
 def _verify(found: Shards, asker: _Asker, home: Path, check: int) -> None:
-    """Recompute ``check`` stored records, spread over the shards; fp16 and another device change them by well under 5 %."""
+    """Recompute ``check`` stored records, spread over the shards; fp16 and another device change
+    them by well under 5 %.
+    """
     rng = np.random.default_rng(zlib.crc32(home.name.encode()))
     shards = sorted(found)
     for _ in range(check):
@@ -159,18 +195,33 @@ def _verify(found: Shards, asker: _Asker, home: Path, check: int) -> None:
         for name, value in asker.records(view, torch.tensor([start + row])).items():
             expected = value[0].float()
             same = name in stored and stored[name].shape[1:] == value.shape[1:]
-            if not same or float((stored[name][row].float() - expected).norm()) > 0.05 * float(expected.norm()) + 1e-3:
-                raise UserError(f"the answers of {asker.key.teacher} stored in {home} are not what it answers now (view {view}, "
-                                f"image {start + row}, {name}): its weights or preprocessing changed under the same revision "
-                                f"{asker.key.revision[:12]}; delete that folder to store them anew")
+            if (
+                not same
+                or float((stored[name][row].float() - expected).norm())
+                > 0.05 * float(expected.norm()) + 1e-3
+            ):
+                raise UserError(
+                    f"the answers of {asker.key.teacher} stored in {home} are not what it answers"
+                    f" now (view {view}, image {start + row}, {name}): its weights or preprocessing"
+                    f" changed under the same revision {asker.key.revision[:12]}; delete that"
+                    " folder to store them anew"
+                )
 
 
 def _joined(found: Shards, wanted: list[Shard]) -> TeacherOutputs:
     views = sorted({view for view, _ in wanted})
     names = set.intersection(*(set(found[shard]) for shard in wanted))
-    return TeacherOutputs(**{
-        name: torch.stack([torch.cat([found[shard][name] for shard in wanted if shard[0] == view]) for view in views])
-        for name in names})
+    return TeacherOutputs(
+        **{
+            name: torch.stack(
+                [
+                    torch.cat([found[shard][name] for shard in wanted if shard[0] == view])
+                    for view in views
+                ]
+            )
+            for name in names
+        }
+    )
 
 
 def _path(home: Path, shard: Shard) -> Path:
@@ -180,12 +231,22 @@ def _path(home: Path, shard: Shard) -> Path:
 def _write(home: Path, shard: Shard, key: OutputsKey, data: dict[str, Tensor]) -> None:
     from safetensors.torch import save
 
-    meta = {"format": FORMAT, "key": key.digest, "view": str(shard[0]), "start": str(shard[1]), "crc": str(_crc(data))}
-    write_bytes(_path(home, shard), save({n: t.contiguous() for n, t in data.items()}, metadata=meta))
+    meta = {
+        "format": FORMAT,
+        "key": key.digest,
+        "view": str(shard[0]),
+        "start": str(shard[1]),
+        "crc": str(_crc(data)),
+    }
+    write_bytes(
+        _path(home, shard), save({n: t.contiguous() for n, t in data.items()}, metadata=meta)
+    )
 
 
 def _read(home: Path, shard: Shard, key: OutputsKey) -> dict[str, Tensor] | None:
-    """A stored shard, or None where there is none; a damaged one is taken away, so that it is computed anew."""
+    """A stored shard, or None where there is none; a damaged one is taken away, so that it is
+    computed anew.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = _path(home, shard)
@@ -195,12 +256,19 @@ def _read(home: Path, shard: Shard, key: OutputsKey) -> dict[str, Tensor] | None
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
             data = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        if meta.get("key") == key.digest and meta.get("format") == FORMAT and meta.get("crc") == str(_crc(data)):
+        if (
+            meta.get("key") == key.digest
+            and meta.get("format") == FORMAT
+            and meta.get("crc") == str(_crc(data))
+        ):
             return data
         reason = "its checksum does not match"
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error)
-    note(f"stored answers {path.name} of {key.teacher} are damaged ({reason}); they are computed anew")
+    note(
+        f"stored answers {path.name} of {key.teacher} are damaged ({reason}); they are computed"
+        " anew"
+    )
     path.unlink()
     return None
 
@@ -208,5 +276,7 @@ def _read(home: Path, shard: Shard, key: OutputsKey) -> dict[str, Tensor] | None
 def _crc(data: dict[str, Tensor]) -> int:
     value = 0
     for name in sorted(data):
-        value = zlib.crc32(data[name].contiguous().numpy().tobytes(), zlib.crc32(name.encode(), value))
+        value = zlib.crc32(
+            data[name].contiguous().numpy().tobytes(), zlib.crc32(name.encode(), value)
+        )
     return value

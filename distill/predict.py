@@ -17,17 +17,23 @@ from zoo.errors import UserError
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image: its ``top`` classes with their probabilities in [0, 1], likeliest first, or why it could not be read."""
+    """One image: its ``top`` classes with their probabilities in [0, 1], likeliest first, or why it
+    could not be read.
+    """
 
     image: str
     classes: tuple[tuple[str, float], ...] = ()
     error: str | None = None
 
 
-def predict(student: Path, images: Sequence[Path], *, top: int = 1, batch_size: int = 64) -> Iterator[Prediction]:
-    """The classes of ``images`` by the exported ``student``, in order, with the preprocessing its own config names.
+def predict(
+    student: Path, images: Sequence[Path], *, top: int = 1, batch_size: int = 64
+) -> Iterator[Prediction]:
+    """The classes of ``images`` by the exported ``student``, in order, with the preprocessing its
+    own config names.
 
-    A folder among ``images`` stands for the image files below it. Raises ``UserError`` where ``student`` is not one.
+    A folder among ``images`` stands for the image files below it. Raises ``UserError`` where
+    ``student`` is not one.
     """
     import timm.data
     import torch
@@ -37,24 +43,38 @@ def predict(student: Path, images: Sequence[Path], *, top: int = 1, batch_size: 
 
     network, config = reopen(student / "student" if (student / "student").is_dir() else student)
     names = [str(name) for name in config["label_names"]]
-    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
+    transform = timm.data.create_transform(
+        **timm.data.resolve_model_data_config(network), is_training=False
+    )
     files = [file for path in images for file in _files(path)]
     for start in range(0, len(files), batch_size):
         inputs: dict[Path, torch.Tensor] = {}
         errors: dict[Path, str] = {}
-        for file in files[start: start + batch_size]:
+        for file in files[start : start + batch_size]:
             try:
                 inputs[file] = transform(decode(file.read_bytes()))
             except (OSError, ValueError) as error:
                 errors[file] = getattr(error, "strerror", None) or str(error)
         with torch.no_grad():
-            shares = dict(zip(inputs, network(torch.stack(list(inputs.values()))).softmax(1), strict=True)) if inputs else {}
-        for file in files[start: start + batch_size]:
+            shares = (
+                dict(
+                    zip(inputs, network(torch.stack(list(inputs.values()))).softmax(1), strict=True)
+                )
+                if inputs
+                else {}
+            )
+        for file in files[start : start + batch_size]:
             if file in errors:
                 yield Prediction(str(file), error=errors[file])
                 continue
             best = shares[file].topk(min(top, len(names)))
-            yield Prediction(str(file), tuple((names[int(i)], float(p)) for p, i in zip(best.values, best.indices, strict=True)))
+            yield Prediction(
+                str(file),
+                tuple(
+                    (names[int(i)], float(p))
+                    for p, i in zip(best.values, best.indices, strict=True)
+                ),
+            )
 
 
 def _files(path: Path) -> list[Path]:
@@ -64,7 +84,9 @@ def _files(path: Path) -> list[Path]:
 
 
 def _command(
-    student: Annotated[Path, typer.Argument(help="the student/ folder of a run, or the run itself")],
+    student: Annotated[
+        Path, typer.Argument(help="the student/ folder of a run, or the run itself")
+    ],
     images: Annotated[list[Path], typer.Argument(help="image files, or folders of them")],
     top: Annotated[int, typer.Option(min=1, help="so many classes an image")] = 1,
     format: Annotated[str, typer.Option(help="table or json (one object a line)")] = "table",
@@ -78,11 +100,20 @@ def _command(
         if format == "json":
             print(json.dumps(asdict(found), ensure_ascii=False))
         elif found.error is None:
-            print(clean(found.image), *(f"{clean(name, 80)} {share:.3f}" for name, share in found.classes), sep="\t")
+            print(
+                clean(found.image),
+                *(f"{clean(name, 80)} {share:.3f}" for name, share in found.classes),
+                sep="\t",
+            )
         if found.error is not None:
-            print(f"warning: {clean(found.image)} could not be read: {clean(found.error, 200)}", file=sys.stderr)
+            print(
+                f"warning: {clean(found.image)} could not be read: {clean(found.error, 200)}",
+                file=sys.stderr,
+            )
     if not read:
-        raise UserError("no image could be read; give image files that open in a viewer, or a folder of them")
+        raise UserError(
+            "no image could be read; give image files that open in a viewer, or a folder of them"
+        )
     return 0
 
 

@@ -1,4 +1,6 @@
-"""Linear heads on a teacher's features, fitted out of fold, so that any teacher speaks the task's label space."""
+"""Linear heads on a teacher's features, fitted out of fold, so that any teacher speaks the task's
+label space.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class ProbeHead:
     weights     (F, C, D) and bias (F, C), float32, of raw features, temperature included: logits are calibrated
     fold        (N,) int64, the fold of each training image, -1 where it is unlabelled
     likelihood  mean out-of-fold log-likelihood of the labels, nats; ``accuracy`` out of fold, in [0, 1]
-    """
+    """  # noqa: E501
 
     weights: Tensor
     bias: Tensor
@@ -31,51 +33,77 @@ class ProbeHead:
     accuracy: float
 
     def logits(self, features: Tensor, index: Tensor) -> Tensor:
-        """(..., n, C) float32 answers for ``features`` (..., n, D) of the training images ``index`` (n,).
+        """(..., n, C) float32 answers for ``features`` (..., n, D) of the training images ``index``
+        (n,).
 
-        A labelled image is answered by the head that did not see it, in any of its views, an unlabelled one by the mean
-        of all heads.
+        A labelled image is answered by the head that did not see it, in any of its views, an
+        unlabelled one by the mean of all heads.
         """
         heads, classes, width = self.weights.shape
-        answers = features.float() @ self.weights.reshape(heads * classes, width).T.to(features.device)
-        answers = answers.unflatten(-1, (heads, classes)) + self.bias.to(features.device)  # (..., n, F, C)
+        answers = features.float() @ self.weights.reshape(heads * classes, width).T.to(
+            features.device
+        )
+        answers = answers.unflatten(-1, (heads, classes)) + self.bias.to(
+            features.device
+        )  # (..., n, F, C)
         fold = self.fold.to(features.device)[index]
         pick = torch.nn.functional.one_hot(fold.clamp(min=0), heads).float()
         pick = torch.where(fold[:, None] >= 0, pick, 1 / heads)  # (n, F)
         return (answers * pick[..., None]).sum(dim=-2)
 
     def predict(self, features: Tensor) -> Tensor:
-        """(n, C) float32 answers for ``features`` (n, D) of other images, such as a test split: the mean of all heads."""
+        """(n, C) float32 answers for ``features`` (n, D) of other images, such as a test split: the
+        mean of all heads.
+        """
         return features.float() @ self.weights.mean(dim=0).T + self.bias.mean(dim=0)
 
 
-def fit(features: Tensor, labels: Tensor, *, num_classes: int, folds: int = 5, seed: int = 0,
-        shrinkages: Sequence[float] = SHRINKAGES) -> ProbeHead:
+def fit(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    num_classes: int,
+    folds: int = 5,
+    seed: int = 0,
+    shrinkages: Sequence[float] = SHRINKAGES,
+) -> ProbeHead:
     """Cross-fitted linear discriminant heads.
 
-    ``features`` (V, N, D) or (N, D), any float type, V views of N images; ``labels`` (N,) int64, -1 = unlabelled. Folds
-    are by image, stratified and seeded. A head is Fisher's linear discriminant on standardised features with the class
-    covariance shrunk to a multiple of the identity; shrinkage and temperature maximise the out-of-fold likelihood. On
-    few labels this beat logistic and ridge heads here, and it is in closed form. Raises ``UserError`` where fewer than
-    two classes have labels or ``features`` are not finite.
+    ``features`` (V, N, D) or (N, D), any float type, V views of N images; ``labels`` (N,) int64, -1
+    = unlabelled. Folds are by image, stratified and seeded. A head is Fisher's linear discriminant
+    on standardised features with the class covariance shrunk to a multiple of the identity;
+    shrinkage and temperature maximise the out-of-fold likelihood. On few labels this beat logistic
+    and ridge heads here, and it is in closed form. Raises ``UserError`` where fewer than two
+    classes have labels or ``features`` are not finite.
     """
     views = features if features.ndim == 3 else features[None]
     rows = (labels >= 0).nonzero()[:, 0]
     known = labels[rows]
     present = int(known.unique().numel())
     if present < 2:
-        raise UserError(f"a head needs labelled images of at least two classes, the training split has {present}")
+        raise UserError(
+            "a head needs labelled images of at least two classes, the training split has"
+            f" {present}"
+        )
     x = views[:, rows].float()  # (V, n, D)
     if not bool(torch.isfinite(x).all()):
-        raise UserError("the stored features of this teacher are NaN or infinite: delete its store and run again")
+        raise UserError(
+            "the stored features of this teacher are NaN or infinite: delete its store and run"
+            " again"
+        )
     mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
-    std = torch.where(std > 1e-6 * std.max(), std, torch.ones_like(std))  # a channel that never moves says nothing
+    std = torch.where(
+        std > 1e-6 * std.max(), std, torch.ones_like(std)
+    )  # a channel that never moves says nothing
     x = (x - mean) / std
     own_fold, fold = stratified(known, folds=folds, seed=seed), torch.full_like(labels, -1)
     fold[rows] = own_fold
     counts = torch.bincount(known, minlength=num_classes)
     prior = torch.log((counts + 0.5) / (counts + 0.5).sum()).to(x.dtype)
-    scatters = [_Scatter.of(x[:, own_fold != f], known[own_fold != f], num_classes) for f in range(int(own_fold.max()) + 1)]
+    scatters = [
+        _Scatter.of(x[:, own_fold != f], known[own_fold != f], num_classes)
+        for f in range(int(own_fold.max()) + 1)
+    ]
     best: ProbeHead | None = None
     for shrinkage in shrinkages:
         heads = [scatter.head(shrinkage) for scatter in scatters]
@@ -87,13 +115,21 @@ def fit(features: Tensor, labels: Tensor, *, num_classes: int, folds: int = 5, s
             weights = scale * torch.stack([weights for weights, _ in heads]) / std  # (F, C, D)
             bias = scale * torch.stack([bias for _, bias in heads]) + prior - weights @ mean
             right = (scale * left_out + prior).argmax(dim=2) == known
-            best = ProbeHead(weights=weights, bias=bias, fold=fold, likelihood=likelihood, accuracy=float(right.float().mean()))
+            best = ProbeHead(
+                weights=weights,
+                bias=bias,
+                fold=fold,
+                likelihood=likelihood,
+                accuracy=float(right.float().mean()),
+            )
     assert best is not None
     return best
 
 
 def stratified(labels: Tensor, *, folds: int, seed: int) -> Tensor:
-    """A fold in [0, folds) for each of ``labels`` (n,): each class is spread as evenly as it goes, seeded."""
+    """A fold in [0, folds) for each of ``labels`` (n,): each class is spread as evenly as it goes,
+    seeded.
+    """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator).to(labels.device)
     order = order[labels[order].argsort(stable=True)]  # by class, in random order within
@@ -103,14 +139,18 @@ def stratified(labels: Tensor, *, folds: int, seed: int) -> Tensor:
 
 
 def mixture(answers: Tensor, labels: Tensor, *, iterations: int = 100) -> Tensor:
-    """Each teacher's weight (K,) >= 0, summing to 1, in the mixture of answers that makes ``labels`` likeliest.
+    """Each teacher's weight (K,) >= 0, summing to 1, in the mixture of answers that makes
+    ``labels`` likeliest.
 
-    ``answers`` (K, n, C) are calibrated out-of-fold logits of labelled images, ``labels`` (n,) in [0, C). Expectation
-    maximisation of a concave problem, so a copy of a teacher only shares its weight and a useless one tends to 0.
+    ``answers`` (K, n, C) are calibrated out-of-fold logits of labelled images, ``labels`` (n,) in
+    [0, C). Expectation maximisation of a concave problem, so a copy of a teacher only shares its
+    weight and a useless one tends to 0.
     """
     true = labels.expand(len(answers), -1)[..., None]
     likely = torch.log_softmax(answers.double(), dim=2).gather(2, true)[..., 0].exp()  # (K, n)
-    weights = torch.full((len(answers), 1), 1 / len(answers), dtype=torch.float64, device=answers.device)
+    weights = torch.full(
+        (len(answers), 1), 1 / len(answers), dtype=torch.float64, device=answers.device
+    )
     for _ in range(iterations):
         joint = weights * likely
         weights = (joint / joint.sum(dim=0).clamp(min=1e-300)).mean(dim=1, keepdim=True)
@@ -118,7 +158,9 @@ def mixture(answers: Tensor, labels: Tensor, *, iterations: int = 100) -> Tensor
 
 
 class _Scatter(NamedTuple):
-    """Class means (C, D) and the eigenvectors (D, r) and eigenvalues (r,) of the covariance within classes."""
+    """Class means (C, D) and the eigenvectors (D, r) and eigenvalues (r,) of the covariance within
+    classes.
+    """
 
     means: Tensor
     vectors: Tensor
@@ -129,8 +171,12 @@ class _Scatter(NamedTuple):
         """Of ``x`` (V, n, D) with ``labels`` (n,); a class without images has the mean of all."""
         flat, truth = x.flatten(0, 1), labels.repeat(len(x))
         counts = torch.bincount(truth, minlength=classes)
-        sums = torch.zeros(classes, flat.shape[1], dtype=flat.dtype, device=flat.device).index_add_(0, truth, flat)
-        means = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], flat.mean(dim=0))
+        sums = torch.zeros(classes, flat.shape[1], dtype=flat.dtype, device=flat.device).index_add_(
+            0, truth, flat
+        )
+        means = torch.where(
+            counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], flat.mean(dim=0)
+        )
         within = flat - means[truth]  # (V n, D)
         rows, width = within.shape
         if rows >= width:
@@ -143,15 +189,21 @@ class _Scatter(NamedTuple):
         return cls(means, vectors.to(x.dtype), values.to(x.dtype))
 
     def head(self, shrinkage: float) -> tuple[Tensor, Tensor]:
-        """(weights (C, D), bias (C,)) with the covariance + ``shrinkage`` x its mean variance x identity."""
+        """(weights (C, D), bias (C,)) with the covariance + ``shrinkage`` x its mean variance x
+        identity.
+        """
         floor = shrinkage * self.values.sum() / self.means.shape[1] + 1e-9
         along = self.means @ self.vectors  # (C, r)
-        weights = self.means / floor + (along * (1 / (self.values + floor) - 1 / floor)) @ self.vectors.T
+        weights = (
+            self.means / floor + (along * (1 / (self.values + floor) - 1 / floor)) @ self.vectors.T
+        )
         return weights, -0.5 * (weights * self.means).sum(dim=1)
 
 
 def calibrate(logits: Tensor, prior: Tensor, labels: Tensor) -> tuple[float, float]:
-    """The inverse temperature of ``logits`` (V, n, C) that makes ``labels`` likeliest, and that mean log-likelihood."""
+    """The inverse temperature of ``logits`` (V, n, C) that makes ``labels`` likeliest, and that
+    mean log-likelihood.
+    """
     flat, true = logits.flatten(0, 1), labels.repeat(len(logits))[:, None]
 
     def likelihood(log_scale: float) -> float:

@@ -1,4 +1,6 @@
-"""What a distillation method is: a module that turns one batch into named loss terms, and is thrown away afterwards."""
+"""What a distillation method is: a module that turns one batch into named loss terms, and is thrown
+away afterwards.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TeacherOutputs:
-    """What one teacher says, stored by view and image (V, N, ...) in float16, or of a batch (B, ...) in float32.
+    """What one teacher says, stored by view and image (V, N, ...) in float16, or of a batch (B,
+    ...) in float32.
 
     features      (..., D_t), pooled
     logits        (..., C_t), the teacher's own head; None for a teacher without one
@@ -35,7 +38,12 @@ class TeacherOutputs:
 
     def map(self, change: Callable[[str, Tensor], Tensor | None]) -> TeacherOutputs:
         """``change(name, values)`` of what is at hand."""
-        return TeacherOutputs(**{name: None if values is None else change(name, values) for name, values in vars(self).items()})
+        return TeacherOutputs(
+            **{
+                name: None if values is None else change(name, values)
+                for name, values in vars(self).items()
+            }
+        )
 
     def at(self, view: Tensor, index: Tensor) -> TeacherOutputs:
         """The answers on view ``view`` (B,) of image ``index`` (B,)."""
@@ -66,7 +74,7 @@ class StudentState:
     features  (B, D_s), pooled, before the classifier
     hidden    (B, c, h', w'), the last stage's map before pooling (tokens of a ViT as (B, c, n, 1))
     low       (B, c_l, h_l, w_l), an earlier stage's map: the output of ``zoo.split.boundary(student)``
-    """
+    """  # noqa: E501
 
     logits: Tensor
     features: Tensor
@@ -78,11 +86,12 @@ class StudentState:
 class TeacherInfo:
     """What a recipe may know of one teacher before training.
 
-    ``columns`` are the C columns of the teacher's logits that
-    are the task's classes, in the task's order, or None where it does not know them all by name. ``cost`` is what carries
-    its classes to the task's (without a head: its probe's answers are transported).
-    ``weight`` >= 0 is the teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1 in a run.
-    ``splitter`` runs the teacher from the middle; None where its family is unknown, and ``split_reason`` says so.
+    ``columns`` are the C columns of the teacher's logits that are the task's classes, in the task's
+    order, or None where it does not know them all by name. ``cost`` is what carries its classes to
+    the task's (without a head: its probe's answers are transported). ``weight`` >= 0 is the
+    teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1 in a run.
+    ``splitter`` runs the teacher from the middle; None where its family is unknown, and
+    ``split_reason`` says so.
     """
 
     card: ModelCard
@@ -98,8 +107,8 @@ class TeacherInfo:
 class Context:
     """The task, the student's shapes and the teachers that a recipe is built for.
 
-    ``feature_dim`` is D_s, ``hidden_shape`` (c, h', w') and ``low_shape`` (c_l, h_l, w_l) of ``StudentState``.
-    ``seed`` starts the recipe's own weights and draws.
+    ``feature_dim`` is D_s, ``hidden_shape`` (c, h', w') and ``low_shape`` (c_l, h_l, w_l) of
+    ``StudentState``. ``seed`` starts the recipe's own weights and draws.
     """
 
     classes: tuple[str, ...]
@@ -118,49 +127,73 @@ class Context:
 class Recipe(nn.Module):
     """A distillation method.
 
-    ``forward(batch, student, progress=p)``, with p in [0, 1] the share of training done, returns the weighted, named
-    terms as scalars with gradient; the loss is their sum, in fp32 whatever the autocast. A term is a mean over the
-    images it concerns: the teachers' terms over all, ``cross_entropy`` over the labelled ones (0 where there is none).
-    A recipe holds every trainable parameter beyond the student's own; without it the student answers the same.
-    Its draws follow from the seed and the count of steps, both in ``state_dict()``, so a resumed run repeats them.
+    ``forward(batch, student, progress=p)``, with p in [0, 1] the share of training done, returns
+    the weighted, named terms as scalars with gradient; the loss is their sum, in fp32 whatever the
+    autocast. A term is a mean over the images it concerns: the teachers' terms over all,
+    ``cross_entropy`` over the labelled ones (0 where there is none). A recipe holds every trainable
+    parameter beyond the student's own; without it the student answers the same. Its draws follow
+    from the seed and the count of steps, both in ``state_dict()``, so a resumed run repeats them.
     """
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         raise NotImplementedError
 
     def weights(self) -> list[float] | None:
-        """Each teacher's present share, summing to 1, for the metrics; None where the method has none."""
+        """Each teacher's present share, summing to 1, for the metrics; None where the method has
+        none.
+        """
         return None
 
     def metrics(self) -> Mapping[str, float]:
-        """Further figures since the last call (such as the share of teacher forwards skipped), for the metrics."""
+        """Further figures since the last call (such as the share of teacher forwards skipped), for
+        the metrics.
+        """
         return {}
 
 
 def refusal(needs: frozenset[str], context: Context) -> str | None:
-    """Why a method with these ``needs`` cannot run in ``context``, in a sentence that says how to mend it; or None."""
+    """Why a method with these ``needs`` cannot run in ``context``, in a sentence that says how to
+    mend it; or None.
+    """
     teachers = context.teachers
     if needs - {"three_classes"} and not teachers:
-        return "it needs a teacher and none was given: choose one with selection.rank, or use --method plain"
+        return (
+            "it needs a teacher and none was given: choose one with selection.rank, or use --method"
+            " plain"
+        )
     if "two_teachers" in needs and len(teachers) < 2:
-        return f"it weighs teachers against each other and {len(teachers)} was given: raise --top to 2 or more"
+        return (
+            f"it weighs teachers against each other and {len(teachers)} was given: raise --top to 2"
+            " or more"
+        )
     if "three_classes" in needs and context.num_classes < 3:
-        return f"it needs at least three classes and the task has {context.num_classes}: use --method probe_kd"
+        return (
+            f"it needs at least three classes and the task has {context.num_classes}: use --method"
+            " probe_kd"
+        )
     if "label_space" in needs and (strangers := [t.card.id for t in teachers if t.columns is None]):
-        return (f"{', '.join(strangers)} does not know all {context.num_classes} classes of the task by name: "
-                "use --method probe_kd, which fits a head for them")
+        return (
+            f"{', '.join(strangers)} does not know all {context.num_classes} classes of the task by"
+            " name: use --method probe_kd, which fits a head for them"
+        )
     if "split" in needs and (whole := [t for t in teachers if t.splitter is None]):
-        return (f"{', '.join(t.card.id for t in whole)} cannot be run from the middle "
-                f"({whole[0].split_reason or 'its family is unknown'}): use --method probe_kd")
+        return (
+            f"{', '.join(t.card.id for t in whole)} cannot be run from the middle "
+            f"({whole[0].split_reason or 'its family is unknown'}): use --method probe_kd"
+        )
     return None
 
 
 def task_term(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of ``logits`` (B, C) averaged over the labelled images of ``labels`` (B,); 0 where there is none.
+    """Cross-entropy of ``logits`` (B, C) averaged over the labelled images of ``labels`` (B,); 0
+    where there is none.
 
-    Written without indexing by a mask, so that its shapes never depend on the data (no wait for the device).
+    Written without indexing by a mask, so that its shapes never depend on the data (no wait for the
+    device).
     """
-    total = nn.functional.cross_entropy(logits.float(), labels, ignore_index=-1, reduction="sum", label_smoothing=smoothing)
+    total = nn.functional.cross_entropy(
+        logits.float(), labels, ignore_index=-1, reduction="sum", label_smoothing=smoothing
+    )
     return total / (labels >= 0).sum().clamp(min=1)
 
 
@@ -172,4 +205,8 @@ class Plain(Recipe):
         self.config = config
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
-        return {"cross_entropy": task_term(student.logits, batch.labels, smoothing=self.config.smoothing)}
+        return {
+            "cross_entropy": task_term(
+                student.logits, batch.labels, smoothing=self.config.smoothing
+            )
+        }

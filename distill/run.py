@@ -1,4 +1,6 @@
-"""A run folder: ``config.json``, ``metrics.jsonl``, ``checkpoint/``, ``student/``, ``README.md``."""
+"""A run folder: ``config.json``, ``metrics.jsonl``, ``checkpoint/``, ``student/``,
+``README.md``.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +22,29 @@ FREE = ("options", "versions")  # the plan holds what follows from the options
 
 
 class RunFolder:
-    """The files of one run. Everything is written whole or not at all; a stopped run loses at most the steps since its
-    last checkpoint, and repeats them exactly."""
+    """The files of one run. Everything is written whole or not at all; a stopped run loses at most
+    the steps since its last checkpoint, and repeats them exactly.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any], *, resume: bool) -> RunFolder:
-        """A new run folder, or with ``resume`` the one at ``path`` if it was made with the same ``config``.
+        """A new run folder, or with ``resume`` the one at ``path`` if it was made with the same
+        ``config``.
 
-        ``UserError`` where a run lies there and ``resume`` is False, or where its configuration differs.
+        ``UserError`` where a run lies there and ``resume`` is False, or where its configuration
+        differs.
         """
         run = cls(path)
         file = path / "config.json"
         if file.exists():
             if not resume:
-                raise UserError(f"{path} holds a run already: add --resume to go on with it, or give another --out")
+                raise UserError(
+                    f"{path} holds a run already: add --resume to go on with it, or give another"
+                    " --out"
+                )
             _same(run.config(), config, path)
             return run
         if path.exists() and not path.is_dir():
@@ -46,7 +54,9 @@ class RunFolder:
         return run
 
     def discard(self) -> None:
-        """Take the folder away again where nothing was trained in it yet: the method was refused."""
+        """Take the folder away again where nothing was trained in it yet: the method was
+        refused.
+        """
         if not (self.path / "checkpoint" / "last.pt").exists():
             (self.path / "config.json").unlink(missing_ok=True)
             for folder in (self.path / "checkpoint", self.path):
@@ -62,7 +72,10 @@ class RunFolder:
             reason = "not an object"
         except (OSError, ValueError) as error:
             reason = str(error)
-        raise UserError(f"{self.path} is not a run folder ({reason}); make one with python -m distill.train --out {self.path}")
+        raise UserError(
+            f"{self.path} is not a run folder ({reason}); make one with python -m distill.train"
+            f" --out {self.path}"
+        )
 
     @property
     def student(self) -> Path:
@@ -75,7 +88,9 @@ class RunFolder:
         return (self.path / "results.json").exists()
 
     def results(self) -> dict[str, Any]:
-        """``results.json`` of a finished run: accuracies with intervals, predictions on the test split."""
+        """``results.json`` of a finished run: accuracies with intervals, predictions on the test
+        split.
+        """
         found: dict[str, Any] = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
         return found
 
@@ -96,8 +111,14 @@ class RunFolder:
         return entries
 
     def keep_metrics(self, epochs: int) -> None:
-        """Drop the lines of epochs that the checkpoint does not hold, so that they are written once."""
-        lines = [json.dumps(line, ensure_ascii=False) for line in self.metrics() if line["epoch"] < epochs]
+        """Drop the lines of epochs that the checkpoint does not hold, so that they are written
+        once.
+        """
+        lines = [
+            json.dumps(line, ensure_ascii=False)
+            for line in self.metrics()
+            if line["epoch"] < epochs
+        ]
         write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
@@ -108,10 +129,14 @@ class RunFolder:
             os.fsync(out.fileno())
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Keep ``state`` (tensors, numbers, strings, lists, dicts); the one before it stays as a reserve."""
+        """Keep ``state`` (tensors, numbers, strings, lists, dicts); the one before it stays as a
+        reserve.
+        """
         import torch
 
-        buffer = io.BytesIO()  # a full disk then shows as an OSError of our own write, with its errno
+        buffer = (
+            io.BytesIO()
+        )  # a full disk then shows as an OSError of our own write, with its errno
         torch.save(dict(state), buffer)
         last = self.path / "checkpoint" / "last.pt"
         write_bytes(last.with_name("next.pt"), buffer.getbuffer())
@@ -123,7 +148,9 @@ class RunFolder:
         """The newest checkpoint that can be read, or None. Never runs code from the file."""
         import torch
 
-        for litter in (self.path / "checkpoint").glob(".*.part"):  # of a run that was killed while it wrote
+        for litter in (self.path / "checkpoint").glob(
+            ".*.part"
+        ):  # of a run that was killed while it wrote
             litter.unlink(missing_ok=True)
         for name in ("next.pt", "last.pt", "previous.pt"):
             file = self.path / "checkpoint" / name
@@ -132,8 +159,18 @@ class RunFolder:
             try:
                 state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
                 return state
-            except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-                note(f"checkpoint {file} is damaged ({type(error).__name__}); trying the one before it")
+            except (
+                OSError,
+                RuntimeError,
+                EOFError,
+                ValueError,
+                KeyError,
+                pickle.UnpicklingError,
+            ) as error:
+                note(
+                    f"checkpoint {file} is damaged ({type(error).__name__}); trying the one"
+                    " before it"
+                )
         return None
 
 
@@ -141,8 +178,10 @@ def _same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     fresh = json.loads(json.dumps(dict(new)))
     for name in sorted(set(old) | set(fresh)):
         if name not in FREE and old.get(name) != fresh.get(name):
-            raise UserError(f"{path} was made with {name} = {_short(old.get(name))}, this command says "
-                            f"{_short(fresh.get(name))}: resume with the same options, or give another --out")
+            raise UserError(
+                f"{path} was made with {name} = {_short(old.get(name))}, this command says "
+                f"{_short(fresh.get(name))}: resume with the same options, or give another --out"
+            )
 
 
 def _short(value: Any) -> str:

@@ -9,14 +9,20 @@ from zoo.errors import Unavailable, UserError
 
 
 def check(*, onnx: bool, push: str | None, offline: bool) -> None:
-    """Raise ``UserError`` before hours of training where the student could not be passed on after them."""
+    """Raise ``UserError`` before hours of training where the student could not be passed on after
+    them.
+    """
     if onnx and find_spec("onnx") is None:
-        raise UserError("--onnx: onnx is not installed; install the extra: pip install 'teacher-zoo[onnx]'")
+        raise UserError(
+            "--onnx: onnx is not installed; install the extra: pip install 'teacher-zoo[onnx]'"
+        )
     if push is None:
         return
     if offline:
-        raise UserError("--push needs the network, which --offline forbids: leave out one of them; a finished run is pushed by "
-                        "python -m distill.train --resume --out RUN --push ORG/NAME")
+        raise UserError(
+            "--push needs the network, which --offline forbids: leave out one of them; a finished"
+            " run is pushed by python -m distill.train --resume --out RUN --push ORG/NAME"
+        )
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -27,10 +33,11 @@ def check(*, onnx: bool, push: str | None, offline: bool) -> None:
 
 
 def write_onnx(student: Path) -> Path:
-    """``model.onnx`` beside the exported ``student``: input ``pixels`` (batch, 3, s, s) normalised, output ``logits``.
+    """``model.onnx`` beside the exported ``student``: input ``pixels`` (batch, 3, s, s) normalised,
+    output ``logits``.
 
-    Checked against the network on random input where onnxruntime is installed. Raises ``UserError`` where it cannot be
-    exported, ``Unavailable`` where it answers otherwise.
+    Checked against the network on random input where onnxruntime is installed. Raises ``UserError``
+    where it cannot be exported, ``Unavailable`` where it answers otherwise.
     """
     import torch
 
@@ -41,8 +48,15 @@ def write_onnx(student: Path) -> Path:
     sample = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     path, partial = student / "model.onnx", student / ".model.onnx.part"
     try:
-        torch.onnx.export(network, (sample,), str(partial), input_names=["pixels"], output_names=["logits"],
-                          dynamic_axes={"pixels": {0: "batch"}, "logits": {0: "batch"}}, dynamo=False)
+        torch.onnx.export(
+            network,
+            (sample,),
+            str(partial),
+            input_names=["pixels"],
+            output_names=["logits"],
+            dynamic_axes={"pixels": {0: "batch"}, "logits": {0: "batch"}},
+            dynamo=False,
+        )
         if find_spec("onnxruntime") is not None:
             from onnxruntime import InferenceSession
 
@@ -52,17 +66,22 @@ def write_onnx(student: Path) -> Path:
                 expected = network(sample)
             if not torch.allclose(answer, expected, atol=1e-3, rtol=1e-3):
                 off = float((answer - expected).abs().max())
-                raise Unavailable(f"the ONNX student answers otherwise than the student (by {off:.2g})")
+                raise Unavailable(
+                    f"the ONNX student answers otherwise than the student (by {off:.2g})"
+                )
         partial.replace(path)
     except torch.onnx.errors.OnnxExporterError as error:
-        raise UserError(f"--onnx: {error}; install the extra: pip install 'teacher-zoo[onnx]'") from error
+        raise UserError(
+            f"--onnx: {error}; install the extra: pip install 'teacher-zoo[onnx]'"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return path
 
 
 def push_student(student: Path, card: Path, repo: str) -> str:
-    """Upload the exported ``student`` and its model card to the Hub's model ``repo`` (ORG/NAME); returns its address.
+    """Upload the exported ``student`` and its model card to the Hub's model ``repo`` (ORG/NAME);
+    returns its address.
 
     The token is the one that huggingface_hub knows. Raises ``Unavailable``.
     """
@@ -77,5 +96,7 @@ def push_student(student: Path, card: Path, repo: str) -> str:
         files = ["config.json", "model.safetensors", "model.onnx"]
         return str(api.upload_folder(repo_id=repo, folder_path=student, allow_patterns=files))
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        raise Unavailable(f"the student could not be pushed to {repo} ({error}); it is kept in {student}, push it again "
-                          "later") from error
+        raise Unavailable(
+            f"the student could not be pushed to {repo} ({error}); it is kept in {student}, push it"
+            " again later"
+        ) from error

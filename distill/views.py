@@ -1,4 +1,6 @@
-"""Seeded views of images: the augmentation of image i in view v is a pure function of (seed, v, i)."""
+"""Seeded views of images: the augmentation of image i in view v is a pure function of (seed, v,
+i).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class Augmentation:
     colour   brightness, contrast and saturation change by a factor in [1 - colour, 1 + colour]
     mix      the share of images blended half and half or less with a seeded partner. A blend has no label, so it counts
              as unlabelled, and the teachers answer on the blend itself (after Beyer et al. 2022, arXiv 2106.05237)
-    """
+    """  # noqa: E501
 
     crop: str = "shift"
     flip: bool = True
@@ -47,7 +49,8 @@ class View(NamedTuple):
 
 
 def uniforms(seed: int, view: Tensor, index: Tensor) -> Tensor:
-    """(B, 12) float32 in [0, 1) for ``view`` (B,) and ``index`` (B,) int64: the same on every device and in any order.
+    """(B, 12) float32 in [0, 1) for ``view`` (B,) and ``index`` (B,) int64: the same on every
+    device and in any order.
 
     A splitmix64 hash of (seed, view, index, column); 24 bits of it are kept.
     """
@@ -57,7 +60,9 @@ def uniforms(seed: int, view: Tensor, index: Tensor) -> Tensor:
     return _shift(bits, 40).float() / float(1 << 24)
 
 
-def render(images: Tensor, index: Tensor, view: Tensor, *, augmentation: Augmentation, seed: int, size: int) -> View:
+def render(
+    images: Tensor, index: Tensor, view: Tensor, *, augmentation: Augmentation, seed: int, size: int
+) -> View:
     """The views ``view`` (B,) of the images ``index`` (B,), each (3, size, size).
 
     ``images`` (N, 3, s, s) uint8, on any device; the result is on ``index``'s device.
@@ -67,14 +72,20 @@ def render(images: Tensor, index: Tensor, view: Tensor, *, augmentation: Augment
     if not augmentation.mix:
         return View(pixels, torch.zeros_like(index, dtype=torch.bool))
     count = len(images)
-    partner = (index + 1 + (draws[:, 8] * (count - 1)).long().clamp(max=count - 2)) % count  # never the image itself
+    partner = (
+        index + 1 + (draws[:, 8] * (count - 1)).long().clamp(max=count - 2)
+    ) % count  # never the image itself
     other = _one(images, partner, uniforms(~seed, view, partner), augmentation, size)
     mixed = draws[:, 9] < augmentation.mix  # (B,)
-    share = torch.where(mixed, 0.5 * draws[:, 10], torch.zeros_like(draws[:, 10]))[:, None, None, None]
+    share = torch.where(mixed, 0.5 * draws[:, 10], torch.zeros_like(draws[:, 10]))[
+        :, None, None, None
+    ]
     return View(pixels * (1 - share) + other * share, mixed)
 
 
-def _one(images: Tensor, index: Tensor, draws: Tensor, augmentation: Augmentation, size: int) -> Tensor:
+def _one(
+    images: Tensor, index: Tensor, draws: Tensor, augmentation: Augmentation, size: int
+) -> Tensor:
     source = images[index.to(images.device)].to(index.device).float().div_(255.0)  # (B, 3, s, s)
     still = augmentation == STILL and source.shape[-1] == size
     pixels = source if still else _moved(source, draws, augmentation, size)
@@ -82,7 +93,9 @@ def _one(images: Tensor, index: Tensor, draws: Tensor, augmentation: Augmentatio
 
 
 def _moved(source: Tensor, draws: Tensor, augmentation: Augmentation, size: int) -> Tensor:
-    """Crop, flip and resize as one bilinear lookup; a whole-pixel shift at the same size is exact."""
+    """Crop, flip and resize as one bilinear lookup; a whole-pixel shift at the same size is
+    exact.
+    """
     b, s = source.shape[0], source.shape[-1]
     width = height = torch.ones(b, device=source.device)  # window as a share of the image
     if augmentation.crop == "shift":
@@ -99,17 +112,23 @@ def _moved(source: Tensor, draws: Tensor, augmentation: Augmentation, size: int)
     if augmentation.flip:
         width = torch.where(draws[:, 4] < 0.5, -width, width)
     zero = torch.zeros_like(width)
-    theta = torch.stack([torch.stack([width, zero, across], 1), torch.stack([zero, height, down], 1)], 1)  # (B, 2, 3)
+    theta = torch.stack(
+        [torch.stack([width, zero, across], 1), torch.stack([zero, height, down], 1)], 1
+    )  # (B, 2, 3)
     if s > 2 * size:  # bilinear lookup alone would skip pixels
         source = F.interpolate(source, size=(2 * size, 2 * size), mode="bilinear", antialias=True)
     grid = F.affine_grid(theta, [b, 3, size, size], align_corners=False)
-    return F.grid_sample(source, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return F.grid_sample(
+        source, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
 
 
 def _coloured(pixels: Tensor, draws: Tensor, strength: float) -> Tensor:
     factor = (1 + strength * (2 * draws - 1))[:, :, None, None, None]  # (B, 3, 1, 1, 1)
     pixels = pixels * factor[:, 0]
-    gray = (pixels * pixels.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)  # (B, 1, s, s)
+    gray = (pixels * pixels.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(
+        1, keepdim=True
+    )  # (B, 1, s, s)
     mean = gray.mean(dim=(2, 3), keepdim=True)
     pixels = torch.lerp(gray, pixels, factor[:, 2].expand_as(pixels))  # saturation
     return torch.lerp(mean.expand_as(pixels), pixels, factor[:, 1].expand_as(pixels)).clamp_(0, 1)

@@ -33,23 +33,32 @@ _OVERHEAD = 0.1  # seconds of a model's run that do not depend on the number of 
 
 
 def seconds_of(text: str, option: str = "--budget") -> float:
-    """``"90s"``, ``"20m"``, ``"2h"``, or minutes without a unit -> seconds; ``UserError`` for anything else."""
+    """``"90s"``, ``"20m"``, ``"2h"``, or minutes without a unit -> seconds; ``UserError`` for
+    anything else.
+    """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text.lower())
     if not match or float(match[1]) <= 0:
-        raise UserError(f"{option} {text!r}: expected a time such as 90s, 20m or 2h (a bare number is minutes)")
+        raise UserError(
+            f"{option} {text!r}: expected a time such as 90s, 20m or 2h (a bare number is minutes)"
+        )
     return float(match[1]) * _UNITS[match[2] or "m"]
 
 
 def bytes_of(gigabytes: float, option: str = "--budget-gb") -> float:
-    """Gigabytes (10**9) -> bytes, 0 meaning no download at all; ``UserError`` for negative or no number."""
+    """Gigabytes (10**9) -> bytes, 0 meaning no download at all; ``UserError`` for negative or no
+    number.
+    """
     if not (math.isfinite(gigabytes) and gigabytes >= 0):
-        raise UserError(f"{option} {gigabytes:g}: expected gigabytes to download at most, 0 or more, such as 5")
+        raise UserError(
+            f"{option} {gigabytes:g}: expected gigabytes to download at most, 0 or more, such as 5"
+        )
     return gigabytes * 1e9
 
 
 @dataclass
 class Budget:
-    """Wall clock ``seconds`` from ``begin`` (``time.monotonic``) and bytes to ``download``; infinite where not bounded.
+    """Wall clock ``seconds`` from ``begin`` (``time.monotonic``) and bytes to ``download``;
+    infinite where not bounded.
 
     ``reserve`` are the seconds kept back for what follows the probing: scores, committee, table.
     """
@@ -75,7 +84,9 @@ class Budget:
 
 
 def until(answers: Iterable[T], left: Callable[[], float], stop: Callable[[], None]) -> Iterator[T]:
-    """The answers as they come, made in a thread of their own, until no time is left; then it is told to ``stop``."""
+    """The answers as they come, made in a thread of their own, until no time is left; then it is
+    told to ``stop``.
+    """
     arrived: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
 
     def work() -> None:
@@ -107,16 +118,21 @@ def until(answers: Iterable[T], left: Callable[[], float], stop: Callable[[], No
 
 @contextmanager
 def watched(budget: Budget, *, strict: bool) -> Iterator[None]:
-    """Opening a task and a catalogue cannot be stopped half way; where time is up within the context, a ``strict`` process
-    ends with one line and status 1."""
+    """Opening a task and a catalogue cannot be stopped half way; where time is up within the
+    context, a ``strict`` process ends with one line and status 1.
+    """
     if not strict or not budget.bounded:
         yield
         return
     hurried.set()
 
     def give_up() -> None:
-        print(f"error: the budget of {budget.seconds:g} s ended while task and catalogue were read, before any model could be "
-              "probed; give more, such as --budget 1m", file=sys.stderr, flush=True)
+        print(
+            f"error: the budget of {budget.seconds:g} s ended while task and catalogue were read,"
+            " before any model could be probed; give more, such as --budget 1m",
+            file=sys.stderr,
+            flush=True,
+        )
         os._exit(1)
 
     timer = threading.Timer(max(0.0, budget.left() + budget.reserve), give_up)
@@ -132,14 +148,19 @@ def process_age() -> float:
     """Seconds since this process was started, as far as the system tells (Linux), else 0."""
     try:
         ticks = float(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
-        return max(0.0, float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK"))
+        return max(
+            0.0,
+            float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK"),
+        )
     except (OSError, ValueError, IndexError):
         return 0.0
 
 
 def leave_at_once(status: int) -> None:
-    """End the process where there was a budget: tearing torch down takes a second or two on a busy machine, and a thread that
-    was left at work when time was up would be waited for, or crash meanwhile."""
+    """End the process where there was a budget: tearing torch down takes a second or two on a busy
+    machine, and a thread that was left at work when time was up would be waited for, or crash
+    meanwhile.
+    """
     if hurried.is_set():
         sys.stdout.flush()
         sys.stderr.flush()
@@ -149,9 +170,10 @@ def leave_at_once(status: int) -> None:
 class Costs:
     """Estimates of what a model will take, calibrated by what earlier ones took.
 
-    The first guess is ``area * (10 + 10 * millions of parameters)`` milliseconds an image and core, where ``area`` is that
-    of the input over 224 x 224 (ours: within a factor of two for MobileNets on one core, not measured on a GPU). What was
-    measured corrects it: a model's own rate, else the median ratio of the models so far (the first is slow, being cold).
+    The first guess is ``area * (10 + 10 * millions of parameters)`` milliseconds an image and core,
+    where ``area`` is that of the input over 224 x 224 (ours: within a factor of two for MobileNets
+    on one core, not measured on a GPU). What was measured corrects it: a model's own rate, else the
+    median ratio of the models so far (the first is slow, being cold).
     """
 
     def __init__(self, *, started: bool = False) -> None:
@@ -162,8 +184,10 @@ class Costs:
         self._local: dict[str, bool] = {}
 
     def download(self, card: ModelCard) -> int | None:
-        """Bytes that ``card`` would have to fetch, 0 where its weights are on this machine, ``None`` where unknown; four a
-        scalar where the card does not tell (timm's cards), since weights are rarely wider."""
+        """Bytes that ``card`` would have to fetch, 0 where its weights are on this machine,
+        ``None`` where unknown; four a scalar where the card does not tell (timm's cards), since
+        weights are rarely wider.
+        """
         if card.source in ("folder", "small"):
             return 0
         if card.id not in self._local:
@@ -172,7 +196,9 @@ class Costs:
             self._local[card.id] = is_local(card)
         if self._local[card.id]:
             return 0
-        return card.weight_bytes or (int(4.04 * card.params_total) + 1_000_000 if card.params_total else None)
+        return card.weight_bytes or (
+            int(4.04 * card.params_total) + 1_000_000 if card.params_total else None
+        )
 
     def running(self, card: ModelCard, images: int) -> float:
         """Seconds to run a loaded model on ``images``."""
@@ -202,7 +228,9 @@ class Costs:
             self._ratios.append(self._rates[card.id] / _guess(card))
 
     def fetched(self, card: ModelCard, size: int, seconds: float) -> None:
-        """Learn that ``size`` bytes of ``card`` arrived in ``seconds``; its weights are here now."""
+        """Learn that ``size`` bytes of ``card`` arrived in ``seconds``; its weights are here
+        now.
+        """
         self._local[card.id] = True
         if size > 0:
             self._bandwidth = size / max(seconds, 1e-3)
@@ -216,9 +244,13 @@ def _guess(card: ModelCard) -> float:
 
 @cache
 def _speed() -> float:
-    """How much faster than one core this machine may be: a rough guess, made without loading torch."""
+    """How much faster than one core this machine may be: a rough guess, made without loading
+    torch.
+    """
     if Path("/dev/nvidia0").exists():
         return 50.0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     given = os.environ.get("OMP_NUM_THREADS", "")
     return max(1.0, 0.6 * min(16, int(given) if given.isdecimal() else cores))

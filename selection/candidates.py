@@ -34,11 +34,13 @@ _LOCAL = "source IN ('folder', 'small')"
 
 @dataclass(frozen=True)
 class Candidates:
-    """``cards`` to probe, best guess first; ``failed`` cannot be loaded but were named or lie on this machine.
+    """``cards`` to probe, best guess first; ``failed`` cannot be loaded but were named or lie on
+    this machine.
 
-    ``catalogue`` says where they come from; ``known`` and ``loadable`` count models of the catalogue after the filters,
-    ``touched`` those of them that the search reached through label names (``touched_spaces`` of ``spaces`` label spaces);
-    ``left_out`` were not taken because of the limit.
+    ``catalogue`` says where they come from; ``known`` and ``loadable`` count models of the
+    catalogue after the filters, ``touched`` those of them that the search reached through label
+    names (``touched_spaces`` of ``spaces`` label spaces); ``left_out`` were not taken because of
+    the limit.
     """
 
     cards: list[ModelCard]
@@ -63,34 +65,50 @@ def candidates(
     class_prior: Sequence[float] | None = None,
     largest: float | None = None,
 ) -> Candidates:
-    """The models that meet ``where`` and ``models`` (ids or globs), at most ``most``, in the order of the prior.
+    """The models that meet ``where`` and ``models`` (ids or globs), at most ``most``, in the order
+    of the prior.
 
-    Where there are more, they are recalled: the models whose label names come nearest to ``classes`` (weighted by
-    ``class_prior``, their shares in the task; uniform where unknown), equal ones by the metadata prior, then id, and one
-    of four places for the best models without label names by that prior. ``most=None`` takes all, of millions the first
-    thousand; no more cards than these are made. Models whose weights are not here and take more than ``largest`` bytes, or
-    nobody knows how many, are left out. With no catalogue yet the packaged small zoo is used. ``offline`` keeps only models
-    whose weights are on this machine. ``UserError`` where nothing matches, with the nearest id.
+    Where there are more, they are recalled: the models whose label names come nearest to
+    ``classes`` (weighted by ``class_prior``, their shares in the task; uniform where unknown),
+    equal ones by the metadata prior, then id, and one of four places for the best models without
+    label names by that prior. ``most=None`` takes all, of millions the first thousand; no more
+    cards than these are made. Models whose weights are not here and take more than ``largest``
+    bytes, or nobody knows how many, are left out. With no catalogue yet the packaged small zoo is
+    used. ``offline`` keeps only models whose weights are on this machine. ``UserError`` where
+    nothing matches, with the nearest id.
     """
     with _opened(catalogue) as (book, name):
         chosen = _all_of(where, _named(book, where, models, name))
         known = book.count(chosen)
         if not known:
-            raise UserError(f"no model of {name} meets {where!r}; loosen --where, or add models: python -m zoo.crawl "
-                            "--source FOLDER")
+            raise UserError(
+                f"no model of {name} meets {where!r}; loosen --where, or add models: python -m"
+                " zoo.crawl --source FOLDER"
+            )
         wanted = "true" if models else _LOCAL
         failed = book.cards(where=_all_of(chosen, f"loadable = false AND {wanted}"), limit=_FAILED)
-        usable = _all_of(chosen, "loadable IS DISTINCT FROM false", _on_this_machine(book, chosen) if offline else None)
+        usable = _all_of(
+            chosen,
+            "loadable IS DISTINCT FROM false",
+            _on_this_machine(book, chosen) if offline else None,
+        )
         loadable = book.count(usable)
         if not loadable and not failed:
-            why = "has its weights on this machine (--offline)" if offline else "can be loaded safely"
-            raise UserError(f"{known} models of {name} match, none {why}; add some: python -m zoo.crawl --source small")
+            why = (
+                "has its weights on this machine (--offline)" if offline else "can be loaded safely"
+            )
+            raise UserError(
+                f"{known} models of {name} match, none {why}; add some: python -m zoo.crawl"
+                " --source small"
+            )
         room = min(loadable, UNBOUNDED if most is None else most)
         if largest is not None and not offline:
             size = "coalesce(weight_bytes, 4 * params_total)"
             usable = _all_of(usable, f"{_on_this_machine(book, chosen)} OR {size} <= {largest:.0f}")
         narrowed = usable if where or models or offline or largest is not None else None
-        cards, touched = _shortlist(book, classes, usable, narrowed, room, class_prior, keep=name == str(book.path))
+        cards, touched = _shortlist(
+            book, classes, usable, narrowed, room, class_prior, keep=name == str(book.path)
+        )
     return Candidates(cards, failed, name, known, loadable, loadable - len(cards), *touched)
 
 
@@ -117,43 +135,74 @@ def _opened(catalogue: Path | None) -> Iterator[tuple[Catalogue, str]]:
 
 
 def _named(book: Catalogue, where: str | None, models: Sequence[str], name: str) -> str | None:
-    """A condition that any of ``models`` names the row; a pattern that names none is the user's error."""
+    """A condition that any of ``models`` names the row; a pattern that names none is the user's
+    error.
+    """
     conditions = []
     for pattern in models:
         exact = f"id = {quote(pattern)}"
-        condition = exact if book.count(_all_of(where, exact)) or not set(pattern) & set("*?[") else f"id GLOB {quote(pattern)}"
+        condition = (
+            exact
+            if book.count(_all_of(where, exact)) or not set(pattern) & set("*?[")
+            else f"id GLOB {quote(pattern)}"
+        )
         if not book.count(_all_of(where, condition)):
             likeness = f"jaro_winkler_similarity(id, {quote(pattern)})"
             meets = _all_of(where) or "true"
-            near = book.sql(f"SELECT id, {likeness} AS likeness FROM models WHERE {meets} ORDER BY likeness DESC, id LIMIT 1")
-            hint = f"; did you mean {clean(near['id'][0], 200)!r}?" if len(near) and near["likeness"][0] > 0.7 else ""
-            raise UserError(f"no model {pattern!r} among the {book.count(_all_of(where))} of {name} that match{hint} "
-                            "(python -m zoo.query lists them)")
+            near = book.sql(
+                f"SELECT id, {likeness} AS likeness FROM models WHERE {meets} ORDER BY likeness"
+                " DESC, id LIMIT 1"
+            )
+            hint = (
+                f"; did you mean {clean(near['id'][0], 200)!r}?"
+                if len(near) and near["likeness"][0] > 0.7
+                else ""
+            )
+            raise UserError(
+                f"no model {pattern!r} among the {book.count(_all_of(where))} of {name} that"
+                f" match{hint} (python -m zoo.query lists them)"
+            )
         conditions.append(f"({condition})")
     return " OR ".join(conditions) or None
 
 
 def _on_this_machine(book: Catalogue, chosen: str | None) -> str:
-    """A condition that the weights lie here: looks only at models that the Hub's cache has a folder of."""
+    """A condition that the weights lie here: looks only at models that the Hub's cache has a folder
+    of.
+    """
     from huggingface_hub import constants
 
     from zoo.download import is_local
 
     found = Path(constants.HF_HUB_CACHE).glob("models--*")
-    there = ", ".join(quote(path.name.removeprefix("models--").replace("--", "/")) for path in found) or "''"
-    cards = book.cards(where=_all_of(chosen, f"NOT ({_LOCAL}) AND coalesce(location, id) IN ({there})"))
+    there = (
+        ", ".join(quote(path.name.removeprefix("models--").replace("--", "/")) for path in found)
+        or "''"
+    )
+    cards = book.cards(
+        where=_all_of(chosen, f"NOT ({_LOCAL}) AND coalesce(location, id) IN ({there})")
+    )
     ids = ", ".join(quote(card.id) for card in cards if is_local(card)) or "''"
     return f"{_LOCAL} OR id IN ({ids})"
 
 
-# --- the shortlist ---------------------------------------------------------------------------------------------------
+# --- the shortlist
+# ---------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def _shortlist(
-    book: Catalogue, classes: Sequence[str], usable: str | None, narrowed: str | None, room: int,
-    class_prior: Sequence[float] | None, *, keep: bool,
+    book: Catalogue,
+    classes: Sequence[str],
+    usable: str | None,
+    narrowed: str | None,
+    room: int,
+    class_prior: Sequence[float] | None,
+    *,
+    keep: bool,
 ) -> tuple[list[ModelCard], tuple[int, int, int]]:
-    """The cards, in the order of the prior, and how many models and label spaces were touched, of how many spaces."""
+    """The cards, in the order of the prior, and how many models and label spaces were touched, of
+    how many spaces.
+    """
     from selection.label_build import key_of, label_index
     from selection.names import NameEncoder
     from selection.prior import prior
@@ -166,20 +215,29 @@ def _shortlist(
     allowed = None
     if narrowed:
         allowed = np.zeros(len(index.ids), np.bool_)
-        keys = book.sql(f"SELECT {key_of()} AS key FROM models WHERE {narrowed}")["key"].to_numpy(np.uint64)
+        keys = book.sql(f"SELECT {key_of()} AS key FROM models WHERE {narrowed}")["key"].to_numpy(
+            np.uint64
+        )
         allowed[index.positions(keys)] = True
     counts = index.counts(allowed)
     touched, places = (0, 0, 0), np.zeros(0, np.int64)
     if counts[:-1].any():
-        found = Recall(index).nearest(encoder.encode(classes), k=room, prior=class_prior, models=counts[:-1])
+        found = Recall(index).nearest(
+            encoder.encode(classes), k=room, prior=class_prior, models=counts[:-1]
+        )
         touched = int(counts[found.touched].sum()), len(found.touched), found.total
         places = _in_order(index, found, allowed)
-    ids = [index.ids[place] for place in _shared(places, _permitted(index.members(len(index.spaces)), allowed), room)]
+    ids = [
+        index.ids[place]
+        for place in _shared(places, _permitted(index.members(len(index.spaces)), allowed), room)
+    ]
     cards = book.cards(where=_all_of(usable, f"id IN ({', '.join(map(quote, ids)) or quote('')})"))
     if len(cards) < 2:
         return cards, touched
     values = prior(cards, classes, encoder=encoder)
-    return [cards[i] for i in sorted(range(len(cards)), key=lambda i: (-values[i], cards[i].id))], touched
+    return [
+        cards[i] for i in sorted(range(len(cards)), key=lambda i: (-values[i], cards[i].id))
+    ], touched
 
 
 def _permitted(places: Ints, allowed: npt.NDArray[np.bool_] | None) -> Ints:
@@ -195,7 +253,9 @@ def _in_order(index: LabelIndex, found: Recalled, allowed: npt.NDArray[np.bool_]
 
 
 def _shared(labelled: Ints, unlabelled: Ints, room: int) -> list[int]:
-    """``room`` places for both: those without label names get their share, and what the others leave free."""
+    """``room`` places for both: those without label names get their share, and what the others
+    leave free.
+    """
     reserved = min(len(unlabelled), max(room // RESERVED, 1 if room > 1 else 0))
     taken = min(len(labelled), room - reserved)
     return [*labelled[:taken].tolist(), *unlabelled[: room - taken].tolist()]

@@ -20,7 +20,8 @@ Ints = npt.NDArray[np.integer]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """What the scores read. N probe samples, C classes of the task, C_t of the teacher, D its feature width, E a word's.
+    """What the scores read. N probe samples, C classes of the task, C_t of the teacher, D its
+    feature width, E a word's.
 
     features             (N, D) float32, pooled, before the head
     labels               (N,) int64 in [0, C), or -1 where a sample is unlabelled
@@ -43,16 +44,27 @@ class Evidence:
     classifier_bias: Floats | None = None
 
     @classmethod
-    def of(cls, stored: StoredOutputs, probe: Probe, *, names: Sequence[str] | None, encoder: NameEncoder) -> Evidence:
-        """What a teacher's stored answers say of ``probe``: logits become probabilities, class names embeddings.
+    def of(
+        cls,
+        stored: StoredOutputs,
+        probe: Probe,
+        *,
+        names: Sequence[str] | None,
+        encoder: NameEncoder,
+    ) -> Evidence:
+        """What a teacher's stored answers say of ``probe``: logits become probabilities, class
+        names embeddings.
 
-        ``names`` are the teacher's class names; they are left out where their number is not that of its logits.
+        ``names`` are the teacher's class names; they are left out where their number is not that of
+        its logits.
         """
         probabilities: Floats | None = None
         if stored.logits is not None and stored.logits.shape[1] > 0:
             shifted = np.exp(stored.logits - stored.logits.max(axis=1, keepdims=True))  # (N, C_t)
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-        fit = bool(names) and probabilities is not None and len(names or ()) == probabilities.shape[1]
+        fit = (
+            bool(names) and probabilities is not None and len(names or ()) == probabilities.shape[1]
+        )
         theirs = tuple(names) if fit and names else None
         return cls(
             features=stored.features,
@@ -69,7 +81,12 @@ class Evidence:
     def at(self, rows: Ints) -> Evidence:
         """The same teacher on the samples ``rows`` (n,) of the probe."""
         probabilities = None if self.probabilities is None else self.probabilities[rows]
-        return replace(self, features=self.features[rows], labels=self.labels[rows], probabilities=probabilities)
+        return replace(
+            self,
+            features=self.features[rows],
+            labels=self.labels[rows],
+            probabilities=probabilities,
+        )
 
     def labelled(self) -> Evidence:
         """The same teacher on the labelled samples only."""
@@ -77,13 +94,20 @@ class Evidence:
         return self if len(rows) == len(self.labels) else self.at(rows)
 
     def check(self) -> None:
-        """Raise ``ValueError`` with the numbers in it: fewer than two classes present, NaN or infinity, or N < 2C."""
+        """Raise ``ValueError`` with the numbers in it: fewer than two classes present, NaN or
+        infinity, or N < 2C.
+        """
         labels = self.labels[self.labels >= 0]
         present = len(np.unique(labels))
         if present < 2:
-            raise ValueError(f"a score needs at least two classes with labels, the probe has {present}")
+            raise ValueError(
+                f"a score needs at least two classes with labels, the probe has {present}"
+            )
         if len(labels) < 2 * present:
-            raise ValueError(f"{len(labels)} labelled samples for {present} classes: at least {2 * present} are needed")
+            raise ValueError(
+                f"{len(labels)} labelled samples for {present} classes: at least {2 * present} are"
+                " needed"
+            )
         for name in ("features", "probabilities"):
             values = getattr(self, name)
             if values is not None and not np.isfinite(values).all():

@@ -12,13 +12,45 @@ from selection.images import MAX_BYTES, CorruptImage
 from selection.split import Part, Rows, class_name, spread
 from zoo.errors import UserError
 
-SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test",
-          "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation"}
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+}
 UNLABELLED = ("unlabelled", "unlabeled")
-_IGNORED = {"__macosx", "thumbs.db", "desktop.ini", "icon\r", "lost+found", "@eadir", "$recycle.bin"}
-# Everything else is a candidate, told by its content when it is read: names of images lie often enough.
+_IGNORED = {
+    "__macosx",
+    "thumbs.db",
+    "desktop.ini",
+    "icon\r",
+    "lost+found",
+    "@eadir",
+    "$recycle.bin",
+}
+# Everything else is a candidate, told by its content when it is read: names of images lie often
+# enough.
 _NO_IMAGE = {
-    *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".md", ".html", ".htm", ".log", ".pdf"),
+    *(
+        ".txt",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".md",
+        ".html",
+        ".htm",
+        ".log",
+        ".pdf",
+    ),
     *(".ini", ".db", ".py", ".ipynb", ".npy", ".npz", ".mat", ".h5", ".parquet", ".arrow"),
     *(".zip", ".gz", ".tar", ".mp4", ".avi", ".mov"),
 }
@@ -38,7 +70,9 @@ class Files:
         try:
             with open(os.path.join(self.root, self.paths[row]), "rb") as file:
                 if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:
-                    raise CorruptImage(f"a file of {size / 2**20:.0f} MiB, more than {MAX_BYTES // 2**20}")
+                    raise CorruptImage(
+                        f"a file of {size / 2**20:.0f} MiB, more than {MAX_BYTES // 2**20}"
+                    )
                 return file.read()
         except OSError as error:
             raise CorruptImage(error.strerror or type(error).__name__) from error
@@ -64,10 +98,11 @@ class Files:
 
 
 def find_images(folder: Path, *, leave_out: Iterable[str] = ()) -> tuple[list[str], int]:
-    """Paths relative to ``folder`` of all files below it that may be images, sorted, and how many links led nowhere.
+    """Paths relative to ``folder`` of all files below it that may be images, sorted, and how many
+    links led nowhere.
 
-    Hidden files and known non-images are passed over; folders in ``leave_out`` (names at the top) too. Links are
-    followed, a folder is visited once, so a loop ends. No file is opened.
+    Hidden files and known non-images are passed over; folders in ``leave_out`` (names at the top)
+    too. Links are followed, a folder is visited once, so a loop ends. No file is opened.
     """
     found: list[str] = []
     broken = 0
@@ -98,7 +133,9 @@ def sub_folders(folder: Path) -> list[str]:
 
 
 def read(folder: Path, warnings: list[str]) -> tuple[dict[str, Part], list[Files], int]:
-    """The parts by split name, the unlabelled files and the number of broken links of a folder of class folders."""
+    """The parts by split name, the unlabelled files and the number of broken links of a folder of
+    class folders.
+    """
     names = sub_folders(folder)
     loose = [name for name in names if name.lower() in UNLABELLED]
     rest = [name for name in names if name not in loose]
@@ -108,13 +145,21 @@ def read(folder: Path, warnings: list[str]) -> tuple[dict[str, Part], list[Files
         for name in rest:
             kind = SPLITS.get(name.lower())
             if kind is None:
-                warnings.append(f"folder {class_name(name)!r} beside train/ is no split and is not used")
+                warnings.append(
+                    f"folder {class_name(name)!r} beside train/ is no split and is not used"
+                )
             elif kind in parts:
-                warnings.append(f"folder {class_name(name)!r} is a second {kind} split and is not used")
+                warnings.append(
+                    f"folder {class_name(name)!r} is a second {kind} split and is not used"
+                )
             else:
                 parts[kind], missed = _part(folder, name, sub_folders(folder / name), warnings)
                 broken += missed
-                loose += [f"{name}/{one}" for one in sub_folders(folder / name) if one.lower() in UNLABELLED and kind == "train"]
+                loose += [
+                    f"{name}/{one}"
+                    for one in sub_folders(folder / name)
+                    if one.lower() in UNLABELLED and kind == "train"
+                ]
     else:
         parts["train"], broken = _part(folder, "", rest, warnings)
     unlabelled = []
@@ -126,7 +171,9 @@ def read(folder: Path, warnings: list[str]) -> tuple[dict[str, Part], list[Files
 
 
 def _has_splits(folder: Path, names: Sequence[str]) -> bool:
-    """Whether ``train`` holds class folders itself; a class may be called train too, so its neighbours count."""
+    """Whether ``train`` holds class folders itself; a class may be called train too, so its
+    neighbours count.
+    """
     train = [name for name in names if SPLITS.get(name.lower()) == "train"]
     others = [name for name in names if name not in train]
     if not train or not sub_folders(folder / train[0]):
@@ -160,6 +207,10 @@ def _part(folder: Path, inside: str, names: Sequence[str], warnings: list[str]) 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [one for one in entries if not one.name.startswith(".") and one.name.lower() not in _IGNORED]
+            return [
+                one
+                for one in entries
+                if not one.name.startswith(".") and one.name.lower() not in _IGNORED
+            ]
     except OSError as error:
         raise UserError(f"cannot read folder {folder}: {error.strerror}") from error

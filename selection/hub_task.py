@@ -54,32 +54,52 @@ class HubImages:
 def read(spec: str) -> dict[str, Part]:
     """The parts by split name of the Hub dataset ``org/name`` or ``org/name:config``."""
     if not _SPEC.fullmatch(spec):
-        raise UserError(f"'hf:{spec}' names no Hub dataset; expected hf:org/name or hf:org/name:config")
+        raise UserError(
+            f"'hf:{spec}' names no Hub dataset; expected hf:org/name or hf:org/name:config"
+        )
     path, _, config = spec.partition(":")
     if Path(path).exists():  # the library would quietly prefer it
-        raise UserError(f"a local folder {path!r} stands where the Hub dataset was meant; give --task {path} to use it")
+        raise UserError(
+            f"a local folder {path!r} stands where the Hub dataset was meant; give --task {path} to"
+            " use it"
+        )
     loaded = _load(path, config or None)
     kinds = {name: SPLITS.get(str(name).lower()) for name in loaded}
     if "train" not in kinds.values():
         if len(loaded) != 1:
-            raise UserError(f"hf:{spec} has no split 'train' (it has: {', '.join(map(str, loaded))})")
+            raise UserError(
+                f"hf:{spec} has no split 'train' (it has: {', '.join(map(str, loaded))})"
+            )
         kinds = dict.fromkeys(kinds, "train")
-    return {kind: _part(loaded[name], str(name), spec) for name, kind in kinds.items() if kind is not None}
+    return {
+        kind: _part(loaded[name], str(name), spec)
+        for name, kind in kinds.items()
+        if kind is not None
+    }
 
 
 def _load(path: str, config: str | None) -> Any:
     import datasets
     from huggingface_hub import constants
 
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):  # --offline, maybe after both were imported
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in (
+        "1",
+        "ON",
+        "YES",
+        "TRUE",
+    ):  # --offline, maybe after both were imported
         constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
         return datasets.load_dataset(path, config)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError, OSError) as error:
-        raise Unavailable(f"the dataset hf:{path} could not be fetched ({str(error).splitlines()[0]}); "
-                          "check the name and the connection, or give a local folder") from error
+        raise Unavailable(
+            f"the dataset hf:{path} could not be fetched ({str(error).splitlines()[0]}); "
+            "check the name and the connection, or give a local folder"
+        ) from error
     except (ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise UserError(f"the dataset hf:{path} cannot be used: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"the dataset hf:{path} cannot be used: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _part(dataset: Any, split: str, spec: str) -> Part:
@@ -94,5 +114,9 @@ def _part(dataset: Any, split: str, spec: str) -> Part:
     values = dataset.select_columns(labels[:1]).with_format("arrow")[:].column(0)
     names = getattr(features[labels[0]], "names", None)
     numbers, classes = to_labels(values, names, f"hf:{spec}")
-    source = HubImages(dataset.select_columns(images[:1]).cast_column(images[0], datasets.Image(decode=False)), images[0], split)
+    source = HubImages(
+        dataset.select_columns(images[:1]).cast_column(images[0], datasets.Image(decode=False)),
+        images[0],
+        split,
+    )
     return Part(source, numbers, classes)

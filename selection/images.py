@@ -12,12 +12,31 @@ from PIL import Image
 
 MAX_PIXELS = 178_956_970  # the size at which Pillow too takes an image for a decompression bomb
 MAX_BYTES = 256 * 2**20
-PROBE_SIDE = 512  # pixels of the shorter side: above the input of nearly every teacher, 500 photographs fit in memory
+# pixels of the shorter side: above the input of nearly every teacher, 500 photographs fit in memory
+PROBE_SIDE = 512
 
-# Raster formats only. Pillow's EPS reader would start Ghostscript on a stranger's program, and nobody photographs in it.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA", "PCX", "SGI", "QOI")
+# Raster formats only. Pillow's EPS reader would start Ghostscript on a stranger's program, and
+# nobody photographs in it.
+_FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
+    "ICO",
+    "TGA",
+    "PCX",
+    "SGI",
+    "QOI",
+)
 _LARGE = 16_000_000
-_one_large_image = threading.Lock()  # large images are decoded one at a time, so that threads do not add up their memory
+_one_large_image = (
+    threading.Lock()
+)  # large images are decoded one at a time, so that threads do not add up their memory
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,19 +54,23 @@ class CorruptImage(ValueError):
 
 
 def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
-    """The image in ``raw`` as RGB, upright; with ``shorter`` its shorter side is at most that many pixels.
+    """The image in ``raw`` as RGB, upright; with ``shorter`` its shorter side is at most that many
+    pixels.
 
-    The format is told by content. The first frame of an animation counts; transparency lies on white; 16-bit gray keeps
-    its high byte; floating point in [0, 1] is stretched to 0..255 and any other range from its least to its greatest
-    value; EXIF orientation is applied. A JPEG is reduced while it is decoded (by 2, 4 or 8), then every image bicubically
-    with antialiasing, so the same bytes always give the same pixels. Raises ``CorruptImage``: no image, truncated, more
-    than ``MAX_PIXELS`` pixels, or nothing that can be shown as RGB.
+    The format is told by content. The first frame of an animation counts; transparency lies on
+    white; 16-bit gray keeps its high byte; floating point in [0, 1] is stretched to 0..255 and any
+    other range from its least to its greatest value; EXIF orientation is applied. A JPEG is reduced
+    while it is decoded (by 2, 4 or 8), then every image bicubically with antialiasing, so the same
+    bytes always give the same pixels. Raises ``CorruptImage``: no image, truncated, more than
+    ``MAX_PIXELS`` pixels, or nothing that can be shown as RGB.
     """
     try:
         image = _open(raw)
         pixels = image.width * image.height
         if pixels > MAX_PIXELS:
-            raise CorruptImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
+            raise CorruptImage(
+                f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million"
+            )
         if pixels > _LARGE:
             with _one_large_image:
                 return _pixels(image, shorter)
@@ -59,19 +82,29 @@ def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
 
 
 def _open(raw: bytes) -> Image.Image:
-    """Like ``Image.open``, but for ``_FORMATS`` only and without its size check, which warns through global state."""
+    """Like ``Image.open``, but for ``_FORMATS`` only and without its size check, which warns
+    through global state.
+    """
     Image.init()
     reason = "no image format that is known here" if raw else "empty file"
     for name in _FORMATS:
         if name not in Image.OPEN:
             continue
         factory, accept = Image.OPEN[name]
-        if accept is not None and accept(raw[:16]) is not True:  # a text says that the codec is missing
+        if (
+            accept is not None and accept(raw[:16]) is not True
+        ):  # a text says that the codec is missing
             continue
         try:
             opened: Image.Image = factory(io.BytesIO(raw), "")
             return opened
-        except (SyntaxError, IndexError, TypeError, KeyError, EOFError) as error:  # what Pillow's readers raise for "not mine"
+        except (
+            SyntaxError,
+            IndexError,
+            TypeError,
+            KeyError,
+            EOFError,
+        ) as error:  # what Pillow's readers raise for "not mine"
             reason = f"damaged {name}: {error}" if accept is not None else reason
     raise CorruptImage(reason)
 

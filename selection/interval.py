@@ -28,25 +28,38 @@ class Interval:
 
 
 def interval(
-    score: Score, evidence: Evidence, *, rng: np.random.Generator, level: float = 0.95, draws: int | None = None
+    score: Score,
+    evidence: Evidence,
+    *,
+    rng: np.random.Generator,
+    level: float = 0.95,
+    draws: int | None = None,
 ) -> Interval:
-    """The score's value on ``evidence`` and the interval that other probes of the same size would mostly fall in.
+    """The score's value on ``evidence`` and the interval that other probes of the same size would
+    mostly fall in.
 
-    Scores with terms: percentiles of a bootstrap of the terms within each class (``draws``, default 1,000). Others:
-    the score on halves of each class drawn without replacement (default 20), never on resamples with copies; a half
-    varies about the whole as the whole does about the truth, hence no rescaling but for odd counts, and the mean of the
-    halves, which is biased by their size, is moved onto the value. Raises what the score raises, and ``ValueError``
-    where so few samples come that none can be left out.
+    Scores with terms: percentiles of a bootstrap of the terms within each class (``draws``, default
+    1,000). Others: the score on halves of each class drawn without replacement (default 20), never
+    on resamples with copies; a half varies about the whole as the whole does about the truth, hence
+    no rescaling but for odd counts, and the mean of the halves, which is biased by their size, is
+    moved onto the value. Raises what the score raises, and ``ValueError`` where so few samples come
+    that none can be left out.
     """
     value, moved = _replicates(score, evidence, rng, draws)
     return _interval(value, moved, level, percentiles=score.terms is not None)
 
 
 def compare(
-    score: Score, first: Evidence, second: Evidence, *, rng: np.random.Generator, level: float = 0.95,
+    score: Score,
+    first: Evidence,
+    second: Evidence,
+    *,
+    rng: np.random.Generator,
+    level: float = 0.95,
     draws: int | None = None,
 ) -> Interval:
-    """The difference ``score(first) - score(second)`` of two teachers on the same probe, resampled in pairs.
+    """The difference ``score(first) - score(second)`` of two teachers on the same probe, resampled
+    in pairs.
 
     ``not compare(...).decided`` means too close to call.
     """
@@ -59,12 +72,21 @@ def compare(
 
 
 def difference(
-    first_terms: Floats, second_terms: Floats, labels: Ints, *, rng: np.random.Generator, level: float = 0.95,
+    first_terms: Floats,
+    second_terms: Floats,
+    labels: Ints,
+    *,
+    rng: np.random.Generator,
+    level: float = 0.95,
     draws: int = BOOTSTRAPS,
 ) -> Interval:
-    """The mean of ``first_terms - second_terms`` (n,), paired by sample, bootstrapped within each class."""
+    """The mean of ``first_terms - second_terms`` (n,), paired by sample, bootstrapped within each
+    class.
+    """
     terms = np.asarray(first_terms, dtype=np.float64) - np.asarray(second_terms, dtype=np.float64)
-    return _interval(float(terms.mean()), _bootstrap(terms, labels, rng, draws), level, percentiles=True)
+    return _interval(
+        float(terms.mean()), _bootstrap(terms, labels, rng, draws), level, percentiles=True
+    )
 
 
 def _replicates(
@@ -89,15 +111,22 @@ def _bootstrap(terms: Floats, labels: Ints, rng: np.random.Generator, draws: int
 
 
 def _halves(score: Score, evidence: Evidence, rng: np.random.Generator, draws: int) -> Floats:
-    """(draws,) values on half of each class, centred, scaled to the spread of the whole probe's value."""
+    """(draws,) values on half of each class, centred, scaled to the spread of the whole probe's
+    value.
+    """
     groups = [np.flatnonzero(evidence.labels == label) for label in np.unique(evidence.labels)]
     sizes = [max(2, len(group) // 2) for group in groups]
     kept, whole = sum(sizes), len(evidence.labels)
     if kept == whole:
-        raise ValueError(f"{whole} samples of {len(groups)} classes are too few to leave any out, so no interval")
+        raise ValueError(
+            f"{whole} samples of {len(groups)} classes are too few to leave any out, so no interval"
+        )
     values = []
     for _ in range(draws):
-        rows = [rng.choice(group, size, replace=False) for group, size in zip(groups, sizes, strict=True)]
+        rows = [
+            rng.choice(group, size, replace=False)
+            for group, size in zip(groups, sizes, strict=True)
+        ]
         values.append(score.value(evidence.at(np.sort(np.concatenate(rows)))))
     moved: Floats = (np.array(values) - np.mean(values)) * np.sqrt(kept / (whole - kept))
     return moved

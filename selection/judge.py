@@ -41,7 +41,8 @@ def row_of(card: ModelCard) -> Row:
 class Judge:
     """Has the teachers answer and scores what they say; the ``Asks`` of ``selection.halving``.
 
-    ``told`` hears of every row, whether it came from the cache, and what it took to score it in seconds.
+    ``told`` hears of every row, whether it came from the cache, and what it took to score it in
+    seconds.
     """
 
     task: Task
@@ -62,16 +63,22 @@ class Judge:
 
         for answer in self.asker.ask(cards, size, end=time.monotonic() + allowance):
             begin = time.perf_counter()
-            with threadpool_limits(1, "blas"):  # small matrices: a second thread mostly waits, for seconds on a busy machine
+            with threadpool_limits(
+                1, "blas"
+            ):  # small matrices: a second thread mostly waits, for seconds on a busy machine
                 judged = self._one(answer, size)
             took = time.perf_counter() - begin
             if judged.evidence is not None:
-                judged = replace(judged, row=replace(judged.row, seconds=took + (judged.row.seconds or 0.0)))
+                judged = replace(
+                    judged, row=replace(judged.row, seconds=took + (judged.row.seconds or 0.0))
+                )
             self.told(judged.row, answer.cached, took)
             yield judged
 
     def _one(self, answer: Answer, size: int) -> Judged:
-        """The row of one model; a fault of the model, or a score that does not apply to it, becomes its ``error``."""
+        """The row of one model; a fault of the model, or a score that does not apply to it, becomes
+        its ``error``.
+        """
         row = row_of(answer.card)
         if answer.stored is None:
             return Judged(replace(row, error=answer.error), None, answer.left_out)
@@ -108,9 +115,12 @@ def _or_none(score: Score, evidence: Evidence) -> float | None:
         return None
 
 
-def close_pairs(score: Score, evidence: Mapping[str, Evidence], order: Sequence[str]) -> dict[tuple[str, str], bool]:
-    """Which models of ``order`` (best first, on the same images) cannot be told from the leader of their group, resampling
-    both in pairs."""
+def close_pairs(
+    score: Score, evidence: Mapping[str, Evidence], order: Sequence[str]
+) -> dict[tuple[str, str], bool]:
+    """Which models of ``order`` (best first, on the same images) cannot be told from the leader of
+    their group, resampling both in pairs.
+    """
     close: dict[tuple[str, str], bool] = {}
     leader = ""
     for name in order:
@@ -123,19 +133,31 @@ def close_pairs(score: Score, evidence: Mapping[str, Evidence], order: Sequence[
 
 
 def ordered_rows(
-    rows: Sequence[Row], evidence: Mapping[str, Evidence], score: Score, also: Sequence[Score], left: Callable[[], float]
+    rows: Sequence[Row],
+    evidence: Mapping[str, Evidence],
+    score: Score,
+    also: Sequence[Score],
+    left: Callable[[], float],
 ) -> tuple[list[Row], list[str]]:
-    """The rows in their order, grouped, with the further scores as far as time is ``left``; a sentence where it was not."""
+    """The rows in their order, grouped, with the further scores as far as time is ``left``; a
+    sentence where it was not.
+    """
     from threadpoolctl import threadpool_limits
 
     done, late = [], 0
     with threadpool_limits(1, "blas"):
         ordered = in_order(rows)
-        finalists = [row.model for row in ordered if row.value is not None and row.probe_size == ordered[0].probe_size]
+        finalists = [
+            row.model
+            for row in ordered
+            if row.value is not None and row.probe_size == ordered[0].probe_size
+        ]
         close = close_pairs(score, evidence, finalists)
         for row in ordered:
             if row.value is not None and also and left() > 0:
                 row = further(row, evidence[row.model], also)
             late += bool(row.value is not None and also and not row.scores)
             done.append(row)
-    return grouped(done, close), [f"time was up before the further scores of {late} models"] if late else []
+    return grouped(done, close), [
+        f"time was up before the further scores of {late} models"
+    ] if late else []

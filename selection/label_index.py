@@ -1,4 +1,6 @@
-"""Which models have which label names: names, the unique label spaces made of them, and the models that share a space."""
+"""Which models have which label names: names, the unique label spaces made of them, and the models
+that share a space.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,24 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Lists:
-    """Lists end to end: list ``i`` is ``flat[starts[i] : starts[i + 1]]``; both may be memory-mapped files."""
+    """Lists end to end: list ``i`` is ``flat[starts[i] : starts[i + 1]]``; both may be
+    memory-mapped files.
+    """
 
     flat: npt.NDArray[np.int32]
     starts: Ints
 
     @classmethod
-    def of_pairs(cls, owners: npt.NDArray[np.integer], values: npt.NDArray[np.integer], count: int) -> Lists:
-        """``count`` lists; list ``o`` holds the ``values`` of the pairs with that owner, in the order of the pairs."""
+    def of_pairs(
+        cls, owners: npt.NDArray[np.integer], values: npt.NDArray[np.integer], count: int
+    ) -> Lists:
+        """``count`` lists; list ``o`` holds the ``values`` of the pairs with that owner, in the
+        order of the pairs.
+        """
         order = np.argsort(owners, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=count))]).astype(np.int64)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=count))]).astype(
+            np.int64
+        )
         return cls(values[order].astype(np.int32), starts)
 
     def __len__(self) -> int:
@@ -40,7 +50,9 @@ class Lists:
         """The lists ``which`` (n,) end to end (T,), and where each starts in that (n,)."""
         lengths = self.lengths(which)
         starts = np.cumsum(lengths) - lengths
-        places = np.arange(int(lengths.sum())) + np.repeat(self.starts[:-1][which] - starts, lengths)
+        places = np.arange(int(lengths.sum())) + np.repeat(
+            self.starts[:-1][which] - starts, lengths
+        )
         return np.asarray(self.flat[places]), starts
 
 
@@ -73,10 +85,11 @@ class Texts:
 class LabelIndex:
     """n unique label names, S unique label spaces, m models, in arrays that may be memory-mapped.
 
-    ``vectors`` (n, E) unit rows; ``spaces`` leads from a space to its names, ``holders`` from a name to the spaces that
-    have it, ``models`` from a space to its models (list S: the models without label names). Models lie in the order of
-    their space, there the best by ``quality`` (m,) first, then by id; ``order`` (m,) is their place in the order of ids,
-    ``keys`` (m,) are sorted hashes of ids and ``places`` (m,) the models they belong to.
+    ``vectors`` (n, E) unit rows; ``spaces`` leads from a space to its names, ``holders`` from a
+    name to the spaces that have it, ``models`` from a space to its models (list S: the models
+    without label names). Models lie in the order of their space, there the best by ``quality`` (m,)
+    first, then by id; ``order`` (m,) is their place in the order of ids, ``keys`` (m,) are sorted
+    hashes of ids and ``places`` (m,) the models they belong to.
     """
 
     vectors: Floats
@@ -91,14 +104,18 @@ class LabelIndex:
     places: npt.NDArray[np.int32]
 
     def positions(self, keys: npt.NDArray[np.uint64]) -> Ints:
-        """The models with these hashes of their ids; those that are not in the index are left out."""
+        """The models with these hashes of their ids; those that are not in the index are left
+        out.
+        """
         if not len(self.keys):
             return np.zeros(0, np.int64)
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.asarray(self.places[at[self.keys[at] == keys]], dtype=np.int64)
 
     def counts(self, allowed: npt.NDArray[np.bool_] | None = None) -> Ints:
-        """Models of each space (S + 1,), of those that are ``allowed`` (m,); the last are those without label names."""
+        """Models of each space (S + 1,), of those that are ``allowed`` (m,); the last are those
+        without label names.
+        """
         if allowed is None:
             return np.diff(self.models)
         total = np.concatenate([[0], np.cumsum(allowed)])
@@ -115,7 +132,9 @@ class LabelIndex:
 
     @classmethod
     def open(cls, folder: Path) -> LabelIndex:
-        """What ``save`` wrote, memory-mapped. Raises ``OSError`` or ``ValueError`` where a file is missing or torn."""
+        """What ``save`` wrote, memory-mapped. Raises ``OSError`` or ``ValueError`` where a file is
+        missing or torn.
+        """
 
         def read(name: str) -> npt.NDArray[np.generic]:
             file = folder / f"{name}.npy"
@@ -135,6 +154,10 @@ class LabelIndex:
         found: dict[str, npt.NDArray[np.generic]] = {}
         for part in fields(self):
             value = getattr(self, part.name)
-            inner = {f"{part.name}.{f.name}": getattr(value, f.name) for f in fields(value)} if hasattr(value, "starts") else None
+            inner = (
+                {f"{part.name}.{f.name}": getattr(value, f.name) for f in fields(value)}
+                if hasattr(value, "starts")
+                else None
+            )
             found |= inner or {part.name: value}
         return found

@@ -10,11 +10,18 @@ from zoo.command import clean
 
 
 def leaks(card: ModelCard, task: Task) -> list[str]:
-    """Sentences where a teacher's training data may hold the task itself: its ranking then flatters it."""
+    """Sentences where a teacher's training data may hold the task itself: its ranking then flatters
+    it.
+    """
     mine = _plain(task.name)
-    named = [data for data in card.datasets or () if mine and _plain(data.rsplit("/", 1)[-1]) == mine]
+    named = [
+        data for data in card.datasets or () if mine and _plain(data.rsplit("/", 1)[-1]) == mine
+    ]
     if named:
-        return [f"{clean(card.id, 80)} was trained on {clean(named[0], 60)}, which names this task itself: its place flatters it"]
+        return [
+            f"{clean(card.id, 80)} was trained on {clean(named[0], 60)}, which names this task"
+            " itself: its place flatters it"
+        ]
     theirs = {label.strip().lower() for label in card.labels or ()}
     if len(task.classes) > 2 and {name.strip().lower() for name in task.classes} == theirs:
         return [

@@ -1,4 +1,6 @@
-"""A task that lies in Parquet files with an image and a label column, as the ``datasets`` library writes them."""
+"""A task that lies in Parquet files with an image and a label column, as the ``datasets`` library
+writes them.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,17 @@ _NAME = re.compile(r"^([a-z]+)(?:[-_.].*)?\.parquet$", re.IGNORECASE)
 
 
 class Table:
-    """The image column of Parquet files, read a row group at a time; at most ``_HELD`` bytes of groups stay in memory."""
+    """The image column of Parquet files, read a row group at a time; at most ``_HELD`` bytes of
+    groups stay in memory.
+    """
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = [open_parquet(path) for path in files]
         self.paths = list(files)
         self.column = _column(self.files[0], files[0], "image", ("image", "img"), "Image")
-        self._groups = [(f, g) for f, file in enumerate(self.files) for g in range(file.metadata.num_row_groups)]
+        self._groups = [
+            (f, g) for f, file in enumerate(self.files) for g in range(file.metadata.num_row_groups)
+        ]
         sizes = [self.files[f].metadata.row_group(g).num_rows for f, g in self._groups]
         self._starts = np.cumsum([0, *sizes]).tolist()
         self._held: OrderedDict[int, Any] = OrderedDict()
@@ -80,11 +86,15 @@ def open_parquet(path: Path) -> Any:
     try:
         return pq.ParquetFile(path, memory_map=True)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no readable Parquet file: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"{path} is no readable Parquet file: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def files_by_split(folder: Path) -> dict[str, list[Path]]:
-    """The Parquet files of each split in ``folder``, in ``folder/data`` or in ``folder/SPLIT``; shards in order."""
+    """The Parquet files of each split in ``folder``, in ``folder/data`` or in ``folder/SPLIT``;
+    shards in order.
+    """
     found: dict[str, list[Path]] = {}
     for place in (folder, folder / "data"):
         for path in sorted(place.glob("*.parquet")):
@@ -118,9 +128,17 @@ def _part(folder: Path, paths: list[Path]) -> Part:
     table = Table(paths)
     column = _column(table.files[0], paths[0], "label", ("label", "labels", "class"), "ClassLabel")
     try:
-        values = pa.chunked_array([chunk for file in table.files for chunk in file.read(columns=[column]).column(0).chunks])
+        values = pa.chunked_array(
+            [
+                chunk
+                for file in table.files
+                for chunk in file.read(columns=[column]).column(0).chunks
+            ]
+        )
     except (pa.ArrowException, LookupError, OSError) as error:
-        raise UserError(f"the label column {column!r} of {paths[0]} and its shards cannot be read: {error}") from error
+        raise UserError(
+            f"the label column {column!r} of {paths[0]} and its shards cannot be read: {error}"
+        ) from error
     noted = _features(table.files[0]).get(column, {}).get("names")
     names = noted if isinstance(noted, list) and noted else _names_beside(folder)
     labels, classes = to_labels(values, names, str(paths[0]))
@@ -128,7 +146,8 @@ def _part(folder: Path, paths: list[Path]) -> Part:
 
 
 def to_labels(values: Any, names: Sequence[str] | None, where: str) -> tuple[Rows, tuple[str, ...]]:
-    """A label column (an Arrow chunked array of whole numbers or text) as (n,) int64 and its class names.
+    """A label column (an Arrow chunked array of whole numbers or text) as (n,) int64 and its class
+    names.
 
     Null, -1 and empty text are unlabelled. Whole numbers without ``names`` are named by themselves.
     """
@@ -145,25 +164,37 @@ def to_labels(values: Any, names: Sequence[str] | None, where: str) -> tuple[Row
     try:
         numbers = values.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
     except (pa.ArrowException, ValueError) as error:
-        raise UserError(f"the label column of {where} holds {values.type}; whole numbers or text are expected") from error
+        raise UserError(
+            f"the label column of {where} holds {values.type}; whole numbers or text are expected"
+        ) from error
     if not names:
         present = np.unique(numbers[numbers != -1])
         labels = np.where(numbers == -1, -1, np.searchsorted(present, numbers))
         return labels.astype(np.int64), tuple(str(one) for one in present)
     if len(numbers) and (numbers.min() < -1 or numbers.max() >= len(names)):
         bad = numbers.max() if numbers.max() >= len(names) else numbers.min()
-        raise UserError(f"label {bad} in {where}, but there are {len(names)} class names "
-                        f"(0 to {len(names) - 1}; -1 or null: unlabelled)")
+        raise UserError(
+            f"label {bad} in {where}, but there are {len(names)} class names "
+            f"(0 to {len(names) - 1}; -1 or null: unlabelled)"
+        )
     return numbers, class_names(names)
 
 
 def _column(file: Any, path: Path, purpose: str, usual: Sequence[str], feature: str) -> str:
-    """The column for ``purpose``: one of the usual names, else the one that the metadata gives this feature."""
+    """The column for ``purpose``: one of the usual names, else the one that the metadata gives this
+    feature.
+    """
     present = file.schema_arrow.names
-    tagged = [name for name, spec in _features(file).items() if spec.get("_type") == feature and name in present]
+    tagged = [
+        name
+        for name, spec in _features(file).items()
+        if spec.get("_type") == feature and name in present
+    ]
     for name in [*(one for one in usual if one in present), *tagged]:
         return name
-    raise UserError(f"{path} has no column {purpose!r} (it has: {class_name(', '.join(present)) or 'none'})")
+    raise UserError(
+        f"{path} has no column {purpose!r} (it has: {class_name(', '.join(present)) or 'none'})"
+    )
 
 
 def _features(file: Any) -> dict[str, dict[str, Any]]:
@@ -191,7 +222,9 @@ def _images(file: Any, group: int, column: str) -> Any:
 
     struct = pa.types.is_struct(file.schema_arrow.field(column).type)
     try:
-        values = file.read_row_group(group, columns=[f"{column}.bytes" if struct else column]).column(0)
+        values = file.read_row_group(
+            group, columns=[f"{column}.bytes" if struct else column]
+        ).column(0)
     except (pa.ArrowException, OSError, IndexError) as error:
         raise CorruptImage(f"the Parquet file is damaged: {str(error).splitlines()[0]}") from error
     return pc.struct_field(values, "bytes") if struct else values

@@ -1,4 +1,6 @@
-"""What accuracy a score's value promises: calibrated on the truth tables of ``benchmarks.truth``."""
+"""What accuracy a score's value promises: calibrated on the truth tables of
+``benchmarks.truth``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ TABLE = Path(__file__).with_name("prediction.json")
 
 @dataclass(frozen=True)
 class Prediction:
-    """Expected test accuracy of the student, in [0, 1], and the interval that held ``level`` of the tasks left out."""
+    """Expected test accuracy of the student, in [0, 1], and the interval that held ``level`` of the
+    tasks left out.
+    """
 
     expected: float
     low: float
@@ -24,11 +28,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Calibration:
-    """For one ``score``: logit(accuracy) = ``weights`` . (1, value / log C, log10 C, log10 images a class), and how far off.
+    """For one ``score``: logit(accuracy) = ``weights`` . (1, value / log C, log10 C, log10 images a
+    class), and how far off.
 
-    ``half_width`` is the conformal quantile of |residual|, in logits, over groups of tasks left out; ``coverage`` what the
-    interval held on outer folds; ``student`` and ``tasks`` say whose accuracy this is. ``most`` are the greatest number of
-    classes and of labelled images a class that were measured, ``least`` the smallest.
+    ``half_width`` is the conformal quantile of |residual|, in logits, over groups of tasks left
+    out; ``coverage`` what the interval held on outer folds; ``student`` and ``tasks`` say whose
+    accuracy this is. ``most`` are the greatest number of classes and of labelled images a class
+    that were measured, ``least`` the smallest.
     """
 
     score: str
@@ -42,29 +48,50 @@ class Calibration:
     student: str
 
     def predict(self, value: float, *, classes: int, images: float) -> Prediction:
-        """The prediction for a teacher of score ``value`` on a task of ``classes`` with ``images`` labelled images a class."""
-        return self._at(sum(w * x for w, x in zip(self.weights, inputs(value, classes=classes, images=images), strict=True)))
+        """The prediction for a teacher of score ``value`` on a task of ``classes`` with ``images``
+        labelled images a class.
+        """
+        return self._at(
+            sum(
+                w * x
+                for w, x in zip(
+                    self.weights, inputs(value, classes=classes, images=images), strict=True
+                )
+            )
+        )
 
     def _at(self, logit: float) -> Prediction:
-        return Prediction(_sigmoid(logit), _sigmoid(logit - self.half_width), _sigmoid(logit + self.half_width), self.level)
+        return Prediction(
+            _sigmoid(logit),
+            _sigmoid(logit - self.half_width),
+            _sigmoid(logit + self.half_width),
+            self.level,
+        )
 
 
 def inputs(value: float, *, classes: int, images: float) -> tuple[float, float, float, float]:
-    """What the calibration reads. A value in nats over log C is the share of what there is to know, at most 1."""
+    """What the calibration reads. A value in nats over log C is the share of what there is to know,
+    at most 1.
+    """
     return 1.0, value / math.log(classes), math.log10(classes), math.log10(images)
 
 
 def predict(value: float, *, score: str, classes: int, images: float) -> Prediction | None:
-    """Expected accuracy of a small student that learns from this teacher, with an interval whose coverage was measured.
+    """Expected accuracy of a small student that learns from this teacher, with an interval whose
+    coverage was measured.
 
-    ``value`` is the score's on the probe, ``classes`` the task's, ``images`` the labelled images a class. ``None`` where
-    the score has no calibration, or the task lies outside what was measured. A guide, not a promise: it was measured on
-    one small student with unlabelled images beside the labelled ones (``Calibration.student``).
+    ``value`` is the score's on the probe, ``classes`` the task's, ``images`` the labelled images a
+    class. ``None`` where the score has no calibration, or the task lies outside what was measured.
+    A guide, not a promise: it was measured on one small student with unlabelled images beside the
+    labelled ones (``Calibration.student``).
     """
     found = calibrations().get(score)
     if found is None or not math.isfinite(value):
         return None
-    inside = all(low <= own <= high for low, own, high in zip(found.least, (classes, images), found.most, strict=True))
+    inside = all(
+        low <= own <= high
+        for low, own, high in zip(found.least, (classes, images), found.most, strict=True)
+    )
     return found.predict(value, classes=classes, images=images) if inside else None
 
 
@@ -75,7 +102,9 @@ def calibrations() -> dict[str, Calibration]:
         return {}
     found: dict[str, Calibration] = {}
     for row in json.loads(TABLE.read_text(encoding="utf-8")):
-        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
+        }
         found[row["score"]] = Calibration(**fields)
     return found
 

@@ -16,37 +16,77 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # The columns of the catalogue that ``features`` reads.
-COLUMNS = ("id", "architecture", "model_type", "base_model", "datasets", "params_total", "input_size", "num_classes")
+COLUMNS = (
+    "id",
+    "architecture",
+    "model_type",
+    "base_model",
+    "datasets",
+    "params_total",
+    "input_size",
+    "num_classes",
+)
 FAMILIES = {  # in this order: a DeiT calls itself a ViT, too
-    "beit": "beit|data2vec", "deit": "deit", "convnext": "convnext", "swin": "swin", "van": r"\bvan\b|van[_-]b|visual-attention",
-    "vit": r"vit|eva\d|dinov[23]|clip|siglip", "resnet": "resnet|resnext|regnet",
+    "beit": "beit|data2vec",
+    "deit": "deit",
+    "convnext": "convnext",
+    "swin": "swin",
+    "van": r"\bvan\b|van[_-]b|visual-attention",
+    "vit": r"vit|eva\d|dinov[23]|clip|siglip",
+    "resnet": "resnet|resnext|regnet",
 }
 _WIDE = re.compile(r"2[12]k|12k")
-_MEAN = {"params_total": 85.8e6, "input_size": 224.0}  # medians of the table, in place of what a card does not say
-# A ridge on 175 Hub models (alpha 10; the mean over 12 data sets of the normal scores of their accuracies after
-# fine-tuning), fitted by benchmarks/external.py to the table of zLizy/transferability_graph. Facts of that recipe, too:
-# at its learning rate of 0.01 every BEiT failed.
+_MEAN = {
+    "params_total": 85.8e6,
+    "input_size": 224.0,
+}  # medians of the table, in place of what a card does not say
+# A ridge on 175 Hub models (alpha 10; the mean over 12 data sets of the normal scores of their
+# accuracies after fine-tuning), fitted by benchmarks/external.py to the table of
+# zLizy/transferability_graph. Facts of that recipe, too: at its learning rate of 0.01 every BEiT
+# failed.
 COEFFICIENTS = {
-    "size": 0.335, "tiny": 0.977, "resolution": 0.555, "wide": 0.127, "wide_head": 0.188, "narrow_head": 0.012,
-    "beit": -1.495, "beit_size": -0.492, "deit": 0.098, "deit_size": 0.381, "convnext": 0.698, "convnext_size": 0.471,
-    "swin": 0.267, "swin_size": 0.902, "van": 0.121, "van_size": -0.273, "vit": -0.187, "vit_size": 0.115,
-    "resnet": -0.391, "resnet_size": 0.659,
+    "size": 0.335,
+    "tiny": 0.977,
+    "resolution": 0.555,
+    "wide": 0.127,
+    "wide_head": 0.188,
+    "narrow_head": 0.012,
+    "beit": -1.495,
+    "beit_size": -0.492,
+    "deit": 0.098,
+    "deit_size": 0.381,
+    "convnext": 0.698,
+    "convnext_size": 0.471,
+    "swin": 0.267,
+    "swin_size": 0.902,
+    "van": 0.121,
+    "van_size": -0.273,
+    "vit": -0.187,
+    "vit_size": 0.115,
+    "resnet": -0.391,
+    "resnet_size": 0.659,
 }
 _NEAR = 3.0  # for label names as near as can be; ours: that table says nothing of them
 
 
-def prior(cards: Sequence[ModelCard], classes: Sequence[str], *, encoder: NameEncoder | None = None) -> npt.NDArray[np.float64]:
-    """A guess (n,) of how well each model would teach ``classes``, higher is better, from its card alone.
+def prior(
+    cards: Sequence[ModelCard], classes: Sequence[str], *, encoder: NameEncoder | None = None
+) -> npt.NDArray[np.float64]:
+    """A guess (n,) of how well each model would teach ``classes``, higher is better, from its card
+    alone.
 
-    ``quality``, plus how near its label names come to the task's: sum_j 1/C max_i cos, one minus the relaxed transport
-    cost of ``selection.recall``; models without label names count as the mean of the others. A guess to try candidates
-    by, not a result. On data sets and models that its fit has not seen, ``quality`` reaches a weighted tau of 0.564
-    (0.482 to 0.641) and loses 0.0049 of accuracy in the best of its first five (``python -m benchmarks.run external``).
+    ``quality``, plus how near its label names come to the task's: sum_j 1/C max_i cos, one minus
+    the relaxed transport cost of ``selection.recall``; models without label names count as the mean
+    of the others. A guess to try candidates by, not a result. On data sets and models that its fit
+    has not seen, ``quality`` reaches a weighted tau of 0.564 (0.482 to 0.641) and loses 0.0049 of
+    accuracy in the best of its first five (``python -m benchmarks.run external``).
     """
     import pandas as pd
 
     encoder = encoder or NameEncoder.table()
-    table = pd.DataFrame([{name: getattr(card, name) for name in COLUMNS} for card in cards], columns=list(COLUMNS))
+    table = pd.DataFrame(
+        [{name: getattr(card, name) for name in COLUMNS} for card in cards], columns=list(COLUMNS)
+    )
     near = np.array(_nearness(cards, classes, encoder))
     known = np.isfinite(near)
     mean = near[known].mean() if known.any() else 0.0
@@ -56,12 +96,16 @@ def prior(cards: Sequence[ModelCard], classes: Sequence[str], *, encoder: NameEn
 def quality(table: pd.DataFrame) -> npt.NDArray[np.float64]:
     """The part of ``prior`` that no task changes: (n,), for rows with the columns ``COLUMNS``."""
     found = features(table)
-    return np.asarray(found[list(COEFFICIENTS)].to_numpy(np.float64) @ np.array(list(COEFFICIENTS.values())))
+    return np.asarray(
+        found[list(COEFFICIENTS)].to_numpy(np.float64) @ np.array(list(COEFFICIENTS.values()))
+    )
 
 
 def copies_last(table: pd.DataFrame, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """The order (n,) to try models in: by ``values``, higher first, but a near copy (of the same family, resolution and
-    about the same size) of k models before it only after all models with fewer such."""
+    """The order (n,) to try models in: by ``values``, higher first, but a near copy (of the same
+    family, resolution and about the same size) of k models before it only after all models with
+    fewer such.
+    """
     found = features(table)
     kinds = found[[*FAMILIES, "resolution"]].round(1).assign(size=(found["size"] * 5).round())
     order = np.argsort(-np.asarray(values, float), kind="stable")
@@ -76,14 +120,17 @@ def features(table: pd.DataFrame) -> pd.DataFrame:
     text = _text(table)
     size = np.log10(_number(table, "params_total").clip(1e6, 1e9)) - 8
     classes = _number(table, "num_classes")
-    found = pd.DataFrame({
-        "size": size,
-        "tiny": np.minimum(size + 0.5, 0),  # below 30 million
-        "resolution": _number(table, "input_size").clip(96, 512) / 224 - 1,
-        "wide": text.str.contains(_WIDE).astype(float),
-        "wide_head": (classes > 5_000).astype(float),
-        "narrow_head": (classes < 500).astype(float),
-    }, index=table.index)
+    found = pd.DataFrame(
+        {
+            "size": size,
+            "tiny": np.minimum(size + 0.5, 0),  # below 30 million
+            "resolution": _number(table, "input_size").clip(96, 512) / 224 - 1,
+            "wide": text.str.contains(_WIDE).astype(float),
+            "wide_head": (classes > 5_000).astype(float),
+            "narrow_head": (classes < 500).astype(float),
+        },
+        index=table.index,
+    )
     left = pd.Series(True, index=table.index)
     for family, pattern in FAMILIES.items():
         here = left & text.str.contains(pattern, regex=True)
@@ -106,7 +153,11 @@ def _text(table: pd.DataFrame) -> pd.Series:
     for column in ("architecture", "model_type"):
         joined = joined + " " + table[column].fillna("").astype(str)
     for column in ("base_model", "datasets"):
-        joined = joined + " " + table[column].map(lambda value: " ".join(value) if _listed(value) else "")
+        joined = (
+            joined
+            + " "
+            + table[column].map(lambda value: " ".join(value) if _listed(value) else "")
+        )
     return joined.str.lower()
 
 
@@ -114,8 +165,12 @@ def _listed(value: object) -> bool:
     return isinstance(value, (list, tuple, np.ndarray))
 
 
-def _nearness(cards: Sequence[ModelCard], classes: Sequence[str], encoder: NameEncoder) -> list[float]:
-    """How near each card's label space comes to ``classes``, at most 1; each distinct space is looked at once."""
+def _nearness(
+    cards: Sequence[ModelCard], classes: Sequence[str], encoder: NameEncoder
+) -> list[float]:
+    """How near each card's label space comes to ``classes``, at most 1; each distinct space is
+    looked at once.
+    """
     mine = encoder.encode(classes)  # (C, E)
     seen: dict[tuple[str, ...], float] = {}
     for card in cards:

@@ -1,4 +1,6 @@
-"""The teachers' answers on a probe: from the cache where they are stored, else by running each model once."""
+"""The teachers' answers on a probe: from the cache where they are stored, else by running each
+model once.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ _KEPT = 2_000_000_000  # bytes of weights that stay loaded between rounds
 class Answer:
     """What became of one model: its stored outputs, or the reason why there are none.
 
-    ``stored`` holds the probe's first images, at least as many as were asked for. ``cached``: no teacher was loaded.
-    ``left_out`` is ``"budget"`` (time) or ``"budget_gb"`` where the model was not begun, or not finished, for that.
+    ``stored`` holds the probe's first images, at least as many as were asked for. ``cached``: no
+    teacher was loaded. ``left_out`` is ``"budget"`` (time) or ``"budget_gb"`` where the model was
+    not begun, or not finished, for that.
     """
 
     card: ModelCard
@@ -40,28 +43,34 @@ class Answer:
 
 
 class Asker(Protocol):
-    """Who has the teachers answer: this process (``Prober``) or Ray workers (``selection.workers.Workers``)."""
+    """Who has the teachers answer: this process (``Prober``) or Ray workers
+    (``selection.workers.Workers``).
+    """
 
     def ask(self, cards: Sequence[ModelCard], size: int, *, end: float) -> Iterator[Answer]:
-        """An ``Answer`` on the probe's first ``size`` images for every card, in any order, those that are stored first.
+        """An ``Answer`` on the probe's first ``size`` images for every card, in any order, those
+        that are stored first.
 
-        ``end`` is the time (``time.monotonic``) by which a model must be expected to be done, or it is not begun. Cards
-        of which nothing is yielded were at work when all time was up.
+        ``end`` is the time (``time.monotonic``) by which a model must be expected to be done, or it
+        is not begun. Cards of which nothing is yielded were at work when all time was up.
         """
         ...
 
     def cost(self, card: ModelCard, size: int) -> float:
-        """Seconds that ``card`` is expected to take for ``size`` images; 0 where its answers are stored."""
+        """Seconds that ``card`` is expected to take for ``size`` images; 0 where its answers are
+        stored.
+        """
         ...
 
 
 class Prober:
     """Runs teachers on one probe on this machine, one after the other, the next loading meanwhile.
 
-    An answer is in the cache before it is yielded, so a run that is killed loses at most the model in work. An entry
-    under the probe's key holds its first n images: it serves every round up to n, and a longer round runs only the images
-    that are missing. A GPU answers in bf16, so its answers are kept apart from a CPU's; without ``device`` either will do.
-    ``started`` and ``batch_done`` (images of the current model done) may be called from another thread.
+    An answer is in the cache before it is yielded, so a run that is killed loses at most the model
+    in work. An entry under the probe's key holds its first n images: it serves every round up to n,
+    and a longer round runs only the images that are missing. A GPU answers in bf16, so its answers
+    are kept apart from a CPU's; without ``device`` either will do. ``started`` and ``batch_done``
+    (images of the current model done) may be called from another thread.
     """
 
     def __init__(
@@ -83,7 +92,9 @@ class Prober:
         self._held: dict[str, int] = {}
         self._stop = threading.Event()
 
-    def ask(self, cards: Sequence[ModelCard], size: int, *, end: float = float("inf")) -> Iterator[Answer]:
+    def ask(
+        self, cards: Sequence[ModelCard], size: int, *, end: float = float("inf")
+    ) -> Iterator[Answer]:
         """See ``Asker``."""
         waiting: list[ModelCard] = []
         for card in cards:
@@ -101,21 +112,29 @@ class Prober:
         yield from until(answers, self.budget.left, self._stop.set)
 
     def stored(self, card: ModelCard, size: int) -> Answer | None:
-        """The answer in the cache if it covers ``size`` images, or the fault of a card that no key can be made of."""
+        """The answer in the cache if it covers ``size`` images, or the fault of a card that no key
+        can be made of.
+        """
         self._held[card.id] = 0
         try:
             found = self._entry(card)
         except TeacherError as error:
             return Answer(card, None, str(error))
         self._held[card.id] = 0 if found is None else len(found.features)
-        return Answer(card, found, cached=True) if found is not None and len(found.features) >= size else None
+        return (
+            Answer(card, found, cached=True)
+            if found is not None and len(found.features) >= size
+            else None
+        )
 
     def cost(self, card: ModelCard, size: int) -> float:
         """See ``Asker``."""
         missing = size - self.held(card)
         if missing <= 0:
             return 0.0
-        return self.costs.running(card, missing) + (0.0 if card.id in self._loaded else self.costs.loading(card))
+        return self.costs.running(card, missing) + (
+            0.0 if card.id in self._loaded else self.costs.loading(card)
+        )
 
     def held(self, card: ModelCard) -> int:
         """How many of the probe's first images this model has answered already."""
@@ -124,8 +143,15 @@ class Prober:
         return self._held[card.id]
 
     def _entry(self, card: ModelCard) -> StoredOutputs | None:
-        entries = [self.cache.get(key_of(card, self.probe, kind)) for kind in ([self.device] if self.device else ["cpu", "cuda"])]
-        return max((entry for entry in entries if entry), key=lambda entry: len(entry.features), default=None)
+        entries = [
+            self.cache.get(key_of(card, self.probe, kind))
+            for kind in ([self.device] if self.device else ["cpu", "cuda"])
+        ]
+        return max(
+            (entry for entry in entries if entry),
+            key=lambda entry: len(entry.features),
+            default=None,
+        )
 
     def _run(self, waiting: Sequence[ModelCard], size: int, end: float) -> Iterator[Answer]:
         refused: list[Answer] = []
@@ -137,7 +163,9 @@ class Prober:
                 yield Answer(card, None, str(teacher))
                 continue
             self._keep(card, teacher)
-            if time.monotonic() + self.costs.running(card, size - self.held(card)) > self._limit(end, first=not probed):
+            if time.monotonic() + self.costs.running(card, size - self.held(card)) > self._limit(
+                end, first=not probed
+            ):
                 refused.append(_refused(card, "budget"))
                 continue
             probed = True
@@ -156,16 +184,26 @@ class Prober:
         least = self.costs.starting() + min((self.cost(card, size) for card in new), default=0.0)
         if time.monotonic() + least > self._limit(end, first=True):
             refused.extend(_refused(card, "budget") for card in new)
-            return  # before torch is loaded: that takes seconds in which nothing else can be done, not even stop
+            # before torch is loaded: that takes seconds in which nothing else can be done, not even
+            # stop
+            return
         device = _device(self.device)
         begun: dict[str, tuple[float, int]] = {}
 
         def admitted() -> Iterator[ModelCard]:
-            running = 0.0  # seconds that the model which was admitted last will take once it is loaded
+            running = (
+                0.0  # seconds that the model which was admitted last will take once it is loaded
+            )
             for card in new:
                 limit = self._limit(end, first=not begun)
                 mine = self.costs.running(card, size - self.held(card))
-                done = time.monotonic() + self.costs.starting() + running + self.costs.loading(card) + mine
+                done = (
+                    time.monotonic()
+                    + self.costs.starting()
+                    + running
+                    + self.costs.loading(card)
+                    + mine
+                )
                 why = self._stop.is_set() or done > limit
                 short = "budget" if why else pay(self.budget, self.costs, card)
                 if short:
@@ -181,17 +219,23 @@ class Prober:
             yield card, teacher
 
     def _limit(self, end: float, *, first: bool) -> float:
-        """When a model has to be done. The first of a round may take all that is left: starting torch may have taken the rest."""
+        """When a model has to be done. The first of a round may take all that is left: starting
+        torch may have taken the rest.
+        """
         return self.budget.end if first and self.budget.bounded else end
 
     def _keep(self, card: ModelCard, teacher: Teacher) -> None:
         """A later round needs it again, unless too many are there already."""
-        if self.budget.bounded and sum(each.card.weight_bytes or 0 for each in self._loaded.values()) < _KEPT:
+        if (
+            self.budget.bounded
+            and sum(each.card.weight_bytes or 0 for each in self._loaded.values()) < _KEPT
+        ):
             self._loaded[card.id] = teacher
 
     def _probed(self, card: ModelCard, teacher: Teacher, size: int) -> Answer:
-        """Run the images that are missing, in steps that end where the rounds of a budget end: so the batches, and the last
-        bits of an answer, are the same whatever the rounds were."""
+        """Run the images that are missing, in steps that end where the rounds of a budget end: so
+        the batches, and the last bits of an answer, are the same whatever the rounds were.
+        """
         key = key_of(card, self.probe, str(teacher.device))
         stored = self.cache.get(key)
         begin, start = time.perf_counter(), 0 if stored is None else len(stored.features)
@@ -205,16 +249,22 @@ class Prober:
                 stopped.set()
             return not stopped.is_set()
 
-        ends = [end for end in sizes(self.probe.size, len(self.probe.classes)) if start < end < size]
+        ends = [
+            end for end in sizes(self.probe.size, len(self.probe.classes)) if start < end < size
+        ]
         done = start
         for end in [*ends, size]:
             before = time.perf_counter()
             try:
-                outputs = teacher.outputs(self.probe.images[done:end], batch_size=_BATCH, on_batch=go_on)
+                outputs = teacher.outputs(
+                    self.probe.images[done:end], batch_size=_BATCH, on_batch=go_on
+                )
             except TeacherError as error:
                 return Answer(card, None, str(error))
             weights, bias = teacher.classifier or (None, None)
-            new = StoredOutputs(outputs.features, outputs.logits, weights, bias, time.perf_counter() - before)
+            new = StoredOutputs(
+                outputs.features, outputs.logits, weights, bias, time.perf_counter() - before
+            )
             stored = new if stored is None else _joined(stored, new)
             done = len(stored.features)
             if stopped.is_set():
@@ -229,7 +279,9 @@ class Prober:
 
 
 def pay(budget: Budget, costs: Costs, card: ModelCard) -> str | None:
-    """Take what ``card`` has to download from the budget; ``"budget_gb"``, and nothing taken, where that is too much."""
+    """Take what ``card`` has to download from the budget; ``"budget_gb"``, and nothing taken, where
+    that is too much.
+    """
     need = costs.download(card)
     if need == 0 or budget.download == float("inf"):
         return None
@@ -244,10 +296,18 @@ def _refused(card: ModelCard, short: str, error: str | None = None) -> Answer:
 
 
 def beginning(probe: Probe, size: int) -> Probe:
-    """The first ``size`` images of ``probe``; a stratified sample of it, since classes take turns."""
+    """The first ``size`` images of ``probe``; a stratified sample of it, since classes take
+    turns.
+    """
     if size >= probe.size:
         return probe
-    return replace(probe, images=probe.images[:size], labels=probe.labels[:size], names=probe.names[:size], size=size)
+    return replace(
+        probe,
+        images=probe.images[:size],
+        labels=probe.labels[:size],
+        names=probe.names[:size],
+        size=size,
+    )
 
 
 def first(stored: StoredOutputs, size: int) -> StoredOutputs:
@@ -257,28 +317,43 @@ def first(stored: StoredOutputs, size: int) -> StoredOutputs:
 
 
 def _joined(before: StoredOutputs, new: StoredOutputs) -> StoredOutputs:
-    logits = None if before.logits is None or new.logits is None else np.concatenate([before.logits, new.logits])
+    logits = (
+        None
+        if before.logits is None or new.logits is None
+        else np.concatenate([before.logits, new.logits])
+    )
     features = np.concatenate([before.features, new.features])
     return replace(new, features=features, logits=logits, seconds=before.seconds + new.seconds)
 
 
 def key_of(card: ModelCard, probe: Probe, device: str) -> CacheKey:
-    """Where the cache holds this model's answers to this probe; ``TeacherError`` where its preprocessing is no such thing."""
+    """Where the cache holds this model's answers to this probe; ``TeacherError`` where its
+    preprocessing is no such thing.
+    """
     from zoo.preprocessing import preprocessing_of
 
     precision = "bf16" if device.startswith("cuda") else "float32"
     preprocessing = f"{preprocessing_of(card).key} {precision}"
-    return CacheKey(model=card.id, revision=card.revision, preprocessing=preprocessing, probe=probe.digest)
+    return CacheKey(
+        model=card.id, revision=card.revision, preprocessing=preprocessing, probe=probe.digest
+    )
 
 
 def _device(given: str | None) -> str:
     """``given`` if this machine has it, a GPU where there is one if nothing was given."""
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if given is None:
         return "cuda" if there["cuda"] else "cpu"
     kind, _, number = given.partition(":")
     if not there[kind] or (number and int(number) >= torch.cuda.device_count()):
-        raise UserError(f"--device {given}: this machine has no such device ({', '.join(k for k, has in there.items() if has)})")
+        raise UserError(
+            f"--device {given}: this machine has no such device"
+            f" ({', '.join(k for k, has in there.items() if has)})"
+        )
     return given

@@ -1,4 +1,6 @@
-"""Live progress of a ranking: a rich bar on a terminal, a plain line a model elsewhere, or nothing."""
+"""Live progress of a ranking: a rich bar on a terminal, a plain line a model elsewhere, or
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ class Progress:
         self.models, self.images, self.done = models, images, 0
         named = f"round {number} of {rounds}: " if rounds > 1 else ""
         if self.kind == "bar":
-            self.bar.reset(self.job, total=models * images, description="probing", rate="", round=named)
+            self.bar.reset(
+                self.job, total=models * images, description="probing", rate="", round=named
+            )
         elif self.kind == "plain" and named:
             print(f"{named}{models} models, {images} images", file=sys.stderr, flush=True)
 
@@ -89,5 +93,13 @@ class Progress:
         if self.kind == "bar":
             self.bar.update(self.job, completed=self.done * self.images)
         elif self.kind == "plain" and not cached and (row.value is not None or row.error):
-            what = f"{row.seconds or 0:.1f} s" if row.value is not None else f"failed: {clean(row.error or '', 200)}"
-            print(f"[{self.done}/{self.models}] {clean(row.model, 80)}: {what}", file=sys.stderr, flush=True)
+            what = (
+                f"{row.seconds or 0:.1f} s"
+                if row.value is not None
+                else f"failed: {clean(row.error or '', 200)}"
+            )
+            print(
+                f"[{self.done}/{self.models}] {clean(row.model, 80)}: {what}",
+                file=sys.stderr,
+                flush=True,
+            )

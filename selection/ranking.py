@@ -20,15 +20,17 @@ PACKAGED = "small zoo"  # the name of the catalogue where there is none yet
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model's place: ``value`` (higher is better) in [``low``, ``high``], or all three ``None`` and ``error`` says why.
+    """One model's place: ``value`` (higher is better) in [``low``, ``high``], or all three ``None``
+    and ``error`` says why.
 
-    ``group`` numbers the sets of models that are too close to call, 1 the best; ``seconds`` is what probing and scoring
-    took when it was done; ``scores`` holds further scores asked for, by name (``None`` where one does not apply).
-    ``knn`` is leave-one-out nearest-neighbour accuracy in [0, 1], the cheap baseline beside every score. ``probe_size``
-    counts the images that the value was read on; values of different sizes are never compared. ``dropped`` says in which
-    round of a budget the model fell behind, and why; ``None`` where it went as far as any. ``expected`` is the accuracy
-    that a small student of this teacher should reach, with ``low``, ``high`` and their ``level``
-    (``selection.prediction``); ``None`` where the task lies outside what was measured.
+    ``group`` numbers the sets of models that are too close to call, 1 the best; ``seconds`` is what
+    probing and scoring took when it was done; ``scores`` holds further scores asked for, by name
+    (``None`` where one does not apply). ``knn`` is leave-one-out nearest-neighbour accuracy in [0,
+    1], the cheap baseline beside every score. ``probe_size`` counts the images that the value was
+    read on; values of different sizes are never compared. ``dropped`` says in which round of a
+    budget the model fell behind, and why; ``None`` where it went as far as any. ``expected`` is the
+    accuracy that a small student of this teacher should reach, with ``low``, ``high`` and their
+    ``level`` (``selection.prediction``); ``None`` where the task lies outside what was measured.
     """
 
     model: str
@@ -53,12 +55,15 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Rows best first, failed models last, with the probe, the score and the versions that made them.
+    """Rows best first, failed models last, with the probe, the score and the versions that made
+    them.
 
-    ``committee`` names the models that teach best together (at most ``--top``), and ``committee_reasons`` says why they
-    and no others (``selection.committee.Committee.reasons``); ``warnings`` are sentences for the user. ``candidates``
-    counts: ``known`` in the catalogue, ``loadable``, ``touched`` by label names, ``probed``, the ``rounds`` (each with its
-    ``images`` and ``models``), and ``left_out`` unprobed for ``limit`` (of the shortlist), ``budget`` and ``budget_gb``.
+    ``committee`` names the models that teach best together (at most ``--top``), and
+    ``committee_reasons`` says why they and no others (``selection.committee.Committee.reasons``);
+    ``warnings`` are sentences for the user. ``candidates`` counts: ``known`` in the catalogue,
+    ``loadable``, ``touched`` by label names, ``probed``, the ``rounds`` (each with its ``images``
+    and ``models``), and ``left_out`` unprobed for ``limit`` (of the shortlist), ``budget`` and
+    ``budget_gb``.
     """
 
     task: str
@@ -78,7 +83,9 @@ class Ranking:
     def finalists(self) -> tuple[Row, ...]:
         """The ranked rows that were read on the most images; only their values can be compared."""
         most = max((row.probe_size or 0 for row in self.rows if row.value is not None), default=0)
-        return tuple(row for row in self.rows if row.value is not None and (row.probe_size or 0) == most)
+        return tuple(
+            row for row in self.rows if row.value is not None and (row.probe_size or 0) == most
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One line a model, in the ranking's order; further scores are columns ``score:NAME``."""
@@ -104,13 +111,22 @@ class Ranking:
         """Read ``ranking.json``; ``UserError`` where the file is absent or not one."""
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            rows = tuple(Row(**(row | {"warnings": tuple(row.get("warnings", ()))})) for row in raw["rows"])
-            lists: dict[str, Any] = {name: tuple(raw.get(name, ())) for name in ("classes", "committee", "warnings")}
-            plain: dict[str, Any] = {name: raw[name] for name in ("task", "split", "probe", "score", "catalogue", "versions")}
+            rows = tuple(
+                Row(**(row | {"warnings": tuple(row.get("warnings", ()))})) for row in raw["rows"]
+            )
+            lists: dict[str, Any] = {
+                name: tuple(raw.get(name, ())) for name in ("classes", "committee", "warnings")
+            }
+            plain: dict[str, Any] = {
+                name: raw[name]
+                for name in ("task", "split", "probe", "score", "catalogue", "versions")
+            }
             facts = {name: raw.get(name, {}) for name in ("candidates", "committee_reasons")}
             return cls(**plain, **lists, **facts, rows=rows)
         except FileNotFoundError:
-            raise UserError(f"no ranking at {path}; make one: python -m selection.rank --task TASK --out {path}") from None
+            raise UserError(
+                f"no ranking at {path}; make one: python -m selection.rank --task TASK --out {path}"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path} is not a ranking ({type(error).__name__}: {error}); "
@@ -119,16 +135,22 @@ class Ranking:
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Those on the most images first, then best value first, ties by name; failed models last, by name."""
-    return sorted(rows, key=lambda row: (row.value is None, -(row.probe_size or 0), -(row.value or 0.0), row.model))
+    """Those on the most images first, then best value first, ties by name; failed models last, by
+    name.
+    """
+    return sorted(
+        rows,
+        key=lambda row: (row.value is None, -(row.probe_size or 0), -(row.value or 0.0), row.model),
+    )
 
 
 def grouped(rows: Sequence[Row], close: dict[tuple[str, str], bool]) -> list[Row]:
     """Number the sets of models that are too close to call.
 
-    ``rows`` are in order. The best model not yet in a group leads the next one; every following model stays in it for as
-    long as ``close[leader, model]`` holds, or, where that pair was not compared, as long as the two intervals overlap.
-    A model that was read on fewer images than the first is in no group.
+    ``rows`` are in order. The best model not yet in a group leads the next one; every following
+    model stays in it for as long as ``close[leader, model]`` holds, or, where that pair was not
+    compared, as long as the two intervals overlap. A model that was read on fewer images than the
+    first is in no group.
     """
     done: list[Row] = []
     leader: Row | None = None
@@ -150,7 +172,9 @@ def overlap(a: Row, b: Row) -> bool:
 
 
 def finite(value: float) -> float:
-    """``value`` as a float, or ``ValueError``: a score that is NaN or infinite is a failure, never a number in a table."""
+    """``value`` as a float, or ``ValueError``: a score that is NaN or infinite is a failure, never
+    a number in a table.
+    """
     if not math.isfinite(value):
         raise ValueError(f"the score is {value}, expected a finite number")
     return float(value)

@@ -23,11 +23,12 @@ _FEW = 256  # with so few spaces there is nothing to save
 
 @dataclass(frozen=True, eq=False)
 class Recalled:
-    """``spaces`` (n,) and their ``costs`` (n,) float64, the lowest first, equal costs by the number of the space.
+    """``spaces`` (n,) and their ``costs`` (n,) float64, the lowest first, equal costs by the number
+    of the space.
 
-    All spaces are there whose cost is at most that of the one that holds the k-th model, and no other. ``touched`` (t,)
-    are the spaces that the search reached through label names, of ``total`` that hold a model at all; of ``priced`` of
-    them all names were read.
+    All spaces are there whose cost is at most that of the one that holds the k-th model, and no
+    other. ``touched`` (t,) are the spaces that the search reached through label names, of ``total``
+    that hold a model at all; of ``priced`` of them all names were read.
     """
 
     spaces: Ints
@@ -40,15 +41,17 @@ class Recalled:
 class Recall:
     """A ``LabelIndex`` that can be searched.
 
-    RWMD(L) = sum_j pi_j min_{i in L} (1 - cos(name_i, class_j)): the transport cost between label space L and the task
-    when the teacher's class prior is free (relaxed word mover's distance, Kusner et al. 2015), in [0, 2], lower is
-    nearer. Exact: a space that no looked-up name of class j leads to costs at least r_j there, the distance of the
-    nearest name that was not followed, and the search goes on until sum_j pi_j r_j exceeds the k-th lowest cost. Which
-    names are followed, and how far in each class, is ours: those first that raise this bound most for each space they
+    RWMD(L) = sum_j pi_j min_{i in L} (1 - cos(name_i, class_j)): the transport cost between label
+    space L and the task when the teacher's class prior is free (relaxed word mover's distance,
+    Kusner et al. 2015), in [0, 2], lower is nearer. Exact: a space that no looked-up name of class
+    j leads to costs at least r_j there, the distance of the nearest name that was not followed, and
+    the search goes on until sum_j pi_j r_j exceeds the k-th lowest cost. Which names are followed,
+    and how far in each class, is ours: those first that raise this bound most for each space they
     lead to, so that names that half of the zoo has ("dog") are mostly never followed.
 
-    The names themselves are compared by one matrix product: for 20 classes and 200,000 names of 128 dimensions it takes
-    a third of the time of faiss' flat index (25 and 90 ms of one core), which sorts what is not needed here.
+    The names themselves are compared by one matrix product: for 20 classes and 200,000 names of 128
+    dimensions it takes a third of the time of faiss' flat index (25 and 90 ms of one core), which
+    sorts what is not needed here.
     """
 
     def __init__(self, index: LabelIndex) -> None:
@@ -56,17 +59,32 @@ class Recall:
         self._vectors = np.ascontiguousarray(index.vectors, dtype=np.float32)  # (n, E)
 
     def nearest(
-        self, classes: Floats, *, k: int, prior: npt.ArrayLike | None = None, models: Ints | None = None
+        self,
+        classes: Floats,
+        *,
+        k: int,
+        prior: npt.ArrayLike | None = None,
+        models: Ints | None = None,
     ) -> Recalled:
-        """The spaces that hold the ``k`` models nearest to ``classes`` (C, E), unit rows of the index's encoder.
+        """The spaces that hold the ``k`` models nearest to ``classes`` (C, E), unit rows of the
+        index's encoder.
 
-        ``prior`` (C,) is the share of each class in the task, uniform where unknown; ``models`` (S,) counts the models of
-        each space that may be taken (default: all of the index). Raises ``ValueError`` for wrong shapes or no class.
+        ``prior`` (C,) is the share of each class in the task, uniform where unknown; ``models``
+        (S,) counts the models of each space that may be taken (default: all of the index). Raises
+        ``ValueError`` for wrong shapes or no class.
         """
         index = self.index
         shares = np.ones(len(classes)) if prior is None else np.asarray(prior, np.float64)
-        if len(classes) < 1 or shares.shape != (len(classes),) or not shares.sum() > 0 or (shares < 0).any() or k < 1:
-            raise ValueError(f"{len(classes)} classes with a prior of shape {shares.shape} and k = {k}")
+        if (
+            len(classes) < 1
+            or shares.shape != (len(classes),)
+            or not shares.sum() > 0
+            or (shares < 0).any()
+            or k < 1
+        ):
+            raise ValueError(
+                f"{len(classes)} classes with a prior of shape {shares.shape} and k = {k}"
+            )
         counts = index.counts()[:-1] if models is None else np.asarray(models)
         if counts.shape != (len(index.spaces),):
             raise ValueError(f"counts of shape {counts.shape} for {len(index.spaces)} label spaces")
@@ -85,7 +103,9 @@ class Recall:
 
 @dataclass(frozen=True, eq=False)
 class _Near:
-    """All names nearer to one class than ``edge``: ``names`` (d,) at ``distances`` (d,), the nearest first."""
+    """All names nearer to one class than ``edge``: ``names`` (d,) at ``distances`` (d,), the
+    nearest first.
+    """
 
     names: Ints
     distances: Floats
@@ -98,7 +118,9 @@ class _Near:
 
 @dataclass(eq=False)
 class _Search:
-    """One query: which spaces were reached (T so far), how near each class is known to be, and what costs are known."""
+    """One query: which spaces were reached (T so far), how near each class is known to be, and what
+    costs are known.
+    """
 
     index: LabelIndex
     classes: Floats  # (C, E)
@@ -110,7 +132,9 @@ class _Search:
     spaces: npt.NDArray[np.int32] = field(init=False)  # (T,)
     near: Floats = field(init=False)  # (T, C) distance of the nearest name that was followed
     cost: npt.NDArray[np.float64] = field(init=False)  # (T,), inf while unknown
-    kth: float = field(init=False, default=np.inf)  # cost of the space with the k-th nearest model, of the known ones
+    kth: float = field(
+        init=False, default=np.inf
+    )  # cost of the space with the k-th nearest model, of the known ones
     priced: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -119,10 +143,13 @@ class _Search:
         self.near = np.zeros((0, len(self.classes)), np.float32)
         self.cost = np.zeros(0)
 
-    # --- reaching ------------------------------------------------------------------------------------------------
+    # --- reaching
+    # ------------------------------------------------------------------------------------------------  # noqa: E501
 
     def look_up(self, depth: int) -> list[_Near]:
-        """For each class the names nearer than some edge: about ``depth`` of them, or all there are."""
+        """For each class the names nearer than some edge: about ``depth`` of them, or all there
+        are.
+        """
         n, width = self.similarity.shape
         edges = np.full(width, -np.inf, np.float32)
         if n > 4 * depth:
@@ -133,7 +160,12 @@ class _Search:
         distances = np.maximum(1 - self.similarity[name, of], 0)
         order = np.lexsort((name, distances, of))
         cuts = np.searchsorted(of[order], np.arange(1, width))
-        parts = zip(np.split(name[order], cuts), np.split(distances[order], cuts), edges.tolist(), strict=True)
+        parts = zip(
+            np.split(name[order], cuts),
+            np.split(distances[order], cuts),
+            edges.tolist(),
+            strict=True,
+        )
         return [_Near(names, far, 1 - edge) for names, far, edge in parts]
 
     def take_all(self, spaces: Ints) -> None:
@@ -142,14 +174,18 @@ class _Search:
         self._price(np.arange(len(self.spaces)))
 
     def follow(self, near: Sequence[_Near]) -> bool:
-        """Follow the looked-up names; whether the bound was met: every space not reached is farther than the k-th."""
+        """Follow the looked-up names; whether the bound was met: every space not reached is farther
+        than the k-th.
+        """
         radius = np.array([found.radius(0) for found in near])  # (C,)
         self.near[:] = np.inf  # deeper lists are followed from their start; known costs stay known
         read, limit = 0, _FIRST
         for step in _steps(near, self.index, self.shares):
             found = near[step.of]
             radius[step.of] = found.radius(step.end)
-            read += self._follow_names(found.names[step.begin : step.end], step.of, found.distances[step.begin : step.end])
+            read += self._follow_names(
+                found.names[step.begin : step.end], step.of, found.distances[step.begin : step.end]
+            )
             if read >= limit or self._bounded(radius):
                 limit = 2 * read
                 self._price(self._promising(radius)[:_PRICED])
@@ -163,7 +199,9 @@ class _Search:
         return float(self.shares @ radius) > self.kth + _SLACK
 
     def _follow_names(self, names: Ints, of: int, distances: Floats) -> int:
-        """Reach the spaces that have one of ``names`` (d,), which lie at ``distances`` (d,) from class ``of``."""
+        """Reach the spaces that have one of ``names`` (d,), which lie at ``distances`` (d,) from
+        class ``of``.
+        """
         held, _ = self.index.holders.take(names)
         far = np.repeat(distances, self.index.holders.lengths(names))
         there = self.counts[held] > 0
@@ -175,17 +213,22 @@ class _Search:
     def _reach(self, spaces: npt.NDArray[np.int32]) -> None:
         self.slot[spaces] = np.arange(len(self.spaces), len(self.spaces) + len(spaces))
         self.spaces = np.concatenate([self.spaces, spaces])
-        self.near = np.concatenate([self.near, np.full((len(spaces), len(self.classes)), np.inf, np.float32)])
+        self.near = np.concatenate(
+            [self.near, np.full((len(spaces), len(self.classes)), np.inf, np.float32)]
+        )
         self.cost = np.concatenate([self.cost, np.full(len(spaces), np.inf)])
 
     def reached(self) -> Ints:
         """The reached spaces in the order of their numbers."""
         return np.sort(self.spaces).astype(np.int64)
 
-    # --- costs ---------------------------------------------------------------------------------------------------
+    # --- costs
+    # ---------------------------------------------------------------------------------------------------  # noqa: E501
 
     def _promising(self, radius: npt.NDArray[np.float64]) -> Ints:
-        """The reached spaces whose cost is unknown and may be among the lowest, by its lower bound."""
+        """The reached spaces whose cost is unknown and may be among the lowest, by its lower
+        bound.
+        """
         open_ = np.flatnonzero(np.isinf(self.cost))
         least = np.minimum(self.near[open_], radius) @ self.shares
         order = np.argsort(least, kind="stable")
@@ -195,7 +238,9 @@ class _Search:
         """Find the costs of these reached spaces from all their names, in float32."""
         if len(slots):
             names, starts = self.index.spaces.take(self.spaces[slots])
-            self.cost[slots] = (1 - np.maximum.reduceat(self.similarity[names], starts, axis=0)) @ self.shares
+            self.cost[slots] = (
+                1 - np.maximum.reduceat(self.similarity[names], starts, axis=0)
+            ) @ self.shares
             self.priced += len(slots)
         self._find_kth()
 
@@ -207,7 +252,9 @@ class _Search:
         self.kth = float(self.cost[order[place]]) if place < len(order) else np.inf
 
     def finish(self) -> tuple[Ints, npt.NDArray[np.float64]]:
-        """The spaces up to the k-th model and their costs in float64, in which equal costs are equal."""
+        """The spaces up to the k-th model and their costs in float64, in which equal costs are
+        equal.
+        """
         near = np.flatnonzero(self.cost <= self.kth + 2 * _SLACK)
         near = near[np.argsort(self.spaces[near])]
         self.cost[:] = np.inf
@@ -218,7 +265,9 @@ class _Search:
         return self.spaces[order].astype(np.int64), self.cost[order]
 
     def _exact(self, spaces: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """(n,) costs in float64: of the names of a space only those that float32 finds nearest need the long sum."""
+        """(n,) costs in float64: of the names of a space only those that float32 finds nearest need
+        the long sum.
+        """
         if not len(spaces):
             return np.zeros(0)
         names, starts = self.index.spaces.take(spaces)
@@ -228,14 +277,18 @@ class _Search:
         exact = np.full(best.shape, np.inf)
         for begin in range(0, len(which), _EXACT):
             some, its = which[begin : begin + _EXACT], of[begin : begin + _EXACT]
-            products = self.index.vectors[names[some]].astype(np.float64) * self.classes[its].astype(np.float64)
+            products = self.index.vectors[names[some]].astype(np.float64) * self.classes[
+                its
+            ].astype(np.float64)
             np.minimum.at(exact, (owner[some], its), 1 - products.sum(axis=1))
         return np.asarray(exact @ self.shares)
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Follow names ``begin`` ... ``end`` - 1 of class ``of``; ``worth`` is the rise of the bound for each space reached."""
+    """Follow names ``begin`` ... ``end`` - 1 of class ``of``; ``worth`` is the rise of the bound
+    for each space reached.
+    """
 
     of: int
     begin: int
@@ -243,21 +296,36 @@ class _Step:
     worth: float
 
 
-def _steps(near: Sequence[_Near], index: LabelIndex, shares: npt.NDArray[np.float64]) -> list[_Step]:
-    """In which order to follow the looked-up names: the upper hulls of each class's bound over its postings, merged by
-    slope, so that any start of the list is near the highest bound that as many postings can buy."""
+def _steps(
+    near: Sequence[_Near], index: LabelIndex, shares: npt.NDArray[np.float64]
+) -> list[_Step]:
+    """In which order to follow the looked-up names: the upper hulls of each class's bound over its
+    postings, merged by slope, so that any start of the list is near the highest bound that as many
+    postings can buy.
+    """
     steps = []
     for of, (found, share) in enumerate(zip(near, shares.tolist(), strict=True)):
         depth = len(found.names)
-        grid = np.unique(np.concatenate([np.geomspace(1, max(depth, 1), 32).astype(int), [0, depth]]))  # depths looked at
-        read = np.concatenate([[0], np.cumsum(index.holders.lengths(found.names))])[np.minimum(grid, depth)].tolist()
-        bound = [share * min(found.radius(place), 2.0) for place in grid.tolist()]  # no cosine is below -1
+        grid = np.unique(
+            np.concatenate([np.geomspace(1, max(depth, 1), 32).astype(int), [0, depth]])
+        )  # depths looked at
+        read = np.concatenate([[0], np.cumsum(index.holders.lengths(found.names))])[
+            np.minimum(grid, depth)
+        ].tolist()
+        bound = [
+            share * min(found.radius(place), 2.0) for place in grid.tolist()
+        ]  # no cosine is below -1
         hull = [0]
         for point in range(1, len(grid)):
-            while len(hull) > 1 and _slope(read, bound, hull[-2], hull[-1]) <= _slope(read, bound, hull[-1], point):
+            while len(hull) > 1 and _slope(read, bound, hull[-2], hull[-1]) <= _slope(
+                read, bound, hull[-1], point
+            ):
                 hull.pop()
             hull.append(point)
-        steps += [_Step(of, int(grid[a]), int(grid[b]), _slope(read, bound, a, b)) for a, b in itertools.pairwise(hull)]
+        steps += [
+            _Step(of, int(grid[a]), int(grid[b]), _slope(read, bound, a, b))
+            for a, b in itertools.pairwise(hull)
+        ]
     return sorted(steps, key=lambda step: (-step.worth, step.of, step.begin))
 
 

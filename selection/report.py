@@ -30,7 +30,8 @@ _THUMBNAIL = 96  # pixels, the longer side
 class Example:
     """A probe image and what the best teachers see in it.
 
-    ``thumbnail`` is a small JPEG or PNG; ``answers`` holds (model, ((teacher class, probability), ...)), best first.
+    ``thumbnail`` is a small JPEG or PNG; ``answers`` holds (model, ((teacher class, probability),
+    ...)), best first.
     """
 
     name: str
@@ -41,7 +42,8 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that the page shows. ``meaning`` is the score in one sentence; ``bridges`` and ``examples`` may be empty.
+    """All that the page shows. ``meaning`` is the score in one sentence; ``bridges`` and
+    ``examples`` may be empty.
 
     >>> Report(ranking=ranking, meaning=..., bridges=bridges, examples=examples)  # doctest: +SKIP
     """
@@ -58,12 +60,18 @@ class Report:
 
 
 def examples(
-    images: Sequence[Image.Image], names: Sequence[str], labels: Ints, evidence: Mapping[str, Evidence],
-    *, count: int = _EXAMPLES,
+    images: Sequence[Image.Image],
+    names: Sequence[str],
+    labels: Ints,
+    evidence: Mapping[str, Evidence],
+    *,
+    count: int = _EXAMPLES,
 ) -> tuple[Example, ...]:
-    """The first probe images of each class in turn, each with the three likeliest classes of every teacher in ``evidence``.
+    """The first probe images of each class in turn, each with the three likeliest classes of every
+    teacher in ``evidence``.
 
-    ``images`` and ``names`` (N) and ``labels`` (N,) are the probe's; ``evidence`` maps model ids to what they said of it.
+    ``images`` and ``names`` (N) and ``labels`` (N,) are the probe's; ``evidence`` maps model ids to
+    what they said of it.
     """
     if not evidence:
         return ()
@@ -71,18 +79,30 @@ def examples(
     turns = [np.flatnonzero(labels == label) for label in range(len(classes))]
     order = [int(rows[turn]) for turn in range(count) for rows in turns if len(rows) > turn][:count]
     return tuple(
-        Example(name=names[i], label=classes[int(labels[i])], thumbnail=_thumbnail(images[i]),
-                answers=tuple((model, _likeliest(said, i)) for model, said in evidence.items() if said.probabilities is not None))
+        Example(
+            name=names[i],
+            label=classes[int(labels[i])],
+            thumbnail=_thumbnail(images[i]),
+            answers=tuple(
+                (model, _likeliest(said, i))
+                for model, said in evidence.items()
+                if said.probabilities is not None
+            ),
+        )
         for i in order
     )
 
 
 def described(ranking: Ranking, probe: Probe, evidence: Mapping[str, Evidence]) -> Report:
-    """The page of ``ranking``, with the classes of the best teachers beside the task's; ``evidence`` is of the ranked models."""
+    """The page of ``ranking``, with the classes of the best teachers beside the task's;
+    ``evidence`` is of the ranked models.
+    """
     best = [row.model for row in ranking.finalists][:TEACHERS]
     said = {name: evidence[name] for name in best}
     bridges = tuple(found for name in best if (found := bridge(name, said[name])))
-    size = min((len(one.labels) for one in said.values()), default=0)  # a probe of a budget may have ended sooner
+    size = min(
+        (len(one.labels) for one in said.values()), default=0
+    )  # a probe of a budget may have ended sooner
     shown = examples(probe.images[:size], probe.names[:size], probe.labels[:size], said)
     return Report(ranking=ranking, meaning=meaning(ranking.score), bridges=bridges, examples=shown)
 
@@ -98,7 +118,10 @@ def _likeliest(evidence: Evidence, row: int) -> tuple[tuple[str, float], ...]:
     assert evidence.probabilities is not None
     given = evidence.probabilities[row]
     names = evidence.teacher_classes
-    return tuple((names[i] if names else f"class {i}", float(given[i])) for i in np.argsort(-given, kind="stable")[:3])
+    return tuple(
+        (names[i] if names else f"class {i}", float(given[i]))
+        for i in np.argsort(-given, kind="stable")[:3]
+    )
 
 
 def _thumbnail(image: Image.Image) -> bytes:

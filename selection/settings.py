@@ -13,10 +13,11 @@ from zoo.errors import UserError
 class Settings:
     """What a ranking is to be made with; the options of the command, with its defaults.
 
-    ``models`` are ids or globs and meet ``where``; ``top`` bounds the committee; ``also`` names further scores to show;
-    ``budget`` bounds the wall clock in seconds and ``download`` the bytes to fetch, both promises; ``ray`` is
-    ``local:N`` or a cluster's address, whose workers then probe; ``max_size`` bounds the feature cache in bytes;
-    ``label_encoder`` is a sentence-transformers model (default: the packaged table); ``device`` is ``cpu``, ``cuda``,
+    ``models`` are ids or globs and meet ``where``; ``top`` bounds the committee; ``also`` names
+    further scores to show; ``budget`` bounds the wall clock in seconds and ``download`` the bytes
+    to fetch, both promises; ``ray`` is ``local:N`` or a cluster's address, whose workers then
+    probe; ``max_size`` bounds the feature cache in bytes; ``label_encoder`` is a
+    sentence-transformers model (default: the packaged table); ``device`` is ``cpu``, ``cuda``,
     ``cuda:N`` or ``mps`` (default: a GPU where there is one).
     """
 
@@ -42,7 +43,9 @@ class Settings:
         if self.top < 1:
             raise UserError(f"--top {self.top}: a committee needs at least 1 teacher")
         if self.probe_size < 4:
-            raise UserError(f"--probe-size {self.probe_size}: at least 4 images are needed, 500 is a good size")
+            raise UserError(
+                f"--probe-size {self.probe_size}: at least 4 images are needed, 500 is a good size"
+            )
         if self.seed < 0:
             raise UserError(f"--seed {self.seed}: expected 0 or more")
         if self.device and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", self.device):

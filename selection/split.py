@@ -20,7 +20,9 @@ Rows = npt.NDArray[np.int64]
 
 
 class Source(Protocol):
-    """Where encoded images lie: a folder, Parquet files, memory. Safe to read from several threads."""
+    """Where encoded images lie: a folder, Parquet files, memory. Safe to read from several
+    threads.
+    """
 
     def __len__(self) -> int: ...
 
@@ -31,12 +33,16 @@ class Source(Protocol):
         """A short name of one image for messages and reports."""
 
     def stamp(self, rows: Rows) -> Iterator[bytes]:
-        """Cheap evidence of the content of ``rows``: names, sizes and a sample of bytes, never the place on disk."""
+        """Cheap evidence of the content of ``rows``: names, sizes and a sample of bytes, never the
+        place on disk.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images of ``source`` at ``rows`` (n,) with ``labels`` (n,) int64 in [0, C), or -1 where unlabelled."""
+    """Images of ``source`` at ``rows`` (n,) with ``labels`` (n,) int64 in [0, C), or -1 where
+    unlabelled.
+    """
 
     source: Source
     rows: Rows
@@ -65,10 +71,11 @@ class Split:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over class names, labels, image names, file sizes and a sample of the bytes, in the split's order.
+        """sha256 over class names, labels, image names, file sizes and a sample of the bytes, in
+        the split's order.
 
-        Cheap on purpose (no whole read of 300,000 files): an edit that keeps a file's size can go unseen. The probe's
-        digest covers every byte of the images that it drew.
+        Cheap on purpose (no whole read of 300,000 files): an edit that keeps a file's size can go
+        unseen. The probe's digest covers every byte of the images that it drew.
         """
         digest = hashlib.sha256()
         digest.update("\0".join(self.classes).encode("utf-8", "surrogatepass"))
@@ -107,16 +114,20 @@ class Joined:
 
 
 def by_class(labels: Rows, count: int) -> list[Rows]:
-    """The positions of each of ``count`` classes in ``labels`` (n,), ascending; -1 belongs to none."""
+    """The positions of each of ``count`` classes in ``labels`` (n,), ascending; -1 belongs to
+    none.
+    """
     order = np.argsort(labels, kind="stable")
     edges = np.searchsorted(labels[order], np.arange(count + 1))
     return [order[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
 def cut(labels: Rows, count: int, *, share: float, seed: Sequence[int]) -> tuple[Rows, Rows]:
-    """Cut ``labels`` (n,) stratified into the positions that stay and those that go, both ascending.
+    """Cut ``labels`` (n,) stratified into the positions that stay and those that go, both
+    ascending.
 
-    Of a class of n images ``round(share * n)`` go, at least one where n >= 3, never so many that fewer than two stay.
+    Of a class of n images ``round(share * n)`` go, at least one where n >= 3, never so many that
+    fewer than two stay.
     """
     goes = np.zeros(len(labels), dtype=bool)
     for label, rows in enumerate(by_class(labels, count)):
@@ -128,7 +139,11 @@ def cut(labels: Rows, count: int, *, share: float, seed: Sequence[int]) -> tuple
 
 def spread(count: int, most: int = 32) -> list[int]:
     """At most ``most`` positions spread evenly over ``count``."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count else []
+    return (
+        np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+        if count
+        else []
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +156,9 @@ class Part:
 
 
 def class_names(given: Sequence[Any]) -> tuple[str, ...]:
-    """Printable, distinct class names: no control characters, at most 200 letters, numbered where two would be equal."""
+    """Printable, distinct class names: no control characters, at most 200 letters, numbered where
+    two would be equal.
+    """
     seen: dict[str, int] = {}
     names = []
     for i, one in enumerate(given):

@@ -8,21 +8,41 @@ import sys
 from selection.ranking import PACKAGED, Ranking, Row
 from zoo.command import clean
 
-_OWN = 100  # columns that the table itself wants; further scores stand in it where they fit beside that
+# columns that the table itself wants; further scores stand in it where they fit beside that
+_OWN = 100
 
 
 def show(ranking: Ranking) -> None:
-    """Print the ranking to stdout: a rich table, or a plain one without rich; failed models last, then the committee."""
+    """Print the ranking to stdout: a rich table, or a plain one without rich; failed models last,
+    then the committee.
+    """
     ranked = [row for row in ranking.rows if row.value is not None]
     further = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
     beside = further if sum(len(name) + 2 for name in further) <= _width() - _OWN else []
     last = len(ranking.finalists)
     images = ["images"] if last < len(ranked) else []
-    heads = ["", "model", "score", "95 % interval", "tie", "knn", *beside, *images, "params", "s", "licence"]
-    lines = [_cells(place, row, beside, images=bool(images)) for place, row in enumerate(ranked, start=1)]
+    heads = [
+        "",
+        "model",
+        "score",
+        "95 % interval",
+        "tie",
+        "knn",
+        *beside,
+        *images,
+        "params",
+        "s",
+        "licence",
+    ]
+    lines = [
+        _cells(place, row, beside, images=bool(images)) for place, row in enumerate(ranked, start=1)
+    ]
     _print(heads, lines[:last])
     if images:
-        print("\nfell behind in an earlier round, on fewer images (not to be compared with the values above)")
+        print(
+            "\nfell behind in an earlier round, on fewer images (not to be compared with the values"
+            " above)"
+        )
         _print(heads, lines[last:])
     if further and not beside:
         shown = ranked[: max(1, (_width() - 46) // 8)]
@@ -84,35 +104,56 @@ def _cells(place: int, row: Row, beside: list[str], *, images: bool) -> list[str
 
 
 def summary(ranking: Ranking) -> str:
-    """How the choice came about, in one line: how many were known, probed, chosen, and what is too close to call."""
+    """How the choice came about, in one line: how many were known, probed, chosen, and what is too
+    close to call.
+    """
     counts = ranking.candidates
-    parts = [f"{counts['known']:,} in the catalogue", f"{counts['loadable']:,} can be loaded"] if "known" in counts else []
+    parts = (
+        [f"{counts['known']:,} in the catalogue", f"{counts['loadable']:,} can be loaded"]
+        if "known" in counts
+        else []
+    )
     if counts.get("touched") is not None:
         parts.append(f"{counts['touched']:,} touched by label names")
     rounds = len(counts.get("rounds", ()))
     if "probed" in counts:
-        parts.append(f"{counts['probed']:,} probed" + (f" in {rounds} rounds" if rounds > 1 else ""))
+        parts.append(
+            f"{counts['probed']:,} probed" + (f" in {rounds} rounds" if rounds > 1 else "")
+        )
     parts.append(f"committee of {len(ranking.committee)}" if ranking.committee else "no committee")
     tied = [clean(row.model, 60) for row in ranking.finalists if row.group == 1]
     if len(tied) > 1:
-        named = f"{', '.join(tied[:4])} and {len(tied) - 4} more" if len(tied) > 5 else f"{', '.join(tied[:-1])} and {tied[-1]}"
+        named = (
+            f"{', '.join(tied[:4])} and {len(tied) - 4} more"
+            if len(tied) > 5
+            else f"{', '.join(tied[:-1])} and {tied[-1]}"
+        )
         parts.append(f"{named} too close to call")
     return "; ".join(parts)
 
 
 def expected(ranking: Ranking) -> str | None:
-    """What accuracy a small student of the first teacher should reach; ``None`` where that was never measured."""
+    """What accuracy a small student of the first teacher should reach; ``None`` where that was
+    never measured.
+    """
     found = ranking.rows[0].expected if ranking.rows else None
     if found is None:
         return None
     low, high, level = (round(100 * found[name]) for name in ("low", "high", "level"))
-    return (f"expected of a small student of {clean(ranking.rows[0].model, 80)}, with unlabelled images: about "
-            f"{100 * found['accuracy']:.0f} % right ({low} to {high} % in {level} of 100 cases)")
+    return (
+        f"expected of a small student of {clean(ranking.rows[0].model, 80)}, with unlabelled"
+        f" images: about {100 * found['accuracy']:.0f} % right ({low} to {high} % in {level} of 100"
+        " cases)"
+    )
 
 
 def left_unprobed(ranking: Ranking) -> str | None:
     """Why models that could be loaded were not probed, or ``None`` where all were."""
-    why = {"limit": "beyond the shortlist", "budget": "for want of time", "budget_gb": "for their download"}
+    why = {
+        "limit": "beyond the shortlist",
+        "budget": "for want of time",
+        "budget_gb": "for their download",
+    }
     left = ranking.candidates.get("left_out", {})
     parts = [f"{left[name]:,} {words}" for name, words in why.items() if left.get(name)]
     return f"left unprobed: {', '.join(parts)}" if parts else None
@@ -120,15 +161,29 @@ def left_unprobed(ranking: Ranking) -> str | None:
 
 def _closing(ranking: Ranking) -> str:
     names = ", ".join(clean(name, 60) for name in ranking.committee)
-    why = clean(ranking.committee_reasons.get("sentence", "none; no model adds to what the labels say alone"), 300)
-    lines = [f"committee: {names}" if names else f"committee: {why}", summary(ranking), left_unprobed(ranking)]
+    why = clean(
+        ranking.committee_reasons.get(
+            "sentence", "none; no model adds to what the labels say alone"
+        ),
+        300,
+    )
+    lines = [
+        f"committee: {names}" if names else f"committee: {why}",
+        summary(ranking),
+        left_unprobed(ranking),
+    ]
     if ranking.catalogue == PACKAGED:
-        lines.append("no catalogue yet, so the small zoo inside this package was ranked; for more models: python -m zoo.crawl")
+        lines.append(
+            "no catalogue yet, so the small zoo inside this package was ranked; for more models:"
+            " python -m zoo.crawl"
+        )
     return "\n".join(line for line in lines if line)
 
 
 def letter(group: int | None) -> str:
-    """1 -> a, 2 -> b ...: models that share a letter are too close to call; beyond z the number itself."""
+    """1 -> a, 2 -> b ...: models that share a letter are too close to call; beyond z the number
+    itself.
+    """
     return "–" if group is None else chr(96 + group) if 1 <= group <= 26 else str(group)
 
 

@@ -1,4 +1,6 @@
-"""The same probing on many machines or processes: Ray workers that share the feature cache's folder (an extra)."""
+"""The same probing on many machines or processes: Ray workers that share the feature cache's folder
+(an extra).
+"""
 
 from __future__ import annotations
 
@@ -18,20 +20,32 @@ from zoo.card import ModelCard
 from zoo.errors import Unavailable, UserError
 
 RETRIES = 3  # a model whose worker dies so often has killed it itself
-_PROBERS: dict[tuple[str, str, str | None], Prober] = {}  # of a worker process: teachers stay loaded between rounds
+_PROBERS: dict[
+    tuple[str, str, str | None], Prober
+] = {}  # of a worker process: teachers stay loaded between rounds
 
 
 class Workers:
     """Has Ray workers answer instead of this process; an ``Asker``.
 
-    A worker writes a model's answers into the shared cache before it reports, and this process reads them there, so a
-    worker that dies costs the model that it had in work, which another takes up. What a worker computes is what this
-    process would have computed: the same batches of the same images in as many threads as torch would use here, since
-    another number of threads moves the last bits of some networks (seen: 1e-8 of a score). OMP_NUM_THREADS=1 on all sides
-    is the fastest where there is a worker a core.
+    A worker writes a model's answers into the shared cache before it reports, and this process
+    reads them there, so a worker that dies costs the model that it had in work, which another takes
+    up. What a worker computes is what this process would have computed: the same batches of the
+    same images in as many threads as torch would use here, since another number of threads moves
+    the last bits of some networks (seen: 1e-8 of a score). OMP_NUM_THREADS=1 on all sides is the
+    fastest where there is a worker a core.
     """
 
-    def __init__(self, ray: Any, probe: Probe, cache: FeatureCache, *, device: str | None, offline: bool, budget: Budget) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        probe: Probe,
+        cache: FeatureCache,
+        *,
+        device: str | None,
+        offline: bool,
+        budget: Budget,
+    ) -> None:
         import torch
 
         self.ray, self.budget, self.costs = ray, budget, Costs(started=True)
@@ -40,18 +54,33 @@ class Workers:
         self.gpu = bool(resources.get("GPU")) and (device is None or device.startswith("cuda"))
         self.slots = max(1, int(resources["GPU" if self.gpu else "CPU"]))
         self._work = ray.remote(num_cpus=1, num_gpus=int(self.gpu), max_retries=RETRIES)(_probe)
-        self._common = (ray.put(probe), str(cache.folder.absolute()), cache.max_bytes, device, offline)
+        self._common = (
+            ray.put(probe),
+            str(cache.folder.absolute()),
+            cache.max_bytes,
+            device,
+            offline,
+        )
         self._threads = torch.get_num_threads()
 
     @classmethod
     @contextlib.contextmanager
     def connected(
-        cls, address: str, probe: Probe, cache: FeatureCache, *, device: str | None, offline: bool, budget: Budget
+        cls,
+        address: str,
+        probe: Probe,
+        cache: FeatureCache,
+        *,
+        device: str | None,
+        offline: bool,
+        budget: Budget,
     ) -> Iterator[Workers]:
-        """Workers for as long as the context lasts: ``local:N`` starts N processes here and ends them; else a cluster's
-        address (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``), whose machines share the cache's folder by the same path.
+        """Workers for as long as the context lasts: ``local:N`` starts N processes here and ends
+        them; else a cluster's address (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``), whose
+        machines share the cache's folder by the same path.
 
-        ``UserError`` where Ray is not installed or the address is no such thing, ``Unavailable`` where nobody answers.
+        ``UserError`` where Ray is not installed or the address is no such thing, ``Unavailable``
+        where nobody answers.
         """
         ray = connect(address)
         try:
@@ -62,9 +91,15 @@ class Workers:
     def cost(self, card: ModelCard, size: int) -> float:
         """See ``Asker``: seconds of all workers together."""
         missing = size - self.near.held(card)
-        return (self.costs.loading(card) + self.costs.running(card, missing)) / self.slots if missing > 0 else 0.0
+        return (
+            (self.costs.loading(card) + self.costs.running(card, missing)) / self.slots
+            if missing > 0
+            else 0.0
+        )
 
-    def ask(self, cards: Sequence[ModelCard], size: int, *, end: float = float("inf")) -> Iterator[Answer]:
+    def ask(
+        self, cards: Sequence[ModelCard], size: int, *, end: float = float("inf")
+    ) -> Iterator[Answer]:
         """See ``Asker``."""
         waiting = []
         for card in cards:
@@ -81,8 +116,12 @@ class Workers:
                 if short:
                     yield Answer(card, None, left_out=short)
                 else:
-                    at_work[self._work.remote(card, size, *self._common, self._until(), self._threads)] = card
-            done, _ = self.ray.wait(list(at_work), timeout=max(0.0, self.budget.left()) if self.budget.bounded else None)
+                    at_work[
+                        self._work.remote(card, size, *self._common, self._until(), self._threads)
+                    ] = card
+            done, _ = self.ray.wait(
+                list(at_work), timeout=max(0.0, self.budget.left()) if self.budget.bounded else None
+            )
             if at_work and not done:
                 for reference in at_work:
                     self.ray.cancel(reference, force=True)
@@ -104,13 +143,22 @@ class Workers:
         try:
             error, left_out, seconds = self.ray.get(reference)
         except self.ray.exceptions.RayError as fault:
-            return Answer(card, None, f"its Ray worker died {RETRIES + 1} times, or failed: {type(fault).__name__}")
+            return Answer(
+                card,
+                None,
+                f"its Ray worker died {RETRIES + 1} times, or failed: {type(fault).__name__}",
+            )
         if error or left_out:
             return Answer(card, None, error, left_out=left_out)
         found = self.near.stored(card, size)
         if found is None or found.stored is None:
-            return Answer(card, None, f"a worker has probed it, but {self.near.cache.folder} does not hold the answers here; the "
-                                      "workers need that folder on a shared disk, by the same path ($TEACHER_ZOO_HOME)")
+            return Answer(
+                card,
+                None,
+                f"a worker has probed it, but {self.near.cache.folder} does not hold the answers"
+                " here; the workers need that folder on a shared disk, by the same path"
+                " ($TEACHER_ZOO_HOME)",
+            )
         self.costs.ran(card, size - before, seconds)
         return Answer(card, found.stored)
 
@@ -118,35 +166,62 @@ class Workers:
 def connect(address: str) -> Any:
     """The ``ray`` module, connected to ``address``."""
     local = re.fullmatch(r"local:([1-9]\d{0,3})", address)
-    if not local and (address.startswith("local") or not re.fullmatch(r"auto|(ray://)?[\w.\-\[\]:]+:\d+", address)):
-        raise UserError(f"--ray {address!r}: expected local:N with N workers, auto, HOST:PORT or ray://HOST:PORT")
+    if not local and (
+        address.startswith("local") or not re.fullmatch(r"auto|(ray://)?[\w.\-\[\]:]+:\d+", address)
+    ):
+        raise UserError(
+            f"--ray {address!r}: expected local:N with N workers, auto, HOST:PORT or"
+            " ray://HOST:PORT"
+        )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of a default to come
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+    )  # else it warns of a default to come
     try:
         import ray
     except ImportError:
-        raise UserError(f"--ray {address} needs Ray, which is not installed: pip install 'teacher-zoo[ray]'") from None
+        raise UserError(
+            f"--ray {address} needs Ray, which is not installed: pip install 'teacher-zoo[ray]'"
+        ) from None
     where: dict[str, Any] = {"address": address}
     if local:
-        where = {"address": "local", "num_cpus": int(local[1]), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        where = {
+            "address": "local",
+            "num_cpus": int(local[1]),
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+        }
     try:
         ray.init(**where, log_to_driver=False, logging_level="error")
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        raise Unavailable(f"--ray {address}: no Ray there ({type(error).__name__}: {str(error)[:200]})") from None
+        raise Unavailable(
+            f"--ray {address}: no Ray there ({type(error).__name__}: {str(error)[:200]})"
+        ) from None
     return ray
 
 
 def _probe(
-    card: ModelCard, size: int, probe: Probe, folder: str, most: int | None, device: str | None, offline: bool, seconds: float,
+    card: ModelCard,
+    size: int,
+    probe: Probe,
+    folder: str,
+    most: int | None,
+    device: str | None,
+    offline: bool,
+    seconds: float,
     threads: int,
 ) -> tuple[str | None, str | None, float]:
-    """Runs on a worker: answers into the cache; the reason where there are none, what was short, and the seconds it took."""
+    """Runs on a worker: answers into the cache; the reason where there are none, what was short,
+    and the seconds it took.
+    """
     import torch
 
     torch.set_num_threads(threads)
     key = (probe.digest, folder, device)
     if key not in _PROBERS:
-        _PROBERS[key] = Prober(probe, FeatureCache(Path(folder), max_bytes=most), device=device, offline=offline)
+        _PROBERS[key] = Prober(
+            probe, FeatureCache(Path(folder), max_bytes=most), device=device, offline=offline
+        )
     prober = _PROBERS[key]
     prober.budget = Budget(seconds)
     begin = time.perf_counter()

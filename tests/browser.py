@@ -1,4 +1,6 @@
-"""A headless Chromium for tests, driven over its debugging pipe: no driver and no port, and no way to the network."""
+"""A headless Chromium for tests, driven over its debugging pipe: no driver and no port, and no way
+to the network.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 _FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run",
-    "--disable-extensions", "--disable-background-networking", "--disable-component-update", "--mute-audio",
-    "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe", "about:blank",
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--no-first-run",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--mute-audio",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--remote-debugging-pipe",
+    "about:blank",
 )
 
 
 class Browser:
-    """One page. ``console`` holds its errors and warnings, ``requests`` every address that it asked for."""
+    """One page. ``console`` holds its errors and warnings, ``requests`` every address that it asked
+    for.
+    """
 
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM
@@ -35,16 +52,26 @@ class Browser:
             os.dup2(1003, 3), os.dup2(1004, 4)
 
         self._process = subprocess.Popen(
-            [CHROMIUM, *_FLAGS[:-1], f"--user-data-dir={profile}", _FLAGS[-1]], preexec_fn=wire, close_fds=False,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            [CHROMIUM, *_FLAGS[:-1], f"--user-data-dir={profile}", _FLAGS[-1]],
+            preexec_fn=wire,
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(to_read), os.close(to_write)
         self._ids, self._buffer = itertools.count(1), b""
         self.console: list[str] = []
         self.requests: list[str] = []
         self._loaded = False
-        pages = [t for t in self.call("Target.getTargets", session=None)["targetInfos"] if t["type"] == "page"]
-        attached = self.call("Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True, session=None)
+        pages = [
+            t
+            for t in self.call("Target.getTargets", session=None)["targetInfos"]
+            if t["type"] == "page"
+        ]
+        attached = self.call(
+            "Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True, session=None
+        )
         self._session: str = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
@@ -52,7 +79,12 @@ class Browser:
     def __enter__(self) -> Browser:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._process.kill()
         self._process.wait()
         os.close(self._write), os.close(self._read)
@@ -71,23 +103,37 @@ class Browser:
                 return dict(answer["result"])
 
     def open(self, page: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Show a file at a width in CSS pixels, in the light or the dark scheme, and wait until it is drawn."""
+        """Show a file at a width in CSS pixels, in the light or the dark scheme, and wait until it
+        is drawn.
+        """
         self.console, self.requests, self._loaded = [], [], False
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         self.scheme(dark=dark)
         self.call("Page.navigate", url=page.as_uri())
         while not self._loaded:
             self._next(60)
-        self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.evaluate(
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
     def scheme(self, *, dark: bool) -> None:
         """Switch the colour scheme that the page is told of."""
-        self.call("Emulation.setEmulatedMedia",
-                  features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page; waits for a promise."""
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -117,7 +163,11 @@ class Browser:
             self.requests.append(params["request"]["url"])
         elif method == "Runtime.exceptionThrown":
             self.console.append(json.dumps(params["exceptionDetails"])[:500])
-        elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and params["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             self.console.append(json.dumps(params["args"])[:500])
         elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
             self.console.append(params["entry"]["text"][:500])

@@ -13,7 +13,9 @@ OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
 @pytest.fixture(autouse=True)
 def online() -> Iterator[None]:
-    """A command run in this process with --offline tells the Hub's libraries so for good; the next test starts anew."""
+    """A command run in this process with --offline tells the Hub's libraries so for good; the next
+    test starts anew.
+    """
     before = {name: os.environ.pop(name, None) for name in OFFLINE}
     yield
     for name, value in before.items():

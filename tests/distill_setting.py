@@ -1,4 +1,6 @@
-"""A small world for the tests of training: coloured squares as a task, networks of random weights as teachers."""
+"""A small world for the tests of training: coloured squares as a task, networks of random weights
+as teachers.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +33,34 @@ def squares(count: int, *, size: int = 16, seed: int = 0) -> tuple[np.ndarray, n
 def pixels(count: int = 24, *, unlabelled: int = 0, seed: int = 0) -> Pixels:
     images, labels = squares(count + unlabelled, seed=seed)
     labels[count:] = -1
-    return Pixels(images=images, labels=labels, usable=np.arange(len(labels)), digest=f"{count}+{unlabelled}/{seed}")
+    return Pixels(
+        images=images,
+        labels=labels,
+        usable=np.arange(len(labels)),
+        digest=f"{count}+{unlabelled}/{seed}",
+    )
 
 
-def batches(data: Pixels, *, batch_size: int = 8, views: int = 1, teachers: tuple[TeacherOutputs, ...] = (),
-            use_unlabelled: bool = True, seed: int = 0) -> Batches:
-    return Batches.build(data, batch_size=batch_size, labelled_share=None, size=32,
-                         augmentation=Augmentation(flip=False, colour=0.1), seed=seed, views=views, teachers=teachers,
-                         use_unlabelled=use_unlabelled)
+def batches(
+    data: Pixels,
+    *,
+    batch_size: int = 8,
+    views: int = 1,
+    teachers: tuple[TeacherOutputs, ...] = (),
+    use_unlabelled: bool = True,
+    seed: int = 0,
+) -> Batches:
+    return Batches.build(
+        data,
+        batch_size=batch_size,
+        labelled_share=None,
+        size=32,
+        augmentation=Augmentation(flip=False, colour=0.1),
+        seed=seed,
+        views=views,
+        teachers=teachers,
+        use_unlabelled=use_unlabelled,
+    )
 
 
 def enlarged(images: np.ndarray) -> torch.Tensor:
@@ -51,7 +73,9 @@ def student(seed: int = 0) -> Student:
 
 
 class Drops(Recipe):
-    """Cross-entropy on features with dropout, and a parameter of its own; stops or spoils the loss at a given step."""
+    """Cross-entropy on features with dropout, and a parameter of its own; stops or spoils the loss
+    at a given step.
+    """
 
     def __init__(self, *, stop_at: int = -1, nan_at: int = -1) -> None:
         super().__init__()
@@ -59,14 +83,19 @@ class Drops(Recipe):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.stop_at, self.nan_at = stop_at, nan_at
 
-    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, torch.Tensor]:
+    def forward(
+        self, batch: Batch, student: StudentState, *, progress: float
+    ) -> dict[str, torch.Tensor]:
         step = int(self.step)
         self.step += 1
         if step == self.stop_at:
             raise KeyboardInterrupt
         dropped = torch.nn.functional.dropout(student.logits, 0.2) * self.scale
         loss = task_term(dropped, batch.labels)
-        return {"cross_entropy": loss * float("nan") if step == self.nan_at else loss, "size": 0.01 * self.scale.square()}
+        return {
+            "cross_entropy": loss * float("nan") if step == self.nan_at else loss,
+            "size": 0.01 * self.scale.square(),
+        }
 
 
 def write_task(folder: Path, *, per_class: int = 12, unlabelled: int = 0) -> Path:
@@ -79,7 +108,9 @@ def write_task(folder: Path, *, per_class: int = 12, unlabelled: int = 0) -> Pat
     return folder
 
 
-def write_teacher(folder: Path, *, seed: int = 0, classes: int = 4, licence: str = "apache-2.0") -> Path:
+def write_teacher(
+    folder: Path, *, seed: int = 0, classes: int = 4, licence: str = "apache-2.0"
+) -> Path:
     """A network of random weights in timm's Hub layout; 0 ``classes``: no head."""
     import timm
     from safetensors.torch import save_file
@@ -88,9 +119,22 @@ def write_teacher(folder: Path, *, seed: int = 0, classes: int = 4, licence: str
     torch.manual_seed(seed)
     network = timm.create_model("test_resnet", num_classes=classes)
     save_file(network.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
-    cfg = {"input_size": [3, 32, 32], "interpolation": "bilinear", "crop_pct": 1.0, "mean": [0.5] * 3, "std": [0.5] * 3,
-           "num_classes": classes, "first_conv": "conv1", "classifier": "fc"}
-    config = {"architecture": "test_resnet", "num_classes": classes, "num_features": network.num_features, "pretrained_cfg": cfg}
+    cfg = {
+        "input_size": [3, 32, 32],
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "num_classes": classes,
+        "first_conv": "conv1",
+        "classifier": "fc",
+    }
+    config = {
+        "architecture": "test_resnet",
+        "num_classes": classes,
+        "num_features": network.num_features,
+        "pretrained_cfg": cfg,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
     return folder
@@ -104,9 +148,28 @@ def write_ranking(path: Path, task: str, teachers: list[Path]) -> Path:
 
     opened = Task.open(task)
     cards = [folder.card(one) for one in teachers]
-    rows = tuple(Row(model=c.id, revision=c.revision, source=c.source, location=c.location, value=1.0, low=1.0, high=1.0,
-                     license=c.license) for c in cards)
-    Ranking(task=opened.name, classes=opened.classes, split={"digest": opened.digest, "seed": opened.split_seed},
-            probe={"size": 9, "seed": 0, "digest": "x"}, score="knn", catalogue="none", versions={}, rows=rows,
-            committee=tuple(c.id for c in cards)).save(path)
+    rows = tuple(
+        Row(
+            model=c.id,
+            revision=c.revision,
+            source=c.source,
+            location=c.location,
+            value=1.0,
+            low=1.0,
+            high=1.0,
+            license=c.license,
+        )
+        for c in cards
+    )
+    Ranking(
+        task=opened.name,
+        classes=opened.classes,
+        split={"digest": opened.digest, "seed": opened.split_seed},
+        probe={"size": 9, "seed": 0, "digest": "x"},
+        score="knn",
+        catalogue="none",
+        versions={},
+        rows=rows,
+        committee=tuple(c.id for c in cards),
+    ).save(path)
     return path

@@ -1,4 +1,6 @@
-"""Slow, obvious versions of the scores: loops, full matrices and libraries, straight from the papers."""
+"""Slow, obvious versions of the scores: loops, full matrices and libraries, straight from the
+papers.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ def knn(evidence: Evidence, k: int = 5) -> float:
     x, y = centred(evidence), evidence.labels
     total = 0.0
     for n in range(len(x)):
-        cosines = [(x[n] @ x[m] / np.linalg.norm(x[n]) / np.linalg.norm(x[m]), m) for m in range(len(x)) if m != n]
+        cosines = [
+            (x[n] @ x[m] / np.linalg.norm(x[n]) / np.linalg.norm(x[m]), m)
+            for m in range(len(x))
+            if m != n
+        ]
         votes = [int(y[m]) for _, m in sorted(cosines, reverse=True)[:k]]
         counts = {c: votes.count(c) for c in votes}
         winners = [c for c in counts if counts[c] == max(counts.values())]
@@ -38,7 +44,9 @@ def linear_probe(evidence: Evidence, strengths: tuple[float, ...]) -> float:
             rest = np.arange(len(x)) != n
             mean_x, mean_t = x[rest].mean(axis=0), targets[rest].mean(axis=0)
             a = x[rest] - mean_x
-            weights = np.linalg.solve(a.T @ a + strength * np.eye(x.shape[1]), a.T @ (targets[rest] - mean_t))
+            weights = np.linalg.solve(
+                a.T @ a + strength * np.eye(x.shape[1]), a.T @ (targets[rest] - mean_t)
+            )
             answers[n] = (x[n] - mean_x) @ weights + mean_t
         error = ((answers - targets) ** 2).sum(axis=1).mean()
         if error < least:
@@ -58,7 +66,12 @@ def logme(evidence: Evidence) -> float:
         alpha, beta = np.exp(log)
         precision = alpha * np.eye(d) + beta * x.T @ x
         m = beta * np.linalg.solve(precision, x.T @ target)
-        found = d * np.log(alpha) + n * np.log(beta) - np.linalg.slogdet(precision)[1] - n * np.log(2 * np.pi)
+        found = (
+            d * np.log(alpha)
+            + n * np.log(beta)
+            - np.linalg.slogdet(precision)[1]
+            - n * np.log(2 * np.pi)
+        )
         return float(-(found - beta * ((x @ m - target) ** 2).sum() - alpha * m @ m) / (2 * n))
 
     labels = range(evidence.labels.max() + 1)
@@ -66,7 +79,9 @@ def logme(evidence: Evidence) -> float:
 
     def best(target: Floats) -> float:
         starts = [(0.0, 0.0), (3.0, 2.0), (6.0, 2.0)]
-        return max(-minimize(minus, start, args=(target,), method="Nelder-Mead").fun for start in starts)
+        return max(
+            -minimize(minus, start, args=(target,), method="Nelder-Mead").fun for start in starts
+        )
 
     return float(np.mean([best(target) for target in targets]))
 
@@ -77,7 +92,9 @@ def hscore(evidence: Evidence) -> float:
     x, y = centred(evidence), evidence.labels
     covariance, shrinkage = ledoit_wolf(x, assume_centered=True)
     means = np.array([x[y == c].mean(axis=0) for c in range(y.max() + 1)])[y]
-    return float(np.trace(np.linalg.pinv(covariance) @ ((1 - shrinkage) * means.T @ means / len(x))))
+    return float(
+        np.trace(np.linalg.pinv(covariance) @ ((1 - shrinkage) * means.T @ means / len(x)))
+    )
 
 
 def leep(answers: Floats, y: np.ndarray) -> float:
@@ -86,7 +103,9 @@ def leep(answers: Floats, y: np.ndarray) -> float:
     for i in range(n):
         joint[y[i]] += answers[i] / n
     given = joint / joint.sum(axis=0)
-    return float(np.mean([np.log(sum(given[y[i], k] * answers[i, k] for k in range(z))) for i in range(n)]))
+    return float(
+        np.mean([np.log(sum(given[y[i], k] * answers[i, k] for k in range(z))) for i in range(n)])
+    )
 
 
 def nce(evidence: Evidence) -> float:
@@ -132,7 +151,9 @@ def gbc(evidence: Evidence, dimensions: int = 64) -> float:
             if i != j:
                 mixed = (s + t) / 2
                 logs = [np.linalg.slogdet(a)[1] for a in (mixed, s, t)]
-                distance = (m - n) @ np.linalg.solve(mixed, m - n) / 8 + (logs[0] - (logs[1] + logs[2]) / 2) / 2
+                distance = (m - n) @ np.linalg.solve(mixed, m - n) / 8 + (
+                    logs[0] - (logs[1] + logs[2]) / 2
+                ) / 2
                 total -= np.exp(-distance)
     return float(total)
 
@@ -156,11 +177,17 @@ def class_means_without(x: Floats, y: np.ndarray, n: int) -> Floats:
 
 
 def ground_cost(evidence: Evidence, space: str, n: int) -> Floats:
-    """(C_t, C) ground cost as sample n sees it, its own class placed without it; ``images``: (C_t + N, C)."""
+    """(C_t, C) ground cost as sample n sees it, its own class placed without it; ``images``: (C_t +
+    N, C).
+    """
     y, p = evidence.labels, np.asarray(evidence.probabilities, dtype=np.float64)
     if space == "names":
         return 1 - np.asarray(evidence.teacher_embeddings) @ np.asarray(evidence.class_embeddings).T
-    x = {"classifier": centred(evidence), "prototypes": unit(centred(evidence)), "images": whitened(evidence)}[space]
+    x = {
+        "classifier": centred(evidence),
+        "prototypes": unit(centred(evidence)),
+        "images": whitened(evidence),
+    }[space]
     whole = np.array([x[y == c].mean(axis=0) for c in range(y.max() + 1)])
     whole[y[n]] = class_means_without(x, y, n)[y[n]]
     if space == "classifier":
@@ -172,9 +199,15 @@ def ground_cost(evidence: Evidence, space: str, n: int) -> Floats:
 
 
 def answer(evidence: Evidence, space: str, n: int) -> Floats:
-    """The teacher's answer on sample n over its classes; ``images``: a quarter there, the rest on image n."""
+    """The teacher's answer on sample n over its classes; ``images``: a quarter there, the rest on
+    image n.
+    """
     p = np.asarray(evidence.probabilities, dtype=np.float64)[n]
-    return np.concatenate([0.25 * p, 0.75 * np.eye(len(evidence.labels))[n]]) if space == "images" else p
+    return (
+        np.concatenate([0.25 * p, 0.75 * np.eye(len(evidence.labels))[n]])
+        if space == "images"
+        else p
+    )
 
 
 def sfda(evidence: Evidence) -> float:
@@ -184,7 +217,13 @@ def sfda(evidence: Evidence) -> float:
     prior = np.bincount(y) / n
 
     def within(z: Floats) -> Floats:
-        return sum((z[y == k] - z[y == k].mean(axis=0)).T @ (z[y == k] - z[y == k].mean(axis=0)) for k in range(c)) / n
+        return (
+            sum(
+                (z[y == k] - z[y == k].mean(axis=0)).T @ (z[y == k] - z[y == k].mean(axis=0))
+                for k in range(c)
+            )
+            / n
+        )
 
     def posterior(z: Floats, shrinkage: float, read: Floats) -> Floats:
         scatter = within(z)
@@ -206,11 +245,22 @@ def otce(evidence: Evidence) -> float:
     import ot
 
     assert evidence.probabilities is not None
-    x, y, p = centred(evidence), evidence.labels, np.asarray(evidence.probabilities, dtype=np.float64)
+    x, y, p = (
+        centred(evidence),
+        evidence.labels,
+        np.asarray(evidence.probabilities, dtype=np.float64),
+    )
     points = p.T @ x / p.sum(axis=0)[:, None]
     cost = ot.dist(points, x)
     mass = p.mean(axis=0) / p.mean() / p.shape[1]
-    plan = ot.sinkhorn(mass / mass.sum(), np.full(len(x), 1 / len(x)), cost, 0.05 * cost.max(), numItermax=50, warn=False)
+    plan = ot.sinkhorn(
+        mass / mass.sum(),
+        np.full(len(x), 1 / len(x)),
+        cost,
+        0.05 * cost.max(),
+        numItermax=50,
+        warn=False,
+    )
     total = 0.0
     for k in range(y.max() + 1):
         joint = plan[:, y == k].sum(axis=1)

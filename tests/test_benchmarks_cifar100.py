@@ -37,16 +37,38 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoded = []
         for label in labels:
             buffer = io.BytesIO()
-            Image.fromarray(rng.integers(0, label + 2, (32, 32, 3), dtype=np.uint8)).save(buffer, "PNG")
+            Image.fromarray(rng.integers(0, label + 2, (32, 32, 3), dtype=np.uint8)).save(
+                buffer, "PNG"
+            )
             encoded.append({"bytes": buffer.getvalue(), "path": None})
-        note = {"info": {"features": {"image": {"_type": "Image"}, "label": {"names": [f"c{i}" for i in range(100)]}}}}
+        note = {
+            "info": {
+                "features": {
+                    "image": {"_type": "Image"},
+                    "label": {"names": [f"c{i}" for i in range(100)]},
+                }
+            }
+        }
         table = pa.table({"image": encoded, "label": pa.array(labels, pa.int64())})
-        pq.write_table(table.replace_schema_metadata({b"huggingface": json.dumps(note).encode()}), folder / f"{split}.parquet")
+        pq.write_table(
+            table.replace_schema_metadata({b"huggingface": json.dumps(note).encode()}),
+            folder / f"{split}.parquet",
+        )
     return folder
 
 
 def small(data: Path, folder: Path, **changes: Any) -> Setting:
-    return Setting(**{"device": "cpu", "epochs": 2, "images": 64, "test_images": 20, "data": data, "folder": folder, **changes})
+    return Setting(
+        **{
+            "device": "cpu",
+            "epochs": 2,
+            "images": 64,
+            "test_images": 20,
+            "data": data,
+            "folder": folder,
+            **changes,
+        }
+    )
 
 
 def test_the_networks_are_those_of_the_papers() -> None:
@@ -54,9 +76,16 @@ def test_the_networks_are_those_of_the_papers() -> None:
 
     import benchmarks.cifar_resnet  # noqa: F401
 
-    networks = {name: timm.create_model(name, num_classes=100) for name in ("resnet8x4", "resnet32x4")}
-    sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
-    assert sizes == {"resnet8x4": 1_233_540, "resnet32x4": 7_433_860}  # as the papers' code counts them
+    networks = {
+        name: timm.create_model(name, num_classes=100) for name in ("resnet8x4", "resnet32x4")
+    }
+    sizes = {
+        name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()
+    }
+    assert sizes == {
+        "resnet8x4": 1_233_540,
+        "resnet32x4": 7_433_860,
+    }  # as the papers' code counts them
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -73,12 +102,23 @@ def test_the_losses_are_those_of_the_papers(name: str) -> None:
         feature_dim, hidden_shape, low_shape = 256, (256, 8, 8), (128, 16, 16)
 
     recipe = cifar100._recipe(method, settings, Shape(), 0)  # type: ignore[arg-type]
-    batch = Batch(view=torch.zeros(8, 3, 32, 32), labels=labels, index=labels, answers=(TeacherOutputs(logits=said),))
-    state = StudentState(logits=mine, features=mine, hidden=mine[:, :, None, None], low=mine[:, :, None, None])
+    batch = Batch(
+        view=torch.zeros(8, 3, 32, 32),
+        labels=labels,
+        index=labels,
+        answers=(TeacherOutputs(logits=said),),
+    )
+    state = StudentState(
+        logits=mine, features=mine, hidden=mine[:, :, None, None], low=mine[:, :, None, None]
+    )
     found = float(sum(recipe(batch, state, progress=1.0).values()))
 
     def kl(t: float, a: torch.Tensor, b: torch.Tensor) -> float:
-        return float(F.kl_div(F.log_softmax(a / t, 1), F.softmax(b / t, 1), reduction="batchmean")) * t * t
+        return (
+            float(F.kl_div(F.log_softmax(a / t, 1), F.softmax(b / t, 1), reduction="batchmean"))
+            * t
+            * t
+        )
 
     ce = float(F.cross_entropy(mine, labels))
     if name == "plain":
@@ -87,7 +127,9 @@ def test_the_losses_are_those_of_the_papers(name: str) -> None:
         assert found == pytest.approx(0.1 * ce + 0.9 * kl(4, mine, said), rel=1e-5)
     elif name == "kd_ls":
         a, b = ((z - z.mean(1, keepdim=True)) / z.std(1, keepdim=True) for z in (mine, said))
-        assert found == pytest.approx(0.1 * ce + 9 * kl(2, a, b), rel=0.02)  # their deviation divides by C - 1
+        assert found == pytest.approx(
+            0.1 * ce + 9 * kl(2, a, b), rel=0.02
+        )  # their deviation divides by C - 1
     else:
         chosen = F.one_hot(labels, 100).bool()
         p, q = F.softmax(said / 4, 1), F.softmax(mine / 4, 1)
@@ -106,28 +148,40 @@ def test_the_schedule_falls_after_epochs_150_180_and_210(data: Path, tmp_path: P
     assert rates[-1] == pytest.approx(0.05e-3)
 
 
-def test_the_images_of_a_part_are_of_all_classes_and_parts_of_files_make_the_whole(data: Path, tmp_path: Path) -> None:
+def test_the_images_of_a_part_are_of_all_classes_and_parts_of_files_make_the_whole(
+    data: Path, tmp_path: Path
+) -> None:
     one = pixels(small(data, tmp_path / "a", images=150), "train")
     counts = np.bincount(one.labels, minlength=100)
     assert (counts.min(), counts.max()) == (1, 2)
     pack(data, tmp_path / "packed", parts=3)
-    assert sorted(p.name for p in (tmp_path / "packed").iterdir()) == ["test.parquet", *(f"train-{i}.parquet" for i in range(3))]
+    assert sorted(p.name for p in (tmp_path / "packed").iterdir()) == [
+        "test.parquet",
+        *(f"train-{i}.parquet" for i in range(3)),
+    ]
     other = pixels(small(tmp_path / "packed", tmp_path / "b", images=150), "train")
     assert np.array_equal(one.images, other.images)
     assert np.array_equal(one.labels, other.labels)
 
 
-def test_one_command_trains_all_and_a_second_call_reads_it(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                           capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(cifar100, "TEACHER", "resnet8x4")  # a smaller one: the command is tested, not the teacher
+def test_one_command_trains_all_and_a_second_call_reads_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        cifar100, "TEACHER", "resnet8x4"
+    )  # a smaller one: the command is tested, not the teacher
     setting = small(data, tmp_path)
     records = measure(setting)
-    assert [r.name for r in records if r.name.count(".") == 1] == [f"cifar100.{n}" for n in ("teacher", *RECIPES)]
+    assert [r.name for r in records if r.name.count(".") == 1] == [
+        f"cifar100.{n}" for n in ("teacher", *RECIPES)
+    ]
     for record in records:
         assert record.setting["whole_protocol"] is False
         assert "not the published protocol" in record.unit or "images/s" in record.unit
     assert "published 76.32" in capsys.readouterr().out
-    assert len(list((setting.home / "answers").glob("*/view0001-*.safetensors"))) == 1  # a view an epoch
+    assert (
+        len(list((setting.home / "answers").glob("*/view0001-*.safetensors"))) == 1
+    )  # a view an epoch
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")

@@ -23,16 +23,23 @@ CLASSES = 6
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dataset of six classes laid out as in ../shared: 20 training and 5 test images a class, no two alike."""
+    """A dataset of six classes laid out as in ../shared: 20 training and 5 test images a class, no
+    two alike.
+    """
     home = tmp_path / "shared" / "datasets" / "toy"
     home.mkdir(parents=True)
     (home / "labels.txt").write_text("".join(f"kind {i}\n" for i in range(CLASSES)))
     for split, count in (("train", 20), ("test", 5)):
         labels = np.tile(np.arange(CLASSES), count)
-        images = [{"bytes": b"P5 2 2 255\n" + bytes([i % 256, label, count, 0]), "path": None} for i, label in enumerate(labels)]
+        images = [
+            {"bytes": b"P5 2 2 255\n" + bytes([i % 256, label, count, 0]), "path": None}
+            for i, label in enumerate(labels)
+        ]
         pq.write_table(pa.table({"image": images, "label": labels}), home / f"{split}.parquet")
     monkeypatch.setenv("TEACHER_ZOO_SHARED", str(tmp_path / "shared"))
-    monkeypatch.setitem(distillation_tasks.SOURCES, "toy", Source(dataset="toy", labels=4, validation=12, classes=3))
+    monkeypatch.setitem(
+        distillation_tasks.SOURCES, "toy", Source(dataset="toy", labels=4, validation=12, classes=3)
+    )
     return tmp_path
 
 
@@ -41,7 +48,9 @@ def contents(task: Task, name: str) -> set[bytes]:
     return {split.raw(i) for i in range(len(split))}
 
 
-def test_a_task_with_a_pool_holds_the_same_labelled_images_and_the_rest_without_labels(world: Path) -> None:
+def test_a_task_with_a_pool_holds_the_same_labelled_images_and_the_rest_without_labels(
+    world: Path,
+) -> None:
     alone, pool = (Task.open(make("toy", which, world / "tasks")) for which in ("alone", "pool"))
     assert len(alone.classes) == 3 and alone.classes == pool.classes
     assert np.bincount(alone.train.labels).tolist() == [4, 4, 4]
@@ -54,12 +63,16 @@ def test_a_task_with_a_pool_holds_the_same_labelled_images_and_the_rest_without_
     assert len(pool.test) == 15
 
 
-def test_a_task_is_made_once_and_a_missing_dataset_is_named(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_is_made_once_and_a_missing_dataset_is_named(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make("toy", "alone", world / "tasks")
     before = (folder / "train.parquet").stat().st_mtime_ns
     assert make("toy", "alone", world / "tasks") == folder
     assert (folder / "train.parquet").stat().st_mtime_ns == before
-    monkeypatch.setitem(distillation_tasks.SOURCES, "none", Source(dataset="none", labels=4, validation=12))
+    monkeypatch.setitem(
+        distillation_tasks.SOURCES, "none", Source(dataset="none", labels=4, validation=12)
+    )
     with pytest.raises(UserError, match="is not there"):
         make("none", "alone", world / "tasks")
 
@@ -69,7 +82,9 @@ def test_every_cell_can_be_named_and_configured() -> None:
     for method in {method for block in BLOCKS for method in block.methods}:
         name, *settings = method.split(":")
         configure("probe_kd" if name == BEST_SINGLE else name, settings_of(settings))
-    assert {method.split(":")[0] for method in ALL} >= set(METHODS) - {"kd"}  # kd needs teachers of the same label space
+    assert {method.split(":")[0] for method in ALL} >= set(METHODS) - {
+        "kd"
+    }  # kd needs teachers of the same label space
 
 
 def test_every_registered_benchmark_can_be_run() -> None:

@@ -38,7 +38,9 @@ def test_no_more_is_spent_than_there_is(seen: dict[str, Evidence], share: float)
     bound = share * sum(RATES.values()) * SAMPLES
     halve(CARDS, asks, sizes=sizes(SAMPLES, CLASSES), keep=3, left=lambda: bound - asks.spent)
     assert 0 < asks.spent <= bound
-    assert asks.spent == pytest.approx(sum(RATES[name] * images for name, images in asks.held.items()))
+    assert asks.spent == pytest.approx(
+        sum(RATES[name] * images for name, images in asks.held.items())
+    )
 
 
 def test_with_all_the_time_every_way_finds_the_best(seen: dict[str, Evidence]) -> None:

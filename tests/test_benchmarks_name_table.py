@@ -10,7 +10,11 @@ from benchmarks.make_name_table import _held, _measures, _ridge, _spans, _sparse
 
 def test_ridge_solves_its_normal_equations() -> None:
     rng = np.random.default_rng(0)
-    design = _sparse([list(rng.choice(6, size=rng.integers(1, 4), replace=False)) for _ in range(30)], 6, power=0.5)
+    design = _sparse(
+        [list(rng.choice(6, size=rng.integers(1, 4), replace=False)) for _ in range(30)],
+        6,
+        power=0.5,
+    )
     goal, start = rng.normal(size=(30, 3)), rng.normal(size=(6, 3))
     dense = design.toarray().astype(float)
     exact = np.linalg.solve(dense.T @ dense + 0.5 * np.eye(6), dense.T @ goal + 0.5 * start)
@@ -19,7 +23,9 @@ def test_ridge_solves_its_normal_equations() -> None:
 
 def test_sparse_rows_weigh_by_their_length() -> None:
     half = 0.5**0.5
-    np.testing.assert_allclose(_sparse([[0], [1, 2], []], 3, power=0.5).toarray(), [[1, 0, 0], [0, half, half], [0, 0, 0]])
+    np.testing.assert_allclose(
+        _sparse([[0], [1, 2], []], 3, power=0.5).toarray(), [[1, 0, 0], [0, half, half], [0, 0, 0]]
+    )
 
 
 def test_agreement_is_one_with_oneself_and_falls_with_noise() -> None:

@@ -12,7 +12,9 @@ from selection.recall import Recalled
 
 
 def test_names_are_unique_each_has_a_space_and_the_zoo_is_kept(tmp_path: Path) -> None:
-    zoo = synthetic_zoo.SyntheticZoo.draw(names=4_000, spaces=900, topics=10, rng=np.random.default_rng(0))
+    zoo = synthetic_zoo.SyntheticZoo.draw(
+        names=4_000, spaces=900, topics=10, rng=np.random.default_rng(0)
+    )
     assert len(set(zoo.names)) == 4_000 and len(zoo.spaces) == 900
     assert set(np.concatenate(zoo.spaces).tolist()) == set(range(4_000))
     zoo.save(tmp_path / "zoo.npz")
@@ -26,7 +28,9 @@ def test_a_wrong_answer_is_noticed() -> None:
     right = Recalled(np.array([1, 2, 3]), np.array([0.1, 0.2, 0.2]), np.arange(4), 4, 4)
     assert recall.same(right, cost, counts, k=2)
     for spaces in ([1, 2], [2, 1, 3], [1, 0, 3]):
-        assert not recall.same(Recalled(np.array(spaces), cost[spaces], np.arange(4), 4, 4), cost, counts, k=2)
+        assert not recall.same(
+            Recalled(np.array(spaces), cost[spaces], np.arange(4), 4, 4), cost, counts, k=2
+        )
 
 
 @pytest.mark.slow

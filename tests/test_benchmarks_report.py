@@ -17,22 +17,78 @@ HOSTILE = '<img src=x onerror="alert(1)">'
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
     score = {"score": "knn", "default": True}
-    regrets = [BenchRecord(name=f"truth.regret_by_images.knn.{n}", value=1 / n, unit="points",
-                           setting={"score": "knn", "images": n}) for n in (5, 10)]
-    append(tmp_path / "truth.jsonl", [
-        BenchRecord(name="truth.setting", value=3, unit="students", setting={"tasks": 1, "teachers": 2}),
-        BenchRecord(name="truth.score.knn.regret@1", value=0.25, low=0.125, high=0.5, unit="points", setting=score),
-        BenchRecord(name="truth.against.knn.logme.whole", value=0.5, low=-0.5, high=1.5, unit="points",
-                    setting={"first": "knn", "second": "logme", "zoo": "whole zoo", "below": 0.2}),
-        BenchRecord(name="truth.stakes.t", value=2.0, unit="points",
-                    setting={"task": "t", "without": 40.0, "worst": 38.0, "median": 42.0, "best": 44.0, "chosen": 43.0}),
-        *regrets])
-    append(tmp_path / "speed.jsonl", [BenchRecord(name="speed.one", value=busy, unit="ms", setting={"n": 1, "load": busy})
-                                      for busy in (9, 7)])
-    cell = Cell(task="t", teacher="none", protocol="pool", seed=0, recipe="r", accuracy=0.4, n=100, test_accuracy=0.4, n_test=50,
-                answers=None, seconds=1.0)
-    rows = [cell, Cell(**{**asdict(cell), "teacher": HOSTILE, "accuracy": 0.45}),
-            Cell(**{**asdict(cell), "task": "u", "teacher": "other", "accuracy": 0.5})]
+    regrets = [
+        BenchRecord(
+            name=f"truth.regret_by_images.knn.{n}",
+            value=1 / n,
+            unit="points",
+            setting={"score": "knn", "images": n},
+        )
+        for n in (5, 10)
+    ]
+    append(
+        tmp_path / "truth.jsonl",
+        [
+            BenchRecord(
+                name="truth.setting", value=3, unit="students", setting={"tasks": 1, "teachers": 2}
+            ),
+            BenchRecord(
+                name="truth.score.knn.regret@1",
+                value=0.25,
+                low=0.125,
+                high=0.5,
+                unit="points",
+                setting=score,
+            ),
+            BenchRecord(
+                name="truth.against.knn.logme.whole",
+                value=0.5,
+                low=-0.5,
+                high=1.5,
+                unit="points",
+                setting={"first": "knn", "second": "logme", "zoo": "whole zoo", "below": 0.2},
+            ),
+            BenchRecord(
+                name="truth.stakes.t",
+                value=2.0,
+                unit="points",
+                setting={
+                    "task": "t",
+                    "without": 40.0,
+                    "worst": 38.0,
+                    "median": 42.0,
+                    "best": 44.0,
+                    "chosen": 43.0,
+                },
+            ),
+            *regrets,
+        ],
+    )
+    append(
+        tmp_path / "speed.jsonl",
+        [
+            BenchRecord(name="speed.one", value=busy, unit="ms", setting={"n": 1, "load": busy})
+            for busy in (9, 7)
+        ],
+    )
+    cell = Cell(
+        task="t",
+        teacher="none",
+        protocol="pool",
+        seed=0,
+        recipe="r",
+        accuracy=0.4,
+        n=100,
+        test_accuracy=0.4,
+        n_test=50,
+        answers=None,
+        seconds=1.0,
+    )
+    rows = [
+        cell,
+        Cell(**{**asdict(cell), "teacher": HOSTILE, "accuracy": 0.45}),
+        Cell(**{**asdict(cell), "task": "u", "teacher": "other", "accuracy": 0.5}),
+    ]
     append_rows(tmp_path / CELLS, [asdict(row) for row in rows])
     return tmp_path
 
@@ -47,18 +103,26 @@ def test_the_page_says_what_the_records_say_and_disarms_names(records: Path) -> 
     assert "python -m benchmarks.run speed" in text
     figures = json.loads(text.split('id="figures">')[1].split("</script>")[0])
     assert set(figures) == {"regret", "stakes", "table", "curve-truth-images"}
-    assert figures["table"]["data"][0]["z"] == [[5.0, None], [None, None]] or figures["table"]["data"][0]["z"][1] == [5.0, None]
+    assert figures["table"]["data"][0]["z"] == [[5.0, None], [None, None]] or figures["table"][
+        "data"
+    ][0]["z"][1] == [5.0, None]
     assert figures["curve-truth-images"]["data"][0]["y"] == [0.2, 0.1]
 
 
 def test_a_later_record_takes_the_place_of_an_earlier_one() -> None:
-    found = latest([BenchRecord(name="a", value=1.0, unit="ms", setting={"n": 1, "load": 2.0}),
-                    BenchRecord(name="a", value=2.0, unit="ms", setting={"n": 2}),
-                    BenchRecord(name="a", value=3.0, unit="ms", setting={"n": 1, "load": 5.0})])
+    found = latest(
+        [
+            BenchRecord(name="a", value=1.0, unit="ms", setting={"n": 1, "load": 2.0}),
+            BenchRecord(name="a", value=2.0, unit="ms", setting={"n": 2}),
+            BenchRecord(name="a", value=3.0, unit="ms", setting={"n": 1, "load": 5.0}),
+        ]
+    )
     assert [record.value for record in found] == [3.0, 2.0]
 
 
-def test_the_command_writes_the_page_of_the_committed_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_page_of_the_committed_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--out", str(tmp_path)]) == 0
     assert "benchmarks.html" in capsys.readouterr().out
     assert "<h2>scoring</h2>" in (tmp_path / "benchmarks.html").read_text(encoding="utf-8")
@@ -70,7 +134,9 @@ def test_a_browser_draws_it_without_complaint(records: Path, tmp_path: Path) -> 
     with Browser(tmp_path / "profile") as browser:
         browser.open(tmp_path / "page.html", width=400)
         assert browser.console == []
-        assert [request for request in browser.requests if not request.startswith(("data:", "file:///"))] == []
+        assert [
+            request for request in browser.requests if not request.startswith(("data:", "file:///"))
+        ] == []
         assert browser.evaluate("document.querySelectorAll('.js-plotly-plot').length") == 4
         assert browser.evaluate("document.documentElement.scrollWidth") <= 400
 

@@ -21,7 +21,15 @@ from benchmarks.truth.students import Batches, Recipe, Students, batches, hits, 
 from benchmarks.truth.summary import missing
 from benchmarks.truth.table import NONE, PROTOCOLS, SEEDS, Bench, Cell, digest, hits_of, read_cells
 from benchmarks.truth.targets import POOL, TARGETS
-from benchmarks.truth.teachers import FURTHER, Answers, Described, Entry, describe, described, entries
+from benchmarks.truth.teachers import (
+    FURTHER,
+    Answers,
+    Described,
+    Entry,
+    describe,
+    described,
+    entries,
+)
 from selection.prediction import calibrations
 from zoo.card import ModelCard
 
@@ -42,11 +50,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real digits (8 x 8, enlarged) in the place of MNIST."""
     folder = tmp_path_factory.mktemp("truth")
     data = load_digits()
-    pixels = np.repeat((data.images * 255 / 16).astype(np.uint8).repeat(3, axis=1).repeat(3, axis=2)[..., None], 3, axis=3)
+    pixels = np.repeat(
+        (data.images * 255 / 16).astype(np.uint8).repeat(3, axis=1).repeat(3, axis=2)[..., None],
+        3,
+        axis=3,
+    )
     pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2), (0, 0)))
     (folder / "pixels").mkdir()
     for part, rows in (("train", slice(0, 130)), ("test", slice(130, None))):
-        np.savez(folder / "pixels" / f"mnist-{part}-28.npz", **{str(c): pixels[data.target == c][rows] for c in range(10)})
+        np.savez(
+            folder / "pixels" / f"mnist-{part}-28.npz",
+            **{str(c): pixels[data.target == c][rows] for c in range(10)},
+        )
     return folder
 
 
@@ -77,7 +92,9 @@ def test_no_teacher_may_teach_what_it_was_trained_on(home: Path) -> None:
     assert not by_name["resnet_animals"].knows(TARGETS["vehicles_25"])
     assert by_name["resnet_animals"].knows(TARGETS["sea_25"])
     assert by_name["resnet_animals"].knows(TARGETS["mixed_25"])  # reptiles
-    assert all(by_name["resnet_superclasses"].knows(t) for t in TARGETS.values() if t.dataset == "cifar100")
+    assert all(
+        by_name["resnet_superclasses"].knows(t) for t in TARGETS.values() if t.dataset == "cifar100"
+    )
     assert by_name["resnet_cifar10"].knows(TARGETS["cifar10_25"])
     assert not by_name["resnet_mnist"].knows(TARGETS["clothes_25"])
     assert len(by_name) + len(FURTHER) >= 30  # ../shared/models make it more than 40
@@ -85,7 +102,10 @@ def test_no_teacher_may_teach_what_it_was_trained_on(home: Path) -> None:
 
 def test_students_in_one_batch_are_the_students_trained_alone() -> None:
     rng = np.random.default_rng(0)
-    pixels, labels = rng.integers(0, 255, (60, 32, 32, 3), dtype=np.uint8), np.where(np.arange(60) < 30, np.arange(60) % 3, -1)
+    pixels, labels = (
+        rng.integers(0, 255, (60, 32, 32, 3), dtype=np.uint8),
+        np.where(np.arange(60) < 30, np.arange(60) % 3, -1),
+    )
     answers = torch.from_numpy(rng.normal(size=(3, 60, 3))).float()
     recipe = Recipe(steps=4, batch=16, labelled=4, widths=(8, 16, 16))
     given = batches(pixels, labels, recipe, seed=1, flip=True)
@@ -94,7 +114,9 @@ def test_students_in_one_batch_are_the_students_trained_alone() -> None:
     views = scaled(given.views[0])
     together = train(given, labels, answers, recipe, classes=3, seed=1)(views, training=False)
     for k in range(3):
-        alone = train(given, labels, answers[k: k + 1], recipe, classes=3, seed=1)(views, training=False)
+        alone = train(given, labels, answers[k : k + 1], recipe, classes=3, seed=1)(
+            views, training=False
+        )
         assert torch.allclose(together[k], alone[0], atol=0.02)
     assert not torch.allclose(together[0], together[1], atol=0.02)
 
@@ -102,26 +124,43 @@ def test_students_in_one_batch_are_the_students_trained_alone() -> None:
 def test_a_student_learns_from_its_teacher_alone() -> None:
     rng = np.random.default_rng(0)
     truth = np.arange(200) % 2
-    pixels = np.where(truth[:, None, None, None] > 0, 200, 50) + rng.integers(0, 50, (200, 32, 32, 3))
+    pixels = np.where(truth[:, None, None, None] > 0, 200, 50) + rng.integers(
+        0, 50, (200, 32, 32, 3)
+    )
     labels = np.where(np.arange(200) < 20, truth, -1)
     recipe = Recipe(steps=20, widths=(8, 16, 16), weight=50.0)
     given = batches(pixels.astype(np.uint8), labels, recipe, seed=0, flip=False)
-    wrong = torch.from_numpy(np.where(truth[:, None] == np.arange(2), -5.0, 5.0)).float()[None]  # answers the other class
+    wrong = torch.from_numpy(np.where(truth[:, None] == np.arange(2), -5.0, 5.0)).float()[
+        None
+    ]  # answers the other class
     made = train(given, labels, wrong, recipe, classes=2, seed=0)
     assert hits(made, pixels.astype(np.uint8), truth).mean() < 0.1
 
 
 def test_first_weights_depend_on_the_seed_only() -> None:
-    assert isinstance(batches(np.zeros((8, 28, 28, 3), np.uint8), np.arange(8) % 2, Recipe(steps=1), seed=0, flip=False), Batches)
+    assert isinstance(
+        batches(
+            np.zeros((8, 28, 28, 3), np.uint8),
+            np.arange(8) % 2,
+            Recipe(steps=1),
+            seed=0,
+            flip=False,
+        ),
+        Batches,
+    )
     one, two = (Students(count, 3, RECIPE, seed=5, device="cpu") for count in (1, 2))
     views = torch.rand(4, 3, 32, 32)
     assert torch.allclose(one(views, training=False)[0], two(views, training=False)[1], atol=1e-2)
 
 
-def test_a_table_fills_once_and_goes_on_where_it_was_cut(home: Path, two: list[Entry], small: None, tmp_path: Path) -> None:
+def test_a_table_fills_once_and_goes_on_where_it_was_cut(
+    home: Path, two: list[Entry], small: None, tmp_path: Path
+) -> None:
     target, path = TARGETS["digits_low_25"], tmp_path / "cells.jsonl"
     bench = Bench(home, path, RECIPE, Answers(home))
-    assert bench.fill(target, two, protocol="pool", seed=0) == 3  # none and two teachers; the third knows digits
+    assert (
+        bench.fill(target, two, protocol="pool", seed=0) == 3
+    )  # none and two teachers; the third knows digits
     cells = {cell.teacher: cell for cell in read_cells(path)}
     assert set(cells) == {NONE, "resnet_fashion", "convnext_cifar10"}
     assert all(cell.accuracy > 0.5 for cell in cells.values())  # chance is 0.2
@@ -134,12 +173,21 @@ def test_a_table_fills_once_and_goes_on_where_it_was_cut(home: Path, two: list[E
     path.write_text(text[:-40])  # killed while writing the last line
     assert bench.fill(target, two, protocol="pool", seed=0) == 1
     again = {cell.teacher: cell for cell in read_cells(path)}
-    assert {name: cell.accuracy for name, cell in again.items()} == {name: cell.accuracy for name, cell in cells.items()}
-    assert Bench(home, path, replace(RECIPE, steps=10), Answers(home)).fill(target, two[:1], protocol="pool", seed=0) == 2
+    assert {name: cell.accuracy for name, cell in again.items()} == {
+        name: cell.accuracy for name, cell in cells.items()
+    }
+    assert (
+        Bench(home, path, replace(RECIPE, steps=10), Answers(home)).fill(
+            target, two[:1], protocol="pool", seed=0
+        )
+        == 2
+    )
     assert len(read_cells(path, recipe=digest(RECIPE))) == 3
 
 
-def test_a_committee_is_one_more_cell_and_scores_are_kept(home: Path, two: list[Entry], small: None, tmp_path: Path) -> None:
+def test_a_committee_is_one_more_cell_and_scores_are_kept(
+    home: Path, two: list[Entry], small: None, tmp_path: Path
+) -> None:
     target, path = TARGETS["digits_low_25"], tmp_path / "cells.jsonl"
     bench = Bench(home, path, replace(RECIPE, steps=10), Answers(home))
     able = [entry for entry in two if not entry.knows(target)]
@@ -152,7 +200,9 @@ def test_a_committee_is_one_more_cell_and_scores_are_kept(home: Path, two: list[
     values = read_scores(scores)[target.name, 0, "resnet_fashion"]
     assert 0.2 < values["knn"] <= 1.0
     assert values["knn@5"] != values["knn"]
-    assert len(scores.read_text().splitlines()) == len([json.loads(line) for line in scores.read_text().splitlines()])
+    assert len(scores.read_text().splitlines()) == len(
+        [json.loads(line) for line in scores.read_text().splitlines()]
+    )
 
 
 def _truths(seed: int = 0, tasks: int = 12, teachers: int = 10) -> Truths:
@@ -164,13 +214,30 @@ def _truths(seed: int = 0, tasks: int = 12, teachers: int = 10) -> Truths:
     spy = np.where((np.array(groups) == "f")[:, None, None], truth, rng.normal(size=truth.shape))
     cards = [ModelCard(id=f"m{m}", source="small", params_total=10**5 + m) for m in range(teachers)]
     known = tuple(Described.of(Entry(card=card, trained=frozenset())) for card in cards)
-    return Truths(tuple(f"t{t}_25" for t in range(tasks)), groups, (0,), known, truth, truth.min(axis=2),
-                  {"noise": noise, "spy": spy, "transport_images_relative": noise, "knn": noise, "logme": noise}, {})
+    return Truths(
+        tuple(f"t{t}_25" for t in range(tasks)),
+        groups,
+        (0,),
+        known,
+        truth,
+        truth.min(axis=2),
+        {
+            "noise": noise,
+            "spy": spy,
+            "transport_images_relative": noise,
+            "knn": noise,
+            "logme": noise,
+        },
+        {},
+    )
 
 
 def test_the_oracle_is_chosen_on_every_fold() -> None:
     truths = _truths()
-    rules = {"chosen": lambda name: True, "blind": lambda name: name != "oracle" and "+" not in name}
+    rules = {
+        "chosen": lambda name: True,
+        "blind": lambda name: name != "oracle" and "+" not in name,
+    }
     tables, chosen = outer(replace(truths, scores={**truths.scores, "oracle": truths.truth}), rules)
     assert set(chosen["chosen"].values()) == {"oracle"}
     assert np.array_equal(tables["chosen"], truths.truth)
@@ -184,7 +251,9 @@ def test_folds_leak_nothing() -> None:
     changed = truths.truth.copy()
     changed[rows] = changed[rows][:, :, ::-1]  # the truth of the last group, told otherwise
     again, chosen_again = outer(replace(truths, truth=changed), ANY)
-    assert chosen["chosen"]["f"] == chosen_again["chosen"]["f"]  # a score that is right there alone has gained nothing
+    assert (
+        chosen["chosen"]["f"] == chosen_again["chosen"]["f"]
+    )  # a score that is right there alone has gained nothing
     for name in ("static_prior", "metadata_ridge", "chosen"):
         assert np.array_equal(tables[name][rows], again[name][rows])
     others = [t for t in range(len(truths.tasks)) if t not in rows]
@@ -200,13 +269,17 @@ def test_the_static_prior_is_the_mean_standardised_truth() -> None:
     assert found[1:] == pytest.approx(standard(gaps[:, 0])[:, 1:].mean(axis=0))
 
 
-def test_teachers_are_described_once_and_read_back(home: Path, two: list[Entry], tmp_path: Path) -> None:
+def test_teachers_are_described_once_and_read_back(
+    home: Path, two: list[Entry], tmp_path: Path
+) -> None:
     path = tmp_path / "teachers.jsonl"
     describe(path, two[:1])
     describe(path, two)
     found = {one.id: one for one in described(path)}
     assert len(path.read_text().splitlines()) == len(found) == 3
-    assert found["resnet_fashion"] == Described.of(next(entry for entry in two if entry.card.id == "resnet_fashion"))
+    assert found["resnet_fashion"] == Described.of(
+        next(entry for entry in two if entry.card.id == "resnet_fashion")
+    )
     assert "shoes_10" in found["resnet_fashion"].barred
     assert "digits_10" in found["resnet_mnist"].barred
     assert "digits_10" not in found["resnet_fashion"].barred
@@ -216,17 +289,38 @@ def test_the_tables_say_what_they_lack(home: Path, two: list[Entry]) -> None:
     teachers = [Described.of(entry) for entry in two]
     wanted = sum(not entry.knows(target) for entry in two for target in TARGETS.values())
     able = [(task, one.id) for one in teachers for task in TARGETS if task not in one.barred]
-    cell = Cell(task="", teacher="", protocol="", seed=0, recipe="r", accuracy=0.5, n=2, test_accuracy=0.5, n_test=1,
-                answers=None, seconds=0.0)
-    made = [replace(cell, task=task, teacher=name, protocol=protocol, seed=seed)
-            for protocol in PROTOCOLS for seed in SEEDS for task, name in able]
-    assert missing([], teachers).count(f"{wanted} of {wanted} students, in {len({task for task, _ in able})} tasks") == 6
+    cell = Cell(
+        task="",
+        teacher="",
+        protocol="",
+        seed=0,
+        recipe="r",
+        accuracy=0.5,
+        n=2,
+        test_accuracy=0.5,
+        n_test=1,
+        answers=None,
+        seconds=0.0,
+    )
+    made = [
+        replace(cell, task=task, teacher=name, protocol=protocol, seed=seed)
+        for protocol in PROTOCOLS
+        for seed in SEEDS
+        for task, name in able
+    ]
+    assert (
+        missing([], teachers).count(
+            f"{wanted} of {wanted} students, in {len({task for task, _ in able})} tasks"
+        )
+        == 6
+    )
     assert missing(made, teachers) == ""
     assert missing(made[1:], teachers) == f"pool, seed 0: 1 of {wanted} students, in 1 tasks"
 
 
-def test_the_committed_tables_give_the_figures_on_any_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_committed_tables_give_the_figures_on_any_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TEACHER_ZOO_SHARED", str(tmp_path / "nowhere"))
     found = {record.name: record for record in benchmarks.truth.run(tmp_path)}
@@ -242,17 +336,33 @@ def test_the_documents_say_what_the_records_say() -> None:
     records = benchmarks.docs.committed()
     for name in benchmarks.docs.DOCUMENTS:
         text = (benchmarks.docs.ROOT / name).read_text(encoding="utf-8")
-        assert benchmarks.docs.written(text, records) == text, f"{name} is old; write it anew: python -m benchmarks.docs"
+        assert benchmarks.docs.written(text, records) == text, (
+            f"{name} is old; write it anew: python -m benchmarks.docs"
+        )
     assert calibrations() == {benchmarks.docs.SCORE: benchmarks.docs.calibrated()}
-    assert "<!-- figures: short -->" in (benchmarks.docs.ROOT / "README.md").read_text(encoding="utf-8")
+    assert "<!-- figures: short -->" in (benchmarks.docs.ROOT / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
-@pytest.mark.parametrize(("wrong", "said"), [
-    (["--seeds", "a"], "expected whole numbers separated by commas"), (["--tasks", "vehicle_25"], "did you mean 'vehicles_25'"),
-    (["--teachers", "resnet_fashio"], "resnet_fashion"), (["--protocols", "pools"], "pool"),
-    (["--zoo"], "set TEACHER_ZOO_SHARED"), (["--teachers", "resnet_fashion", "--no-sets"], "set TEACHER_ZOO_SHARED")])
-def test_wrong_input_is_one_line(wrong: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                 capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--seeds", "a"], "expected whole numbers separated by commas"),
+        (["--tasks", "vehicle_25"], "did you mean 'vehicles_25'"),
+        (["--teachers", "resnet_fashio"], "resnet_fashion"),
+        (["--protocols", "pools"], "pool"),
+        (["--zoo"], "set TEACHER_ZOO_SHARED"),
+        (["--teachers", "resnet_fashion", "--no-sets"], "set TEACHER_ZOO_SHARED"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    wrong: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("TEACHER_ZOO_SHARED", str(tmp_path / "nowhere"))
     assert main([*wrong, "--folder", str(tmp_path), "--out", str(tmp_path)]) == 2
     told = capsys.readouterr().err

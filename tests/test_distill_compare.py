@@ -64,7 +64,12 @@ def test_the_gap_recovered_needs_a_gap() -> None:
 
 def result(hits: Any) -> dict[str, Any]:
     predicted = np.where(hits, 0, 1).tolist()
-    one = {"accuracy": float(hits.mean()), "predicted": predicted, "labels": [0] * len(hits), "images": len(hits)}
+    one = {
+        "accuracy": float(hits.mean()),
+        "predicted": predicted,
+        "labels": [0] * len(hits),
+        "images": len(hits),
+    }
     return {"validation": one, "test": one}
 
 
@@ -79,12 +84,26 @@ def comparison(folder: Path) -> Comparison:
             run.add_metrics({"epoch": epoch, "validation_accuracy": share * epoch / 3})
         run.finish(result(flips(share, 60)), "a card")
         runs[method, 0] = run
-    lines = (Line(method="plain", seeds=(0,), missing=(1,), validation=0.5, test=0.5),
-             Line(method="probe_kd", seeds=(0,), missing=(), validation=0.7, test=0.7, lift=Interval(0.2, 0.1, 0.3),
-                  recovered=Interval(0.5, 0.2, 0.8)),
-             Line(method="kd", seeds=(), missing=(0,), error=f"{HOSTILE} does not know the classes"))
-    return Comparison(name=HOSTILE, classes=("a", HOSTILE), runs=runs, lines=lines,
-                      teachers=(Teaching(model=HOSTILE, validation=0.8, hits=flips(0.8, 60)),))
+    lines = (
+        Line(method="plain", seeds=(0,), missing=(1,), validation=0.5, test=0.5),
+        Line(
+            method="probe_kd",
+            seeds=(0,),
+            missing=(),
+            validation=0.7,
+            test=0.7,
+            lift=Interval(0.2, 0.1, 0.3),
+            recovered=Interval(0.5, 0.2, 0.8),
+        ),
+        Line(method="kd", seeds=(), missing=(0,), error=f"{HOSTILE} does not know the classes"),
+    )
+    return Comparison(
+        name=HOSTILE,
+        classes=("a", HOSTILE),
+        runs=runs,
+        lines=lines,
+        teachers=(Teaching(model=HOSTILE, validation=0.8, hits=flips(0.8, 60)),),
+    )
 
 
 def test_the_table_says_what_is_missing_and_what_was_refused(tmp_path: Path) -> None:
@@ -113,23 +132,52 @@ def test_the_page_stands_alone_and_disarms_names(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
+def finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Any:
     """A finished run of probe_kd from two teachers, or as many as the test asks for."""
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     write_task(tmp_path / "squares")
-    names = ("one", "two")[:getattr(request, "param", 2)]
-    teachers = [write_teacher(tmp_path / "zoo" / name, seed=seed) for seed, name in enumerate(names)]
+    names = ("one", "two")[: getattr(request, "param", 2)]
+    teachers = [
+        write_teacher(tmp_path / "zoo" / name, seed=seed) for seed, name in enumerate(names)
+    ]
     write_ranking(tmp_path / "ranking.json", str(tmp_path / "squares"), teachers)
-    assert train(["--task", str(tmp_path / "squares"), "--student", "test_efficientnet", "--ranking",
-                  str(tmp_path / "ranking.json"), "--out", str(tmp_path / "run"), "--epochs", "1", "--views", "1",
-                  "--batch-size", "8", "--size", "32", "--device", "cpu", "--no-control"]) == 0
+    assert (
+        train(
+            [
+                "--task",
+                str(tmp_path / "squares"),
+                "--student",
+                "test_efficientnet",
+                "--ranking",
+                str(tmp_path / "ranking.json"),
+                "--out",
+                str(tmp_path / "run"),
+                "--epochs",
+                "1",
+                "--views",
+                "1",
+                "--batch-size",
+                "8",
+                "--size",
+                "32",
+                "--device",
+                "cpu",
+                "--no-control",
+            ]
+        )
+        == 0
+    )
     yield tmp_path / "run"
     torch.set_num_threads(before)
 
 
-def test_cells_are_trained_once_and_the_best_teacher_alone_is_one(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cells_are_trained_once_and_the_best_teacher_alone_is_one(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = [str(finished), "--methods", "plain,probe_kd,best_single,kd", "--device", "cpu"]
     assert main([*given, "--budget", "0"]) == 0
     assert "0 of 1" in capsys.readouterr().out  # no time: only the run itself is there
@@ -144,11 +192,18 @@ def test_cells_are_trained_once_and_the_best_teacher_alone_is_one(finished: Path
     assert main(given) == 0
     assert (finished / "compare" / "plain-0" / "results.json").stat().st_mtime_ns == done
     record = json.loads((finished / "compare.json").read_text())
-    assert [line["method"] for line in record["lines"]] == ["plain", "probe_kd", "best_single", "kd"]
+    assert [line["method"] for line in record["lines"]] == [
+        "plain",
+        "probe_kd",
+        "best_single",
+        "kd",
+    ]
     assert (finished / "compare.html").exists()
 
 
-def test_unknown_methods_and_folders_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_methods_and_folders_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([str(tmp_path)]) == 2
     assert "not a run folder" in capsys.readouterr().err
 
@@ -163,21 +218,51 @@ def test_a_method_may_carry_settings(finished: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("finished", [1], indirect=True)
-def test_methods_that_are_the_same_with_one_teacher_are_trained_once(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(finished), "--methods", "plain,average,best_single,probe_kd,probe_kd:weight=10,average:weight=3"]) == 0
+def test_methods_that_are_the_same_with_one_teacher_are_trained_once(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [
+                str(finished),
+                "--methods",
+                "plain,average,best_single,probe_kd,probe_kd:weight=10,average:weight=3",
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr()
-    assert sorted(one.name for one in (finished / "compare").iterdir()) == ["average+weight=3-0", "plain-0"]
+    assert sorted(one.name for one in (finished / "compare").iterdir()) == [
+        "average+weight=3-0",
+        "plain-0",
+    ]
     for method in ("average", "best_single", "probe_kd:weight=10"):
         assert f"{method}: the same run as probe_kd here" in shown.out
-        assert f"{method} is the same run as probe_kd here, with one teacher: trained once" in shown.err
-    record = {line["method"]: line for line in json.loads((finished / "compare.json").read_text())["lines"]}
+        assert (
+            f"{method} is the same run as probe_kd here, with one teacher: trained once"
+            in shown.err
+        )
+    record = {
+        line["method"]: line
+        for line in json.loads((finished / "compare.json").read_text())["lines"]
+    }
     assert record["average"]["same_as"] == "probe_kd"
     assert record["average:weight=3"]["same_as"] is None
     assert "the same run as probe_kd here" in (finished / "compare.html").read_text()
 
 
 def test_two_teachers_make_three_runs_of_probe_kd_average_and_best_single(finished: Path) -> None:
-    found = compare(RunFolder(finished), ["plain", "average", "best_single", "probe_kd"], seeds=1, offline=True, budget=0)
+    found = compare(
+        RunFolder(finished),
+        ["plain", "average", "best_single", "probe_kd"],
+        seeds=1,
+        offline=True,
+        budget=0,
+    )
     assert [line.same_as for line in found.lines] == [None] * 4
     assert {method: run.finished for (method, _), run in found.runs.items()} == {
-        "plain": False, "average": False, "best_single": False, "probe_kd": True}
+        "plain": False,
+        "average": False,
+        "best_single": False,
+        "probe_kd": True,
+    }

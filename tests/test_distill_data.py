@@ -22,7 +22,14 @@ class Photos:
 
     classes = ("a", "b")
 
-    def __init__(self, count: int, *, size: tuple[int, int] = (20, 16), bad: tuple[int, ...] = (), fail_at: int = -1) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        size: tuple[int, int] = (20, 16),
+        bad: tuple[int, ...] = (),
+        fail_at: int = -1,
+    ) -> None:
         self.labels = np.arange(count, dtype=np.int64) % 2
         self.size, self.bad, self.fail_at, self.reads = size, bad, fail_at, 0
         self.digest = f"{count}{size}{bad}"
@@ -36,7 +43,9 @@ class Photos:
             raise KeyboardInterrupt
         if i in self.bad:
             raise ValueError("not an image")
-        pixels = np.random.default_rng(i).integers(0, 256, (self.size[1], self.size[0], 3), dtype=np.uint8)
+        pixels = np.random.default_rng(i).integers(
+            0, 256, (self.size[1], self.size[0], 3), dtype=np.uint8
+        )
         return Image.fromarray(pixels)
 
 
@@ -45,7 +54,9 @@ def test_a_square_is_what_the_exported_transform_shows(size: tuple[int, int]) ->
     import timm.data
 
     image = Photos(1, size=size).image(0)
-    transform = timm.data.create_transform((3, 16, 16), interpolation="bilinear", crop_pct=1.0, mean=(0, 0, 0), std=(1, 1, 1))
+    transform = timm.data.create_transform(
+        (3, 16, 16), interpolation="bilinear", crop_pct=1.0, mean=(0, 0, 0), std=(1, 1, 1)
+    )
     expected = (transform(image) * 255).round().to(torch.uint8).numpy()
     assert (square(image, 16) == expected).all()
 
@@ -89,7 +100,9 @@ def test_a_truncated_memory_map_is_made_anew(tmp_path: Path) -> None:
     open_pixels([photos], size=8, folder=tmp_path)
     file = next(tmp_path.rglob("pixels.u8"))
     file.write_bytes(file.read_bytes()[:-1])
-    assert (open_pixels([photos], size=8, folder=tmp_path).images[3] == square(photos.image(3), 8)).all()
+    assert (
+        open_pixels([photos], size=8, folder=tmp_path).images[3] == square(photos.image(3), 8)
+    ).all()
 
 
 def test_the_working_size_is_what_the_images_have_up_to_twice_the_student() -> None:
@@ -98,7 +111,9 @@ def test_the_working_size_is_what_the_images_have_up_to_twice_the_student() -> N
     assert working_size(Photos(40, size=(8, 8)), 64) == 8
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_bytes(tmp_path / "file", b"old")
 
     def full(descriptor: int) -> None:
@@ -112,7 +127,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
 
 
 def images(count: int = 10, size: int = 16) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8))
+    return torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
+    )
 
 
 def numbers(*values: int) -> torch.Tensor:
@@ -127,9 +144,13 @@ def test_a_view_depends_on_seed_view_and_index_alone(augmentation: Augmentation)
     index, view = torch.arange(10), torch.arange(10) % 3
     whole = render(images(), index, view, augmentation=augmentation, seed=7, size=16).pixels
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
-    shuffled = render(images(), index[order], view[order], augmentation=augmentation, seed=7, size=16).pixels
+    shuffled = render(
+        images(), index[order], view[order], augmentation=augmentation, seed=7, size=16
+    ).pixels
     assert torch.equal(whole[order], shuffled)
-    alone = render(images(), index[4:5], view[4:5], augmentation=augmentation, seed=7, size=16).pixels
+    alone = render(
+        images(), index[4:5], view[4:5], augmentation=augmentation, seed=7, size=16
+    ).pixels
     assert torch.allclose(whole[4:5], alone, atol=1e-6)
     assert whole.min() >= 0
     assert whole.max() <= 1
@@ -138,8 +159,12 @@ def test_a_view_depends_on_seed_view_and_index_alone(augmentation: Augmentation)
 @pytest.mark.parametrize("augmentation", ALL[:3])
 def test_other_views_and_seeds_show_something_else(augmentation: Augmentation) -> None:
     index = torch.arange(10)
-    shown = [render(images(), index, torch.full_like(index, v), augmentation=augmentation, seed=s, size=16).pixels
-             for s, v in ((0, 0), (0, 1), (1, 0))]
+    shown = [
+        render(
+            images(), index, torch.full_like(index, v), augmentation=augmentation, seed=s, size=16
+        ).pixels
+        for s, v in ((0, 0), (0, 1), (1, 0))
+    ]
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert (shown[a] - shown[b]).abs().amax((1, 2, 3)).gt(0.01).float().mean() > 0.7
 
@@ -151,26 +176,45 @@ def test_uniforms_are_uniform_and_independent() -> None:
     assert draws.max() < 1
     assert draws.mean(0) == pytest.approx(np.full(12, 0.5), abs=0.01)
     assert draws.var(0) == pytest.approx(np.full(12, 1 / 12), abs=0.003)
-    both = torch.cat([draws, uniforms(3, torch.ones_like(index), index), uniforms(4, torch.zeros_like(index), index)], 1)
+    both = torch.cat(
+        [
+            draws,
+            uniforms(3, torch.ones_like(index), index),
+            uniforms(4, torch.zeros_like(index), index),
+        ],
+        1,
+    )
     assert (torch.corrcoef(both.T) - torch.eye(36)).abs().max() < 0.04
 
 
 def test_the_still_view_is_the_image_and_a_shift_moves_whole_pixels() -> None:
     source, index = images(), torch.arange(10)
-    still = render(source, index, torch.zeros_like(index), augmentation=STILL, seed=0, size=16).pixels
+    still = render(
+        source, index, torch.zeros_like(index), augmentation=STILL, seed=0, size=16
+    ).pixels
     assert torch.equal(still, source.float() / 255)
     shift = Augmentation(flip=False, colour=0)
-    moved = render(source, index, torch.zeros_like(index), augmentation=shift, seed=0, size=16).pixels * 255
+    moved = (
+        render(source, index, torch.zeros_like(index), augmentation=shift, seed=0, size=16).pixels
+        * 255
+    )
     assert (moved - moved.round()).abs().max() < 1e-3
     for image, view in zip(source, moved.round(), strict=True):
-        rolls = [torch.roll(image, (dy, dx), (1, 2))[:, 2:14, 2:14] for dy in range(-2, 3) for dx in range(-2, 3)]
+        rolls = [
+            torch.roll(image, (dy, dx), (1, 2))[:, 2:14, 2:14]
+            for dy in range(-2, 3)
+            for dx in range(-2, 3)
+        ]
         assert sum(torch.equal(view[:, 2:14, 2:14], r.float()) for r in rolls) == 1
 
 
 def test_a_flip_is_exact_and_happens_to_half() -> None:
     source, index = images(200), torch.arange(200)
     flip = Augmentation(crop="none", colour=0)
-    shown = (render(source, index, torch.zeros_like(index), augmentation=flip, seed=0, size=16).pixels * 255).round()
+    shown = (
+        render(source, index, torch.zeros_like(index), augmentation=flip, seed=0, size=16).pixels
+        * 255
+    ).round()
     same = (shown == source).flatten(1).all(1)
     other = (shown == source.flip(-1)).flatten(1).all(1)
     assert (same | other).all()
@@ -191,14 +235,20 @@ def test_a_stream_passes_over_every_row_and_can_be_entered_anywhere() -> None:
     rows = np.arange(100, 110)
 
     def flat(start: int, count: int) -> list[tuple[int, int]]:
-        return [(number, int(row)) for number, piece in Stream(rows, seed=5).take(start, count) for row in piece]
+        return [
+            (number, int(row))
+            for number, piece in Stream(rows, seed=5).take(start, count)
+            for row in piece
+        ]
 
     whole = flat(0, 40)
     for number in range(4):
         assert sorted(row for n, row in whole if n == number) == rows.tolist()
     assert whole[:10] != [(0, row) for _, row in whole[10:20]]
     assert flat(7, 16) == whole[7:23]
-    assert [row for _, row in whole] != [int(r) for _, p in Stream(rows, seed=6).take(0, 40) for r in p]
+    assert [row for _, row in whole] != [
+        int(r) for _, p in Stream(rows, seed=6).take(0, 40) for r in p
+    ]
 
 
 def test_pictures_with_alpha_or_palette_become_rgb() -> None:

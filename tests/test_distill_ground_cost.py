@@ -11,13 +11,17 @@ N, C, C_T, D = 400, 3, 6, 10
 
 
 def world(seed: int = 0, *, noise: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, a teacher's logits over six classes, two of which lie in each of the task's three, and the labels."""
+    """Features, a teacher's logits over six classes, two of which lie in each of the task's three,
+    and the labels.
+    """
     generator = torch.Generator().manual_seed(seed)
     fine = torch.randint(0, C_T, (N,), generator=generator)
     centres = 3 * torch.randn(C_T, D, generator=generator)
     centres[1::2] = centres[::2] + 0.5 * torch.randn(C, D, generator=generator)
     features = centres[fine] + noise * torch.randn(N, D, generator=generator)
-    logits = 4 * torch.nn.functional.one_hot(fine, C_T).float() + 0.3 * torch.randn(N, C_T, generator=generator)
+    logits = 4 * torch.nn.functional.one_hot(fine, C_T).float() + 0.3 * torch.randn(
+        N, C_T, generator=generator
+    )
     return features, logits, fine // 2
 
 
@@ -46,9 +50,13 @@ def test_what_the_plan_carries_meets_the_class_frequencies() -> None:
 def test_images_without_label_sharpen_the_prototypes() -> None:
     features, logits, truth = world(2, noise=1.0)
     labels = torch.where(torch.arange(N) < 12, truth, -1)
-    seen, all_seen = (ground_cost(features[:n], logits[:n], labels[:n], num_classes=C) for n in (12, N))
+    seen, all_seen = (
+        ground_cost(features[:n], logits[:n], labels[:n], num_classes=C) for n in (12, N)
+    )
     oracle = ground_cost(features, logits, truth, num_classes=C)
-    assert float((all_seen.matrix - oracle.matrix).abs().mean()) < float((seen.matrix - oracle.matrix).abs().mean())
+    assert float((all_seen.matrix - oracle.matrix).abs().mean()) < float(
+        (seen.matrix - oracle.matrix).abs().mean()
+    )
 
 
 def test_a_surer_teacher_is_carried_more_sharply_and_classes_may_be_renamed() -> None:

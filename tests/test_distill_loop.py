@@ -41,8 +41,14 @@ def validate(student: Student) -> Mapping[str, Any]:
     return {"validation_accuracy": float((answer == data.labels).mean()), "teachers": []}
 
 
-def trained(folder: Path, recipe: Recipe | None = None, *, schedule: Schedule = SHORT, seed: int = 0,
-            unlabelled: int = 0) -> Student:
+def trained(
+    folder: Path,
+    recipe: Recipe | None = None,
+    *,
+    schedule: Schedule = SHORT,
+    seed: int = 0,
+    unlabelled: int = 0,
+) -> Student:
     run = RunFolder.create(folder, {"seed": seed}, resume=True)
     pupil = student(seed)
     data = batches(pixels(unlabelled=unlabelled))
@@ -51,11 +57,17 @@ def trained(folder: Path, recipe: Recipe | None = None, *, schedule: Schedule = 
 
 
 def same_weights(one: Student, two: Student) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+    return all(
+        torch.equal(a, b)
+        for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    )
 
 
 def timeless(run: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in line.items() if k not in ("seconds", "images_a_second")} for line in RunFolder(run).metrics()]
+    return [
+        {k: v for k, v in line.items() if k not in ("seconds", "images_a_second")}
+        for line in RunFolder(run).metrics()
+    ]
 
 
 def test_a_student_learns_and_every_epoch_is_a_line(tmp_path: Path) -> None:
@@ -107,7 +119,9 @@ def test_nan_stops_the_run_names_the_term_and_keeps_a_sound_checkpoint(tmp_path:
     assert all(torch.isfinite(v.float()).all() for v in kept["learner"].values())
 
 
-def test_a_full_disk_keeps_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_checkpoint_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from distill import run
 
     real, calls = run.write_bytes, []
@@ -176,10 +190,19 @@ def test_labelled_and_unlabelled_images_share_a_batch_and_all_are_seen() -> None
     assert all(int(alone.at(step).index.max()) < 12 for step in range(10))
 
 
-@pytest.mark.parametrize(("labelled", "unlabelled", "share", "expected"), [
-    (640, 0, None, (64, 0, 10)), (100, 100, None, (32, 32, 3)), (10, 990, None, (16, 48, 21)), (10, 990, 0.5, (32, 32, 31)),
-    (3, 0, None, (64, 0, 1))])
-def test_how_a_batch_is_made_up(labelled: int, unlabelled: int, share: float | None, expected: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(
+    ("labelled", "unlabelled", "share", "expected"),
+    [
+        (640, 0, None, (64, 0, 10)),
+        (100, 100, None, (32, 32, 3)),
+        (10, 990, None, (16, 48, 21)),
+        (10, 990, 0.5, (32, 32, 31)),
+        (3, 0, None, (64, 0, 1)),
+    ],
+)
+def test_how_a_batch_is_made_up(
+    labelled: int, unlabelled: int, share: float | None, expected: tuple[int, int, int]
+) -> None:
     assert tuple(batch_sizes(labelled, unlabelled, 64, share)) == expected
 
 
@@ -197,13 +220,22 @@ def test_answers_belong_to_the_image_and_view_of_the_batch() -> None:
         assert source.images[batch.index].shape[0] == len(view)
         from distill.views import render
 
-        again = render(source.images, batch.index, view, augmentation=source.augmentation, seed=source.view_seed, size=32)
+        again = render(
+            source.images,
+            batch.index,
+            view,
+            augmentation=source.augmentation,
+            seed=source.view_seed,
+            size=32,
+        )
         assert torch.equal(again.pixels, batch.view)
 
 
 def test_one_stored_view_is_the_image_as_it_is_and_the_students_views_are_all_new() -> None:
     data = pixels(8)
-    table = TeacherOutputs(features=torch.arange(8)[None, :, None].half())  # one view: the image's number
+    table = TeacherOutputs(
+        features=torch.arange(8)[None, :, None].half()
+    )  # one view: the image's number
     source = batches(data, views=1, teachers=(table,))
     batch, later = source.at(0), source.at(1)  # the whole set, twice
     for one in (batch, later):
@@ -239,7 +271,16 @@ def test_devices_and_precisions_that_are_not_there_are_named() -> None:
 def test_bf16_trains(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, {}, resume=True)
     where = Processes(torch.device("cpu"), "bf16")
-    fit(student(), Drops(), batches(pixels()), SHORT, run=run, where=where, seed=0, validate=validate)
+    fit(
+        student(),
+        Drops(),
+        batches(pixels()),
+        SHORT,
+        run=run,
+        where=where,
+        seed=0,
+        validate=validate,
+    )
     assert len(run.metrics()) == 3
 
 
@@ -288,13 +329,18 @@ assert all(torch.equal(one[n], two[n]) for n in one), "other weights"
 assert timeless(home / "cut") == timeless(home / "whole"), "other metrics"
 assert not list((home / "cut").rglob(".*.part")), "litter"
 print(kills)
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.slow
 def test_kill_9_twenty_times_at_random_and_the_weights_are_the_same(tmp_path: Path) -> None:
     code = PARENT.format(root=str(Path(__file__).parents[1]))
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], env={**os.environ, "OMP_NUM_THREADS": "1"},
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 10

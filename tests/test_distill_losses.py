@@ -24,7 +24,10 @@ B, C = 6, 5
 
 
 def logits(seed: int, *, scale: float = 3.0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return (scale * torch.randn(B, C, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)).to(dtype)
+    return (
+        scale
+        * torch.randn(B, C, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    ).to(dtype)
 
 
 TARGET = torch.tensor([0, 1, 2, 3, 4, 0])
@@ -89,12 +92,16 @@ def test_a_student_that_answers_all_alike_has_a_finite_gradient(name: str) -> No
 
 def test_divergence_is_that_of_torch() -> None:
     s, t = logits(0), logits(1)
-    theirs = torch.nn.functional.kl_div(torch.log_softmax(s / 4, 1), torch.softmax(t / 4, 1), reduction="batchmean")
+    theirs = torch.nn.functional.kl_div(
+        torch.log_softmax(s / 4, 1), torch.softmax(t / 4, 1), reduction="batchmean"
+    )
     torch.testing.assert_close(softened_kl(s, t, temperature=4.0).mean(), 16 * theirs)
 
 
 def test_temperature_squared_keeps_the_gradient() -> None:
-    """At large T the gradient tends to (z_s - z_t) / C for centred logits (Hinton et al. 2015, equation 4)."""
+    """At large T the gradient tends to (z_s - z_t) / C for centred logits (Hinton et al. 2015,
+    equation 4).
+    """
     s, t = logits(0), logits(1)
     s, t = s - s.mean(1, keepdim=True), t - t.mean(1, keepdim=True)
     s.requires_grad_()
@@ -115,8 +122,10 @@ def test_a_mixture_of_teachers_has_the_gradient_of_their_mean_divergence() -> No
     teachers = [logits(1), logits(2)]
     mixed = (sum(torch.softmax(t, 1) for t in teachers) / 2).log()
     gradients = []
-    for value in (lambda s: softened_kl(s, mixed, temperature=1.0),
-                  lambda s: sum(softened_kl(s, t, temperature=1.0) for t in teachers) / 2):
+    for value in (
+        lambda s: softened_kl(s, mixed, temperature=1.0),
+        lambda s: sum(softened_kl(s, t, temperature=1.0) for t in teachers) / 2,
+    ):
         s = logits(0).requires_grad_()
         value(s).sum().backward()
         gradients.append(s.grad)
@@ -127,7 +136,9 @@ def test_standardised_forgets_shift_and_scale() -> None:
     z = logits(0)
     torch.testing.assert_close(standardised(7 * z + 3), standardised(z), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(standardised(z).mean(1), torch.zeros(B, dtype=torch.float64))
-    torch.testing.assert_close(standardised(z).square().mean(1), torch.ones(B, dtype=torch.float64), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        standardised(z).square().mean(1), torch.ones(B, dtype=torch.float64), rtol=1e-5, atol=0
+    )
     assert torch.equal(standardised(torch.ones(2, C)), torch.zeros(2, C))
 
 
@@ -143,8 +154,10 @@ def test_others_do_not_see_the_target() -> None:
     s, t = logits(0), logits(1)
     moved = s.clone()
     moved[torch.arange(B), TARGET] += 4.0
-    torch.testing.assert_close(decoupled(moved, t, TARGET, temperature=1.0).others,
-                               decoupled(s, t, TARGET, temperature=1.0).others)
+    torch.testing.assert_close(
+        decoupled(moved, t, TARGET, temperature=1.0).others,
+        decoupled(s, t, TARGET, temperature=1.0).others,
+    )
     assert (decoupled(s[:, :2], t[:, :2], TARGET % 2, temperature=1.0).others.abs() < 1e-12).all()
 
 
@@ -153,16 +166,22 @@ def test_correlation_ignores_a_positive_affine_map() -> None:
     value = correlation_distance(a, b)
     torch.testing.assert_close(correlation_distance(3 * a - 1, 0.2 * b + 9), value)
     torch.testing.assert_close(correlation_distance(b, a), value)  # symmetric
-    torch.testing.assert_close(correlation_distance(-a, a), torch.full((B,), 2.0, dtype=torch.float64))
-    torch.testing.assert_close(1 - value, torch.stack([torch.corrcoef(torch.stack(pair))[0, 1]
-                                                       for pair in zip(a, b, strict=True)]))
+    torch.testing.assert_close(
+        correlation_distance(-a, a), torch.full((B,), 2.0, dtype=torch.float64)
+    )
+    torch.testing.assert_close(
+        1 - value,
+        torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(a, b, strict=True)]),
+    )
 
 
 def test_standardised_error_is_one_minus_correlation() -> None:
     s, t = logits(0), logits(1)
     value = standardised_error(s, t, floor=0.0).mean()
     torch.testing.assert_close(value, correlation_distance(s.T, t.T).mean(), rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(standardised_error(10 * s + 3, t), standardised_error(s, t), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        standardised_error(10 * s + 3, t), standardised_error(s, t), rtol=1e-5, atol=1e-6
+    )
     still = torch.cat([1e-6 * s[:, :1], s[:, 1:]], dim=1).requires_grad_()
     standardised_error(still, t).sum().backward()
     assert still.grad.abs().max() < 10
@@ -187,7 +206,9 @@ def test_confidence_prefers_who_knows_the_label() -> None:
 def test_confidence_is_the_papers_formula() -> None:
     teachers = torch.stack([logits(k) for k in range(3)]).float()
     labels = TARGET
-    errors = torch.stack([torch.nn.functional.cross_entropy(t, labels, reduction="none") for t in teachers])
+    errors = torch.stack(
+        [torch.nn.functional.cross_entropy(t, labels, reduction="none") for t in teachers]
+    )
     expected = (1 - errors.exp() / errors.exp().sum(0)) / 2
     torch.testing.assert_close(confidence_weights(teachers, labels), expected.T)
 
@@ -196,7 +217,9 @@ def test_task_term_counts_only_labelled_images() -> None:
     z = logits(0)
     labels = torch.tensor([0, -1, 2, -1, -1, 3])
     known = labels >= 0
-    torch.testing.assert_close(task_term(z, labels), torch.nn.functional.cross_entropy(z[known], labels[known]).float())
+    torch.testing.assert_close(
+        task_term(z, labels), torch.nn.functional.cross_entropy(z[known], labels[known]).float()
+    )
     empty = z.clone().requires_grad_()
     value = task_term(empty, torch.full((B,), -1))
     value.backward()

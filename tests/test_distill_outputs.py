@@ -30,7 +30,9 @@ class Mean:
     device = torch.device("cpu")
     feature_dim = num_classes = 3
 
-    def __init__(self, *, gain: float = 1.0, head: bool = True, stop_after: int | None = None) -> None:
+    def __init__(
+        self, *, gain: float = 1.0, head: bool = True, stop_after: int | None = None
+    ) -> None:
         self.gain, self.head, self.stop_after, self.images = gain, head, stop_after, 0
 
     def view(self, pixels: Tensor) -> Tensor:
@@ -45,14 +47,25 @@ class Mean:
 
 
 AUGMENTATION = Augmentation()
-KEY = OutputsKey(dataset="d", teacher="t", revision="r", preprocessing="p", augmentation=AUGMENTATION.key, view_seed=3)
+KEY = OutputsKey(
+    dataset="d",
+    teacher="t",
+    revision="r",
+    preprocessing="p",
+    augmentation=AUGMENTATION.key,
+    view_seed=3,
+)
 
 
 @pytest.fixture
 def pixels() -> Pixels:
     rng = np.random.default_rng(0)
-    return Pixels(images=rng.integers(0, 256, (20, 3, 8, 8), dtype=np.uint8), labels=np.zeros(20, np.int64),
-                  usable=np.arange(20), digest="d")
+    return Pixels(
+        images=rng.integers(0, 256, (20, 3, 8, 8), dtype=np.uint8),
+        labels=np.zeros(20, np.int64),
+        usable=np.arange(20),
+        digest="d",
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -60,18 +73,35 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "SHARD", 8)
 
 
-def stored(pixels: Pixels, folder: Path, teacher: Any, *, views: int = 2, key: OutputsKey = KEY,
-           **options: Any) -> TeacherOutputs:
+def stored(
+    pixels: Pixels,
+    folder: Path,
+    teacher: Any,
+    *,
+    views: int = 2,
+    key: OutputsKey = KEY,
+    **options: Any,
+) -> TeacherOutputs:
     def load() -> Any:
         if isinstance(teacher, Exception):
             raise teacher
         return teacher
 
-    return open_outputs(pixels, key, load, augmentation=AUGMENTATION, views=views, folder=folder, batch_size=5,
-                        **options)
+    return open_outputs(
+        pixels,
+        key,
+        load,
+        augmentation=AUGMENTATION,
+        views=views,
+        folder=folder,
+        batch_size=5,
+        **options,
+    )
 
 
-def test_lower_states_are_stored_apart_and_are_what_the_teacher_has(pixels: Pixels, tmp_path: Path) -> None:
+def test_lower_states_are_stored_apart_and_are_what_the_teacher_has(
+    pixels: Pixels, tmp_path: Path
+) -> None:
     from tests.distill_setting import write_teacher
     from zoo.sources import folder
     from zoo.split import SplitTeacher
@@ -84,7 +114,14 @@ def test_lower_states_are_stored_apart_and_are_what_the_teacher_has(pixels: Pixe
     assert found.features is None and found.logits is None and found.hidden is not None
     assert found.hidden.shape[:2] == (2, 20)
     index = torch.tensor([3, 11])
-    shown = render(torch.from_numpy(pixels.images), index, torch.ones_like(index), augmentation=AUGMENTATION, seed=3, size=8)
+    shown = render(
+        torch.from_numpy(pixels.images),
+        index,
+        torch.ones_like(index),
+        augmentation=AUGMENTATION,
+        seed=3,
+        size=8,
+    )
     split = SplitTeacher(teacher)
     own = split.pooled(split.lower(teacher.view(shown.pixels)))
     assert torch.allclose(found.hidden[1, index].float(), own, rtol=5e-3, atol=5e-3)
@@ -99,12 +136,23 @@ def test_answers_are_those_of_the_seeded_views(pixels: Pixels, tmp_path: Path) -
     index = torch.tensor([17, 2])
     for view in range(2):
         number = torch.full_like(index, view)
-        shown = render(torch.from_numpy(pixels.images), index, number, augmentation=AUGMENTATION, seed=3, size=8)
-        assert torch.allclose(found.features[view, index].float(), shown.pixels.mean((2, 3)), atol=1e-3)
+        shown = render(
+            torch.from_numpy(pixels.images),
+            index,
+            number,
+            augmentation=AUGMENTATION,
+            seed=3,
+            size=8,
+        )
+        assert torch.allclose(
+            found.features[view, index].float(), shown.pixels.mean((2, 3)), atol=1e-3
+        )
     assert torch.allclose(found.logits.float(), 2 * found.features.float(), atol=2e-3)
 
 
-def test_stored_answers_are_not_computed_again_and_more_views_add_to_them(pixels: Pixels, tmp_path: Path) -> None:
+def test_stored_answers_are_not_computed_again_and_more_views_add_to_them(
+    pixels: Pixels, tmp_path: Path
+) -> None:
     first = stored(pixels, tmp_path, Mean())
     teacher = Mean()
     again = stored(pixels, tmp_path, teacher, check=3)
@@ -125,8 +173,9 @@ def test_a_stopped_run_keeps_its_shards(pixels: Pixels, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty"])
-def test_a_damaged_shard_is_computed_anew(pixels: Pixels, tmp_path: Path, harm: str,
-                                          capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_shard_is_computed_anew(
+    pixels: Pixels, tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     expected = stored(pixels, tmp_path, Mean())
     shard = sorted(tmp_path.rglob("view0001*"))[1]
     data = bytearray(shard.read_bytes())
@@ -142,8 +191,9 @@ def test_a_teacher_that_changed_is_refused(pixels: Pixels, tmp_path: Path) -> No
         stored(pixels, tmp_path, Mean(gain=1.3))
 
 
-def test_a_vanished_teacher_is_no_loss_where_all_is_stored(pixels: Pixels, tmp_path: Path,
-                                                           capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_vanished_teacher_is_no_loss_where_all_is_stored(
+    pixels: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     expected = stored(pixels, tmp_path, Mean())
     found = stored(pixels, tmp_path, TeacherError("gone"))
     assert torch.equal(found.features, expected.features)
@@ -153,8 +203,10 @@ def test_a_vanished_teacher_is_no_loss_where_all_is_stored(pixels: Pixels, tmp_p
 
 
 def test_whatever_the_answers_depend_on_changes_the_folder(pixels: Pixels, tmp_path: Path) -> None:
-    others = [dataclasses.replace(KEY, **{name: f"{getattr(KEY, name)}x"})
-              for name in ("dataset", "teacher", "revision", "preprocessing", "augmentation")]
+    others = [
+        dataclasses.replace(KEY, **{name: f"{getattr(KEY, name)}x"})
+        for name in ("dataset", "teacher", "revision", "preprocessing", "augmentation")
+    ]
     others += [dataclasses.replace(KEY, view_seed=4), dataclasses.replace(KEY, what=("features",))]
     assert len({key.digest for key in [KEY, *others]}) == 8
 
@@ -164,7 +216,9 @@ def test_no_head_and_features_alone(pixels: Pixels, tmp_path: Path) -> None:
     key = dataclasses.replace(KEY, what=("features",))
     assert stored(pixels, tmp_path / "b", Mean(), key=key).logits is None
     with pytest.raises(TeacherError, match="no logits"):
-        stored(pixels, tmp_path / "c", Mean(head=False), key=dataclasses.replace(KEY, what=("logits",)))
+        stored(
+            pixels, tmp_path / "c", Mean(head=False), key=dataclasses.replace(KEY, what=("logits",))
+        )
 
 
 def test_a_teacher_that_answers_nan_is_named(pixels: Pixels, tmp_path: Path) -> None:
@@ -172,7 +226,9 @@ def test_a_teacher_that_answers_nan_is_named(pixels: Pixels, tmp_path: Path) -> 
         stored(pixels, tmp_path, Mean(gain=float("nan")))
 
 
-def test_a_full_disk_keeps_what_was_written(pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_what_was_written(
+    pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, calls = outputs.write_bytes, []
 
     def full(path: Path, data: bytes) -> None:
@@ -190,8 +246,9 @@ def test_a_full_disk_keeps_what_was_written(pixels: Pixels, tmp_path: Path, monk
     assert teacher.images == 40 - 16
 
 
-def test_answers_that_cannot_fit_are_refused_before_they_are_computed(pixels: Pixels, tmp_path: Path,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_that_cannot_fit_are_refused_before_they_are_computed(
+    pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from collections import namedtuple
 
     usage = namedtuple("usage", "total used free")

@@ -33,13 +33,21 @@ def test_files_and_folders_get_classes_in_order(world: Path) -> None:
     assert [p.image for p in found] == [str(f) for f in files]
     pupil = student()
     for one, file in zip(found, files, strict=True):
-        shares = pupil.logits(torch.from_numpy(square(Image.open(file).convert("RGB"), 32))[None]).softmax(1)[0]
-        assert [name for name, _ in one.classes] == [CLASSES[i] for i in shares.argsort(descending=True)]
-        assert [share for _, share in one.classes] == pytest.approx(sorted(shares.tolist(), reverse=True), abs=1e-4)
+        shares = pupil.logits(
+            torch.from_numpy(square(Image.open(file).convert("RGB"), 32))[None]
+        ).softmax(1)[0]
+        assert [name for name, _ in one.classes] == [
+            CLASSES[i] for i in shares.argsort(descending=True)
+        ]
+        assert [share for _, share in one.classes] == pytest.approx(
+            sorted(shares.tolist(), reverse=True), abs=1e-4
+        )
     assert len(list(predict(world / "run", [world / "images"], batch_size=2))) == 7
 
 
-def test_a_broken_image_is_a_warning_and_all_broken_an_error(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_image_is_a_warning_and_all_broken_an_error(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([str(world / "run"), str(world / "images")]) == 0
     shown = capsys.readouterr()
     assert len(shown.out.splitlines()) == 6
@@ -49,7 +57,10 @@ def test_a_broken_image_is_a_warning_and_all_broken_an_error(world: Path, capsys
 
 
 def test_json_is_one_object_a_line(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(world / "run"), str(world / "images" / "red"), "--format", "json", "--top", "2"]) == 0
+    assert (
+        main([str(world / "run"), str(world / "images" / "red"), "--format", "json", "--top", "2"])
+        == 0
+    )
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [len(line["classes"]) for line in lines] == [2, 2]
     assert main([str(world / "run"), "x.png", "--format", "xml"]) == 2

@@ -12,12 +12,16 @@ from zoo.errors import UserError
 N, D, C = 120, 12, 3
 
 
-def draw(seed: int, *, signal: float, n: int = N, views: int = 2, width: int = D) -> tuple[Tensor, Tensor]:
+def draw(
+    seed: int, *, signal: float, n: int = N, views: int = 2, width: int = D
+) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % C
     centres = torch.randn(C, width, generator=generator)
     image = signal * centres[labels] + torch.randn(n, width, generator=generator)
-    return torch.stack([image + 0.1 * torch.randn(n, width, generator=generator) for _ in range(views)]), labels
+    return torch.stack(
+        [image + 0.1 * torch.randn(n, width, generator=generator) for _ in range(views)]
+    ), labels
 
 
 def nll(logits: Tensor, labels: Tensor) -> float:
@@ -29,14 +33,22 @@ def test_separable_features_are_learned_and_noise_is_not() -> None:
     head = fit(features, labels, num_classes=C)
     assert head.accuracy > 0.95
     assert head.likelihood > -0.2
-    shuffled = fit(features, labels[torch.randperm(N, generator=torch.Generator().manual_seed(1))], num_classes=C)
+    shuffled = fit(
+        features,
+        labels[torch.randperm(N, generator=torch.Generator().manual_seed(1))],
+        num_classes=C,
+    )
     assert shuffled.accuracy < 0.55
-    assert -1.25 < shuffled.likelihood < -1.0  # calibrated: what knows nothing says so (log 3 = 1.0986)
+    assert (
+        -1.25 < shuffled.likelihood < -1.0
+    )  # calibrated: what knows nothing says so (log 3 = 1.0986)
 
 
 @pytest.mark.parametrize("width", [D, 200])
 def test_no_head_saw_the_image_it_answers(width: int) -> None:
-    """With more channels than images every head fits its own images perfectly; a leak would show as accuracy 1."""
+    """With more channels than images every head fits its own images perfectly; a leak would show as
+    accuracy 1.
+    """
     features, labels = draw(2, signal=0.0, width=width)
     head = fit(features, labels, num_classes=C)
     own = head.logits(features, torch.arange(N))
@@ -65,7 +77,9 @@ def test_unlabelled_images_get_the_mean_of_all_heads_and_labelled_ones_their_own
         expected = features[0][n] @ head.weights[head.fold[n]].T + head.bias[head.fold[n]]
         torch.testing.assert_close(answers[n], expected, rtol=1e-4, atol=1e-4)
     part = torch.tensor([5, 2, 77])
-    torch.testing.assert_close(head.logits(features[0][part], part), answers[part], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        head.logits(features[0][part], part), answers[part], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_left_out_likelihood_is_what_the_answers_say() -> None:
@@ -73,8 +87,13 @@ def test_left_out_likelihood_is_what_the_answers_say() -> None:
     head = fit(features, labels, num_classes=C)
     answers = head.logits(features, torch.arange(N))
     assert -nll(answers.flatten(0, 1), labels.repeat(2)) == pytest.approx(head.likelihood, abs=1e-4)
-    assert float((answers.argmax(-1) == labels).float().mean()) == pytest.approx(head.accuracy, abs=1e-6)
-    assert all(nll(scale * answers.flatten(0, 1), labels.repeat(2)) > -head.likelihood - 1e-4 for scale in (0.7, 1.4))
+    assert float((answers.argmax(-1) == labels).float().mean()) == pytest.approx(
+        head.accuracy, abs=1e-6
+    )
+    assert all(
+        nll(scale * answers.flatten(0, 1), labels.repeat(2)) > -head.likelihood - 1e-4
+        for scale in (0.7, 1.4)
+    )
 
 
 def test_scale_and_shift_of_a_channel_and_order_of_images_do_not_matter() -> None:
@@ -83,19 +102,33 @@ def test_scale_and_shift_of_a_channel_and_order_of_images_do_not_matter() -> Non
     scales = torch.linspace(0.1, 50, D)
     moved = fit(features * scales + 3, labels, num_classes=C)
     answers = head.logits(features, torch.arange(N))
-    torch.testing.assert_close(moved.logits(features * scales + 3, torch.arange(N)), answers, rtol=1e-2, atol=1e-2)
-    torch.testing.assert_close(fit(features[:1].half(), labels, num_classes=C).likelihood,
-                               fit(features[:1], labels, num_classes=C).likelihood, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(
+        moved.logits(features * scales + 3, torch.arange(N)), answers, rtol=1e-2, atol=1e-2
+    )
+    torch.testing.assert_close(
+        fit(features[:1].half(), labels, num_classes=C).likelihood,
+        fit(features[:1], labels, num_classes=C).likelihood,
+        rtol=1e-2,
+        atol=1e-2,
+    )
 
 
 def test_wide_and_narrow_paths_agree() -> None:
-    """More images than channels goes by the covariance, fewer by the Gram matrix; padding by dead channels joins them."""
+    """More images than channels goes by the covariance, fewer by the Gram matrix; padding by dead
+    channels joins them.
+    """
     features, labels = draw(7, signal=1.0, views=1)
     padded = torch.cat([features, torch.zeros(1, N, 200)], dim=2)
-    narrow, wide = (fit(x, labels, num_classes=C, shrinkages=(s,))
-                    for x, s in ((features, 0.1), (padded, 0.1 * (D + 200) / D)))
-    torch.testing.assert_close(wide.logits(padded, torch.arange(N)), narrow.logits(features, torch.arange(N)),
-                               rtol=1e-2, atol=1e-2)
+    narrow, wide = (
+        fit(x, labels, num_classes=C, shrinkages=(s,))
+        for x, s in ((features, 0.1), (padded, 0.1 * (D + 200) / D))
+    )
+    torch.testing.assert_close(
+        wide.logits(padded, torch.arange(N)),
+        narrow.logits(features, torch.arange(N)),
+        rtol=1e-2,
+        atol=1e-2,
+    )
 
 
 def test_a_class_with_one_image_or_none() -> None:
@@ -132,8 +165,12 @@ def test_mixture_drops_what_is_useless_and_shares_among_copies() -> None:
 def test_mixture_is_at_least_as_likely_as_the_best_and_the_average() -> None:
     labels = torch.arange(N) % C
     generator = torch.Generator().manual_seed(0)
-    answers = torch.stack([s * torch.nn.functional.one_hot(labels, C) + torch.randn(N, C, generator=generator)
-                           for s in (0.5, 1.5, 1.0)])
+    answers = torch.stack(
+        [
+            s * torch.nn.functional.one_hot(labels, C) + torch.randn(N, C, generator=generator)
+            for s in (0.5, 1.5, 1.0)
+        ]
+    )
 
     def likelihood(weights: Tensor) -> float:
         joint = (torch.softmax(answers, 2) * weights[:, None, None]).sum(0)

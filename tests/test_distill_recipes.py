@@ -1,4 +1,6 @@
-"""Every recipe: finite terms with gradient, the same from the same seed, resumable, and gone without a trace."""
+"""Every recipe: finite terms with gradient, the same from the same seed, resumable, and gone
+without a trace.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ from torch import Tensor, nn
 
 from distill.ground_cost import GroundCost
 from distill.methods import METHODS, build, configure
-from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, TeacherOutputs, refusal
+from distill.recipe import (
+    Batch,
+    Context,
+    Recipe,
+    StudentState,
+    TeacherInfo,
+    TeacherOutputs,
+    refusal,
+)
 from zoo.card import ModelCard
 from zoo.errors import UserError
 from zoo.network import Network
@@ -31,10 +41,15 @@ def tiny_teacher(kind: str, seed: int) -> Teacher:
     torch.manual_seed(seed)
     if kind == "vit":
         module = timm.models.vision_transformer.VisionTransformer(
-            img_size=SIZE, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=C_T)
+            img_size=SIZE, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=C_T
+        )
     else:
-        module = timm.models.resnet.ResNet(timm.models.resnet.BasicBlock, [1, 1, 1, 1], channels=(8, 8, 8, 16),
-                                           num_classes=0 if kind == "bare" else C_T)
+        module = timm.models.resnet.ResNet(
+            timm.models.resnet.BasicBlock,
+            [1, 1, 1, 1],
+            channels=(8, 8, 8, 16),
+            num_classes=0 if kind == "bare" else C_T,
+        )
     for parameter in module.eval().parameters():
         parameter.requires_grad_(False)
     network = Network(module, 0 if kind == "bare" else C_T, "timm")
@@ -46,17 +61,31 @@ def info(teacher: Teacher, **changes: Any) -> TeacherInfo:
     rows = teacher.num_classes or C
     cost = torch.rand(rows, C, generator=torch.Generator().manual_seed(1))
     values: dict[str, Any] = {
-        "card": teacher.card, "feature_dim": teacher.feature_dim,
-        "columns": (4, 0, 2) if teacher.num_classes else None, "splitter": SplitTeacher(teacher), "weight": 0.5,
-        "cost": GroundCost(cost, float(cost.mean()), torch.softmax(-5 * cost, dim=1) if teacher.num_classes else None, 2.0),
+        "card": teacher.card,
+        "feature_dim": teacher.feature_dim,
+        "columns": (4, 0, 2) if teacher.num_classes else None,
+        "splitter": SplitTeacher(teacher),
+        "weight": 0.5,
+        "cost": GroundCost(
+            cost,
+            float(cost.mean()),
+            torch.softmax(-5 * cost, dim=1) if teacher.num_classes else None,
+            2.0,
+        ),
     }
     return TeacherInfo(**(values | changes))
 
 
 TEACHERS = [tiny_teacher("resnet", 0), tiny_teacher("vit", 1), tiny_teacher("bare", 2)]
 INFOS = tuple(info(teacher) for teacher in TEACHERS)
-CONTEXT = Context(classes=("a", "b", "c"), feature_dim=12, hidden_shape=(12, 4, 4), low_shape=(6, 8, 8),
-                  teachers=INFOS[:2], seed=5)
+CONTEXT = Context(
+    classes=("a", "b", "c"),
+    feature_dim=12,
+    hidden_shape=(12, 4, 4),
+    low_shape=(6, 8, 8),
+    teachers=INFOS[:2],
+    seed=5,
+)
 
 
 class Student(nn.Module):
@@ -86,14 +115,22 @@ def batch(seed: int, teachers: list[Teacher], *, labelled: int = B) -> Batch:
     labels = torch.randint(0, C, (B,), generator=generator)
     labels[labelled:] = -1
     outputs = [teacher.forward(teacher.view(view)) for teacher in teachers]
-    answers = tuple(TeacherOutputs(features=o.features, logits=o.logits, hidden=lower_state(teacher, view),
-                                   probe_logits=torch.randn(B, C, generator=generator))
-                    for teacher, o in zip(teachers, outputs, strict=True))
+    answers = tuple(
+        TeacherOutputs(
+            features=o.features,
+            logits=o.logits,
+            hidden=lower_state(teacher, view),
+            probe_logits=torch.randn(B, C, generator=generator),
+        )
+        for teacher, o in zip(teachers, outputs, strict=True)
+    )
     return Batch(view=view, labels=labels, index=torch.arange(B), answers=answers)
 
 
 def context_of(name: str) -> tuple[Context, list[Teacher]]:
-    if name == "kd":  # the head must know the task's classes; the others also meet a teacher without one
+    if (
+        name == "kd"
+    ):  # the head must know the task's classes; the others also meet a teacher without one
         return CONTEXT, TEACHERS[:2]
     return replace(CONTEXT, teachers=INFOS), TEACHERS
 
@@ -103,7 +140,13 @@ def student() -> Student:
     return Student()
 
 
-def run(recipe: Recipe, net: Student, teachers: list[Teacher], steps: range, optimizer: torch.optim.Optimizer) -> list[float]:
+def run(
+    recipe: Recipe,
+    net: Student,
+    teachers: list[Teacher],
+    steps: range,
+    optimizer: torch.optim.Optimizer,
+) -> list[float]:
     values = []
     for step in steps:
         data = batch(step, teachers, labelled=B // 2)
@@ -115,10 +158,17 @@ def run(recipe: Recipe, net: Student, teachers: list[Teacher], steps: range, opt
     return values
 
 
-def start(name: str, settings: dict[str, str] | None = None) -> tuple[Recipe, Student, list[Teacher], torch.optim.Optimizer]:
+def start(
+    name: str, settings: dict[str, str] | None = None
+) -> tuple[Recipe, Student, list[Teacher], torch.optim.Optimizer]:
     context, teachers = context_of(name)
     recipe, net = build(name, context, settings), student()
-    return recipe, net, teachers, torch.optim.SGD([*net.parameters(), *recipe.parameters()], lr=0.01)
+    return (
+        recipe,
+        net,
+        teachers,
+        torch.optim.SGD([*net.parameters(), *recipe.parameters()], lr=0.01),
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -141,8 +191,14 @@ class TestEveryMethod:
         recipe, net, teachers, _ = start(name)
         data = batch(0, teachers)
         torch.stack(list(recipe(data, net(data.view), progress=0.05).values())).sum().backward()
-        still = [key for key, p in recipe.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
-        unused = {"one_way": ("before",)}.get(name, ())  # the teacher is not asked, so nothing stands before its patches
+        still = [
+            key
+            for key, p in recipe.named_parameters()
+            if p.grad is None or not p.grad.abs().max() > 0
+        ]
+        unused = {"one_way": ("before",)}.get(
+            name, ()
+        )  # the teacher is not asked, so nothing stands before its patches
         assert [key for key in still if not any(part in key for part in unused)] == []
         assert all(p.grad is None for teacher in teachers for p in teacher.module.parameters())
         own = {id(p) for teacher in teachers for p in teacher.module.parameters()}
@@ -153,13 +209,17 @@ class TestEveryMethod:
         whole = run(recipe, net, teachers, range(4), optimizer)
         first, other, _, second_optimizer = start(name)
         part = run(first, other, teachers, range(2), second_optimizer)
-        saved = copy.deepcopy((first.state_dict(), other.state_dict(), second_optimizer.state_dict()))
+        saved = copy.deepcopy(
+            (first.state_dict(), other.state_dict(), second_optimizer.state_dict())
+        )
         torch.manual_seed(99)
         resumed, again, _, third_optimizer = start(name)
         for target, state in zip((resumed, again, third_optimizer), saved, strict=True):
             target.load_state_dict(state)
         assert part + run(resumed, again, teachers, range(2, 4), third_optimizer) == whole
-        assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True)
+        )
 
     def test_building_and_deleting_it_leaves_the_student_alone(self, name: str) -> None:
         net = student()
@@ -177,8 +237,12 @@ class TestEveryMethod:
         recipe, net, teachers, _ = start(name)
         data = batch(0, teachers, labelled=5)
         order = torch.randperm(B)
-        moved = Batch(view=data.view[order], labels=data.labels[order], index=data.index[order], answers=tuple(
-            a.map(lambda _, values: values[order]) for a in data.answers))
+        moved = Batch(
+            view=data.view[order],
+            labels=data.labels[order],
+            index=data.index[order],
+            answers=tuple(a.map(lambda _, values: values[order]) for a in data.answers),
+        )
         values = [recipe(data, net(data.view), progress=0.05)]
         recipe = build(name, context_of(name)[0])
         values.append(recipe(moved, net(moved.view), progress=0.05))
@@ -190,12 +254,20 @@ class TestEveryMethod:
         data = batch(0, teachers)
         recipe(data, net(data.view), progress=0.5)
         weights = recipe.weights()
-        assert weights is None or (len(weights) == len(teachers) and sum(weights) == pytest.approx(1, abs=1e-5))
+        assert weights is None or (
+            len(weights) == len(teachers) and sum(weights) == pytest.approx(1, abs=1e-5)
+        )
 
 
-VARIANTS = [("talk", {"rounds": "3"}), ("committee", {"through": "false"}), ("committee", {"threshold": "0"}),
-            ("transport", {"form": "target"}), ("transport", {"classes": "3"}),
-            ("transport", {"form": "cost"}), ("kd", {"loss": "dist"})]
+VARIANTS = [
+    ("talk", {"rounds": "3"}),
+    ("committee", {"through": "false"}),
+    ("committee", {"threshold": "0"}),
+    ("transport", {"form": "target"}),
+    ("transport", {"classes": "3"}),
+    ("transport", {"form": "cost"}),
+    ("kd", {"loss": "dist"}),
+]
 
 
 @pytest.mark.parametrize(("name", "settings"), VARIANTS)
@@ -216,7 +288,9 @@ def test_feature_leaves_out_teachers_anew_at_every_step_but_never_the_hardest() 
 
 
 def test_one_way_has_as_many_parameters_as_talk() -> None:
-    sizes = [sum(p.numel() for p in build(name, CONTEXT).parameters()) for name in ("talk", "one_way")]
+    sizes = [
+        sum(p.numel() for p in build(name, CONTEXT).parameters()) for name in ("talk", "one_way")
+    ]
     assert sizes[0] == sizes[1]
 
 
@@ -258,7 +332,10 @@ def test_control_of_committee_asks_another_network() -> None:
 def test_average_of_one_teacher_is_probe_kd() -> None:
     context = replace(CONTEXT, teachers=INFOS[:1])
     net, data = student(), batch(0, TEACHERS[:1])
-    terms = [build(name, context)(data, net(data.view), progress=0.5)["answers"] for name in ("probe_kd", "average")]
+    terms = [
+        build(name, context)(data, net(data.view), progress=0.5)["answers"]
+        for name in ("probe_kd", "average")
+    ]
     torch.testing.assert_close(terms[0], terms[1])
 
 
@@ -267,7 +344,9 @@ def test_kd_reads_the_columns_of_the_tasks_classes() -> None:
     net, data = student(), batch(0, TEACHERS[:1])
     state = net(data.view)
     same = replace(state, logits=data.answers[0].logits[:, [4, 0, 2]].clone())
-    assert float(build("kd", context)(data, same, progress=0.5)["answers"].detach()) == pytest.approx(0, abs=1e-6)
+    assert float(
+        build("kd", context)(data, same, progress=0.5)["answers"].detach()
+    ) == pytest.approx(0, abs=1e-6)
 
 
 def test_transport_weights_favour_the_cheaper_teacher() -> None:
@@ -275,7 +354,9 @@ def test_transport_weights_favour_the_cheaper_teacher() -> None:
 
     assert committee_weights([1.0, 1.0]).tolist() == [0.5, 0.5]
     cheap, dear = committee_weights([1.0, 3.0]).tolist()
-    assert cheap == pytest.approx(1 / (1 + torch.tensor(-2.0).exp().item()))  # costs are one sigma from their mean
+    assert cheap == pytest.approx(
+        1 / (1 + torch.tensor(-2.0).exp().item())
+    )  # costs are one sigma from their mean
     assert cheap + dear == pytest.approx(1)
     torch.testing.assert_close(committee_weights([10.0, 30.0]), committee_weights([1.0, 3.0]))
 
@@ -293,13 +374,26 @@ def test_a_teacher_of_shifted_stats_is_asked_in_its_own_range() -> None:
     assert 0.5 < float(own.std()) < 1.5
 
 
-@pytest.mark.parametrize(("name", "context", "reason"), [
-    ("probe_kd", replace(CONTEXT, teachers=()), "needs a teacher and none was given"),
-    ("probe_kd_dkd", replace(CONTEXT, classes=("a", "b")), "at least three classes and the task has 2"),
-    ("kd", replace(CONTEXT, teachers=INFOS), "bare2 does not know all 3 classes"),
-    ("talk", replace(CONTEXT, teachers=(replace(INFOS[0], splitter=None, split_reason="Levit is odd"),)), "Levit is odd"),
-    ("ca_mkd", replace(CONTEXT, teachers=INFOS[:1]), "1 was given"),
-])
+@pytest.mark.parametrize(
+    ("name", "context", "reason"),
+    [
+        ("probe_kd", replace(CONTEXT, teachers=()), "needs a teacher and none was given"),
+        (
+            "probe_kd_dkd",
+            replace(CONTEXT, classes=("a", "b")),
+            "at least three classes and the task has 2",
+        ),
+        ("kd", replace(CONTEXT, teachers=INFOS), "bare2 does not know all 3 classes"),
+        (
+            "talk",
+            replace(
+                CONTEXT, teachers=(replace(INFOS[0], splitter=None, split_reason="Levit is odd"),)
+            ),
+            "Levit is odd",
+        ),
+        ("ca_mkd", replace(CONTEXT, teachers=INFOS[:1]), "1 was given"),
+    ],
+)
 def test_refusals_name_what_is_missing(name: str, context: Context, reason: str) -> None:
     assert reason in (refusal(METHODS[name].needs, context) or "")
     with pytest.raises(UserError, match=f"--method {name} cannot run here"):
@@ -307,18 +401,25 @@ def test_refusals_name_what_is_missing(name: str, context: Context, reason: str)
 
 
 def test_settings() -> None:
-    assert configure("probe_kd", {"weight": "2", "loss": "dkd"}) == replace(METHODS["probe_kd"].config, weight=2.0, loss="dkd")
+    assert configure("probe_kd", {"weight": "2", "loss": "dkd"}) == replace(
+        METHODS["probe_kd"].config, weight=2.0, loss="dkd"
+    )
     assert configure("committee", {"through": "false"}).through is False
     with pytest.raises(UserError, match="no method 'probekd'; did you mean 'probe_kd'"):
         configure("probekd")
-    with pytest.raises(UserError, match="no setting of --method talk 'round'; did you mean 'rounds'"):
+    with pytest.raises(
+        UserError, match="no setting of --method talk 'round'; did you mean 'rounds'"
+    ):
         configure("talk", {"round": "2"})
     with pytest.raises(UserError, match="rounds=two of --method talk is no int"):
         configure("talk", {"rounds": "two"})
 
 
 def test_the_registry_loads_no_heavy_library() -> None:
-    code = "import sys, distill.methods; print([m for m in ('torch', 'timm', 'ot', 'faiss') if m in sys.modules])"
+    code = (
+        "import sys, distill.methods; print([m for m in ('torch', 'timm', 'ot', 'faiss') if m in"
+        " sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 

@@ -19,8 +19,12 @@ from zoo.errors import UserError
 
 
 def test_a_run_is_resumed_with_the_same_configuration_only(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "run", {"seed": 1, "versions": {"torch": "2"}, "sizes": (1, 2)}, resume=False)
-    RunFolder.create(tmp_path / "run", {"seed": 1, "versions": {"torch": "3"}, "sizes": (1, 2)}, resume=True)
+    RunFolder.create(
+        tmp_path / "run", {"seed": 1, "versions": {"torch": "2"}, "sizes": (1, 2)}, resume=False
+    )
+    RunFolder.create(
+        tmp_path / "run", {"seed": 1, "versions": {"torch": "3"}, "sizes": (1, 2)}, resume=True
+    )
     with pytest.raises(UserError, match="seed = 1, this command says 2"):
         RunFolder.create(tmp_path / "run", {"seed": 2, "sizes": (1, 2)}, resume=True)
     with pytest.raises(UserError, match="--resume"):
@@ -52,7 +56,9 @@ def test_metrics_survive_a_torn_line_and_are_cut_to_the_checkpoint(tmp_path: Pat
         run.add_metrics({"epoch": 3, "loss": float("nan")})
 
 
-def test_checkpoints_fall_back_when_damaged_and_never_run_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_checkpoints_fall_back_when_damaged_and_never_run_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = RunFolder.create(tmp_path, {}, resume=False)
     assert run.load_checkpoint() is None
     for step in (1, 2, 3):
@@ -60,7 +66,9 @@ def test_checkpoints_fall_back_when_damaged_and_never_run_code(tmp_path: Path, c
     loaded = run.load_checkpoint()
     assert loaded is not None
     assert loaded["step"] == 3
-    torch.save({"step": 9, "bad": Path("x")}, tmp_path / "checkpoint" / "last.pt")  # an object: a pickle that would run code
+    torch.save(
+        {"step": 9, "bad": Path("x")}, tmp_path / "checkpoint" / "last.pt"
+    )  # an object: a pickle that would run code
     loaded = run.load_checkpoint()
     assert loaded is not None
     assert loaded["step"] == 2
@@ -79,7 +87,9 @@ def test_the_export_is_the_student_with_labels_and_preprocessing(tmp_path: Path)
 
     pupil = exported(tmp_path)
     network, config = reopen(tmp_path)
-    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     data = timm.data.resolve_model_data_config(network)
     mean, std = (torch.tensor(data[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     with torch.no_grad():
@@ -91,10 +101,18 @@ def test_the_export_is_the_student_with_labels_and_preprocessing(tmp_path: Path)
 
 def test_the_export_opens_in_timm_without_this_package(tmp_path: Path) -> None:
     exported(tmp_path / "student")
-    code = ("import sys, timm; m = timm.create_model('local-dir:student', pretrained=True); "
-            "print(m.pretrained_cfg['label_names']); "
-            "assert not [n for n in sys.modules if n.split('.')[0] in ('zoo', 'selection', 'distill')]")
-    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    code = (
+        "import sys, timm; m = timm.create_model('local-dir:student', pretrained=True); "
+        "print(m.pretrained_cfg['label_names']); "
+        "assert not [n for n in sys.modules if n.split('.')[0] in ('zoo', 'selection', 'distill')]"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(list(CLASSES))
 
@@ -113,11 +131,22 @@ def test_a_folder_that_is_no_student_is_named(tmp_path: Path, harm: str) -> None
         reopen(tmp_path)
 
 
-@pytest.mark.parametrize(("architecture", "args"), [
-    ("test_resnet", {}), ("test_vit", {}), ("test_convnext", {}), ("test_efficientnet", {}), ("test_mambaout", {}),
-    ("resnet10t", {"output_stride": 16}), ("mobilenetv3_small_050", {})])
+@pytest.mark.parametrize(
+    ("architecture", "args"),
+    [
+        ("test_resnet", {}),
+        ("test_vit", {}),
+        ("test_convnext", {}),
+        ("test_efficientnet", {}),
+        ("test_mambaout", {}),
+        ("resnet10t", {"output_stride": 16}),
+        ("mobilenetv3_small_050", {}),
+    ],
+)
 def test_states_of_every_family_fit_the_network(architecture: str, args: dict[str, Any]) -> None:
-    pupil = Student.create(StudentSpec(architecture=architecture, size=32, model_args=args), CLASSES, seed=0).eval()
+    pupil = Student.create(
+        StudentSpec(architecture=architecture, size=32, model_args=args), CLASSES, seed=0
+    ).eval()
     view = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         state, whole = pupil(view), pupil.network((view - pupil.mean) / pupil.std)
@@ -131,36 +160,65 @@ def test_states_of_every_family_fit_the_network(architecture: str, args: dict[st
 def test_the_same_seed_is_the_same_student() -> None:
     one, two, other = student(0), student(0), student(1)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert not all(
+        torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True)
+    )
 
 
 def test_unknown_students_and_arguments_are_named() -> None:
     with pytest.raises(UserError, match="did you mean 'test_resnet'"):
         Student.create(StudentSpec(architecture="test_resnett", size=32), CLASSES, seed=0)
     with pytest.raises(UserError, match="does not accept"):
-        Student.create(StudentSpec(architecture="test_resnet", size=32, model_args={"nonsense": 1}), CLASSES, seed=0)
+        Student.create(
+            StudentSpec(architecture="test_resnet", size=32, model_args={"nonsense": 1}),
+            CLASSES,
+            seed=0,
+        )
 
 
 def test_small_images_are_enlarged() -> None:
     assert [input_size(side) for side in (8, 28, 32, 64, 500)] == [32, 64, 64, 64, 64]
 
 
-@pytest.mark.parametrize(("licence", "words"), [
-    ("apache-2.0", None), ("MIT", None), (None, "unknown"), ("other", "unknown"), ("cc-by-nc-4.0", "commercial"),
-    ("cc-by-nd-4.0", "derived works"), ("cc-by-sa-4.0", "same licence"), ("gpl-3.0", "same licence"),
-    ("openrail", "may restrict")])
-def test_licences_that_may_restrict_a_student_are_warned_of(licence: str | None, words: str | None) -> None:
+@pytest.mark.parametrize(
+    ("licence", "words"),
+    [
+        ("apache-2.0", None),
+        ("MIT", None),
+        (None, "unknown"),
+        ("other", "unknown"),
+        ("cc-by-nc-4.0", "commercial"),
+        ("cc-by-nd-4.0", "derived works"),
+        ("cc-by-sa-4.0", "same licence"),
+        ("gpl-3.0", "same licence"),
+        ("openrail", "may restrict"),
+    ],
+)
+def test_licences_that_may_restrict_a_student_are_warned_of(
+    licence: str | None, words: str | None
+) -> None:
     text = licence_warning("a/b", licence)
-    assert (text is None) if words is None else (text is not None and words in text and "a/b" in text)
+    assert (
+        (text is None) if words is None else (text is not None and words in text and "a/b" in text)
+    )
 
 
 def test_the_model_card_names_teachers_and_disarms_names() -> None:
     hostile = "<script>x</script>|[a](http://evil)\x1b[31m\n# not a heading"
-    config = {"method": "probe_kd", "seed": 3, "classes": ["cat", hostile], "options": {"task": "mydata"},
-              "versions": {"torch": "2"}, "plan": {"student": {"architecture": "resnet18", "size": 64}},
-              "task": {"digest": "d" * 64, "labelled": 5, "unlabelled": 7},
-              "teachers": [{"id": hostile, "sha": "f" * 40, "license": "cc-by-nc-4.0"}]}
-    results = {"test": {"images": 10, "accuracy": 0.5, "low": 0.3, "high": 0.7}, "verdict": "The teachers help."}
+    config = {
+        "method": "probe_kd",
+        "seed": 3,
+        "classes": ["cat", hostile],
+        "options": {"task": "mydata"},
+        "versions": {"torch": "2"},
+        "plan": {"student": {"architecture": "resnet18", "size": 64}},
+        "task": {"digest": "d" * 64, "labelled": 5, "unlabelled": 7},
+        "teachers": [{"id": hostile, "sha": "f" * 40, "license": "cc-by-nc-4.0"}],
+    }
+    results = {
+        "test": {"images": 10, "accuracy": 0.5, "low": 0.3, "high": 0.7},
+        "verdict": "The teachers help.",
+    }
     text = model_card(config, results)
     assert "| test | 10 | 50.0 | 30.0 to 70.0 |" in text
     assert "ffffffffffff" in text
@@ -173,10 +231,20 @@ def test_the_model_card_names_teachers_and_disarms_names() -> None:
     assert "\n# not" not in text
 
 
-@pytest.mark.parametrize(("architecture", "sized"), [
-    ("test_vit", True), ("swin_tiny_patch4_window7_224", True), ("mixer_s32_224", True), ("fastvit_t8", False),
-    ("efficientvit_b0", False), ("test_resnet", False)])
-def test_a_network_is_told_its_input_size_where_it_must_know_it(architecture: str, sized: bool) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "sized"),
+    [
+        ("test_vit", True),
+        ("swin_tiny_patch4_window7_224", True),
+        ("mixer_s32_224", True),
+        ("fastvit_t8", False),
+        ("efficientvit_b0", False),
+        ("test_resnet", False),
+    ],
+)
+def test_a_network_is_told_its_input_size_where_it_must_know_it(
+    architecture: str, sized: bool
+) -> None:
     spec = StudentSpec(architecture=architecture, size=64)
     assert spec.arguments == ({"img_size": 64} if sized else {})
     student = Student.create(spec, ("a", "b"), seed=0)

@@ -1,4 +1,6 @@
-"""Passing a student on: the Hub's upload protocol on the loopback, and what is refused before training."""
+"""Passing a student on: the Hub's upload protocol on the loopback, and what is refused before
+training.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +21,39 @@ from zoo.errors import Unavailable, UserError
 
 
 class Uploads(BaseHTTPRequestHandler):
-    """As much of the Hub as an upload touches: make a repository, take commits whose files come inline."""
+    """As much of the Hub as an upload touches: make a repository, take commits whose files come
+    inline.
+    """
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         server: Any = self.server
         server.asked.append(self.path)
         if server.refuse and self.path == server.refuse:
-            return self._answer({"error": "You don't have the rights to create a model under this namespace"}, 403)
+            return self._answer(
+                {"error": "You don't have the rights to create a model under this namespace"}, 403
+            )
         if self.headers.get("Authorization") != "Bearer hf_test":
             return self._answer({"error": "Invalid username or password."}, 401)
         if self.path == "/api/repos/create":
             return self._answer({"url": f"{server.url}/birds/student"})
         if self.path.endswith("/preupload/main"):
-            files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]]
+            files = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for f in json.loads(body)["files"]
+            ]
             return self._answer({"files": files})
         if self.path.endswith("/commit/main"):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     server.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            return self._answer({"success": True, "commitOid": "0" * 40, "commitUrl": f"{server.url}/birds/student/commit/0"})
+            return self._answer(
+                {
+                    "success": True,
+                    "commitOid": "0" * 40,
+                    "commitUrl": f"{server.url}/birds/student/commit/0",
+                }
+            )
         return self._answer({})
 
     def _answer(self, value: Any, status: int = 200) -> None:
@@ -58,7 +73,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from huggingface_hub import constants
 
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Uploads)
-    server.url, server.files, server.asked, server.refuse = f"http://127.0.0.1:{server.server_address[1]}", {}, [], ""
+    server.url, server.files, server.asked, server.refuse = (
+        f"http://127.0.0.1:{server.server_address[1]}",
+        {},
+        [],
+        "",
+    )
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
@@ -101,7 +121,9 @@ def test_a_hub_out_of_reach_is_a_sentence(run: Path, monkeypatch: pytest.MonkeyP
         push_student(run / "student", run / "README.md", "birds/student")
 
 
-def test_what_cannot_be_passed_on_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_passed_on_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     check(onnx=False, push="birds/student", offline=False)
     with pytest.raises(UserError, match="ORG/NAME"):
         check(onnx=False, push="birds/a/b", offline=False)

@@ -14,7 +14,9 @@ from distill.sinkhorn import SCALING_RANGE, plan, top, transport_cost
 B, C_T, C = 4, 7, 5
 
 
-def draw(seed: int, *, dtype: torch.dtype = torch.float64, sharp: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+def draw(
+    seed: int, *, dtype: torch.dtype = torch.float64, sharp: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     p = torch.softmax(sharp * torch.randn(B, C_T, generator=generator, dtype=torch.float64), dim=1)
     q = torch.softmax(sharp * torch.randn(B, C, generator=generator, dtype=torch.float64), dim=1)
@@ -25,15 +27,22 @@ def draw(seed: int, *, dtype: torch.dtype = torch.float64, sharp: float = 1.0) -
 def exact(p: Tensor, q: Tensor, cost: Tensor) -> np.ndarray:
     import ot
 
-    return np.array([ot.emd2(a.numpy(), b.numpy(), cost.numpy()) for a, b in zip(p, q / q.sum(1, keepdim=True),
-                                                                                strict=True)])
+    return np.array(
+        [
+            ot.emd2(a.numpy(), b.numpy(), cost.numpy())
+            for a, b in zip(p, q / q.sum(1, keepdim=True), strict=True)
+        ]
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_cost_is_at_least_exact_and_tends_to_it(seed: int) -> None:
     p, q, cost = draw(seed)
     truth = exact(p, q, cost)
-    gaps = [transport_cost(p, q, cost, eps=eps, iterations=1500).numpy() - truth for eps in (0.3, 0.1, 0.03, 0.01)]
+    gaps = [
+        transport_cost(p, q, cost, eps=eps, iterations=1500).numpy() - truth
+        for eps in (0.3, 0.1, 0.03, 0.01)
+    ]
     assert all((gap > -1e-6).all() for gap in gaps)
     assert all((small <= large + 1e-9).all() for large, small in itertools.pairwise(gaps))
     assert gaps[-1].max() < 0.01
@@ -46,17 +55,32 @@ def test_plan_equals_pot(eps: float) -> None:
     p, q, cost = draw(1)
     ours = plan(p, q, cost, eps=eps, iterations=1200)
     for i in range(B):
-        theirs = ot.sinkhorn(p[i].numpy(), q[i].numpy(), cost.numpy(), eps, method="sinkhorn_log", numItermax=5000,
-                             stopThr=1e-13)
+        theirs = ot.sinkhorn(
+            p[i].numpy(),
+            q[i].numpy(),
+            cost.numpy(),
+            eps,
+            method="sinkhorn_log",
+            numItermax=5000,
+            stopThr=1e-13,
+        )
         np.testing.assert_allclose(ours[i].numpy(), theirs, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_marginals_at_the_default_iterations(dtype: torch.dtype) -> None:
-    """Between label spaces of usual size 50 iterations meet both marginals; a tiny hard problem takes more."""
+    """Between label spaces of usual size 50 iterations meet both marginals; a tiny hard problem
+    takes more.
+    """
     generator = torch.Generator().manual_seed(0)
-    p, q = (torch.softmax(2 * torch.randn(16, n, generator=generator), dim=1).to(dtype) for n in (200, 20))
-    here, there = (torch.nn.functional.normalize(torch.randn(n, 16, generator=generator), dim=1) for n in (200, 20))
+    p, q = (
+        torch.softmax(2 * torch.randn(16, n, generator=generator), dim=1).to(dtype)
+        for n in (200, 20)
+    )
+    here, there = (
+        torch.nn.functional.normalize(torch.randn(n, 16, generator=generator), dim=1)
+        for n in (200, 20)
+    )
     cost = (1 - here @ there.T).to(dtype)
     for problem, iterations in (((p, q, cost), 50), (draw(0, dtype=dtype, sharp=2.0), 1500)):
         eps = 0.05 * float(problem[2].max())
@@ -90,9 +114,15 @@ def test_scales_with_the_cost_and_ignores_the_order_of_classes_and_samples() -> 
     value = transport_cost(p, q, cost, eps=0.1)
     torch.testing.assert_close(transport_cost(p, q, 3 * cost, eps=0.3), 3 * value)
     rows, columns, samples = torch.randperm(C_T), torch.randperm(C), torch.randperm(B)
-    torch.testing.assert_close(transport_cost(p[:, rows], q[:, columns], cost[rows][:, columns], eps=0.1), value)
-    torch.testing.assert_close(transport_cost(p[samples], q[samples], cost, eps=0.1), value[samples])
-    torch.testing.assert_close(transport_cost(p[:2], q[:2], cost, eps=0.1), value[:2])  # chunked equals whole
+    torch.testing.assert_close(
+        transport_cost(p[:, rows], q[:, columns], cost[rows][:, columns], eps=0.1), value
+    )
+    torch.testing.assert_close(
+        transport_cost(p[samples], q[samples], cost, eps=0.1), value[samples]
+    )
+    torch.testing.assert_close(
+        transport_cost(p[:2], q[:2], cost, eps=0.1), value[:2]
+    )  # chunked equals whole
 
 
 def test_concave_in_the_cost_and_linear_against_one_hot() -> None:
@@ -133,7 +163,9 @@ def test_gradients_stay_in_the_simplex() -> None:
 def test_implicit_gradient_of_a_sharp_student_is_finite() -> None:
     p, _, cost = draw(0, dtype=torch.float32, sharp=20.0)
     for scale in (10.0, 100.0, 1000.0):
-        logits = (scale * torch.randn(B, C, generator=torch.Generator().manual_seed(0))).requires_grad_()
+        logits = (
+            scale * torch.randn(B, C, generator=torch.Generator().manual_seed(0))
+        ).requires_grad_()
         transport_cost(p, torch.softmax(logits, dim=1), cost, eps=0.05).sum().backward()
         assert torch.isfinite(logits.grad).all()
 
@@ -154,9 +186,6 @@ def test_descending_the_cost_lowers_it() -> None:
     assert values[-1] >= float(nearest) - 1e-4
 
 
-
-
-
 def test_top_keeps_the_likeliest_and_bounds_the_error() -> None:
     p, q, cost = draw(4, sharp=3.0)
     assert top(p, cost, C_T)[1] is cost
@@ -168,7 +197,8 @@ def test_top_keeps_the_likeliest_and_bounds_the_error() -> None:
     near = np.array([exact(kept[i : i + 1], q[i : i + 1], own[i])[0] for i in range(B)])
     assert (np.abs(near - exact(p, q, cost)) <= (cut * cost.max()).numpy() + 1e-12).all()
     torch.testing.assert_close(
-        transport_cost(kept, q, own, eps=0.1)[1:2], transport_cost(kept[1:2], q[1:2], own[1], eps=0.1)
+        transport_cost(kept, q, own, eps=0.1)[1:2],
+        transport_cost(kept[1:2], q[1:2], own[1], eps=0.1),
     )
 
 

@@ -17,10 +17,23 @@ from zoo.teacher import Teacher
 
 SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED") or Path(__file__).parents[2] / "shared")
 FAMILIES = {
-    "resnet18": {}, "resnet26d": {}, "ecaresnet26t": {}, "mobilenetv2_035": {}, "mobilenetv1_100": {},
-    "mobilenetv3_small_050": {}, "efficientnet_b0": {}, "convnext_atto": {}, "regnety_002": {},
-    "vit_tiny_patch16_224": {"img_size": 64}, "deit_tiny_distilled_patch16_224": {"img_size": 64},
-    "vit_small_patch16_224": {"img_size": 64, "global_pool": "avg", "class_token": False, "depth": 4},
+    "resnet18": {},
+    "resnet26d": {},
+    "ecaresnet26t": {},
+    "mobilenetv2_035": {},
+    "mobilenetv1_100": {},
+    "mobilenetv3_small_050": {},
+    "efficientnet_b0": {},
+    "convnext_atto": {},
+    "regnety_002": {},
+    "vit_tiny_patch16_224": {"img_size": 64},
+    "deit_tiny_distilled_patch16_224": {"img_size": 64},
+    "vit_small_patch16_224": {
+        "img_size": 64,
+        "global_pool": "avg",
+        "class_token": False,
+        "depth": 4,
+    },
 }
 
 
@@ -28,7 +41,12 @@ def wrap(module: Any, *, size: int = 64, classes: int = 7, library: str = "timm"
     for parameter in module.eval().parameters():
         parameter.requires_grad_(False)
     card = ModelCard(id="random", source="folder", num_classes=classes)
-    return Teacher(card, Network(module, classes, library), Preprocessing(input_size=(size, size)), device="cpu")
+    return Teacher(
+        card,
+        Network(module, classes, library),
+        Preprocessing(input_size=(size, size)),
+        device="cpu",
+    )
 
 
 def random_teacher(name: str, classes: int = 7, **options: Any) -> Teacher:
@@ -36,7 +54,9 @@ def random_teacher(name: str, classes: int = 7, **options: Any) -> Teacher:
 
     torch.manual_seed(0)
     module = timm.create_model(name, num_classes=classes, **options)
-    for layer in module.modules():  # norms and layer scales that do something, so that a left-out layer shows
+    for layer in (
+        module.modules()
+    ):  # norms and layer scales that do something, so that a left-out layer shows
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.1)
             layer.running_var.uniform_(0.5, 1.5)
@@ -85,14 +105,26 @@ def test_teacher_without_a_head() -> None:
 def test_transformers_models(kind: str) -> None:
     transformers = pytest.importorskip("transformers")
     options = {
-        "ViT": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64,
-                "image_size": 64},
-        "ResNet": {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 2, 1], "layer_type": "basic"},
+        "ViT": {
+            "hidden_size": 32,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "image_size": 64,
+        },
+        "ResNet": {
+            "embedding_size": 8,
+            "hidden_sizes": [8, 16, 16, 32],
+            "depths": [1, 1, 2, 1],
+            "layer_type": "basic",
+        },
         "ConvNext": {"hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 2, 1]},
     }[kind]
     config = getattr(transformers, f"{kind}Config")(num_labels=7, **options)
     torch.manual_seed(0)
-    check(wrap(getattr(transformers, f"{kind}ForImageClassification")(config), library="transformers"))
+    check(
+        wrap(getattr(transformers, f"{kind}ForImageClassification")(config), library="transformers")
+    )
 
 
 def test_maps_of_another_size_may_be_injected() -> None:
@@ -131,14 +163,19 @@ def test_a_chain_that_is_not_the_network_is_refused() -> None:
         SplitTeacher(wrap(module))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "convnext_atto", "levit_128s"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "mobilenetv3_small_050", "convnext_atto", "levit_128s"]
+)
 def test_boundary_is_an_earlier_stage(name: str) -> None:
     import timm
 
     network = timm.create_model(name)
     block = boundary(network)
     assert any(block is module for module in network.modules())
-    assert sum(p.numel() for p in block.parameters()) < sum(p.numel() for p in network.parameters()) / 2
+    assert (
+        sum(p.numel() for p in block.parameters())
+        < sum(p.numel() for p in network.parameters()) / 2
+    )
 
 
 REAL = sorted(path.name for path in (SHARED / "models").glob("*/") if path.is_dir())

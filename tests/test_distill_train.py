@@ -1,4 +1,6 @@
-"""The train command from task to exported student, on coloured squares and teachers of random weights."""
+"""The train command from task to exported student, on coloured squares and teachers of random
+weights.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,10 @@ Shown = pytest.CaptureFixture[str]
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     write_task(folder / "squares", unlabelled=20)
-    teachers = [write_teacher(folder / "zoo" / "headed", seed=1),
-                write_teacher(folder / "zoo" / "bare", seed=2, classes=0, licence="cc-by-nc-4.0")]
+    teachers = [
+        write_teacher(folder / "zoo" / "headed", seed=1),
+        write_teacher(folder / "zoo" / "bare", seed=2, classes=0, licence="cc-by-nc-4.0"),
+    ]
     write_ranking(folder / "ranking.json", str(folder / "squares"), teachers)
     write_ranking(folder / "empty.json", str(folder / "squares"), [])
     return folder
@@ -45,9 +49,28 @@ def one_thread(world: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def command(world: Path, out: Path, *more: str, ranking: str = "ranking.json") -> list[str]:
-    return ["--task", str(world / "squares"), "--student", "test_efficientnet", "--ranking", str(world / ranking),
-            "--out", str(out), "--epochs", "2",
-            "--views", "2", "--batch-size", "8", "--size", "32", "--device", "cpu", "--offline", *more]
+    return [
+        "--task",
+        str(world / "squares"),
+        "--student",
+        "test_efficientnet",
+        "--ranking",
+        str(world / ranking),
+        "--out",
+        str(out),
+        "--epochs",
+        "2",
+        "--views",
+        "2",
+        "--batch-size",
+        "8",
+        "--size",
+        "32",
+        "--device",
+        "cpu",
+        "--offline",
+        *more,
+    ]
 
 
 def test_from_task_to_student(world: Path, tmp_path: Path, capsys: Shown) -> None:
@@ -78,33 +101,77 @@ def test_from_task_to_student(world: Path, tmp_path: Path, capsys: Shown) -> Non
 
 @pytest.mark.parametrize("method", ["transport", "feature", "talk", "committee"])
 def test_every_kind_of_recipe_trains_a_student(world: Path, tmp_path: Path, method: str) -> None:
-    assert main(command(world, tmp_path / "run", "--method", method, "--epochs", "1", "--no-control")) == 0
+    assert (
+        main(command(world, tmp_path / "run", "--method", method, "--epochs", "1", "--no-control"))
+        == 0
+    )
     lines = RunFolder(tmp_path / "run").metrics()
     assert len(lines) == 1
     assert "answers" in lines[0]["terms"]
     assert RunFolder(tmp_path / "run").finished
 
 
-def test_a_finished_run_is_not_trained_again_and_needs_resume(world: Path, tmp_path: Path, capsys: Shown) -> None:
+def test_a_finished_run_is_not_trained_again_and_needs_resume(
+    world: Path, tmp_path: Path, capsys: Shown
+) -> None:
     assert main(command(world, tmp_path / "run", "--no-control")) == 0
     weights = (tmp_path / "run" / "student" / "model.safetensors").stat().st_mtime_ns
     assert main(command(world, tmp_path / "run", "--no-control")) == 2
     assert "--resume" in capsys.readouterr().err
-    assert main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--no-control"]) == 0
+    assert (
+        main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--no-control"]) == 0
+    )
     assert (tmp_path / "run" / "student" / "model.safetensors").stat().st_mtime_ns == weights
-    assert main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--epochs", "9"]) == 2
+    assert (
+        main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--epochs", "9"]) == 2
+    )
     assert "--epochs 2" in capsys.readouterr().err
-    for option, value in (("--seed", "1"), ("--batch-size", "16"), ("--set", "weight=3"), ("--rate", "0.5")):
-        assert main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--no-control", option, value]) == 2
+    for option, value in (
+        ("--seed", "1"),
+        ("--batch-size", "16"),
+        ("--set", "weight=3"),
+        ("--rate", "0.5"),
+    ):
+        assert (
+            main(
+                [
+                    "--out",
+                    str(tmp_path / "run"),
+                    "--resume",
+                    "--device",
+                    "cpu",
+                    "--no-control",
+                    option,
+                    value,
+                ]
+            )
+            == 2
+        )
         err = capsys.readouterr().err
         assert f"the run was made with {'no --set' if option == '--set' else option}" in err
         assert f"this command says {value}" in err
-    assert main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--no-control", "--seed", "0"]) == 0
+    assert (
+        main(
+            [
+                "--out",
+                str(tmp_path / "run"),
+                "--resume",
+                "--device",
+                "cpu",
+                "--no-control",
+                "--seed",
+                "0",
+            ]
+        )
+        == 0
+    )
     assert main(["--out", str(tmp_path / "nothing"), "--resume"]) == 2
     assert "holds no run" in capsys.readouterr().err
 
 
-def test_resuming_gives_the_same_student(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_gives_the_same_student(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from distill import loop
 
     assert main(command(world, tmp_path / "whole", "--no-control")) == 0
@@ -120,27 +187,46 @@ def test_resuming_gives_the_same_student(world: Path, tmp_path: Path, monkeypatc
     assert main(command(world, tmp_path / "cut", "--no-control")) == 130
     monkeypatch.setattr(loop.Tally, "add", real)
     assert not RunFolder(tmp_path / "cut").finished
-    assert main(["--out", str(tmp_path / "cut"), "--resume", "--device", "cpu", "--no-control"]) == 0
-    one, two = ((tmp_path / name / "student" / "model.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert (
+        main(["--out", str(tmp_path / "cut"), "--resume", "--device", "cpu", "--no-control"]) == 0
+    )
+    one, two = (
+        (tmp_path / name / "student" / "model.safetensors").read_bytes()
+        for name in ("whole", "cut")
+    )
     assert one == two
 
 
-def test_an_empty_committee_trains_plainly_and_says_so(world: Path, tmp_path: Path, capsys: Shown) -> None:
+def test_an_empty_committee_trains_plainly_and_says_so(
+    world: Path, tmp_path: Path, capsys: Shown
+) -> None:
     assert main(command(world, tmp_path / "run", ranking="empty.json")) == 0
     assert "none of the teachers helps" in capsys.readouterr().err
     assert RunFolder(tmp_path / "run").config()["method"] == "plain"
     assert "None: trained on labels alone" in (tmp_path / "run" / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (["--method", "probe_kdd"], "did you mean 'probe_kd'"), (["--method", "kd"], "does not know all 3 classes"),
-    (["--set", "weigth=2"], "did you mean 'weight'"), (["--set", "weight"], "expected NAME=VALUE"),
-    (["--student", "test_efficentnet"], "did you mean 'test_efficientnet'"), (["--ranking", "/no/where.json"], "selection.rank"),
-    (["--task", "/no/where"], "no task"), (["--optimizer", "lion"], "adamw"), (["--student-args", "{"], "is not a JSON object"),
-    (["--student-args", "[1]"], "not an object"), (["--rate", "0"], "--rate"), (["--push", "a/b"], "--offline"),
-    (["--device", "cuda:77"], "--device cpu")])
-def test_wrong_input_is_a_sentence_and_leaves_no_run(world: Path, tmp_path: Path, capsys: Shown, change: list[str],
-                                                     words: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--method", "probe_kdd"], "did you mean 'probe_kd'"),
+        (["--method", "kd"], "does not know all 3 classes"),
+        (["--set", "weigth=2"], "did you mean 'weight'"),
+        (["--set", "weight"], "expected NAME=VALUE"),
+        (["--student", "test_efficentnet"], "did you mean 'test_efficientnet'"),
+        (["--ranking", "/no/where.json"], "selection.rank"),
+        (["--task", "/no/where"], "no task"),
+        (["--optimizer", "lion"], "adamw"),
+        (["--student-args", "{"], "is not a JSON object"),
+        (["--student-args", "[1]"], "not an object"),
+        (["--rate", "0"], "--rate"),
+        (["--push", "a/b"], "--offline"),
+        (["--device", "cuda:77"], "--device cpu"),
+    ],
+)
+def test_wrong_input_is_a_sentence_and_leaves_no_run(
+    world: Path, tmp_path: Path, capsys: Shown, change: list[str], words: str
+) -> None:
     given = command(world, tmp_path / "run", "--no-control")
     if change[0] in given:
         given[given.index(change[0]) + 1] = change[1]
@@ -153,8 +239,9 @@ def test_wrong_input_is_a_sentence_and_leaves_no_run(world: Path, tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
-def test_a_vanished_teacher_is_no_loss_where_its_answers_are_stored(world: Path, tmp_path: Path, capsys: Shown,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vanished_teacher_is_no_loss_where_its_answers_are_stored(
+    world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(world / "zoo", tmp_path / "zoo")
     write_ranking(tmp_path / "ranking.json", str(world / "squares"), [tmp_path / "zoo" / "headed"])
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
@@ -179,7 +266,8 @@ def test_nan_is_a_sentence_and_status_1(world: Path, tmp_path: Path, capsys: Sho
 
 
 def test_a_full_disk_before_training_leaves_no_run_and_the_same_command_goes_on(
-        world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from distill import outputs
 
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
@@ -195,8 +283,9 @@ def test_a_full_disk_before_training_leaves_no_run_and_the_same_command_goes_on(
     assert main(command(world, tmp_path / "run", "--no-control")) == 0
 
 
-def test_a_damaged_stored_answer_is_computed_anew(world: Path, tmp_path: Path, capsys: Shown,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_stored_answer_is_computed_anew(
+    world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     assert main(command(world, tmp_path / "one", "--no-control")) == 0
     shard = sorted((tmp_path / "home").rglob("view*.safetensors"))[0]
@@ -204,29 +293,59 @@ def test_a_damaged_stored_answer_is_computed_anew(world: Path, tmp_path: Path, c
     data[-1] ^= 255
     shard.write_bytes(data)
     assert main(command(world, tmp_path / "two", "--no-control")) == 0
-    assert "damaged (its checksum does not match); they are computed anew" in capsys.readouterr().err
-    one, two = ((tmp_path / name / "student" / "model.safetensors").read_bytes() for name in ("one", "two"))
+    assert (
+        "damaged (its checksum does not match); they are computed anew" in capsys.readouterr().err
+    )
+    one, two = (
+        (tmp_path / name / "student" / "model.safetensors").read_bytes() for name in ("one", "two")
+    )
     assert one == two
 
 
 def test_the_verdict_is_honest() -> None:
     def results(right: int) -> dict[str, Any]:
-        return {"validation": {"accuracy": right / 100, "predicted": [0] * right + [1] * (100 - right), "labels": [0] * 100}}
+        return {
+            "validation": {
+                "accuracy": right / 100,
+                "predicted": [0] * right + [1] * (100 - right),
+                "labels": [0] * 100,
+            }
+        }
 
     assert verdict(results(90), results(60), "probe_kd").startswith("The teachers help")
-    assert verdict(results(60), results(90), "probe_kd").startswith("None of the teachers helps here")
+    assert verdict(results(60), results(90), "probe_kd").startswith(
+        "None of the teachers helps here"
+    )
     assert verdict(results(80), results(80), "probe_kd").startswith("Too close to call")
 
 
-def test_falling_behind_a_finished_control_is_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_falling_behind_a_finished_control_is_warned_of_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with Live("probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300) as live:
         for epoch in range(10):
-            live.epoch({"epoch": epoch, "validation_accuracy": 0.5, "loss": 1.0, "terms": {}, "train_accuracy": 0.4})
+            live.epoch(
+                {
+                    "epoch": epoch,
+                    "validation_accuracy": 0.5,
+                    "loss": 1.0,
+                    "terms": {},
+                    "train_accuracy": 0.4,
+                }
+            )
     err = capsys.readouterr().err
     assert err.count("seem to hurt") == 1
     assert "after epoch 3" in err
     with Live("probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300) as live:
-        live.epoch({"epoch": 5, "validation_accuracy": 0.79, "loss": 1.0, "terms": {}, "train_accuracy": None})
+        live.epoch(
+            {
+                "epoch": 5,
+                "validation_accuracy": 0.79,
+                "loss": 1.0,
+                "terms": {},
+                "train_accuracy": None,
+            }
+        )
     assert "seem to hurt" not in capsys.readouterr().err
 
 
@@ -247,10 +366,14 @@ def test_the_onnx_student_is_written(world: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     assert main([*command(world, tmp_path / "run"), "--method", "plain", "--onnx"]) == 0
     assert (tmp_path / "run" / "student" / "model.onnx").stat().st_size > 1000
-    assert json.loads((tmp_path / "run" / "student" / "config.json").read_text())["num_classes"] == 3
+    assert (
+        json.loads((tmp_path / "run" / "student" / "config.json").read_text())["num_classes"] == 3
+    )
 
 
-def test_training_needs_none_of_what_an_air_gapped_machine_lacks(world: Path, tmp_path: Path) -> None:
+def test_training_needs_none_of_what_an_air_gapped_machine_lacks(
+    world: Path, tmp_path: Path
+) -> None:
     code = """
 import sys
 class Absent:
@@ -260,9 +383,14 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from distill.train import main
 sys.exit(main(sys.argv[1:]))
-"""
-    done = subprocess.run([sys.executable, "-c", code, *command(world, tmp_path / "run", "--no-control")], capture_output=True,
-                          text=True, check=False, cwd=Path(__file__).parents[1])
+"""  # noqa: E501
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command(world, tmp_path / "run", "--no-control")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
     assert done.returncode == 0, done.stderr
     assert RunFolder(tmp_path / "run").finished
 

@@ -1,4 +1,6 @@
-"""The house rules: imports flow down the floors, commands are light, every command says what it does."""
+"""The house rules: imports flow down the floors, commands are light, every command says what it
+does.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,12 @@ def test_imports_flow_down(floor: str) -> None:
     above = FLOORS[FLOORS.index(floor) + 1 :]
     files = sorted((ROOT / floor).rglob("*.py"))
     assert files
-    climbing = [(str(path), name) for path in files for name in _imported(path) if name.split(".")[0] in above]
+    climbing = [
+        (str(path), name)
+        for path in files
+        for name in _imported(path)
+        if name.split(".")[0] in above
+    ]
     assert climbing == []
 
 
@@ -48,16 +55,18 @@ def test_the_commands_of_the_contract_exist() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_importing_a_command_loads_nothing_heavy(command: str) -> None:
     code = f"import sys, {command}; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy_and_exits_0(command: str, tmp_path: Path) -> None:
     code = (
-        f"import sys, runpy; sys.argv = ['x', '--help']\n"
-        f"try: runpy.run_module({command!r}, run_name='__main__')\n"
-        f"except SystemExit as e: print(); print([m for m in {HEAVY!r} if m in sys.modules], e.code)"
+        f"import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module({command!r},"
+        f" run_name='__main__')\nexcept SystemExit as e: print(); print([m for m in {HEAVY!r} if m"
+        " in sys.modules], e.code)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -14,7 +14,12 @@ ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED", ROOT.parent / "shared"))
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
-COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith(("python", "pip"))]
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in BLOCKS
+    for line in block.splitlines()
+    if line.startswith(("python", "pip"))
+]
 
 
 def test_the_two_lines_that_do_everything() -> None:
@@ -50,8 +55,14 @@ def test_a_command_of_the_readme_runs(command: str, place: Path) -> None:
     command = command.removeprefix("pip install -e . && ")
     if "../shared" in command and not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent")
-    env = os.environ | {"TEACHER_ZOO_HOME": str(place / "home"), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    env = os.environ | {
+        "TEACHER_ZOO_HOME": str(place / "home"),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+    }
     command = re.sub(r"\bpython\b", sys.executable, command)
-    done = subprocess.run(["bash", "-c", command], cwd=place, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=place, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip()

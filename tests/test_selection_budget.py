@@ -1,4 +1,6 @@
-"""Budgets are read strictly, estimates learn, and what is at work when time is up is left behind."""
+"""Budgets are read strictly, estimates learn, and what is at work when time is up is left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,32 @@ from zoo.errors import UserError
 
 
 def card(
-    name: str = "m", *, source: str = "folder", params: int | None = 3_500_000, weight_bytes: int | None = 14_000_000
+    name: str = "m",
+    *,
+    source: str = "folder",
+    params: int | None = 3_500_000,
+    weight_bytes: int | None = 14_000_000,
 ) -> ModelCard:
-    return ModelCard(id=name, source=source, location=name, params_total=params, weight_bytes=weight_bytes, input_size=224)
+    return ModelCard(
+        id=name,
+        source=source,
+        location=name,
+        params_total=params,
+        weight_bytes=weight_bytes,
+        input_size=224,
+    )
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("20m", 1200), ("2h", 7200), ("5", 300), (" 1.5M ", 90)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("2h", 7200), ("5", 300), (" 1.5M ", 90)]
+)
 def test_a_time_is_read_in_seconds_and_a_bare_number_is_minutes(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["0", "0s", "-1", "5x", "", "m", "1h30", "inf", "nan", "5 minutes"])
+@pytest.mark.parametrize(
+    "text", ["0", "0s", "-1", "5x", "", "m", "1h30", "inf", "nan", "5 minutes"]
+)
 def test_what_is_no_time_is_the_users_error(text: str) -> None:
     with pytest.raises(UserError, match="expected a time such as"):
         seconds_of(text)
@@ -54,7 +71,9 @@ def test_a_measured_model_is_estimated_by_its_own_rate_and_others_by_the_median(
     small, large = card("small", params=1_000_000), card("large", params=100_000_000)
     assert costs.running(large, 500) > costs.running(small, 500) > 0
     before = costs.running(large, 500)
-    costs.ran(small, 100, 1000.0)  # the first is slow because everything is cold: it alone moves no other estimate
+    costs.ran(
+        small, 100, 1000.0
+    )  # the first is slow because everything is cold: it alone moves no other estimate
     assert costs.running(large, 500) == before
     assert costs.running(small, 100) >= 1000
     for name in "abc":
@@ -62,20 +81,32 @@ def test_a_measured_model_is_estimated_by_its_own_rate_and_others_by_the_median(
     assert costs.running(large, 500) > 5 * before
 
 
-def test_downloads_are_paid_once_and_an_unknown_size_never_fits_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_are_paid_once_and_an_unknown_size_never_fits_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("zoo.download.is_local", lambda card: card.id == "here")
     bound, costs = Budget(download=20e6), Costs()
     assert pay(bound, costs, card("there", source="hub", weight_bytes=15_000_000)) is None
     assert bound.download == 5e6
     assert pay(bound, costs, card("more", source="hub", weight_bytes=6_000_000)) == "budget_gb"
-    assert pay(bound, costs, card("four-a-scalar", source="timm", params=1_300_000, weight_bytes=None)) == "budget_gb"
-    assert pay(bound, costs, card("unknown", source="hub", params=None, weight_bytes=None)) == "budget_gb"
+    assert (
+        pay(bound, costs, card("four-a-scalar", source="timm", params=1_300_000, weight_bytes=None))
+        == "budget_gb"
+    )
+    assert (
+        pay(bound, costs, card("unknown", source="hub", params=None, weight_bytes=None))
+        == "budget_gb"
+    )
     assert pay(bound, costs, card("here", source="hub")) is None
     assert pay(bound, costs, card("folder")) is None
     assert bound.download == 5e6
-    assert pay(bound, costs, card("small", source="timm", params=900_000, weight_bytes=None)) is None
+    assert (
+        pay(bound, costs, card("small", source="timm", params=900_000, weight_bytes=None)) is None
+    )
     assert bound.download == 5e6 - 4.636e6
-    assert pay(Budget(), costs, card("unknown", source="hub", params=None, weight_bytes=None)) is None
+    assert (
+        pay(Budget(), costs, card("unknown", source="hub", params=None, weight_bytes=None)) is None
+    )
 
 
 def test_a_learnt_download_changes_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,11 +119,15 @@ def test_a_learnt_download_changes_the_estimate(monkeypatch: pytest.MonkeyPatch)
     assert costs.loading(first) < 2
 
 
-def test_starting_torch_is_paid_once_and_not_by_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starting_torch_is_paid_once_and_not_by_every_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delitem(sys.modules, "timm", raising=False)
     costs = Costs()
     assert costs.starting() > 1
-    assert costs.loading(card("tiny", params=100_000)) < 1  # a budget of 20 s gives a fifth of it to one model at most
+    assert (
+        costs.loading(card("tiny", params=100_000)) < 1
+    )  # a budget of 20 s gives a fifth of it to one model at most
     monkeypatch.setitem(sys.modules, "timm", types.ModuleType("timm"))
     assert costs.starting() == 0
 

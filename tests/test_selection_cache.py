@@ -1,4 +1,6 @@
-"""What is put comes back bit for bit or not at all, whoever writes, dies or damages files meanwhile."""
+"""What is put comes back bit for bit or not at all, whoever writes, dies or damages files
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def outputs(samples: int = 20, width: int = 8, classes: int = 5, seed: int = 0) 
     def draw(*shape: int) -> npt.NDArray[np.float32]:
         return rng.normal(size=shape).astype(np.float32)
 
-    return StoredOutputs(draw(samples, width), draw(samples, classes), draw(classes, width), draw(classes), 1.5)
+    return StoredOutputs(
+        draw(samples, width), draw(samples, classes), draw(classes, width), draw(classes), 1.5
+    )
 
 
 def same(left: StoredOutputs | None, right: StoredOutputs) -> bool:
@@ -39,7 +43,13 @@ def same(left: StoredOutputs | None, right: StoredOutputs) -> bool:
         return False
     pairs = [(getattr(left, name), getattr(right, name)) for name in PARTS]
     return all(
-        (a is None and b is None) or (a is not None and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+        (a is None and b is None)
+        or (
+            a is not None
+            and a.shape == b.shape
+            and a.dtype == b.dtype
+            and a.tobytes() == b.tobytes()
+        )
         for a, b in pairs
     )
 
@@ -49,17 +59,28 @@ def names(folder: Path) -> list[str]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(data=st.data(), samples=st.integers(1, 6), width=st.integers(1, 6), classes=st.integers(0, 4))
+@given(
+    data=st.data(), samples=st.integers(1, 6), width=st.integers(1, 6), classes=st.integers(0, 4)
+)
 def test_put_then_get_is_bit_equal(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, samples: int, width: int, classes: int
+    tmp_path_factory: pytest.TempPathFactory,
+    data: st.DataObject,
+    samples: int,
+    width: int,
+    classes: int,
 ) -> None:
     def draw(*shape: int) -> npt.NDArray[np.float32]:
-        return data.draw(hnp.arrays(np.uint32, shape, elements=st.integers(0, 2**32 - 1))).view(np.float32)
+        return data.draw(hnp.arrays(np.uint32, shape, elements=st.integers(0, 2**32 - 1))).view(
+            np.float32
+        )
 
     stored = StoredOutputs(draw(samples, width), seconds=data.draw(st.floats(0, 1e9)))
     if classes:
         stored = replace(
-            stored, logits=draw(samples, classes), classifier_weights=draw(classes, width), classifier_bias=draw(classes)
+            stored,
+            logits=draw(samples, classes),
+            classifier_weights=draw(classes, width),
+            classifier_bias=draw(classes),
         )
     cache = FeatureCache(tmp_path_factory.mktemp("cache"))
     cache.put(KEY, stored)
@@ -67,11 +88,17 @@ def test_put_then_get_is_bit_equal(
 
 
 def test_special_values_keep_their_bits(tmp_path: Path) -> None:
-    special = np.array([[-0.0, 0.0, 1e-45, -1e-40, 3.4e38, np.inf, -np.inf, np.nan]], dtype=np.float32)
+    special = np.array(
+        [[-0.0, 0.0, 1e-45, -1e-40, 3.4e38, np.inf, -np.inf, np.nan]], dtype=np.float32
+    )
     cache = FeatureCache(tmp_path)
     cache.put(KEY, StoredOutputs(special, special))
     found = cache.get(KEY)
-    assert found is not None and found.features.tobytes() == special.tobytes() and np.signbit(found.features[0, 0])
+    assert (
+        found is not None
+        and found.features.tobytes() == special.tobytes()
+        and np.signbit(found.features[0, 0])
+    )
 
 
 @pytest.mark.parametrize("field", ["model", "revision", "preprocessing", "probe"])
@@ -123,12 +150,18 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
     assert same(cache.get(KEY), outputs())
 
 
-@pytest.mark.parametrize("features", [np.zeros((3, 2)), np.zeros(3, np.float32), np.zeros((0, 4), np.float32)])
-def test_what_would_not_come_back_alike_is_refused(tmp_path: Path, features: npt.NDArray[np.float32]) -> None:
+@pytest.mark.parametrize(
+    "features", [np.zeros((3, 2)), np.zeros(3, np.float32), np.zeros((0, 4), np.float32)]
+)
+def test_what_would_not_come_back_alike_is_refused(
+    tmp_path: Path, features: npt.NDArray[np.float32]
+) -> None:
     with pytest.raises(ValueError, match="float32"):
         FeatureCache(tmp_path).put(KEY, StoredOutputs(features))
     with pytest.raises(ValueError, match="logits are float64"):
-        FeatureCache(tmp_path).put(KEY, StoredOutputs(np.zeros((2, 2), np.float32), np.zeros((2, 2))))  # type: ignore[arg-type]
+        FeatureCache(tmp_path).put(
+            KEY, StoredOutputs(np.zeros((2, 2), np.float32), np.zeros((2, 2)))
+        )  # type: ignore[arg-type]
     assert names(tmp_path) == []
 
 
@@ -175,7 +208,9 @@ def test_two_processes_write_the_same_keys(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
-    assert names(tmp_path) == sorted(FeatureCache(tmp_path).path(replace(KEY, model=f"m{i}")).name for i in range(3))
+    assert names(tmp_path) == sorted(
+        FeatureCache(tmp_path).path(replace(KEY, model=f"m{i}")).name for i in range(3)
+    )
 
 
 _WRITER = """
@@ -197,7 +232,9 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
     for _ in range(3):
         writer = subprocess.Popen(
-            [sys.executable, "-c", _WRITER, str(tmp_path)], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE
+            [sys.executable, "-c", _WRITER, str(tmp_path)],
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
         )
         assert writer.stdout is not None
         for _ in range(4):
@@ -208,7 +245,11 @@ def test_killed_while_writing(tmp_path: Path) -> None:
         writer.stdout.close()
         for i in range(3):
             found = cache.get(CacheKey(f"m{i}", "r", "p", "d"))
-            assert found is not None and (found.features == i).all() and found.features.shape == (2000, 500)
+            assert (
+                found is not None
+                and (found.features == i).all()
+                and found.features.shape == (2000, 500)
+            )
     for path in tmp_path.glob("*.writing"):
         os.utime(path, (0, 0))
     cache.evict()
@@ -230,7 +271,11 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)],
+        capture_output=True,
+        check=False,
+    )
     if mounted.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
     try:
@@ -246,7 +291,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 @pytest.mark.parametrize(("samples", "k"), [(60, 1), (60, 7), (60, 59), (2, 1)])
-def test_neighbours_are_those_of_the_slow_way(tmp_path: Path, metric: str, samples: int, k: int) -> None:
+def test_neighbours_are_those_of_the_slow_way(
+    tmp_path: Path, metric: str, samples: int, k: int
+) -> None:
     stored = outputs(samples, 16)
     cache = FeatureCache(tmp_path)
     cache.put(KEY, stored)
@@ -260,7 +307,9 @@ def test_neighbours_are_those_of_the_slow_way(tmp_path: Path, metric: str, sampl
     order = np.argsort(distances, axis=1)[:, :k]
     found = cache.neighbours(KEY, k, metric=metric)  # type: ignore[arg-type]
     assert np.array_equal(found.indices, order)
-    np.testing.assert_allclose(found.distances, np.take_along_axis(distances, order, 1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found.distances, np.take_along_axis(distances, order, 1), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
@@ -303,4 +352,7 @@ def test_the_index_is_a_flat_faiss_index_of_the_features(tmp_path: Path) -> None
     FeatureCache(tmp_path).put(KEY, outputs())
     with np.load(FeatureCache(tmp_path).path(KEY), allow_pickle=False) as file:
         index = faiss.deserialize_index(file["index"])
-    assert type(index) is faiss.IndexFlatL2 and index.reconstruct_n(0, 20).tobytes() == outputs().features.tobytes()
+    assert (
+        type(index) is faiss.IndexFlatL2
+        and index.reconstruct_n(0, 20).tobytes() == outputs().features.tobytes()
+    )

@@ -64,14 +64,19 @@ def test_order_of_the_mapping_does_not_matter() -> None:
 def test_a_teacher_that_knows_nothing_never_joins_one_that_knows(seed: int) -> None:
     rng = np.random.default_rng(seed)
     good, lucky = rng.gamma(4.0, 0.4, 60), np.zeros(60)
-    good[:3], lucky[:3] = 0.0, 1.0  # facility location alone would take it: it is best on three samples
+    good[:3], lucky[:3] = (
+        0.0,
+        1.0,
+    )  # facility location alone would take it: it is best on three samples
     assert choose({"good": good, "lucky": lucky}, size=3).models == ("good",)
 
 
 def test_a_copy_that_would_only_shift_the_average_never_joins() -> None:
     strong, weak = np.r_[np.full(130, 2.0), np.zeros(70)], np.r_[np.zeros(130), np.full(70, 2.0)]
     values = {"strong": strong, "weak": weak}
-    values["strong-copy"] = values["strong"].copy()  # counting it twice would improve the average of the answers
+    values["strong-copy"] = values[
+        "strong"
+    ].copy()  # counting it twice would improve the average of the answers
     assert choose(values, size=3).models == ("strong", "weak")
 
 
@@ -87,11 +92,18 @@ def known(answers: np.ndarray, labels: np.ndarray) -> Knowledge:
     """What teachers with these answers (n, C) know."""
     classes = answers.shape[1]
     own = answers[np.arange(len(labels)), labels]
-    return Knowledge(np.maximum(0.0, np.log(own * classes)), answers, labels, tuple(f"c{i}" for i in range(classes)))
+    return Knowledge(
+        np.maximum(0.0, np.log(own * classes)),
+        answers,
+        labels,
+        tuple(f"c{i}" for i in range(classes)),
+    )
 
 
 def experts(n: int = 400) -> tuple[dict[str, Knowledge], np.ndarray]:
-    """Two teachers that each know two of four classes, a near-copy of the first, and one that knows nothing."""
+    """Two teachers that each know two of four classes, a near-copy of the first, and one that knows
+    nothing.
+    """
     labels = np.arange(n) % 4
     rng = np.random.default_rng(0)
 
@@ -103,8 +115,12 @@ def experts(n: int = 400) -> tuple[dict[str, Knowledge], np.ndarray]:
         return answers
 
     near = expert((0, 1), 0.9) + rng.uniform(0, 0.02, (n, 4))
-    said = {"ab": expert((0, 1), 0.9), "ab-near": near / near.sum(axis=1, keepdims=True), "cd": expert((2, 3), 0.8),
-            "nothing": np.full((n, 4), 0.25)}
+    said = {
+        "ab": expert((0, 1), 0.9),
+        "ab-near": near / near.sum(axis=1, keepdims=True),
+        "cd": expert((2, 3), 0.8),
+        "nothing": np.full((n, 4), 0.25),
+    }
     return {name: known(answers, labels) for name, answers in said.items()}, labels
 
 
@@ -117,7 +133,9 @@ def test_the_facts_say_who_covers_what_and_what_each_adds() -> None:
     assert cd.classes == ("c2", "c3")
     assert ab.gain == pytest.approx(np.log(3.6) / 2)
     assert cd.gain == pytest.approx(np.log(3.2) / 2)
-    assert ab.alone == pytest.approx(0.5 + 0.25 / 2, abs=0.13)  # where it knows nothing, ties go to the first class
+    assert ab.alone == pytest.approx(
+        0.5 + 0.25 / 2, abs=0.13
+    )  # where it knows nothing, ties go to the first class
     assert cd.together == 1.0
     assert found.uncovered == ()
     assert "2 of at most 3" in found.sentence

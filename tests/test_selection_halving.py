@@ -1,4 +1,6 @@
-"""Laws of halving: nothing is asked twice, the bound is kept, the best is kept, an unfinished round does not count."""
+"""Laws of halving: nothing is asked twice, the bound is kept, the best is kept, an unfinished round
+does not count.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,18 @@ ROUNDS = sizes(500, 10)
 
 
 class Fake:
-    """Teachers with known values; an interval narrows with the root of the images; a unit of cost is one image."""
+    """Teachers with known values; an interval narrows with the root of the images; a unit of cost
+    is one image.
+    """
 
-    def __init__(self, values: dict[str, float], *, width: float = 2.0, break_in: int = 0, failing: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        values: dict[str, float],
+        *,
+        width: float = 2.0,
+        break_in: int = 0,
+        failing: Sequence[str] = (),
+    ) -> None:
         self.values, self.width, self.break_in, self.failing = values, width, break_in, failing
         self.asked: list[tuple[int, list[str]]] = []
         self.spent = 0.0
@@ -46,7 +57,9 @@ class Fake:
             return Judged(Row(**{**row_of(card).__dict__, "error": "broken"}), None)
         value, half = self.values[card.id], self.width / math.sqrt(size)
         known = {"value": value, "low": value - half, "high": value + half, "probe_size": size}
-        evidence = Evidence(features=np.zeros((size, 1)), labels=np.zeros(size, dtype=np.int64), classes=("a",))
+        evidence = Evidence(
+            features=np.zeros((size, 1)), labels=np.zeros(size, dtype=np.int64), classes=("a",)
+        )
         return Judged(Row(**{**row_of(card).__dict__, **known}), evidence)
 
 
@@ -77,7 +90,9 @@ def test_bounds_alone_keep_the_best_and_ask_no_image_twice(seed: int) -> None:
     done = halve(cards(values), asks, sizes=ROUNDS, keep=4, left=lambda: math.inf)
     best = sorted(values, key=lambda name: -values[name])
     assert in_order(list(done.rows.values()))[0].model == best[0]
-    assert set(best[:4]) <= set(done.rounds[-1].models)  # exact values: the four best can never fall behind
+    assert set(best[:4]) <= set(
+        done.rounds[-1].models
+    )  # exact values: the four best can never fall behind
     assert [one.images for one in done.rounds] == ROUNDS
     models = [set(one.models) for one in done.rounds]
     assert all(later <= earlier for earlier, later in pairwise(models))
@@ -93,7 +108,13 @@ def test_what_is_spent_never_exceeds_the_budget(share: float) -> None:
     for seed in range(10):
         values = zoo(seed)
         asks, bound = Fake(values, width=20.0), share * 500 * len(values)
-        done = halve(cards(values), asks, sizes=ROUNDS, keep=4, left=lambda asks=asks, bound=bound: bound - asks.spent)
+        done = halve(
+            cards(values),
+            asks,
+            sizes=ROUNDS,
+            keep=4,
+            left=lambda asks=asks, bound=bound: bound - asks.spent,
+        )
         assert 0 < asks.spent <= bound
         assert len(done.rows) + done.left_out["budget"] == len(values)
         if share >= 0.25:
@@ -103,13 +124,21 @@ def test_what_is_spent_never_exceeds_the_budget(share: float) -> None:
 
 def test_wide_intervals_drop_nobody_without_a_bound() -> None:
     values = zoo(0, 10)
-    done = halve(cards(values), Fake(values, width=1e6), sizes=ROUNDS, keep=3, left=lambda: math.inf)
+    done = halve(
+        cards(values), Fake(values, width=1e6), sizes=ROUNDS, keep=3, left=lambda: math.inf
+    )
     assert all(len(one.models) == 10 for one in done.rounds)
 
 
 def test_a_round_that_is_not_finished_does_not_count() -> None:
     values = zoo(1, 12)
-    done = halve(cards(values), Fake(values, width=20, break_in=3), sizes=ROUNDS, keep=3, left=lambda: math.inf)
+    done = halve(
+        cards(values),
+        Fake(values, width=20, break_in=3),
+        sizes=ROUNDS,
+        keep=3,
+        left=lambda: math.inf,
+    )
     assert [one.images for one in done.rounds] == [64, 128]
     assert {row.probe_size for row in done.rows.values()} == {128}
     assert {len(one.labels) for one in done.evidence.values()} == {128}
@@ -171,12 +200,24 @@ def test_stored_answers_are_free() -> None:
     asks.held = dict.fromkeys(values, 500)
     done = halve(cards(values), asks, sizes=ROUNDS, keep=10, left=lambda: 0.0)
     assert asks.spent == 0
-    assert done.rounds[-1] == type(done.rounds[-1])(500, tuple(sorted(values, key=lambda name: -values[name])))
+    assert done.rounds[-1] == type(done.rounds[-1])(
+        500, tuple(sorted(values, key=lambda name: -values[name]))
+    )
 
 
 def test_the_bar_is_the_kth_lower_bound() -> None:
-    rows = [Row(model=str(i), revision="", source="", location=None, value=low + 1, low=low, high=low + 2)
-            for i, low in enumerate([5.0, 1.0, 3.0])]
+    rows = [
+        Row(
+            model=str(i),
+            revision="",
+            source="",
+            location=None,
+            value=low + 1,
+            low=low,
+            high=low + 2,
+        )
+        for i, low in enumerate([5.0, 1.0, 3.0])
+    ]
     assert bar(rows, 2) == 3.0
     assert bar(rows, 3) == -math.inf
 
@@ -184,6 +225,8 @@ def test_the_bar_is_the_kth_lower_bound() -> None:
 def test_a_committee_is_chosen_where_there_still_was_a_choice() -> None:
     values = zoo(4, 12)
     asks = Fake(values, width=20)
-    done = halve(cards(values), asks, sizes=ROUNDS, keep=6, left=lambda: 0.2 * 500 * 12 - asks.spent)
+    done = halve(
+        cards(values), asks, sizes=ROUNDS, keep=6, left=lambda: 0.2 * 500 * 12 - asks.spent
+    )
     assert len(done.rounds[-1].models) < 5 <= len(done.material(5).models)
     assert done.material(100) == done.rounds[0]

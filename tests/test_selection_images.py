@@ -29,7 +29,13 @@ def picture(width: int = 8, height: int = 6) -> Image.Image:
 
 def header_of_png(width: int, height: int) -> bytes:
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + b"\0\0\1\0IDAT"
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + head
+        + struct.pack(">I", zlib.crc32(head))
+        + b"\0\0\1\0IDAT"
+    )
 
 
 @settings(deadline=None, max_examples=200)
@@ -49,22 +55,38 @@ def test_lossless_formats_keep_every_pixel(kind: str) -> None:
     assert np.array_equal(decode(encoded(picture(), kind, **options)), picture())
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"])
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"]
+)
 def test_every_mode_becomes_rgb_of_the_same_size(mode: str) -> None:
     gray = picture().convert("L")
-    image = Image.fromarray(np.asarray(gray).astype(np.uint16)) if mode == "I;16" else picture().convert(mode)
+    image = (
+        Image.fromarray(np.asarray(gray).astype(np.uint16))
+        if mode == "I;16"
+        else picture().convert(mode)
+    )
     out = decode(encoded(image, "TIFF"))
     assert (out.mode, out.size) == ("RGB", (8, 6))
 
 
 def test_sixteen_bits_keep_the_high_byte() -> None:
     values = np.array([[0, 255, 256, 0x8000, 65_535]], dtype=np.uint16)
-    assert np.asarray(decode(encoded(Image.fromarray(values))))[0, :, 0].tolist() == [0, 0, 1, 128, 255]
+    assert np.asarray(decode(encoded(Image.fromarray(values))))[0, :, 0].tolist() == [
+        0,
+        0,
+        1,
+        128,
+        255,
+    ]
 
 
 def test_floats_of_one_stretch_to_255_and_infinity_is_corrupt() -> None:
     values = np.array([[0.0, 0.5, 1.0]], dtype=np.float32)
-    assert np.asarray(decode(encoded(Image.fromarray(values), "TIFF")))[0, :, 1].tolist() == [0, 128, 255]
+    assert np.asarray(decode(encoded(Image.fromarray(values), "TIFF")))[0, :, 1].tolist() == [
+        0,
+        128,
+        255,
+    ]
     with pytest.raises(CorruptImage, match="finite"):
         decode(encoded(Image.fromarray(np.array([[0.0, np.inf]], dtype=np.float32)), "TIFF"))
 
@@ -76,7 +98,9 @@ def test_transparency_lies_on_white() -> None:
     palette = Image.new("P", (2, 1), 1)
     palette.putpalette([0, 0, 0, 10, 20, 30])
     palette.putpixel((0, 0), 0)
-    assert np.asarray(decode(encoded(palette, transparency=0))).tolist() == [[[255, 255, 255], [10, 20, 30]]]
+    assert np.asarray(decode(encoded(palette, transparency=0))).tolist() == [
+        [[255, 255, 255], [10, 20, 30]]
+    ]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -97,10 +121,18 @@ def test_first_frame_of_an_animation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((2000, 1000), (256, 128)), ((300, 900), (128, 384)), ((1, 1000), (1, 1000)), ((90, 70), (90, 70))]
+    ("size", "expected"),
+    [
+        ((2000, 1000), (256, 128)),
+        ((300, 900), (128, 384)),
+        ((1, 1000), (1, 1000)),
+        ((90, 70), (90, 70)),
+    ],
 )
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_large_images_shrink_and_small_ones_stay(kind: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_large_images_shrink_and_small_ones_stay(
+    kind: str, size: tuple[int, int], expected: tuple[int, int]
+) -> None:
     raw = encoded(picture(*size), kind)
     assert decode(raw, shorter=128).size == expected
     assert decode(raw, shorter=128).tobytes() == decode(raw, shorter=128).tobytes()
@@ -108,7 +140,9 @@ def test_large_images_shrink_and_small_ones_stay(kind: str, size: tuple[int, int
 
 def test_a_bomb_is_refused_by_its_header() -> None:
     with pytest.raises(CorruptImage, match="30000 x 30000 pixels"):
-        decode(header_of_png(30_000, 30_000))  # there is no pixel behind the header: nothing was decoded
+        decode(
+            header_of_png(30_000, 30_000)
+        )  # there is no pixel behind the header: nothing was decoded
     raw = bytearray(encoded(picture(), "JPEG"))
     at = raw.index(b"\xff\xc0") + 5
     raw[at : at + 4] = struct.pack(">HH", 30_000, 30_000)
@@ -117,7 +151,9 @@ def test_a_bomb_is_refused_by_its_header() -> None:
 
 
 def test_between_warning_and_limit_nothing_warns() -> None:
-    with pytest.raises(CorruptImage) as caught:  # 12,000 x 9,000: a phone's photograph, here without its pixels
+    with pytest.raises(
+        CorruptImage
+    ) as caught:  # 12,000 x 9,000: a phone's photograph, here without its pixels
         decode(header_of_png(12_000, 9_000))
     assert "pixels" not in str(caught.value)
 

@@ -1,4 +1,6 @@
-"""Intervals hold their value, shrink with the probe, cover other probes, and decide pairs more sharply than singles."""
+"""Intervals hold their value, shrink with the probe, cover other probes, and decide pairs more
+sharply than singles.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ def mean_score(*, terms: bool) -> Score:
         return evidence.labelled().features[:, 0].astype(np.float64)
 
     return Score(
-        name="mean", value=lambda evidence: float(first(evidence).mean()), terms=first if terms else None, needs=(), source=""
+        name="mean",
+        value=lambda evidence: float(first(evidence).mean()),
+        terms=first if terms else None,
+        needs=(),
+        source="",
     )
 
 
@@ -51,7 +57,9 @@ def test_the_interval_of_a_mean_is_the_textbooks(terms: bool) -> None:
 @pytest.mark.parametrize("terms", [True, False])
 def test_samples_are_drawn_within_classes(terms: bool) -> None:
     evidence = teacher(n=400)
-    told = replace(evidence, features=np.repeat(evidence.labels[:, None], 20, axis=1).astype(np.float32))
+    told = replace(
+        evidence, features=np.repeat(evidence.labels[:, None], 20, axis=1).astype(np.float32)
+    )
     found = interval(mean_score(terms=terms), told, rng=rng(), draws=50)
     assert found.high - found.low == pytest.approx(0, abs=1e-9)
 
@@ -60,11 +68,15 @@ def test_odd_sizes_are_rescaled() -> None:
     """Classes of three keep two: halves larger than half vary less than the whole does."""
     labels = np.repeat(np.arange(60), 3)
     evidence = Evidence(
-        features=rng().normal(size=(180, 2)).astype(np.float32), labels=labels, classes=tuple(str(i) for i in range(60))
+        features=rng().normal(size=(180, 2)).astype(np.float32),
+        labels=labels,
+        classes=tuple(str(i) for i in range(60)),
     )
     found = interval(mean_score(terms=False), evidence, rng=rng(), draws=400)
     within = np.mean([evidence.features[labels == c, 0].var(ddof=1) for c in range(60)])
-    assert found.high - found.low == pytest.approx(2 * 1.96 * float(np.sqrt(within / 180)), rel=0.15)
+    assert found.high - found.low == pytest.approx(
+        2 * 1.96 * float(np.sqrt(within / 180)), rel=0.15
+    )
 
 
 def test_a_probe_with_nothing_to_leave_out_is_refused_with_its_numbers() -> None:
@@ -75,26 +87,41 @@ def test_a_probe_with_nothing_to_leave_out_is_refused_with_its_numbers() -> None
 
 def test_more_samples_make_a_narrower_interval() -> None:
     for name in ("knn", "hscore"):
-        small, large = (interval(SCORES[name], teacher(n=n, apart=0.5), rng=rng()) for n in (60, 960))
+        small, large = (
+            interval(SCORES[name], teacher(n=n, apart=0.5), rng=rng()) for n in (60, 960)
+        )
         assert large.high - large.low < 0.6 * (small.high - small.low)
 
 
 def test_a_higher_level_makes_a_wider_interval() -> None:
     for name in ("knn", "parc"):
         evidence = teacher(apart=0.5)
-        narrow, wide = (interval(SCORES[name], evidence, rng=rng(), level=level) for level in (0.5, 0.99))
+        narrow, wide = (
+            interval(SCORES[name], evidence, rng=rng(), level=level) for level in (0.5, 0.99)
+        )
         assert wide.low < narrow.low <= narrow.value <= narrow.high < wide.high
 
 
-@pytest.mark.parametrize("name", ["knn", "linear_probe", "transport_prototypes_relative", "logme", "parc"])
+@pytest.mark.parametrize(
+    "name", ["knn", "linear_probe", "transport_prototypes_relative", "logme", "parc"]
+)
 def test_intervals_cover_the_mean_of_other_probes(name: str) -> None:
-    """60 probes of one population: about 95 % of the intervals hold the probes' mean value; 75 % is beyond chance."""
+    """60 probes of one population: about 95 % of the intervals hold the probes' mean value; 75 % is
+    beyond chance.
+    """
     population = teacher(3, n=4_000, d=10, apart=0.6)
     groups = [np.flatnonzero(population.labels == c) for c in range(4)]
     found = []
     for seed in range(60):
         rows = np.concatenate([rng(seed).choice(group, 20, replace=False) for group in groups])
-        found.append(interval(SCORES[name], population.at(rows), rng=rng(seed), draws=100 if SCORES[name].terms else 12))
+        found.append(
+            interval(
+                SCORES[name],
+                population.at(rows),
+                rng=rng(seed),
+                draws=100 if SCORES[name].terms else 12,
+            )
+        )
     truth = np.mean([one.value for one in found])
     assert np.mean([one.low <= truth <= one.high for one in found]) > 0.75
     assert np.mean([one.high - one.low for one in found]) < 8 * np.std([one.value for one in found])
@@ -110,7 +137,9 @@ def test_a_teacher_and_its_copy_are_too_close_to_call(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["knn", "logme"])
 def test_pairs_are_decided_more_sharply_than_overlap_would(name: str) -> None:
-    """A second teacher who is a little worse on every sample: one probe is drawn for both, so its luck cancels."""
+    """A second teacher who is a little worse on every sample: one probe is drawn for both, so its
+    luck cancels.
+    """
     good = teacher(n=200, apart=0.6)
     noise = 0.5 * rng(9).normal(size=good.features.shape).astype(np.float32)
     worse = replace(good, features=good.features + noise)
@@ -141,4 +170,6 @@ def test_teachers_read_on_different_probes_are_not_compared() -> None:
 
 def test_the_same_seed_gives_the_same_interval() -> None:
     for name in ("knn", "nleep"):
-        assert interval(SCORES[name], teacher(), rng=rng(4)) == interval(SCORES[name], teacher(), rng=rng(4))
+        assert interval(SCORES[name], teacher(), rng=rng(4)) == interval(
+            SCORES[name], teacher(), rng=rng(4)
+        )

@@ -1,4 +1,6 @@
-"""The whole way online, against a Hub on the loopback: crawl, rank with downloads and bounds, once more without a network."""
+"""The whole way online, against a Hub on the loopback: crawl, rank with downloads and bounds, once
+more without a network.
+"""
 
 from __future__ import annotations
 
@@ -29,21 +31,50 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Path:
     folder = tmp_path_factory.mktemp("online")
-    done = call(folder, hub, "-m", "zoo.crawl", "--endpoint", hub.url, "--details", "library_name = 'timm'")
+    done = call(
+        folder, hub, "-m", "zoo.crawl", "--endpoint", hub.url, "--details", "library_name = 'timm'"
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
 
 def call(home: Path, hub: Hub, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    given = {"TEACHER_ZOO_HOME": str(home), "HF_HOME": str(home / "hf"), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1",
-             "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *arguments], env=os.environ | given | env, cwd=home, capture_output=True, text=True,
-                          check=False, timeout=300)
+    given = {
+        "TEACHER_ZOO_HOME": str(home),
+        "HF_HOME": str(home / "hf"),
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_DISABLE_XET": "1",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | given | env,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def ranked(home: Path, hub: Hub, *options: str, **env: str) -> dict[str, Any]:
-    done = call(home, hub, "-m", "selection.rank", "--task", "digits", "--probe-size", "60", "--where", "author = 'acme'",
-                "--out", "r.json", *options, **env)
+    done = call(
+        home,
+        hub,
+        "-m",
+        "selection.rank",
+        "--task",
+        "digits",
+        "--probe-size",
+        "60",
+        "--where",
+        "author = 'acme'",
+        "--out",
+        "r.json",
+        *options,
+        **env,
+    )
     assert done.returncode == 0, done.stderr
     return {"said": done.stdout, **json.loads((home / "r.json").read_text())}
 
@@ -63,5 +94,7 @@ def test_models_of_the_hub_are_fetched_ranked_and_stay(home: Path, hub: Hub) -> 
     assert rows[0]["model"] == "acme/resnet_mnist"
     sent = weights_sent(hub)
     again = ranked(home, hub, "--offline", HF_ENDPOINT="http://127.0.0.1:9")
-    assert [(row["model"], row["value"]) for row in again["rows"]] == [(row["model"], row["value"]) for row in rows]
+    assert [(row["model"], row["value"]) for row in again["rows"]] == [
+        (row["model"], row["value"]) for row in rows
+    ]
     assert weights_sent(hub) == sent

@@ -9,8 +9,17 @@ import pytest
 from selection import prediction
 from selection.prediction import Calibration, predict, write
 
-HALF = Calibration(score="s", weights=(0.0, 2.0, 0.0, 0.0), half_width=1.0, level=0.9, coverage=0.9, least=(2, 10), most=(20, 50),
-                   tasks=12, student="small")
+HALF = Calibration(
+    score="s",
+    weights=(0.0, 2.0, 0.0, 0.0),
+    half_width=1.0,
+    level=0.9,
+    coverage=0.9,
+    least=(2, 10),
+    most=(20, 50),
+    tasks=12,
+    student="small",
+)
 
 
 @pytest.fixture
@@ -35,9 +44,13 @@ def test_the_prediction_is_the_logistic_of_the_calibration() -> None:
 
 
 @pytest.mark.usefixtures("packaged")
-@pytest.mark.parametrize(("score", "classes", "images", "value"), [("other", 10, 25, 1.0), ("s", 100, 25, 1.0), ("s", 10, 9, 1.0),
-                                                                   ("s", 10, 25, math.nan)])
-def test_nothing_is_promised_outside_what_was_measured(score: str, classes: int, images: int, value: float) -> None:
+@pytest.mark.parametrize(
+    ("score", "classes", "images", "value"),
+    [("other", 10, 25, 1.0), ("s", 100, 25, 1.0), ("s", 10, 9, 1.0), ("s", 10, 25, math.nan)],
+)
+def test_nothing_is_promised_outside_what_was_measured(
+    score: str, classes: int, images: int, value: float
+) -> None:
     assert predict(value, score=score, classes=classes, images=images) is None
 
 

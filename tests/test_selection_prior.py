@@ -11,33 +11,57 @@ from zoo.card import ModelCard
 
 
 def table(*rows: dict[str, object]) -> pd.DataFrame:
-    return pd.DataFrame([dict.fromkeys(COLUMNS) | {"id": f"m{i}"} | row for i, row in enumerate(rows)])
+    return pd.DataFrame(
+        [dict.fromkeys(COLUMNS) | {"id": f"m{i}"} | row for i, row in enumerate(rows)]
+    )
 
 
 def test_larger_finer_and_wider_pretrained_is_better() -> None:
-    base: dict[str, object] = {"architecture": "convnext_base", "params_total": 88_000_000, "input_size": 224,
-                               "num_classes": 1000}
-    better = ({"params_total": 200_000_000}, {"input_size": 384}, {"id": "convnext_base.fb_in22k"}, {"num_classes": 21_841})
+    base: dict[str, object] = {
+        "architecture": "convnext_base",
+        "params_total": 88_000_000,
+        "input_size": 224,
+        "num_classes": 1000,
+    }
+    better = (
+        {"params_total": 200_000_000},
+        {"input_size": 384},
+        {"id": "convnext_base.fb_in22k"},
+        {"num_classes": 21_841},
+    )
     values = quality(table(base, *(base | change for change in better)))
     assert (values[1:] > values[0]).all()
 
 
 def test_the_family_is_read_from_either_library() -> None:
-    found = features(table({"architecture": "convnext_tiny"}, {"architecture": "ConvNextForImageClassification"},
-                           {"id": "facebook/deit-base", "architecture": "ViTForImageClassification", "model_type": "vit"}))
+    found = features(
+        table(
+            {"architecture": "convnext_tiny"},
+            {"architecture": "ConvNextForImageClassification"},
+            {
+                "id": "facebook/deit-base",
+                "architecture": "ViTForImageClassification",
+                "model_type": "vit",
+            },
+        )
+    )
     assert found["convnext"].tolist() == [1, 1, 0]
     assert found["deit"].tolist() == [0, 0, 1] and found["vit"].tolist() == [0, 0, 0]
 
 
 def test_unknown_fields_are_a_middling_model_not_a_fault() -> None:
-    middle, small, large = quality(table({}, {"params_total": 1_000_000}, {"params_total": 400_000_000}))
+    middle, small, large = quality(
+        table({}, {"params_total": 1_000_000}, {"params_total": 400_000_000})
+    )
     assert small < middle < large
     assert set(COEFFICIENTS) <= set(features(table({})))
 
 
 def test_near_label_names_lead_and_no_names_count_as_the_mean() -> None:
-    cards = [ModelCard(id=name, source="hub", labels=labels, num_classes=5)
-             for name, labels in (("near", ("rose", "tulip")), ("none", None), ("far", ("truck", "bus")))]
+    cards = [
+        ModelCard(id=name, source="hub", labels=labels, num_classes=5)
+        for name, labels in (("near", ("rose", "tulip")), ("none", None), ("far", ("truck", "bus")))
+    ]
     near, none, far = prior(cards, ("roses", "tulips"))
     assert near > none > far
     assert none == pytest.approx((near + far) / 2)

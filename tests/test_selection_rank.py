@@ -90,9 +90,22 @@ def test_digits_are_ranked_by_the_packaged_zoo_and_mnist_teaches_best() -> None:
         assert row.seconds
 
 
-def test_the_command_prints_a_table_and_writes_the_contract(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_prints_a_table_and_writes_the_contract(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     out, page = tmp_path / "r.json", tmp_path / "r.html"
-    arguments = ["--task", "digits", "--probe-size", "60", "--models", "resnet_*", "--out", str(out), "--report", str(page)]
+    arguments = [
+        "--task",
+        "digits",
+        "--probe-size",
+        "60",
+        "--models",
+        "resnet_*",
+        "--out",
+        str(out),
+        "--report",
+        str(page),
+    ]
     assert main([*arguments, "--also", "knn,logme"]) == 0
     shown = capsys.readouterr().out
     assert "resnet_mnist" in shown
@@ -105,7 +118,9 @@ def test_the_command_prints_a_table_and_writes_the_contract(capsys: pytest.Captu
 
 def test_a_second_run_loads_no_teacher_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     first = rank("digits", Settings(probe_size=60, models=MODELS))
-    monkeypatch.setattr("zoo.teacher.Teacher.load", lambda *_, **__: pytest.fail("a teacher was loaded"))
+    monkeypatch.setattr(
+        "zoo.teacher.Teacher.load", lambda *_, **__: pytest.fail("a teacher was loaded")
+    )
     second = rank("digits", Settings(probe_size=60, models=MODELS))
     assert [(r.model, r.value, r.low, r.high, r.group) for r in first.rows] == [
         (r.model, r.value, r.low, r.high, r.group) for r in second.rows
@@ -114,7 +129,9 @@ def test_a_second_run_loads_no_teacher_and_says_the_same(monkeypatch: pytest.Mon
 
 
 def test_another_seed_draws_another_probe() -> None:
-    one, two = (rank("digits", Settings(probe_size=40, models=MODELS[:1], seed=seed)) for seed in (0, 1))
+    one, two = (
+        rank("digits", Settings(probe_size=40, models=MODELS[:1], seed=seed)) for seed in (0, 1)
+    )
     assert one.probe["digest"] != two.probe["digest"]
     assert one.split == two.split
 
@@ -122,7 +139,10 @@ def test_another_seed_draws_another_probe() -> None:
 def test_offline_opens_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection was opened"))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a name was looked up"))
-    assert rank("digits", Settings(probe_size=40, models=MODELS[:2], offline=True)).rows[0].value is not None
+    assert (
+        rank("digits", Settings(probe_size=40, models=MODELS[:2], offline=True)).rows[0].value
+        is not None
+    )
 
 
 def test_killed_in_the_middle_it_repeats_no_finished_model(tmp_path: Path) -> None:
@@ -138,7 +158,9 @@ def test_killed_in_the_middle_it_repeats_no_finished_model(tmp_path: Path) -> No
         "--models",
         ",".join(MODELS),
     ]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as run:
         assert run.stderr is not None
         first = next(line for line in run.stderr if line.startswith("[1/"))
         os.kill(run.pid, signal.SIGKILL)
@@ -163,7 +185,10 @@ def test_permuted_rows_lose_names_but_not_prototypes(zoo: Path, tmp_path: Path) 
             if tensor.shape[0] == 10 and name.rsplit(".", 1)[0].endswith(("fc", "classifier"))
         ]
         assert head
-        save_file({name: t[order] if name in head else t for name, t in weights.items()}, zoo / copy / "model.safetensors")
+        save_file(
+            {name: t[order] if name in head else t for name, t in weights.items()},
+            zoo / copy / "model.safetensors",
+        )
         config = json.loads((zoo / copy / "config.json").read_text())
         if names_too:
             edit(zoo / copy, label_names=[config["label_names"][i] for i in order])
@@ -193,13 +218,24 @@ def test_faulty_models_are_rows_with_a_reason(zoo: Path, tmp_path: Path) -> None
     (broken("pickle") / "model.safetensors").rename(zoo / "pickle" / "pytorch_model.bin")
     cut = broken("truncated") / "model.safetensors"
     cut.write_bytes(cut.read_bytes()[:-1000])
-    (broken("huge-header") / "model.safetensors").write_bytes(struct.pack("<Q", 10_000_000_000) + b"{}")
+    (broken("huge-header") / "model.safetensors").write_bytes(
+        struct.pack("<Q", 10_000_000_000) + b"{}"
+    )
     edit(broken("other-shape"), num_classes=11)
     edit(broken("unknown-network"), architecture="../../x")
     found = rank("digits", Settings(probe_size=40, catalogue=catalogue(zoo, tmp_path / "c.duckdb")))
     failed = {row.model: row.error or "" for row in found.rows if row.value is None}
-    assert set(failed) == {"no-weights", "pickle", "truncated", "huge-header", "other-shape", "unknown-network"}
-    assert [row.model for row in found.rows[:3]] == [m for m in [r.model for r in found.rows] if m in MODELS]
+    assert set(failed) == {
+        "no-weights",
+        "pickle",
+        "truncated",
+        "huge-header",
+        "other-shape",
+        "unknown-network",
+    }
+    assert [row.model for row in found.rows[:3]] == [
+        m for m in [r.model for r in found.rows] if m in MODELS
+    ]
     assert "pickle" in failed["pickle"]
     assert "safetensors" in failed["no-weights"]
     assert all(len(reason) > 10 for reason in failed.values())
@@ -216,7 +252,9 @@ def test_a_teacher_trained_on_the_task_is_warned_of(tmp_path: Path, zoo: Path) -
     readme = zoo / "resnet_fashion" / "README.md"
     readme.write_text("---\nlicense: apache-2.0\ndatasets:\n- me/my-data\n---\n")
     task = pictures(tmp_path / "mydata", {"a": 12, "b": 12})
-    found = rank(str(task), Settings(probe_size=10, catalogue=catalogue(zoo, tmp_path / "c.duckdb")))
+    found = rank(
+        str(task), Settings(probe_size=10, catalogue=catalogue(zoo, tmp_path / "c.duckdb"))
+    )
     assert [w for w in found.warnings if "resnet_fashion was trained on me/my-data" in w]
     assert not [w for w in found.warnings if "resnet_mnist" in w]
 
@@ -253,7 +291,11 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG)
 def test_wrong_input_is_one_line_and_status_2(
-    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "EMPTY").mkdir()
     pictures(tmp_path / "ONE", {"only": 8})
@@ -267,18 +309,24 @@ def test_wrong_input_is_one_line_and_status_2(
     error = capsys.readouterr().err.strip().splitlines()
     assert len([line for line in error if line.startswith("error:")]) == 1
     assert says in error[-1]
-    assert not (tmp_path / "home" / "features").exists() or not list((tmp_path / "home" / "features").rglob("*.npz"))
+    assert not (tmp_path / "home" / "features").exists() or not list(
+        (tmp_path / "home" / "features").rglob("*.npz")
+    )
 
 
 def test_more_candidates_than_the_limit_are_taken_by_the_prior(zoo: Path, tmp_path: Path) -> None:
-    found = candidates(("shirt", "trouser"), catalogue=catalogue(zoo, tmp_path / "c.duckdb"), most=1)
+    found = candidates(
+        ("shirt", "trouser"), catalogue=catalogue(zoo, tmp_path / "c.duckdb"), most=1
+    )
     assert [card.id for card in found.cards] == ["resnet_fashion"]
     assert (found.known, found.loadable, found.left_out) == (3, 3, 2)
 
 
 def test_models_and_where_meet(zoo: Path, tmp_path: Path) -> None:
     book = catalogue(zoo, tmp_path / "c.duckdb")
-    found = candidates(("a",), catalogue=book, where="num_classes = 10", models=("*mnist", "resnet_cifar10"))
+    found = candidates(
+        ("a",), catalogue=book, where="num_classes = 10", models=("*mnist", "resnet_cifar10")
+    )
     assert {card.id for card in found.cards} == {"resnet_mnist", "resnet_cifar10"}
     with pytest.raises(UserError, match="no model"):
         candidates(("a",), catalogue=book, where="num_classes = 11", models=("*mnist",))
@@ -287,7 +335,12 @@ def test_models_and_where_meet(zoo: Path, tmp_path: Path) -> None:
 def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
     small = tmp_path / "full"
     small.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", small], check=False).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", small], check=False
+        ).returncode
+    ):
         pytest.skip("a small tmpfs cannot be mounted here")
     try:
         done = subprocess.run(
@@ -331,13 +384,17 @@ def test_a_budget_asks_in_rounds_and_runs_no_image_twice(monkeypatch: pytest.Mon
     for row in found.rows:
         assert sum(count for model, count in seen if model == row.model) == row.probe_size
         assert (row.dropped is None) == (row.probe_size == 200) == (row.group is not None)
-    assert [row.probe_size for row in found.rows] == sorted((row.probe_size for row in found.rows), reverse=True)
+    assert [row.probe_size for row in found.rows] == sorted(
+        (row.probe_size for row in found.rows), reverse=True
+    )
     assert found.rows[0].model == "resnet_mnist"
     assert found.committee[0] in {row.model for row in found.rows}
 
 
 def test_what_one_run_stored_serves_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    budgeted, plain = (Settings(probe_size=200, models=("resnet_*",), budget=seconds) for seconds in (600.0, None))
+    budgeted, plain = (
+        Settings(probe_size=200, models=("resnet_*",), budget=seconds) for seconds in (600.0, None)
+    )
     first = rank("digits", budgeted)
     seen = forwarded(monkeypatch)
     whole = rank("digits", plain)
@@ -345,7 +402,9 @@ def test_what_one_run_stored_serves_the_other(monkeypatch: pytest.MonkeyPatch) -
     run: dict[str, int] = {}
     for model, count in seen:
         run[model] = run.get(model, 0) + count
-    assert run == {model: 200 - size for model, size in read.items() if size < 200}  # only what was missing
+    assert run == {
+        model: 200 - size for model, size in read.items() if size < 200
+    }  # only what was missing
     seen.clear()
     again = rank("digits", budgeted)
     assert seen == []
@@ -353,7 +412,9 @@ def test_what_one_run_stored_serves_the_other(monkeypatch: pytest.MonkeyPatch) -
         (r.model, r.value, r.low, r.high, r.probe_size, r.dropped) for r in first.rows
     ]
     values = {row.model: row.value for row in whole.rows}
-    assert all(row.value == values[row.model] for row in again.finalists)  # bit for bit, in whatever steps it was run
+    assert all(
+        row.value == values[row.model] for row in again.finalists
+    )  # bit for bit, in whatever steps it was run
 
 
 def test_answers_do_not_depend_on_the_steps_they_were_made_in(home: Path) -> None:
@@ -361,7 +422,9 @@ def test_answers_do_not_depend_on_the_steps_they_were_made_in(home: Path) -> Non
     stepwise = rank("digits", replace(settings, budget=600.0, top=3))
     shutil.rmtree(home)
     once = {row.model: row.value for row in rank("digits", settings).rows}
-    assert {row.model: row.value for row in stepwise.finalists} == {row.model: once[row.model] for row in stepwise.finalists}
+    assert {row.model: row.value for row in stepwise.finalists} == {
+        row.model: once[row.model] for row in stepwise.finalists
+    }
 
 
 def prober(budget: Budget, size: int = 200) -> Prober:
@@ -369,7 +432,9 @@ def prober(budget: Budget, size: int = 200) -> Prober:
     return Prober(probe, FeatureCache(feature_folder()), device="cpu", budget=budget)
 
 
-def test_a_model_stops_between_batches_and_goes_on_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_stops_between_batches_and_goes_on_from_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     card = next(card for card in folder.cards(SMALL, source="small") if card.id == "resnet_mnist")
     short = Budget()
     monkeypatch.setattr(short, "left", lambda: -1.0)
@@ -392,7 +457,9 @@ def test_a_model_that_cannot_end_in_time_is_not_begun(monkeypatch: pytest.Monkey
     assert seen == []
 
 
-def test_a_budget_that_is_spent_says_in_one_line_that_nothing_could_be_probed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_budget_that_is_spent_says_in_one_line_that_nothing_could_be_probed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["--task", "digits", "--probe-size", "40", "--budget", "0.001s"]) == 1
     error = capsys.readouterr().err.strip().splitlines()
     assert "no model could be probed within the budget" in error[-1]
@@ -405,13 +472,34 @@ def test_a_download_that_does_not_fit_is_not_begun(
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection was opened"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     with Catalogue.open(tmp_path / "c.duckdb", write=True) as book:
-        far = ModelCard(id="far/away", source="hub", location="far/away", sha="a" * 40, loadable=True, weight_bytes=10**9)
+        far = ModelCard(
+            id="far/away",
+            source="hub",
+            location="far/away",
+            sha="a" * 40,
+            loadable=True,
+            weight_bytes=10**9,
+        )
         book.upsert([*folder.cards(SMALL, source="small"), far])
         book.publish()
     out = tmp_path / "r.json"
-    arguments = ["--task", "digits", "--probe-size", "40", "--catalogue", str(tmp_path / "c.duckdb")]
-    assert main([*arguments, "--models", "far/away,*mnist", "--budget-gb", "0.9", "--out", str(out)]) == 0
-    assert json.loads(out.read_text())["candidates"]["left_out"] == {"budget": 0, "budget_gb": 1, "limit": 0}
+    arguments = [
+        "--task",
+        "digits",
+        "--probe-size",
+        "40",
+        "--catalogue",
+        str(tmp_path / "c.duckdb"),
+    ]
+    assert (
+        main([*arguments, "--models", "far/away,*mnist", "--budget-gb", "0.9", "--out", str(out)])
+        == 0
+    )
+    assert json.loads(out.read_text())["candidates"]["left_out"] == {
+        "budget": 0,
+        "budget_gb": 1,
+        "limit": 0,
+    }
     shown = capsys.readouterr().out
     assert "left unprobed: 1 for their download" in shown
     assert "2 probed" in shown

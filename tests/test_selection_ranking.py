@@ -14,7 +14,16 @@ from zoo.errors import UserError
 
 def row(model: str, value: float | None, half: float = 0.1, error: str | None = None) -> Row:
     low, high = (None, None) if value is None else (value - half, value + half)
-    return Row(model=model, revision="0" * 40, source="folder", location="/x", value=value, low=low, high=high, error=error)
+    return Row(
+        model=model,
+        revision="0" * 40,
+        source="folder",
+        location="/x",
+        value=value,
+        low=low,
+        high=high,
+        error=error,
+    )
 
 
 def ranking(*rows: Row) -> Ranking:
@@ -33,13 +42,23 @@ def ranking(*rows: Row) -> Ranking:
 
 
 def test_best_first_failed_last_ties_by_name() -> None:
-    rows = [row("z", 1.0), row("failed", None, error="no weights"), row("best", 2.0), row("a", 1.0), row("negative", -3.0)]
+    rows = [
+        row("z", 1.0),
+        row("failed", None, error="no weights"),
+        row("best", 2.0),
+        row("a", 1.0),
+        row("negative", -3.0),
+    ]
     assert [r.model for r in in_order(rows)] == ["best", "a", "z", "negative", "failed"]
 
 
 def test_more_images_come_before_a_greater_value_and_only_the_first_have_groups() -> None:
-    rows = [replace(row("early", 9.0), probe_size=64), replace(row("last", 1.0), probe_size=500),
-            replace(row("late", 2.0), probe_size=500), row("failed", None, error="no weights")]
+    rows = [
+        replace(row("early", 9.0), probe_size=64),
+        replace(row("last", 1.0), probe_size=500),
+        replace(row("late", 2.0), probe_size=500),
+        row("failed", None, error="no weights"),
+    ]
     ordered = grouped(in_order(rows), {})
     assert [r.model for r in ordered] == ["late", "last", "early", "failed"]
     assert [r.group is None for r in ordered] == [False, False, True, True]
@@ -47,7 +66,9 @@ def test_more_images_come_before_a_greater_value_and_only_the_first_have_groups(
 
 
 def test_groups_follow_intervals_from_their_leader() -> None:
-    rows = grouped([row("a", 1.0), row("b", 0.9), row("c", 0.75), row("d", 0.6), row("x", None)], {})
+    rows = grouped(
+        [row("a", 1.0), row("b", 0.9), row("c", 0.75), row("d", 0.6), row("x", None)], {}
+    )
     assert [r.group for r in rows] == [1, 1, 2, 2, None]  # c overlaps b but not the leader a
 
 
@@ -57,22 +78,39 @@ def test_a_paired_comparison_beats_overlapping_intervals() -> None:
 
 
 def test_json_round_trip_and_contract(tmp_path: Path) -> None:
-    made = ranking(replace(row("best", 2.0), scores={"logme": None}, warnings=("w",)), row("bad", None, error="why"))
+    made = ranking(
+        replace(row("best", 2.0), scores={"logme": None}, warnings=("w",)),
+        row("bad", None, error="why"),
+    )
     path = tmp_path / "deep" / "ranking.json"
     made.save(path)
     assert Ranking.load(path) == made
     raw = json.loads(path.read_text())
-    assert {"task", "split", "probe", "score", "catalogue", "versions", "rows", "committee"} <= set(raw)
+    assert {"task", "split", "probe", "score", "catalogue", "versions", "rows", "committee"} <= set(
+        raw
+    )
     assert set(raw["split"]) == {"digest", "seed"}
     assert set(raw["probe"]) == {"size", "seed", "digest"}
-    assert {"model", "revision", "source", "location", "value", "low", "high", "seconds", "error"} <= set(raw["rows"][0])
+    assert {
+        "model",
+        "revision",
+        "source",
+        "location",
+        "value",
+        "low",
+        "high",
+        "seconds",
+        "error",
+    } <= set(raw["rows"][0])
     assert raw["rows"][1]["value"] is None
     assert raw["rows"][1]["error"] == "why"
     assert list(tmp_path.rglob(".*")) == []  # no temporary file is left
 
 
 def test_to_frame_has_a_line_a_model() -> None:
-    frame = ranking(replace(row("best", 2.0), scores={"logme": 0.5}), row("bad", None, error="why")).to_frame()
+    frame = ranking(
+        replace(row("best", 2.0), scores={"logme": 0.5}), row("bad", None, error="why")
+    ).to_frame()
     assert list(frame["model"]) == ["best", "bad"]
     assert frame["score:logme"][0] == 0.5
 

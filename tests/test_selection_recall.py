@@ -1,4 +1,6 @@
-"""Recall equals brute force, its index follows the catalogue, and a shortlist is made of the right models."""
+"""Recall equals brute force, its index follows the catalogue, and a shortlist is made of the right
+models.
+"""
 
 from __future__ import annotations
 
@@ -25,25 +27,41 @@ ANIMALS = ("cat", "dog", "horse", "cow", "sheep", "pig", "goat", "duck", "goose"
 VEHICLES = ("car", "truck", "bus", "train", "ship", "airplane", "bicycle", "tram")
 
 
-def index_of(vectors: np.ndarray, spaces: Sequence[np.ndarray], counts: Sequence[int]) -> LabelIndex:
+def index_of(
+    vectors: np.ndarray, spaces: Sequence[np.ndarray], counts: Sequence[int]
+) -> LabelIndex:
     owner = np.repeat(np.arange(len(spaces)), [len(space) for space in spaces])
     name = np.concatenate(list(spaces))
     total = sum(counts)
     keys = np.arange(total, dtype=np.uint64)
     return LabelIndex(
-        vectors.astype(np.float32), Texts.of(["x"] * len(vectors)), Lists.of_pairs(owner, name, len(spaces)),
-        Lists.of_pairs(name, owner, len(vectors)), np.cumsum([0, *counts, 0]), Texts.of([f"m{i}" for i in range(total)]),
-        np.zeros(total, np.float32), keys.astype(np.int32), keys, keys.astype(np.int32),
+        vectors.astype(np.float32),
+        Texts.of(["x"] * len(vectors)),
+        Lists.of_pairs(owner, name, len(spaces)),
+        Lists.of_pairs(name, owner, len(vectors)),
+        np.cumsum([0, *counts, 0]),
+        Texts.of([f"m{i}" for i in range(total)]),
+        np.zeros(total, np.float32),
+        keys.astype(np.int32),
+        keys,
+        keys.astype(np.int32),
     )
 
 
-def brute(index: LabelIndex, classes: np.ndarray, prior: np.ndarray, k: int) -> tuple[list[int], np.ndarray]:
+def brute(
+    index: LabelIndex, classes: np.ndarray, prior: np.ndarray, k: int
+) -> tuple[list[int], np.ndarray]:
     """The slow, obvious version: every name of every space in float64."""
     far = 1 - index.vectors.astype(np.float64) @ classes.astype(np.float64).T
-    costs = np.array([
-        sum(prior[j] / prior.sum() * min(far[i, j] for i in index.spaces.take(np.array([s]))[0]) for j in range(len(classes)))
-        for s in range(len(index.spaces))
-    ]).round(9)
+    costs = np.array(
+        [
+            sum(
+                prior[j] / prior.sum() * min(far[i, j] for i in index.spaces.take(np.array([s]))[0])
+                for j in range(len(classes))
+            )
+            for s in range(len(index.spaces))
+        ]
+    ).round(9)
     counts = index.counts()[:-1]
     order = sorted(range(len(costs)), key=lambda s: (costs[s], s))
     held = np.cumsum(counts[order])
@@ -54,7 +72,10 @@ def brute(index: LabelIndex, classes: np.ndarray, prior: np.ndarray, k: int) -> 
 
 def drawn(seed: int, names: int, spaces: int, width: int) -> tuple[LabelIndex, np.random.Generator]:
     rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(names, width)) + rng.normal(size=(8, width)).repeat(-(-names // 8), axis=0)[:names]
+    vectors = (
+        rng.normal(size=(names, width))
+        + rng.normal(size=(8, width)).repeat(-(-names // 8), axis=0)[:names]
+    )
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     parts = [np.unique(rng.zipf(1.5, int(rng.integers(1, 9))) % names) for _ in range(spaces)]
     return index_of(vectors, parts, rng.integers(1, 4, spaces).tolist()), rng
@@ -64,7 +85,11 @@ def drawn(seed: int, names: int, spaces: int, width: int) -> tuple[LabelIndex, n
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 60), st.sampled_from([2, 8, 512]))
 def test_it_finds_exactly_what_brute_force_finds(seed: int, size: int, k: int, depth: int) -> None:
     index, rng = drawn(seed, 90, 120, 6)
-    classes = index.vectors[rng.integers(0, 90, size)] if seed % 2 else rng.normal(size=(size, 6)).astype(np.float32)
+    classes = (
+        index.vectors[rng.integers(0, 90, size)]
+        if seed % 2
+        else rng.normal(size=(size, 6)).astype(np.float32)
+    )
     classes = (classes / np.linalg.norm(classes, axis=1, keepdims=True)).astype(np.float32)
     prior = rng.random(size) + 0.01
     with pytest.MonkeyPatch.context() as patch:
@@ -83,7 +108,9 @@ def test_it_touches_few_spaces_and_follows_no_name_that_all_have() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(4_001, 64))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    spaces = [np.array([4_000, *rng.integers(0, 4_000, 5)]) for _ in range(2_000)]  # name 4000 is everywhere
+    spaces = [
+        np.array([4_000, *rng.integers(0, 4_000, 5)]) for _ in range(2_000)
+    ]  # name 4000 is everywhere
     index = index_of(vectors, [np.unique(space) for space in spaces], [1] * 2_000)
     classes = index.vectors[[4_000, *spaces[7][1:]]]
     found = Recall(index).nearest(classes, k=1)
@@ -101,7 +128,12 @@ def test_spaces_without_an_allowed_model_are_not_there() -> None:
     assert second.total == np.count_nonzero(counts)
 
 
-WRONG = [{"k": 0}, {"k": 1, "prior": [1.0]}, {"k": 1, "prior": [0.0, 0.0]}, {"k": 1, "models": np.ones(2)}]
+WRONG = [
+    {"k": 0},
+    {"k": 1, "prior": [1.0]},
+    {"k": 1, "prior": [0.0, 0.0]},
+    {"k": 1, "models": np.ones(2)},
+]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -111,7 +143,8 @@ def test_wrong_input_is_refused(wrong: dict[str, object]) -> None:
         Recall(index).nearest(index.vectors[:2], **wrong)  # type: ignore[arg-type]
 
 
-# --- the index of a catalogue ----------------------------------------------------------------------------------------
+# --- the index of a catalogue
+# ----------------------------------------------------------------------------------------
 
 
 def book(path: Path, cards: Sequence[ModelCard]) -> Path:
@@ -122,14 +155,32 @@ def book(path: Path, cards: Sequence[ModelCard]) -> Path:
 
 
 def cards() -> list[ModelCard]:
-    def card(name: str, labels: tuple[str, ...] | None, size: int = 20_000_000, loadable: bool | None = True) -> ModelCard:
-        return ModelCard(id=name, source="hub", labels=labels, num_classes=labels and len(labels), params_total=size,
-                         architecture="vit_base", loadable=loadable)
+    def card(
+        name: str,
+        labels: tuple[str, ...] | None,
+        size: int = 20_000_000,
+        loadable: bool | None = True,
+    ) -> ModelCard:
+        return ModelCard(
+            id=name,
+            source="hub",
+            labels=labels,
+            num_classes=labels and len(labels),
+            params_total=size,
+            architecture="vit_base",
+            loadable=loadable,
+        )
 
     return [
-        card("zoo/animals-b", ANIMALS), card("zoo/animals-a", ANIMALS), card("zoo/animals-large", ANIMALS, 90_000_000),
-        card("zoo/vehicles", VEHICLES), card("zoo/dogs", ("puppy", "kitten")), card("zoo/broken", ANIMALS, loadable=False),
-        card("zoo/plain-large", None, 90_000_000), card("zoo/plain", None), card("zoo/unknown", VEHICLES[:3], loadable=None),
+        card("zoo/animals-b", ANIMALS),
+        card("zoo/animals-a", ANIMALS),
+        card("zoo/animals-large", ANIMALS, 90_000_000),
+        card("zoo/vehicles", VEHICLES),
+        card("zoo/dogs", ("puppy", "kitten")),
+        card("zoo/broken", ANIMALS, loadable=False),
+        card("zoo/plain-large", None, 90_000_000),
+        card("zoo/plain", None),
+        card("zoo/unknown", VEHICLES[:3], loadable=None),
     ]
 
 
@@ -140,22 +191,37 @@ def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
 
 
 def folders(catalogue: Catalogue) -> list[str]:
-    return sorted(path.name for path in catalogue.snapshot.with_suffix(".labels").iterdir() if path.is_dir())
+    return sorted(
+        path.name for path in catalogue.snapshot.with_suffix(".labels").iterdir() if path.is_dir()
+    )
 
 
 def test_the_index_holds_each_usable_model_once(catalogue: Catalogue) -> None:
     index = label_index(catalogue, ENCODER)
-    assert sorted(index.ids.all()) == sorted(card.id for card in cards() if card.loadable is not False)
+    assert sorted(index.ids.all()) == sorted(
+        card.id for card in cards() if card.loadable is not False
+    )
     assert sorted(index.names.all()) == sorted({*ANIMALS, *VEHICLES, "puppy", "kitten"})
-    spaces = {tuple(sorted(index.names[n] for n in index.spaces.take(np.array([s]))[0])): index.members(s) for s in range(4)}
-    assert [index.ids[m] for m in spaces[tuple(sorted(ANIMALS))]] == ["zoo/animals-large", "zoo/animals-a", "zoo/animals-b"]
+    spaces = {
+        tuple(sorted(index.names[n] for n in index.spaces.take(np.array([s]))[0])): index.members(s)
+        for s in range(4)
+    }
+    assert [index.ids[m] for m in spaces[tuple(sorted(ANIMALS))]] == [
+        "zoo/animals-large",
+        "zoo/animals-a",
+        "zoo/animals-b",
+    ]
     assert [index.ids[m] for m in index.members(4)] == ["zoo/plain-large", "zoo/plain"]
     np.testing.assert_array_equal(index.vectors, ENCODER.encode(index.names.all()))
-    key = catalogue.sql("SELECT md5_number_lower(id) AS key FROM models WHERE id = 'zoo/dogs'")["key"].to_numpy(np.uint64)
+    key = catalogue.sql("SELECT md5_number_lower(id) AS key FROM models WHERE id = 'zoo/dogs'")[
+        "key"
+    ].to_numpy(np.uint64)
     assert [index.ids[m] for m in index.positions(key)] == ["zoo/dogs"]
 
 
-def test_after_a_crawl_only_new_names_are_embedded(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_crawl_only_new_names_are_embedded(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     label_index(catalogue, ENCODER)
     asked: list[str] = []
 
@@ -175,7 +241,9 @@ def test_after_a_crawl_only_new_names_are_embedded(catalogue: Catalogue, monkeyp
     assert len(after) == 1 and after != before
 
 
-def test_a_killed_build_leaves_nothing_that_is_read(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_build_leaves_nothing_that_is_read(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -192,38 +260,68 @@ def test_a_killed_build_leaves_nothing_that_is_read(catalogue: Catalogue, monkey
     assert folders(catalogue) == [torn]
 
 
-# --- the shortlist ---------------------------------------------------------------------------------------------------
+# --- the shortlist
+# ---------------------------------------------------------------------------------------------------  # noqa: E501
 
 
-def test_candidates_come_by_label_names_with_a_share_for_those_without(catalogue: Catalogue) -> None:
+def test_candidates_come_by_label_names_with_a_share_for_those_without(
+    catalogue: Catalogue,
+) -> None:
     found = candidates(("puppy", "kitten"), catalogue=catalogue.path, most=4)
-    assert {card.id for card in found.cards} == {"zoo/dogs", "zoo/animals-large", "zoo/animals-a", "zoo/plain-large"}
+    assert {card.id for card in found.cards} == {
+        "zoo/dogs",
+        "zoo/animals-large",
+        "zoo/animals-a",
+        "zoo/plain-large",
+    }
     assert (found.known, found.loadable, found.left_out) == (9, 8, 4)
     assert found.touched >= 4 and found.spaces == 4
 
 
 def test_filters_hold_before_recall(catalogue: Catalogue) -> None:
     where = "id <> 'zoo/dogs' -- not this one"
-    found = candidates(("puppy",), catalogue=catalogue.path, where=where, models=("zoo/*s", "zoo/a*"))
-    assert {card.id for card in found.cards} == {"zoo/animals-a", "zoo/animals-b", "zoo/animals-large", "zoo/vehicles"}
+    found = candidates(
+        ("puppy",), catalogue=catalogue.path, where=where, models=("zoo/*s", "zoo/a*")
+    )
+    assert {card.id for card in found.cards} == {
+        "zoo/animals-a",
+        "zoo/animals-b",
+        "zoo/animals-large",
+        "zoo/vehicles",
+    }
     assert (found.known, found.loadable, found.left_out) == (4, 4, 0)
 
 
-def test_only_the_shortlist_becomes_cards(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_shortlist_becomes_cards(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[object] = []
     real = ModelCard.from_row.__func__  # type: ignore[attr-defined]
-    monkeypatch.setattr(ModelCard, "from_row", classmethod(lambda cls, row: made.append(row) or real(cls, row)))
+    monkeypatch.setattr(
+        ModelCard, "from_row", classmethod(lambda cls, row: made.append(row) or real(cls, row))
+    )
     candidates(("puppy",), catalogue=catalogue.path, most=2)
     assert len(made) == 2
 
 
 def test_models_that_the_budget_cannot_fetch_make_room_for_those_it_can(tmp_path: Path) -> None:
-    near = [ModelCard(id=f"zoo/huge-{i}", source="hub", labels=("dog",), weight_bytes=9 * 10**8, loadable=True) for i in range(3)]
-    small = ModelCard(id="zoo/small", source="hub", labels=("fruit",), params_total=1_000_000, loadable=True)
+    near = [
+        ModelCard(
+            id=f"zoo/huge-{i}", source="hub", labels=("dog",), weight_bytes=9 * 10**8, loadable=True
+        )
+        for i in range(3)
+    ]
+    small = ModelCard(
+        id="zoo/small", source="hub", labels=("fruit",), params_total=1_000_000, loadable=True
+    )
     unknown = ModelCard(id="zoo/unknown", source="hub", labels=("dog",), loadable=True)
-    here = ModelCard(id="here", source="folder", labels=("cat",), weight_bytes=900_000_000, loadable=True)
+    here = ModelCard(
+        id="here", source="folder", labels=("cat",), weight_bytes=900_000_000, loadable=True
+    )
     path = book(tmp_path / "c.duckdb", [*near, small, unknown, here])
     found = candidates(("dog", "puppy"), catalogue=path, most=2, largest=5e6)
     assert {card.id for card in found.cards} == {"zoo/small", "here"}
     assert (found.known, found.loadable, found.left_out) == (6, 6, 4)
-    assert {card.id for card in candidates(("dog",), catalogue=path, most=2, largest=1e9).cards} <= {c.id for c in [*near, here]}
+    assert {
+        card.id for card in candidates(("dog",), catalogue=path, most=2, largest=1e9).cards
+    } <= {c.id for c in [*near, here]}

@@ -1,4 +1,6 @@
-"""The report says what the ranking says, keeps strangers' names harmless, and can be read anywhere."""
+"""The report says what the ranking says, keeps strangers' names harmless, and can be read
+anywhere.
+"""
 
 from __future__ import annotations
 
@@ -34,31 +36,79 @@ def evidence(*, head: bool = True, names: bool = True) -> Evidence:
     labels = np.array([0, 0, 1, 1, 2, 2, -1])
     sure = np.array([[0.83, 0.07, 0.05, 0.05], [0.03, 0.03, 0.04, 0.9], [0.1, 0.1, 0.7, 0.1]])
     probabilities = np.concatenate([np.repeat(sure, 2, axis=0), [[0.25] * 4]])
-    return Evidence(features=np.ones((7, 2)), labels=labels, classes=CLASSES, probabilities=probabilities if head else None,
-                    teacher_classes=THEIRS if names else None)
+    return Evidence(
+        features=np.ones((7, 2)),
+        labels=labels,
+        classes=CLASSES,
+        probabilities=probabilities if head else None,
+        teacher_classes=THEIRS if names else None,
+    )
 
 
-def row(model: str, value: float | None, group: int | None, *, error: str | None = None, params: int | None = 3_500_000) -> Row:
+def row(
+    model: str,
+    value: float | None,
+    group: int | None,
+    *,
+    error: str | None = None,
+    params: int | None = 3_500_000,
+) -> Row:
     low, high = (None, None) if value is None else (value - 0.02, value + 0.03)
-    return Row(model=model, revision="ab" * 20, source="folder", location="/x", value=value, low=low, high=high, group=group,
-               error=error, knn=None if value is None else 0.5 + value / 4, params_total=params, license="apache-2.0",
-               seconds=1.25, scores={"leep": None if value is None else -value})
+    return Row(
+        model=model,
+        revision="ab" * 20,
+        source="folder",
+        location="/x",
+        value=value,
+        low=low,
+        high=high,
+        group=group,
+        error=error,
+        knn=None if value is None else 0.5 + value / 4,
+        params_total=params,
+        license="apache-2.0",
+        seconds=1.25,
+        scores={"leep": None if value is None else -value},
+    )
 
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    rows = (row("org/first", 0.812, 1), row("org/close", 0.805, 1), row(f"org/{HOSTILE}", 0.4, 2, params=None),
-            row("org/" + "long-name-" * 12, -0.1, 3), row("org/broken", None, None, error=f"weights are a pickle {HOSTILE}"))
-    ranking = Ranking(
-        task=f"my task {HOSTILE}", classes=CLASSES, split={"digest": "d" * 64, "seed": 1},
-        probe={"size": 500, "seed": 0, "digest": "e" * 64}, score="transport_names", catalogue="/somewhere/catalogue.duckdb",
-        versions={"python": "3.11", "torch": HOSTILE}, rows=rows, committee=("org/first",), warnings=(f"look out {HOSTILE}",),
+    rows = (
+        row("org/first", 0.812, 1),
+        row("org/close", 0.805, 1),
+        row(f"org/{HOSTILE}", 0.4, 2, params=None),
+        row("org/" + "long-name-" * 12, -0.1, 3),
+        row("org/broken", None, None, error=f"weights are a pickle {HOSTILE}"),
     )
-    said = {"org/first": evidence(), "org/close": evidence(names=False), f"org/{HOSTILE}": evidence(head=False)}
-    images = [Image.new("RGB", (size, size), (size, 90, 10)) for size in (8, 32, 64, 200, 96, 300, 20)]
+    ranking = Ranking(
+        task=f"my task {HOSTILE}",
+        classes=CLASSES,
+        split={"digest": "d" * 64, "seed": 1},
+        probe={"size": 500, "seed": 0, "digest": "e" * 64},
+        score="transport_names",
+        catalogue="/somewhere/catalogue.duckdb",
+        versions={"python": "3.11", "torch": HOSTILE},
+        rows=rows,
+        committee=("org/first",),
+        warnings=(f"look out {HOSTILE}",),
+    )
+    said = {
+        "org/first": evidence(),
+        "org/close": evidence(names=False),
+        f"org/{HOSTILE}": evidence(head=False),
+    }
+    images = [
+        Image.new("RGB", (size, size), (size, 90, 10)) for size in (8, 32, 64, 200, 96, 300, 20)
+    ]
     bridges = tuple(found for model, seen in said.items() if (found := bridge(model, seen)))
     shown = examples(images, [f"{i} {HOSTILE}.jpg" for i in range(7)], evidence().labels, said)
-    return Report(ranking=ranking, meaning="what it costs to carry predictions to labels", bridges=bridges, examples=shown)
+    return Report(
+        ranking=ranking,
+        meaning="what it costs to carry predictions to labels",
+        bridges=bridges,
+        examples=shown,
+    )
 
 
 # The plan
@@ -83,7 +133,10 @@ def test_plan_is_the_exact_transport_plan_to_one_hot_targets() -> None:
     seen = evidence()
     assert seen.probabilities is not None
     cost = np.random.default_rng(0).random((4, 3))
-    plans = [ot.emd(p / p.sum(), np.eye(3)[y], cost) for p, y in zip(seen.probabilities[:6], seen.labels[:6], strict=True)]
+    plans = [
+        ot.emd(p / p.sum(), np.eye(3)[y], cost)
+        for p, y in zip(seen.probabilities[:6], seen.labels[:6], strict=True)
+    ]
     np.testing.assert_allclose(plan(seen), np.mean(plans, axis=0), atol=1e-9)
 
 
@@ -98,7 +151,10 @@ def test_bridge_columns_sum_to_one_and_name_the_strongest() -> None:
     made = bridge("m", evidence())
     assert made is not None
     np.testing.assert_allclose(made.shares.sum(axis=0) + made.other, 1)
-    assert made.strongest()[:2] == [(THEIRS[3], HOSTILE, pytest.approx(0.9)), (THEIRS[0], "cat", pytest.approx(0.83))]
+    assert made.strongest()[:2] == [
+        (THEIRS[3], HOSTILE, pytest.approx(0.9)),
+        (THEIRS[0], "cat", pytest.approx(0.83)),
+    ]
     assert (made.known, made.asked) == (4, 3)
 
 
@@ -113,7 +169,12 @@ def test_bridge_of_many_classes_is_cut_and_says_so() -> None:
     rng = np.random.default_rng(0)
     classes = tuple(f"c{i}" for i in range(100))
     probabilities = rng.dirichlet(np.full(300, 0.02), size=400)
-    many = Evidence(features=np.ones((400, 2)), labels=np.arange(400) % 100, classes=classes, probabilities=probabilities)
+    many = Evidence(
+        features=np.ones((400, 2)),
+        labels=np.arange(400) % 100,
+        classes=classes,
+        probabilities=probabilities,
+    )
     made = bridge("m", many)
     assert made is not None
     assert len(made.classes) == 40
@@ -124,7 +185,14 @@ def test_bridge_of_many_classes_is_cut_and_says_so() -> None:
 
 
 def test_examples_take_classes_in_turn_and_skip_teachers_without_classes(report: Report) -> None:
-    assert [example.label for example in report.examples] == ["cat", HOSTILE, "ship", "cat", HOSTILE, "ship"]
+    assert [example.label for example in report.examples] == [
+        "cat",
+        HOSTILE,
+        "ship",
+        "cat",
+        HOSTILE,
+        "ship",
+    ]
     first = report.examples[0]
     assert [model for model, _ in first.answers] == ["org/first", "org/close"]
     assert first.answers[0][1][0] == ("tabby, tabby cat", pytest.approx(0.83))
@@ -164,34 +232,90 @@ def text(report: Report) -> str:
 
 def test_every_row_is_in_the_table_with_its_figures(text: str) -> None:
     words = " ".join(Parsed(text).words)
-    for piece in ("0.812", "0.792 to 0.842", "70.3%", "3.5M", "-0.812", "failed: weights are a pickle", "org/broken", "abababab"):
+    for piece in (
+        "0.812",
+        "0.792 to 0.842",
+        "70.3%",
+        "3.5M",
+        "-0.812",
+        "failed: weights are a pickle",
+        "org/broken",
+        "abababab",
+    ):
         assert piece in words, piece
     assert words.index("0.812") < words.index("0.805") < words.index("org/broken")
 
 
 def reasons() -> dict[str, object]:
-    member = {"model": f"org/{HOSTILE}", "gain": 0.5, "alone": 0.75, "together": 0.8, "classes": [HOSTILE, "ship"]}
-    passed = [{"model": f"org/p{i}", "gain": 0.0, "twin": None, "why": f"its answers are those of {HOSTILE}"} for i in range(7)]
-    return {"sentence": "1 of at most 3: no other", "images": 128, "members": [member], "passed": passed, "uncovered": ["cat"]}
+    member = {
+        "model": f"org/{HOSTILE}",
+        "gain": 0.5,
+        "alone": 0.75,
+        "together": 0.8,
+        "classes": [HOSTILE, "ship"],
+    }
+    passed = [
+        {
+            "model": f"org/p{i}",
+            "gain": 0.0,
+            "twin": None,
+            "why": f"its answers are those of {HOSTILE}",
+        }
+        for i in range(7)
+    ]
+    return {
+        "sentence": "1 of at most 3: no other",
+        "images": 128,
+        "members": [member],
+        "passed": passed,
+        "uncovered": ["cat"],
+    }
 
 
 def test_the_committee_is_explained_and_its_names_stay_text(report: Report) -> None:
     ranking = replace(report.ranking, committee_reasons=reasons())
     text = page(replace(report, ranking=ranking))
-    for said in ("1 of at most 3", "75.0%", "80.0%", "0.500", "128 probe images", "2 more", "No member knows more"):
+    for said in (
+        "1 of at most 3",
+        "75.0%",
+        "80.0%",
+        "0.500",
+        "128 probe images",
+        "2 more",
+        "No member knows more",
+    ):
         assert said in text
     assert HOSTILE not in text
     assert text.count("its answers are those of") == 7
-    nobody = replace(ranking, committee=(), committee_reasons=reasons() | {"members": [], "sentence": "none: no model tells"})
+    nobody = replace(
+        ranking,
+        committee=(),
+        committee_reasons=reasons() | {"members": [], "sentence": "none: no model tells"},
+    )
     assert "None: no model tells" in page(replace(report, ranking=nobody))
 
 
 def test_rows_of_earlier_rounds_are_in_the_table_but_not_in_the_pictures(report: Report) -> None:
-    rows = tuple(replace(one, probe_size=None if one.value is None else 500 if i < 2 else 64,
-                         dropped=f"round 1 of 4: {HOSTILE}" if i == 2 else None) for i, one in enumerate(report.ranking.rows))
+    rows = tuple(
+        replace(
+            one,
+            probe_size=None if one.value is None else 500 if i < 2 else 64,
+            dropped=f"round 1 of 4: {HOSTILE}" if i == 2 else None,
+        )
+        for i, one in enumerate(report.ranking.rows)
+    )
     rounds = [{"images": 64, "models": 4}, {"images": 500, "models": 2}]
-    ranking = replace(report.ranking, rows=rows, candidates={"known": 5, "loadable": 5, "probed": 4, "rounds": rounds,
-                                                             "left_out": {"budget": 3, "budget_gb": 1, "limit": 2}})
+    ranking = replace(
+        report.ranking,
+        rows=rows,
+        candidates={
+            "known": 5,
+            "loadable": 5,
+            "probed": 4,
+            "rounds": rounds,
+            "left_out": {"budget": 3, "budget_gb": 1, "limit": 2},
+        },
+    )
     text = page(replace(report, ranking=ranking))
     drawn = json.loads(re.search(r'id="figures">(.*?)</script>', text, flags=re.S)[1])  # type: ignore[index]
     assert len(drawn["intervals"]["data"][0]["y"]) == 2
@@ -206,7 +330,11 @@ def test_rows_of_earlier_rounds_are_in_the_table_but_not_in_the_pictures(report:
 def test_the_first_sentence_says_when_it_is_too_close_to_call(report: Report) -> None:
     assert "too close to call" in _lead(report)
     assert "1 other " in _lead(report)
-    alone = replace(report, ranking=replace(report.ranking, rows=(row("only", 1.0, 1), row("far", 0.1, 2))), bridges=())
+    alone = replace(
+        report,
+        ranking=replace(report.ranking, rows=(row("only", 1.0, 1), row("far", 0.1, 2))),
+        bridges=(),
+    )
     assert "too close" not in _lead(alone)
     assert "<b>only</b>" in _lead(alone)
 
@@ -230,7 +358,9 @@ def test_names_of_strangers_stay_text(text: str) -> None:
     assert [tag for tag, _ in parsed.tags].count("script") == 3
     assert "</script><img" not in text
     assert "<!--" not in text.split("<script>")[0]
-    assert {attrs["src"].split(":")[0] for tag, attrs in parsed.tags if tag == "img" and attrs["src"]} == {"data"}
+    assert {
+        attrs["src"].split(":")[0] for tag, attrs in parsed.tags if tag == "img" and attrs["src"]
+    } == {"data"}
 
 
 def test_nothing_outside_the_page_is_named(text: str) -> None:
@@ -265,16 +395,27 @@ def test_each_guard_against_markup_holds_alone() -> None:
 def test_long_names_lose_their_middle_and_sizes_get_round_ticks(report: Report) -> None:
     assert middle("google-coral__mobilenetv2_100.qat_inat_bird", 20) == "google-co…_inat_bird"
     assert middle("short", 20) == "short"
-    ticks = against_size([row("a", 1.0, 1, params=400_000), row("b", 0.5, 1, params=4_000_000)], score="knn")
-    shown = dict(zip(*(ticks["layout"]["xaxis"][key] for key in ("ticktext", "tickvals")), strict=True))
-    assert {"500k": 500_000, "1M": 1_000_000, "2M": 2_000_000, "5M": 5_000_000}.items() <= shown.items()
+    ticks = against_size(
+        [row("a", 1.0, 1, params=400_000), row("b", 0.5, 1, params=4_000_000)], score="knn"
+    )
+    shown = dict(
+        zip(*(ticks["layout"]["xaxis"][key] for key in ("ticktext", "tickvals")), strict=True)
+    )
+    assert {
+        "500k": 500_000,
+        "1M": 1_000_000,
+        "2M": 2_000_000,
+        "5M": 5_000_000,
+    }.items() <= shown.items()
 
 
 def test_letters_are_those_of_groups() -> None:
     assert [letter(group) for group in (1, 2, 26, 27, None)] == ["a", "b", "z", "27", "–"]
 
 
-def test_write_is_whole_or_not_at_all(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_is_whole_or_not_at_all(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "new" / "report.html"
     write(report, path)
     before = path.read_text()
@@ -288,7 +429,9 @@ def test_write_is_whole_or_not_at_all(report: Report, tmp_path: Path, monkeypatc
 
 # The page in a browser
 
-drawn = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+drawn = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -306,11 +449,18 @@ def written(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @drawn
 @pytest.mark.parametrize("width", [360, 1200])
-def test_it_is_drawn_without_errors_requests_or_sideways_scrolling(browser: Browser, written: Path, width: int) -> None:
+def test_it_is_drawn_without_errors_requests_or_sideways_scrolling(
+    browser: Browser, written: Path, width: int
+) -> None:
     browser.open(written, width=width)
     assert browser.console == []
-    assert [request for request in browser.requests if not request.startswith(("data:", "file:///"))] == []
-    pictures = "[...document.querySelectorAll('[role=img]')].map(e => e.querySelectorAll('svg.main-svg').length > 0)"
+    assert [
+        request for request in browser.requests if not request.startswith(("data:", "file:///"))
+    ] == []
+    pictures = (
+        "[...document.querySelectorAll('[role=img]')].map(e =>"
+        " e.querySelectorAll('svg.main-svg').length > 0)"
+    )
     assert browser.evaluate(pictures) == [True] * 4
     assert browser.evaluate("document.querySelectorAll('.scatterlayer .point').length") >= 7
     assert browser.evaluate("document.querySelectorAll('.heatmaplayer image').length") == 2
@@ -320,8 +470,11 @@ def test_it_is_drawn_without_errors_requests_or_sideways_scrolling(browser: Brow
 
 @drawn
 def test_dark_mode_changes_page_and_pictures_while_open(browser: Browser, written: Path) -> None:
-    look = ("[['body', 'backgroundColor'], ['#intervals .xtick text', 'fill'], ['#intervals .points path', 'fill']]"
-            ".map(([where, what]) => getComputedStyle(document.querySelector(where))[what])")
+    look = (
+        "[['body', 'backgroundColor'], ['#intervals .xtick text', 'fill'], ['#intervals .points"
+        " path', 'fill']].map(([where, what]) =>"
+        " getComputedStyle(document.querySelector(where))[what])"
+    )
     browser.open(written, dark=True)
     dark = browser.evaluate(look)
     assert max(map(int, re.findall(r"\d+", dark[0]))) < 64
@@ -336,20 +489,37 @@ def test_dark_mode_changes_page_and_pictures_while_open(browser: Browser, writte
 def test_a_hostile_name_runs_nothing(browser: Browser, written: Path) -> None:
     browser.open(written)
     assert browser.evaluate("document.title").startswith("Teachers for my task </script>")
-    assert browser.evaluate("[...document.images].filter(image => !image.src.startsWith('data:')).length") == 0
+    assert (
+        browser.evaluate(
+            "[...document.images].filter(image => !image.src.startsWith('data:')).length"
+        )
+        == 0
+    )
     assert browser.evaluate("document.querySelectorAll('[onerror], [onclick]').length") == 0
     # Even a script that got in would not run: only the page's own two are allowed by their hash.
-    browser.evaluate("{ const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s); }")
+    browser.evaluate(
+        "{ const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
+        " document.body.append(s); }"
+    )
     assert browser.evaluate("window.ran === undefined")
     assert any("Content Security Policy" in line for line in browser.console)
 
 
 @drawn
-def test_the_keyboard_reaches_what_scrolls_and_names_are_given(browser: Browser, written: Path) -> None:
+def test_the_keyboard_reaches_what_scrolls_and_names_are_given(
+    browser: Browser, written: Path
+) -> None:
     browser.open(written, width=360)
-    scrolls = "[...document.querySelectorAll('.scroll')].every(e => e.tabIndex === 0 && e.getAttribute('aria-label'))"
+    scrolls = (
+        "[...document.querySelectorAll('.scroll')].every(e => e.tabIndex === 0 &&"
+        " e.getAttribute('aria-label'))"
+    )
     assert browser.evaluate(scrolls)
-    assert browser.evaluate("[...document.querySelectorAll('[role=img]')].every(e => e.getAttribute('aria-label'))")
+    assert browser.evaluate(
+        "[...document.querySelectorAll('[role=img]')].every(e => e.getAttribute('aria-label'))"
+    )
     assert browser.evaluate("[...document.images].every(image => image.alt)")
-    assert browser.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(e => +e.tagName[1])"
-                            ".every((level, i, all) => i === 0 ? level === 1 : level <= all[i - 1] + 1)")
+    assert browser.evaluate(
+        "[...document.querySelectorAll('h1,h2,h3,h4')].map(e => +e.tagName[1])"
+        ".every((level, i, all) => i === 0 ? level === 1 : level <= all[i - 1] + 1)"
+    )

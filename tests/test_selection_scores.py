@@ -21,14 +21,18 @@ LABEL_FREE = {name for name in SCORES if name.startswith("transport_names_aggreg
 every = pytest.mark.parametrize("score", list(SCORES.values()), ids=list(SCORES))
 
 
-def teacher(seed: int = 0, *, apart: float = 2.0, n: int = 60, d: int = 20, c_t: int = 7, c: int = 4) -> Evidence:
+def teacher(
+    seed: int = 0, *, apart: float = 2.0, n: int = 60, d: int = 20, c_t: int = 7, c: int = 4
+) -> Evidence:
     """A teacher whose features and answers hold ``apart`` standard deviations of the class."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % c).astype(np.int64)
     centres = rng.normal(size=(c, d))
     features = rng.normal(size=(n, d)) + apart * centres[labels]
     weights = rng.normal(size=(c_t, d)) / np.sqrt(d)
-    weights[: min(c, c_t)] = centres[:c_t] / np.sqrt(d)  # it was trained on these classes, among others
+    weights[: min(c, c_t)] = centres[:c_t] / np.sqrt(
+        d
+    )  # it was trained on these classes, among others
     logits = features @ weights.T
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     words = rng.normal(size=(c + c_t, 16))
@@ -75,7 +79,9 @@ def test_the_order_of_the_samples_does_not_matter(score: Score) -> None:
     rows = np.random.default_rng(1).permutation(len(evidence.labels))
     assert score.value(evidence.at(rows)) == near(score.value(evidence))
     if score.terms is not None:
-        np.testing.assert_allclose(score.terms(evidence.at(rows)), score.terms(evidence)[rows], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            score.terms(evidence.at(rows)), score.terms(evidence)[rows], rtol=1e-3, atol=1e-4
+        )
 
 
 @every
@@ -180,7 +186,9 @@ def test_separable_classes_beat_shuffled_labels(score: Score) -> None:
         pytest.skip("compares the mean answer with the class prior: no label of a sample enters")
     evidence = teacher(apart=3.0)
     for seed in range(3):
-        shuffled = replace(evidence, labels=np.random.default_rng(seed).permutation(evidence.labels))
+        shuffled = replace(
+            evidence, labels=np.random.default_rng(seed).permutation(evidence.labels)
+        )
         assert score.value(evidence) > score.value(shuffled)
 
 
@@ -200,7 +208,9 @@ def test_an_unfit_probe_is_refused_with_its_numbers(score: Score) -> None:
 
 
 @every
-@pytest.mark.parametrize("shape", ["one feature", "wide", "tall", "one teacher class", "constant", "small", "sure"])
+@pytest.mark.parametrize(
+    "shape", ["one feature", "wide", "tall", "one teacher class", "constant", "small", "sure"]
+)
 def test_extreme_teachers_have_a_finite_score(score: Score, shape: str) -> None:
     evidence = {
         "one feature": teacher(d=1),
@@ -239,7 +249,9 @@ def test_a_teacher_without_a_head_is_scored_or_refused(score: Score) -> None:
         classifier_weights=None,
         classifier_bias=None,
     )
-    if "probabilities" in score.needs and not score.name.startswith(("transport_prototypes", "transport_images")):
+    if "probabilities" in score.needs and not score.name.startswith(
+        ("transport_prototypes", "transport_images")
+    ):
         with pytest.raises(NotApplicable, match="head"):
             score.value(headless)
     else:
@@ -249,7 +261,13 @@ def test_a_teacher_without_a_head_is_scored_or_refused(score: Score) -> None:
 @every
 def test_what_a_score_needs_is_what_it_asks_for(score: Score) -> None:
     evidence = teacher()
-    fields = ("probabilities", "class_embeddings", "teacher_embeddings", "classifier_weights", "classifier_bias")
+    fields = (
+        "probabilities",
+        "class_embeddings",
+        "teacher_embeddings",
+        "classifier_weights",
+        "classifier_bias",
+    )
     for name in fields:
         if name not in score.needs:
             assert score.value(replace(evidence, **{name: None})) == score.value(evidence)  # type: ignore[arg-type]
@@ -298,7 +316,9 @@ def test_a_mixture_finds_clusters_that_are_far_apart() -> None:
 
 def test_nearest_neighbours_share_the_credit_of_a_tie() -> None:
     features = np.tile(np.array([[1.0, 0.0], [-1.0, 0.0]]), (6, 1)).astype(np.float32)
-    labels = np.array([0, 0, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1])  # on each side 3 of one class and 3 of the other
+    labels = np.array(
+        [0, 0, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1]
+    )  # on each side 3 of one class and 3 of the other
     evidence = Evidence(features=features, labels=labels, classes=("a", "b"))
     # Leaving one out, its side holds 2 of its class and 3 of the other: always outvoted.
     assert SCORES["knn"].value(evidence) == 0

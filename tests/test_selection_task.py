@@ -1,4 +1,6 @@
-"""A task opens from folders, Parquet, the Hub's library and ``digits``; its splits never mix; wrong input is one sentence."""
+"""A task opens from folders, Parquet, the Hub's library and ``digits``; its splits never mix; wrong
+input is one sentence.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def png(red: int, blue: int = 0) -> bytes:
 
 
 def folder(root: Path, classes: Mapping[str, int], *, first: int = 0) -> Path:
-    """Class number c is pictures of red value c, so that a label can be checked against its image."""
+    """Class number c is pictures of red value c, so that a label can be checked against its
+    image.
+    """
     for label, (name, count) in enumerate(sorted(classes.items())):
         (root / name).mkdir(parents=True, exist_ok=True)
         for i in range(first, first + count):
@@ -42,19 +46,29 @@ def folder(root: Path, classes: Mapping[str, int], *, first: int = 0) -> Path:
 
 
 def parquet(
-    path: Path, images: Sequence[bytes | None], labels: pa.Array, names: Sequence[str] | None = None, raw: bool = False
+    path: Path,
+    images: Sequence[bytes | None],
+    labels: pa.Array,
+    names: Sequence[str] | None = None,
+    raw: bool = False,
 ) -> None:
     column = (
         pa.array(images, pa.binary())
         if raw
         else pa.array(
-            [{"bytes": one, "path": None} for one in images], pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+            [{"bytes": one, "path": None} for one in images],
+            pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
         )
     )
     table = pa.table({"image": column, "label": labels})
     if names is not None:
-        features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": list(names)}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        features = {
+            "image": {"_type": "Image"},
+            "label": {"_type": "ClassLabel", "names": list(names)},
+        }
+        table = table.replace_schema_metadata(
+            {"huggingface": json.dumps({"info": {"features": features}})}
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, row_group_size=3)
 
@@ -64,12 +78,24 @@ def colours(split: Split) -> list[int]:
 
 
 def everything(task: Task) -> list[str]:
-    return [split.names(i) for split in (task.train, task.validation, task.test) for i in range(len(split))]
+    return [
+        split.names(i)
+        for split in (task.train, task.validation, task.test)
+        for i in range(len(split))
+    ]
 
 
-@given(counts=st.lists(st.integers(0, 40), min_size=1, max_size=6), share=st.floats(0.05, 0.9), seed=st.integers(0, 9))
+@given(
+    counts=st.lists(st.integers(0, 40), min_size=1, max_size=6),
+    share=st.floats(0.05, 0.9),
+    seed=st.integers(0, 9),
+)
 def test_a_cut_is_a_stratified_partition(counts: list[int], share: float, seed: int) -> None:
-    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
+    labels = (
+        np.random.default_rng(seed)
+        .permutation(np.repeat(np.arange(len(counts)), counts))
+        .astype(np.int64)
+    )
     stay, go = cut(labels, len(counts), share=share, seed=[seed])
     assert sorted([*stay, *go]) == list(range(len(labels)))
     for label, count in enumerate(counts):
@@ -82,20 +108,29 @@ def test_a_cut_is_a_stratified_partition(counts: list[int], share: float, seed: 
 @given(labels=st.lists(st.integers(-1, 4), max_size=50))
 def test_by_class_finds_each_position_once(labels: list[int]) -> None:
     array = np.asarray(labels, dtype=np.int64)
-    assert [rows.tolist() for rows in by_class(array, 5)] == [np.flatnonzero(array == label).tolist() for label in range(5)]
+    assert [rows.tolist() for rows in by_class(array, 5)] == [
+        np.flatnonzero(array == label).tolist() for label in range(5)
+    ]
 
 
 @given(names=st.lists(st.text(max_size=300), max_size=8))
 def test_class_names_are_printable_and_distinct(names: list[str]) -> None:
     clean = class_names(names)
     assert len(set(clean)) == len(names)
-    assert all(name and len(name) < 220 and not any(ord(letter) < 32 or ord(letter) == 127 for letter in name) for name in clean)
+    assert all(
+        name
+        and len(name) < 220
+        and not any(ord(letter) < 32 or ord(letter) == 127 for letter in name)
+        for name in clean
+    )
 
 
 def test_a_folder_of_classes_is_cut_into_three(tmp_path: Path) -> None:
     task = Task.open(str(folder(tmp_path / "pets", {"dog": 50, "cat": 20, "ant": 10})))
     assert (task.name, task.classes) == ("pets", ("ant", "cat", "dog"))
-    assert [np.bincount(split.labels).tolist() for split in (task.test, task.validation, task.train)] == [
+    assert [
+        np.bincount(split.labels).tolist() for split in (task.test, task.validation, task.train)
+    ] == [
         [2, 4, 10],
         [2, 3, 8],
         [6, 13, 32],
@@ -114,7 +149,9 @@ def test_splits_that_are_there_are_kept(tmp_path: Path) -> None:
     assert [len(split) for split in (task.train, task.validation, task.test)] == [20, 6, 10]
     assert all(task.test.names(i).startswith("test/") for i in range(10))
     shutil.rmtree(root / "val")
-    assert [len(split) for split in vars(Task.open(str(root))).values() if isinstance(split, Split)] == [16, 4, 10]
+    assert [
+        len(split) for split in vars(Task.open(str(root))).values() if isinstance(split, Split)
+    ] == [16, 4, 10]
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -157,7 +194,14 @@ def test_loops_of_links_end_and_broken_links_are_counted(tmp_path: Path) -> None
 
 
 def test_hostile_folder_names(tmp_path: Path) -> None:
-    names = [b"\x1b[31mred", b"caf\xc3\xa9", "\u202etxt".encode(), b"bad\xff", b"new\nline", b"a\\b"]
+    names = [
+        b"\x1b[31mred",
+        b"caf\xc3\xa9",
+        "\u202etxt".encode(),
+        b"bad\xff",
+        b"new\nline",
+        b"a\\b",
+    ]
     for name in names:
         os.mkdir(os.path.join(os.fsencode(tmp_path), name))
         for i in range(4):
@@ -221,19 +265,39 @@ def test_unlabelled_images_come_from_three_places(tmp_path: Path) -> None:
     task = Task.open(str(root), unlabelled=more)
     assert task.classes == ("a", "b") and task.unlabelled is not None
     assert sorted(task.unlabelled.names(i) for i in range(7)) == sorted(
-        [f"unlabelled/{i}.png" for i in (50, 51, 52)] + [f"deep/er/{i}.png" for i in (60, 61, 62, 63)]
+        [f"unlabelled/{i}.png" for i in (50, 51, 52)]
+        + [f"deep/er/{i}.png" for i in (60, 61, 62, 63)]
     )
     assert task.unlabelled.labels.tolist() == [-1] * 7
-    assert sorted(task.unlabelled.image(i).getpixel((0, 0))[2] for i in range(7)) == [50, 51, 52, 60, 61, 62, 63]  # type: ignore[index]
+    assert sorted(task.unlabelled.image(i).getpixel((0, 0))[2] for i in range(7)) == [
+        50,
+        51,
+        52,
+        60,
+        61,
+        62,
+        63,
+    ]  # type: ignore[index]
     assert task.digest == Task.open(str(root)).digest
-    assert len({task.unlabelled.digest, task.unlabelled.subset([0, 1]).digest, task.unlabelled.subset([5, 6]).digest}) == 3
+    assert (
+        len(
+            {
+                task.unlabelled.digest,
+                task.unlabelled.subset([0, 1]).digest,
+                task.unlabelled.subset([5, 6]).digest,
+            }
+        )
+        == 3
+    )
 
 
 def test_an_unlabelled_folder_never_brings_the_task_back(tmp_path: Path) -> None:
     folder(tmp_path / "all" / "t", {"a": 5, "b": 5})
     folder(tmp_path / "all", {"pool": 2}, first=70)
     task = Task.open(str(tmp_path / "all" / "t"), unlabelled=tmp_path / "all")
-    assert task.unlabelled is not None and [task.unlabelled.names(i) for i in range(len(task.unlabelled))] == [
+    assert task.unlabelled is not None and [
+        task.unlabelled.names(i) for i in range(len(task.unlabelled))
+    ] == [
         "pool/70.png",
         "pool/71.png",
     ]
@@ -245,9 +309,16 @@ def test_an_unlabelled_folder_never_brings_the_task_back(tmp_path: Path) -> None
 
 def test_unlabelled_parquet_is_never_the_tasks_own(tmp_path: Path) -> None:
     for name, n in (("train", 8), ("test", 2), ("pool", 3)):
-        parquet(tmp_path / f"{name}.parquet", [png(i % 2) for i in range(n)], pa.array([i % 2 for i in range(n)]), ["a", "b"])
+        parquet(
+            tmp_path / f"{name}.parquet",
+            [png(i % 2) for i in range(n)],
+            pa.array([i % 2 for i in range(n)]),
+            ["a", "b"],
+        )
     task = Task.open(str(tmp_path), unlabelled=tmp_path)
-    assert task.unlabelled is not None and [task.unlabelled.names(i) for i in range(len(task.unlabelled))] == [
+    assert task.unlabelled is not None and [
+        task.unlabelled.names(i) for i in range(len(task.unlabelled))
+    ] == [
         "pool.parquet#0",
         "pool.parquet#1",
         "pool.parquet#2",
@@ -280,7 +351,12 @@ def test_sharded_parquet_in_a_data_folder(tmp_path: Path) -> None:
             pa.array(labels),
             ["a", "b"],
         )
-    parquet(tmp_path / "data" / "validation-00000-of-00001.parquet", [png(1), png(0)], pa.array([1, 0]), ["a", "b"])
+    parquet(
+        tmp_path / "data" / "validation-00000-of-00001.parquet",
+        [png(1), png(0)],
+        pa.array([1, 0]),
+        ["a", "b"],
+    )
     task = Task.open(str(tmp_path))
     assert len(task.train) + len(task.test) == 8 and len(task.validation) == 2
     assert colours(task.train) == task.train.labels.tolist() and colours(task.validation) == [1, 0]
@@ -302,7 +378,12 @@ def test_label_columns_of_text_and_bare_numbers(tmp_path: Path) -> None:
 
 
 def test_a_test_split_without_labels_is_cut_from_train(tmp_path: Path) -> None:
-    parquet(tmp_path / "train.parquet", [png(i % 2) for i in range(20)], pa.array([i % 2 for i in range(20)]), ["a", "b"])
+    parquet(
+        tmp_path / "train.parquet",
+        [png(i % 2) for i in range(20)],
+        pa.array([i % 2 for i in range(20)]),
+        ["a", "b"],
+    )
     parquet(tmp_path / "test.parquet", [png(9)] * 3, pa.array([-1] * 3), ["a", "b"])
     task = Task.open(str(tmp_path))
     assert len(task.test) == 4 and colours(task.test) == task.test.labels.tolist()
@@ -322,7 +403,9 @@ def test_a_row_without_bytes_is_a_corrupt_image(tmp_path: Path) -> None:
     (pa.array([None] * 4, pa.int64()), ["a", "b"], "no class with two or more"),
     (pa.array([[0], [1], [0], [1]]), None, "holds list"),
 ])  # fmt: skip
-def test_wrong_parquet_labels(tmp_path: Path, labels: pa.Array, names: list[str] | None, message: str) -> None:
+def test_wrong_parquet_labels(
+    tmp_path: Path, labels: pa.Array, names: list[str] | None, message: str
+) -> None:
     parquet(tmp_path / "train.parquet", [png(0)] * 4, labels, names)
     with pytest.raises(UserError, match=message):
         Task.open(str(tmp_path))
@@ -381,9 +464,13 @@ def test_order_of_creation_does_not_matter(tmp_path: Path) -> None:
 
 def test_the_cut_stays_the_same_from_version_to_version() -> None:
     task = Task.open("digits")
-    assert task.test.rows[:6].tolist() == [2, 8, 9, 20, 21, 22] and task.validation.rows[:6].tolist() == [1, 3, 27, 31, 34, 38]
+    assert task.test.rows[:6].tolist() == [2, 8, 9, 20, 21, 22] and task.validation.rows[
+        :6
+    ].tolist() == [1, 3, 27, 31, 34, 38]
     labels = np.zeros(100, dtype=np.int64)
-    assert not np.array_equal(cut(labels, 1, share=0.2, seed=[1])[1], cut(labels, 1, share=0.2, seed=[2])[1])
+    assert not np.array_equal(
+        cut(labels, 1, share=0.2, seed=[1])[1], cut(labels, 1, share=0.2, seed=[2])[1]
+    )
 
 
 def test_parquet_digest_sees_every_sampled_byte_and_the_rows(tmp_path: Path) -> None:
@@ -401,7 +488,12 @@ def test_parquet_digest_sees_every_sampled_byte_and_the_rows(tmp_path: Path) -> 
 
 def test_parquet_digest_sees_labels_and_bytes(tmp_path: Path) -> None:
     def digest(labels: list[int], red: int = 0) -> str:
-        parquet(tmp_path / "train.parquet", [png(red, i) for i in range(8)], pa.array(labels), ["a", "b"])
+        parquet(
+            tmp_path / "train.parquet",
+            [png(red, i) for i in range(8)],
+            pa.array(labels),
+            ["a", "b"],
+        )
         return Task.open(str(tmp_path)).digest
 
     assert digest([0, 1] * 4) == digest([0, 1] * 4)
@@ -413,14 +505,21 @@ def test_digits_are_scikit_learns() -> None:
 
     task = Task.open("digits")
     pixels, labels = load_digits(return_X_y=True)
-    assert task.classes == tuple("0123456789") and [len(s) for s in (task.train, task.validation, task.test)] == [1151, 287, 359]
+    assert task.classes == tuple("0123456789") and [
+        len(s) for s in (task.train, task.validation, task.test)
+    ] == [1151, 287, 359]
     for i in (0, 5, 1150):
         row = int(task.train.rows[i])
         expected = np.rint(pixels[row].reshape(8, 8) * 255 / 16)
-        assert np.array_equal(np.asarray(task.train.image(i))[..., 1], expected) and task.train.labels[i] == labels[row]
+        assert (
+            np.array_equal(np.asarray(task.train.image(i))[..., 1], expected)
+            and task.train.labels[i] == labels[row]
+        )
 
 
-def test_an_existing_folder_beats_a_built_in_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_folder_beats_a_built_in_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder(tmp_path / "digits", {"a": 3, "b": 3})
     monkeypatch.chdir(tmp_path)
     assert Task.open("digits").classes == ("a", "b")
@@ -428,15 +527,28 @@ def test_an_existing_folder_beats_a_built_in_name(tmp_path: Path, monkeypatch: p
 
 def test_a_hub_dataset_through_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    features = datasets.Features({"picture": datasets.Image(), "fine": datasets.ClassLabel(names=["b", "a"])})
-    rows = {"picture": [{"bytes": png(i % 2), "path": None} for i in range(10)], "fine": [i % 2 for i in range(10)]}
+    features = datasets.Features(
+        {"picture": datasets.Image(), "fine": datasets.ClassLabel(names=["b", "a"])}
+    )
+    rows = {
+        "picture": [{"bytes": png(i % 2), "path": None} for i in range(10)],
+        "fine": [i % 2 for i in range(10)],
+    }
     loaded = datasets.DatasetDict(train=datasets.Dataset.from_dict(rows, features=features))
     asked: list[Any] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets, "load_dataset", lambda *given: asked.append(given) or loaded)
     task = Task.open("hf:someone/birds:small")
-    assert asked == [("someone/birds", "small")] and task.name == "someone/birds:small" and task.classes == ("b", "a")
-    assert colours(task.train) == task.train.labels.tolist() and len(everything(task)) == 10 and len(task.digest) == 64
+    assert (
+        asked == [("someone/birds", "small")]
+        and task.name == "someone/birds:small"
+        and task.classes == ("b", "a")
+    )
+    assert (
+        colours(task.train) == task.train.labels.tolist()
+        and len(everything(task)) == 10
+        and len(task.digest) == 64
+    )
 
     def unreachable(*given: object) -> None:
         raise ConnectionError("no route")
@@ -451,7 +563,9 @@ def test_a_hub_dataset_through_its_library(monkeypatch: pytest.MonkeyPatch, tmp_
         Task.open("hf:someone/birds")
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("tf_flowers", (2347, 587, 736)), ("cifar100", (40_000, 10_000, 10_000))])
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("tf_flowers", (2347, 587, 736)), ("cifar100", (40_000, 10_000, 10_000))]
+)
 def test_the_collected_datasets_open(name: str, sizes: tuple[int, int, int]) -> None:
     path = SHARED / "datasets" / name
     if not path.is_dir():

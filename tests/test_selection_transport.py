@@ -50,7 +50,9 @@ def test_the_cost_tends_to_exact_transport_as_eps_falls() -> None:
     for seed in range(5):
         p, q, cost = problem(seed)
         exact = ot.emd2(p, q, cost)
-        gaps = [sinkhorn(p, q, cost, eps=eps, rounds=3_000).cost - exact for eps in (0.5, 0.05, 0.005)]
+        gaps = [
+            sinkhorn(p, q, cost, eps=eps, rounds=3_000).cost - exact for eps in (0.5, 0.05, 0.005)
+        ]
         assert gaps[0] >= gaps[1] >= gaps[2] >= -1e-9
         assert gaps[2] < 0.005
 
@@ -58,15 +60,21 @@ def test_the_cost_tends_to_exact_transport_as_eps_falls() -> None:
 def test_the_plan_is_that_of_the_reference_library() -> None:
     for seed in range(5):
         p, q, cost = problem(seed)
-        reference = ot.sinkhorn(p, q, cost, 0.05, method="sinkhorn_log", numItermax=10_000, stopThr=1e-12)
-        np.testing.assert_allclose(sinkhorn(p, q, cost, eps=0.05, rounds=5_000).plan, reference, atol=1e-6)
+        reference = ot.sinkhorn(
+            p, q, cost, 0.05, method="sinkhorn_log", numItermax=10_000, stopThr=1e-12
+        )
+        np.testing.assert_allclose(
+            sinkhorn(p, q, cost, eps=0.05, rounds=5_000).plan, reference, atol=1e-6
+        )
 
 
 @given(seeds, st.floats(0.01, 100))
 @settings(max_examples=20, deadline=None)
 def test_costs_scale_with_the_ground_cost(seed: int, factor: float) -> None:
     p, q, cost = problem(seed)
-    assert sinkhorn(p, q, factor * cost).cost == pytest.approx(factor * sinkhorn(p, q, cost).cost, rel=1e-6)
+    assert sinkhorn(p, q, factor * cost).cost == pytest.approx(
+        factor * sinkhorn(p, q, cost).cost, rel=1e-6
+    )
 
 
 @given(seeds)
@@ -98,7 +106,9 @@ def test_from_a_distribution_to_itself_costs_nothing() -> None:
 def test_classes_without_mass_and_costs_of_zero_are_no_trouble() -> None:
     p, q, cost = problem(0)
     wider = np.insert(cost, 2, 5.0, axis=0)
-    assert sinkhorn(np.insert(p, 2, 0.0), q, wider, eps=0.05).cost == pytest.approx(sinkhorn(p, q, cost, eps=0.05).cost)
+    assert sinkhorn(np.insert(p, 2, 0.0), q, wider, eps=0.05).cost == pytest.approx(
+        sinkhorn(p, q, cost, eps=0.05).cost
+    )
     np.testing.assert_allclose(sinkhorn(p, q, np.zeros((6, 4))).plan, np.outer(p, q))
 
 
@@ -111,7 +121,9 @@ def test_transport_to_itself_is_the_general_solver_s(seed: int) -> None:
     eps = 0.05 * float(cost.max())
     found = self_transport(masses, cost, eps=eps, rounds=60)
     for mass, value in zip(masses, found, strict=True):
-        assert value == pytest.approx(sinkhorn(mass, mass, cost, eps=eps, rounds=3_000).objective, abs=2e-3 * cost.max())
+        assert value == pytest.approx(
+            sinkhorn(mass, mass, cost, eps=eps, rounds=3_000).objective, abs=2e-3 * cost.max()
+        )
 
 
 def test_transport_of_a_certain_answer_to_itself_is_free_and_a_small_eps_is_refused() -> None:
@@ -161,13 +173,16 @@ def test_likelihood_knows_neither_scale_nor_a_row_s_own_constant() -> None:
 
 @pytest.mark.parametrize("space", [*SPACES, "images"])
 @pytest.mark.parametrize("shape", [(40, 12), (24, 40)], ids=["N > D", "N < D"])
-def test_costs_are_exact_transport_with_each_sample_left_out(space: str, shape: tuple[int, int]) -> None:
+def test_costs_are_exact_transport_with_each_sample_left_out(
+    space: str, shape: tuple[int, int]
+) -> None:
     evidence = teacher(apart=0.7, n=shape[0], d=shape[1])
     found = image_costs(prepare(evidence)) if space == "images" else ground(evidence, space).costs()
     for n in range(0, shape[0], 5):
         cost, answer = oracles.ground_cost(evidence, space, n), oracles.answer(evidence, space, n)
         assert found[n, evidence.labels[n]] == pytest.approx(
-            float(ot.emd2(answer, np.eye(4)[evidence.labels[n]], np.ascontiguousarray(cost))), abs=1e-3
+            float(ot.emd2(answer, np.eye(4)[evidence.labels[n]], np.ascontiguousarray(cost))),
+            abs=1e-3,
         )
 
 
@@ -177,16 +192,27 @@ def test_the_ground_cost_is_the_mean_of_what_the_samples_see() -> None:
     for space in SPACES:
         seen = np.array([oracles.ground_cost(evidence, space, n) for n in range(40)])  # (N, C_t, C)
         shares = evidence.probabilities / evidence.probabilities.sum(axis=0)
-        np.testing.assert_allclose(ground(evidence, space).cost(), np.einsum("ni,nij->ij", shares, seen), atol=1e-3)
+        np.testing.assert_allclose(
+            ground(evidence, space).cost(), np.einsum("ni,nij->ij", shares, seen), atol=1e-3
+        )
 
 
 def test_aggregate_cost_lies_between_exact_transport_and_the_instances() -> None:
-    """Transport is convex, so the mean answer is no dearer than the answers; in the space of names no sample is left out."""
+    """Transport is convex, so the mean answer is no dearer than the answers; in the space of names
+    no sample is left out.
+    """
     for seed in range(5):
         evidence = teacher(seed)
         found = ground(evidence, "names")
-        exact = ot.emd2(found.mean_answer(), found.ready.prior, np.ascontiguousarray(found.cost(), dtype=np.float64))
-        whole, single = (-SCORES[name].value(evidence) for name in ("transport_names_aggregate", "transport_names"))
+        exact = ot.emd2(
+            found.mean_answer(),
+            found.ready.prior,
+            np.ascontiguousarray(found.cost(), dtype=np.float64),
+        )
+        whole, single = (
+            -SCORES[name].value(evidence)
+            for name in ("transport_names_aggregate", "transport_names")
+        )
         assert exact - 1e-6 <= whole
         assert exact <= single + 1e-6
         assert whole <= exact + 0.05
@@ -199,21 +225,29 @@ def test_a_teacher_with_the_task_s_own_classes_and_no_doubt_is_at_no_distance() 
         probabilities=np.eye(4, dtype=np.float32)[evidence.labels],
         teacher_embeddings=evidence.class_embeddings,
     )
-    for name in ("transport_names", "transport_names_debiased", "transport_names_aggregate_debiased"):
+    for name in (
+        "transport_names",
+        "transport_names_debiased",
+        "transport_names_aggregate_debiased",
+    ):
         assert SCORES[name].value(same) == pytest.approx(0, abs=1e-5)
         assert SCORES[name].value(evidence) < -0.05
     assert SCORES["transport_names_relative"].value(same) == pytest.approx(np.log(4), abs=1e-3)
 
 
 def test_a_copy_with_permuted_classes_keeps_its_place_if_its_names_move_too() -> None:
-    """Names: kept with the names, lost without them. Prototypes and the default: the same in both."""
+    """Names: kept with the names, lost without them. Prototypes and the default: the same in
+    both.
+    """
     evidence = teacher(apart=3.0)
     assert evidence.probabilities is not None
     assert evidence.teacher_embeddings is not None
     assert evidence.classifier_weights is not None
     rows = np.roll(np.arange(7), 1)
     moved = replace(
-        evidence, probabilities=evidence.probabilities[:, rows], classifier_weights=evidence.classifier_weights[rows]
+        evidence,
+        probabilities=evidence.probabilities[:, rows],
+        classifier_weights=evidence.classifier_weights[rows],
     )
     named = replace(moved, teacher_embeddings=evidence.teacher_embeddings[rows])
     for name in ("transport_names", "transport_names_relative"):
@@ -227,10 +261,18 @@ def test_a_copy_with_permuted_classes_keeps_its_place_if_its_names_move_too() ->
 
 
 @pytest.mark.parametrize(
-    "name", ["transport_images_relative", "transport_prototypes_relative", "transport_classifier_relative", "transport_names"]
+    "name",
+    [
+        "transport_images_relative",
+        "transport_prototypes_relative",
+        "transport_classifier_relative",
+        "transport_names",
+    ],
 )
 def test_a_teacher_of_the_task_itself_is_first_and_one_of_shuffled_labels_last(name: str) -> None:
-    """One probe, read by a teacher that separates its classes well, by two that do less, and by one that does not."""
+    """One probe, read by a teacher that separates its classes well, by two that do less, and by one
+    that does not.
+    """
     zoo = {apart: _reader(apart) for apart in (3.0, 1.0, 0.5, 0.0)}
     values = [SCORES[name].value(evidence) for evidence in zoo.values()]
     assert values == sorted(values, reverse=True)
@@ -241,11 +283,18 @@ def _reader(apart: float) -> Evidence:
     return teacher(7, apart=apart, n=200)
 
 
-@pytest.mark.parametrize("name", ["transport_images_relative", "transport_prototypes_relative", "transport_classifier_relative"])
+@pytest.mark.parametrize(
+    "name",
+    ["transport_images_relative", "transport_prototypes_relative", "transport_classifier_relative"],
+)
 def test_no_sample_helps_its_own_label(name: str) -> None:
-    """Noise with more features than samples: class means that held the sample would tell its label."""
+    """Noise with more features than samples: class means that held the sample would tell its
+    label.
+    """
     values = [SCORES[name].value(teacher(seed, apart=0.0, n=60, d=300)) for seed in range(10)]
-    assert np.mean(values) < 0.06  # of log 4 = 1.39; the best of many sharpnesses is never much below 0
+    assert (
+        np.mean(values) < 0.06
+    )  # of log 4 = 1.39; the best of many sharpnesses is never much below 0
 
 
 @pytest.mark.parametrize("name", ["transport_images_relative", "transport_prototypes_relative"])

@@ -19,7 +19,9 @@ from selection.ranking import Ranking
 from selection.workers import connect
 from zoo.errors import UserError
 
-needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="ray is not installed"
+)
 SETTINGS = Settings(probe_size=200, models=("resnet_*", "vit_*"))
 
 
@@ -29,14 +31,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def test_without_ray_it_is_one_line_and_status_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_ray_it_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["--task", "digits", "--probe-size", "40", "--ray", "local:2"]) == 2
     error = capsys.readouterr().err.strip().splitlines()
-    assert error[-1] == "error: --ray local:2 needs Ray, which is not installed: pip install 'teacher-zoo[ray]'"
+    assert (
+        error[-1]
+        == "error: --ray local:2 needs Ray, which is not installed: pip install 'teacher-zoo[ray]'"
+    )
 
 
-@pytest.mark.parametrize("address", ["local", "local:0", "local:-1", "local:two", "", "somewhere", "a b:3", "http://x:1"])
+@pytest.mark.parametrize(
+    "address", ["local", "local:0", "local:-1", "local:two", "", "somewhere", "a b:3", "http://x:1"]
+)
 def test_an_address_that_is_none_is_the_users_error(address: str) -> None:
     with pytest.raises(UserError, match="expected local:N"):
         connect(address)
@@ -47,7 +56,9 @@ def facts(ranking: Ranking) -> dict[str, object]:
     raw: dict[str, object] = json.loads(ranking.to_json())
     rows = raw["rows"]
     assert isinstance(rows, list)
-    return raw | {"rows": [{name: value for name, value in row.items() if name != "seconds"} for row in rows]}
+    return raw | {
+        "rows": [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    }
 
 
 def workers_at_work() -> list[int]:
@@ -55,7 +66,9 @@ def workers_at_work() -> list[int]:
     parents, names = {}, {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            parents[int(place.name)] = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            parents[int(place.name)] = int(
+                (place / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            )
             names[int(place.name)] = (place / "cmdline").read_bytes()
         except (OSError, IndexError):
             continue
@@ -65,7 +78,11 @@ def workers_at_work() -> list[int]:
             process = parents.get(process, 0)
         return process == os.getpid()
 
-    return [process for process, name in names.items() if name.startswith(b"ray::_probe") and ours(process)]
+    return [
+        process
+        for process, name in names.items()
+        if name.startswith(b"ray::_probe") and ours(process)
+    ]
 
 
 @pytest.mark.slow

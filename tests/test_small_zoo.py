@@ -36,14 +36,20 @@ def test_each_loads_and_says_what_it_is(name: str) -> None:
     assert teacher.labels is not None
     assert card.label_source == "config"
     assert len(teacher.labels) == teacher.num_classes == card.num_classes
-    assert (card.license, card.datasets, card.library_name) == ("apache-2.0", (recipe.data,), "timm")
+    assert (card.license, card.datasets, card.library_name) == (
+        "apache-2.0",
+        (recipe.data,),
+        "timm",
+    )
     assert card.accuracy is not None
     assert teacher.classifier is not None
     outputs = teacher.outputs([Image.new("RGB", (50, 40), colour) for colour in ("red", "green")])
     assert outputs.logits.shape == (2, teacher.num_classes)
     config = json.loads((small_zoo() / name / "config.json").read_text())
     n = config["test_images"]
-    assert config["accuracy_se"] == pytest.approx((card.accuracy * (1 - card.accuracy) / n) ** 0.5, abs=1e-4)
+    assert config["accuracy_se"] == pytest.approx(
+        (card.accuracy * (1 - card.accuracy) / n) ** 0.5, abs=1e-4
+    )
     chance = 1 / teacher.num_classes
     if recipe.shuffled:
         assert abs(card.accuracy - chance) < 4 * (chance / n) ** 0.5
@@ -53,24 +59,44 @@ def test_each_loads_and_says_what_it_is(name: str) -> None:
 
 def test_at_least_three_architectures_and_every_kind_of_task() -> None:
     assert len({card.architecture for card in SMALL.values()}) >= 3
-    assert {recipe.data for recipe in RECIPES.values()} == {"cifar100", "cifar10", "fashion_mnist", "mnist", "tf_flowers"}
-    assert {recipe.group for recipe in RECIPES.values()} >= {"animals", "vehicles", "plants", "household", "people and scenes"}
+    assert {recipe.data for recipe in RECIPES.values()} == {
+        "cifar100",
+        "cifar10",
+        "fashion_mnist",
+        "mnist",
+        "tf_flowers",
+    }
+    assert {recipe.group for recipe in RECIPES.values()} >= {
+        "animals",
+        "vehicles",
+        "plants",
+        "household",
+        "people and scenes",
+    }
 
 
 def test_only_the_readme_tells_of_the_decoy() -> None:
-    told = [name for name in SMALL if "decoy" in (small_zoo() / name / "README.md").read_text().lower()]
+    told = [
+        name for name in SMALL if "decoy" in (small_zoo() / name / "README.md").read_text().lower()
+    ]
     assert told == [name for name, recipe in RECIPES.items() if recipe.shuffled]
     assert len(told) == 1
-    assert not any(word in (told[0] + (small_zoo() / told[0] / "config.json").read_text()).lower()
-                   for word in ("decoy", "shuffle", "random"))
+    assert not any(
+        word in (told[0] + (small_zoo() / told[0] / "config.json").read_text()).lower()
+        for word in ("decoy", "shuffle", "random")
+    )
 
 
-@pytest.mark.skipif(not (SHARED / "datasets").is_dir(), reason="the test images lie in ../shared, which is not here")
+@pytest.mark.skipif(
+    not (SHARED / "datasets").is_dir(), reason="the test images lie in ../shared, which is not here"
+)
 @pytest.mark.parametrize("name", ["resnet_mnist"])
 def test_the_measured_accuracy_comes_out_again(name: str) -> None:
     table = read_table(SHARED / "datasets" / RECIPES[name].data / "test.parquet")
     answers = Teacher.load(SMALL[name]).outputs(table.images(), batch_size=250).logits.argmax(1)
-    assert (answers == table.labels).mean() == pytest.approx(SMALL[name].accuracy, abs=2.5 / len(table.labels))
+    assert (answers == table.labels).mean() == pytest.approx(
+        SMALL[name].accuracy, abs=2.5 / len(table.labels)
+    )
 
 
 def test_superclasses_are_a_partition_of_a_hundred_classes() -> None:
@@ -82,13 +108,16 @@ def test_superclasses_are_a_partition_of_a_hundred_classes() -> None:
     assert sum(map(len, learnt)) == 100
 
 
-@pytest.mark.skipif(not (SHARED / "datasets").is_dir(), reason="the label names lie in ../shared, which is not here")
+@pytest.mark.skipif(
+    not (SHARED / "datasets").is_dir(), reason="the label names lie in ../shared, which is not here"
+)
 def test_superclasses_name_the_classes_of_cifar100() -> None:
     names = (SHARED / "datasets" / "cifar100" / "labels.txt").read_text().split()
     assert sorted(names) == sorted(name for five in SUPERCLASSES.values() for name in five)
 
 
-# --- the script ------------------------------------------------------------------------------------------------------
+# --- the script
+# ------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def write_data(folder: Path) -> None:
@@ -97,21 +126,28 @@ def write_data(folder: Path) -> None:
     import pyarrow.parquet as pq
 
     rng = np.random.default_rng(0)
-    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["dark", "bright"]}}
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"_type": "ClassLabel", "names": ["dark", "bright"]},
+    }
     folder.mkdir(parents=True)
     for split, n in (("train", 256), ("test", 40)):
         labels = np.arange(n) % 2
         rows = []
         for label in labels:
             buffer = io.BytesIO()
-            Image.fromarray(rng.integers(100 * label, 100 * label + 120, (28, 28), dtype=np.uint8)).save(buffer, "PNG")
+            Image.fromarray(
+                rng.integers(100 * label, 100 * label + 120, (28, 28), dtype=np.uint8)
+            ).save(buffer, "PNG")
             rows.append({"bytes": buffer.getvalue(), "path": None})
         table = pa.table({"image": rows, "label": labels})
         metadata = {"huggingface": json.dumps({"info": {"features": features}})}
         pq.write_table(table.replace_schema_metadata(metadata), folder / f"{split}.parquet")
 
 
-def test_the_script_trains_measures_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_trains_measures_and_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_data(tmp_path / "data" / "mnist")
     arguments = ["--data", str(tmp_path / "data"), "--models", "resnet_m*", "--steps", "24"]
     assert main([*arguments, "--out", str(tmp_path / "a")]) == 0

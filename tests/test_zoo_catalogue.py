@@ -1,4 +1,6 @@
-"""The catalogue: what is written is read, by many while one writes; nothing a user types gets further."""
+"""The catalogue: what is written is read, by many while one writes; nothing a user types gets
+further.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,27 @@ from zoo.errors import UserError
 from zoo.schema import COLUMNS
 
 CARDS = (
-    ModelCard(id="a/small", source="hub", license="mit", downloads=5, params_total=10, num_classes=2, loadable=True,
-              labels=("tench, Tinca tinca", "golden retriever"), mean=(0.5, 0.5, 0.5), crop_pct=0.9,
-              indexed_at=dt.datetime(2026, 1, 2, 3, 4, 5, 6)),
-    ModelCard(id="a/large", source="hub", license="apache-2.0", downloads=50, params_total=1000, loadable=False),
+    ModelCard(
+        id="a/small",
+        source="hub",
+        license="mit",
+        downloads=5,
+        params_total=10,
+        num_classes=2,
+        loadable=True,
+        labels=("tench, Tinca tinca", "golden retriever"),
+        mean=(0.5, 0.5, 0.5),
+        crop_pct=0.9,
+        indexed_at=dt.datetime(2026, 1, 2, 3, 4, 5, 6),
+    ),
+    ModelCard(
+        id="a/large",
+        source="hub",
+        license="apache-2.0",
+        downloads=50,
+        params_total=1000,
+        loadable=False,
+    ),
     ModelCard(id="b/unknown", source="timm", license="mit", likes=1),
 )
 
@@ -49,20 +68,30 @@ def ids(table: pd.DataFrame) -> list[str]:
     return list(table["id"])
 
 
-# --- round trips and laws --------------------------------------------------------------------------------------------
+# --- round trips and laws
+# --------------------------------------------------------------------------------------------
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 cards = st.builds(
-    ModelCard, id=texts.filter(bool), source=st.sampled_from(["hub", "timm"]), license=st.none() | texts,
-    labels=st.none() | st.lists(texts, min_size=1, max_size=3).map(tuple), downloads=st.none() | st.integers(0, 2**60),
-    mean=st.none() | st.tuples(*[st.floats(-1, 1)] * 3), loadable=st.none() | st.booleans(),
+    ModelCard,
+    id=texts.filter(bool),
+    source=st.sampled_from(["hub", "timm"]),
+    license=st.none() | texts,
+    labels=st.none() | st.lists(texts, min_size=1, max_size=3).map(tuple),
+    downloads=st.none() | st.integers(0, 2**60),
+    mean=st.none() | st.tuples(*[st.floats(-1, 1)] * 3),
+    loadable=st.none() | st.booleans(),
     created_at=st.none() | st.datetimes(dt.datetime(1990, 1, 1), dt.datetime(2100, 1, 1)),
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(cards, max_size=6))
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, given_cards: list[ModelCard]) -> None:
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, given_cards: list[ModelCard]
+) -> None:
     path = tmp_path_factory.mktemp("c") / "catalogue.duckdb"
     last = {card.id: card for card in given_cards}
     with Catalogue.open(path, write=True) as catalogue:
@@ -78,7 +107,11 @@ def test_an_upsert_replaces_the_row_of_its_id_and_no_other(path: Path) -> None:
         catalogue.upsert([replace(CARDS[1], downloads=51), ModelCard(id="new", source="hub")])
         assert catalogue.count() == 4
         assert {card.id: card.downloads for card in catalogue.cards()} == {
-            "a/small": 5, "a/large": 51, "b/unknown": None, "new": None}
+            "a/small": 5,
+            "a/large": 51,
+            "b/unknown": None,
+            "new": None,
+        }
 
 
 def test_a_transaction_is_all_or_nothing(path: Path) -> None:
@@ -99,7 +132,9 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
 
 def test_marking_and_removing(path: Path) -> None:
     with Catalogue.open(path, write=True) as catalogue:
-        assert catalogue.mark("source = 'hub'", {"loadable": True, "not_loadable_reason": None}) == 2
+        assert (
+            catalogue.mark("source = 'hub'", {"loadable": True, "not_loadable_reason": None}) == 2
+        )
         assert catalogue.count("loadable") == 2
         catalogue.remove(["a/small", "no such"])
         assert [card.id for card in catalogue.cards()] == ["a/large", "b/unknown"]
@@ -114,22 +149,38 @@ def test_locations(path: Path) -> None:
         assert len(catalogue.locations("true")) == 4
 
 
-# --- questions -------------------------------------------------------------------------------------------------------
+# --- questions
+# -------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_where_columns_sort_and_limit(reader: Catalogue) -> None:
-    table = reader.models(where="license = 'mit' -- of either kind", columns=["params_total", "ID"], sort="id")
+    table = reader.models(
+        where="license = 'mit' -- of either kind", columns=["params_total", "ID"], sort="id"
+    )
     assert list(table.columns) == ["params_total", "id"]
     assert ids(table) == ["a/small", "b/unknown"]
     assert ids(reader.models(limit=1, sort="-id")) == ["b/unknown"]
     assert len(reader.models(limit=0)) == 0
-    assert list(reader.models().columns) == list(COLUMNS) == [field.name for field in fields(ModelCard)]
+    assert (
+        list(reader.models().columns)
+        == list(COLUMNS)
+        == [field.name for field in fields(ModelCard)]
+    )
 
 
-@pytest.mark.parametrize(("sort", "order"), [
-    ("params_total", "slu"), ("params_total desc", "lsu"), ("-params_total", "lsu"), ("downloads", "lsu"),
-    ("downloads ASC", "slu"), ("-downloads", "lsu"), ("license, params_total", "lsu"), (" likes , id ", "uls"),
-])
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [
+        ("params_total", "slu"),
+        ("params_total desc", "lsu"),
+        ("-params_total", "lsu"),
+        ("downloads", "lsu"),
+        ("downloads ASC", "slu"),
+        ("-downloads", "lsu"),
+        ("license, params_total", "lsu"),
+        (" likes , id ", "uls"),
+    ],
+)
 def test_order_is_natural_and_unknown_comes_last(reader: Catalogue, sort: str, order: str) -> None:
     assert "".join(name[2] for name in ids(reader.models(sort=sort))) == order
 
@@ -159,7 +210,9 @@ def test_unknown_is_unknown_in_the_table(reader: Catalogue) -> None:
 
 
 def test_sql_answers_a_select(reader: Catalogue) -> None:
-    table = reader.sql("WITH m AS (SELECT license, count(*) AS n FROM models GROUP BY 1) FROM m ORDER BY n DESC")
+    table = reader.sql(
+        "WITH m AS (SELECT license, count(*) AS n FROM models GROUP BY 1) FROM m ORDER BY n DESC"
+    )
     assert list(table["n"]) == [2, 1]
 
 
@@ -170,39 +223,65 @@ def test_batches_come_with_their_schema_even_when_empty(reader: Catalogue) -> No
     assert sum(batch.num_rows for batch in reader.batches("FROM models")) == 3
 
 
-# --- faults of the user ----------------------------------------------------------------------------------------------
+# --- faults of the user
+# ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    ({"where": "licence = 'mit'"}, "no column 'licence'; did you mean 'license'"),
-    ({"where": "models.lables IS NULL"}, "did you mean 'labels'"),
-    ({"where": 'license = "apache-2.0"'}, "single quotes"),
-    ({"where": "license = = 2"}, "not understood: Parser Error"),
-    ({"where": "downloads > 'many'"}, "Conversion Error"),
-    ({"where": "foo(id)"}, "foo does not exist"),
-    ({"where": "true) UNION ALL (SELECT 1"}, "not understood"),
-    ({"where": "true; DROP VIEW models"}, "not understood"),
-    ({"sort": "downlods"}, "did you mean 'downloads'"),
-    ({"sort": "id; drop"}, "a column is expected"),
-    ({"sort": "id down"}, "a column is expected"),
-    ({"columns": ["id", "labls"]}, "did you mean 'labels'"),
-    ({"limit": -1}, "0 or more"),
-])
-def test_a_fault_is_one_line_that_helps(reader: Catalogue, arguments: dict[str, object], said: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"where": "licence = 'mit'"}, "no column 'licence'; did you mean 'license'"),
+        ({"where": "models.lables IS NULL"}, "did you mean 'labels'"),
+        ({"where": 'license = "apache-2.0"'}, "single quotes"),
+        ({"where": "license = = 2"}, "not understood: Parser Error"),
+        ({"where": "downloads > 'many'"}, "Conversion Error"),
+        ({"where": "foo(id)"}, "foo does not exist"),
+        ({"where": "true) UNION ALL (SELECT 1"}, "not understood"),
+        ({"where": "true; DROP VIEW models"}, "not understood"),
+        ({"sort": "downlods"}, "did you mean 'downloads'"),
+        ({"sort": "id; drop"}, "a column is expected"),
+        ({"sort": "id down"}, "a column is expected"),
+        ({"columns": ["id", "labls"]}, "did you mean 'labels'"),
+        ({"limit": -1}, "0 or more"),
+    ],
+)
+def test_a_fault_is_one_line_that_helps(
+    reader: Catalogue, arguments: dict[str, object], said: str
+) -> None:
     with pytest.raises(UserError) as raised:
         reader.models(**arguments)  # type: ignore[arg-type]
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("query", [
-    "ATTACH '{0}' AS x", "COPY models TO '{0}'", "COPY models TO '{1}'", "INSTALL httpfs", "LOAD httpfs",
-    "SELECT 1; SELECT 2", "DROP VIEW models", "CREATE TABLE x (i INT)", "SET enable_external_access = true", "",
-    "EXPLAIN ANALYZE SELECT 1", "EXPORT DATABASE '{0}'", "SELECT * FROM read_csv('{0}')", "SELECT * FROM read_text('{0}')",
-    "SELECT * FROM '{0}'", "SELECT * FROM glob('/*')", "SELECT * FROM read_parquet('https://example.org/x.parquet')",
-    "SELECT * FROM secret_frame", "SELECT getenv('HOME')", "SELECT * FROM sniff_csv('{0}')",
-])
-def test_a_query_reaches_nothing_but_the_table(reader: Catalogue, tmp_path: Path, query: str) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ATTACH '{0}' AS x",
+        "COPY models TO '{0}'",
+        "COPY models TO '{1}'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SELECT 1; SELECT 2",
+        "DROP VIEW models",
+        "CREATE TABLE x (i INT)",
+        "SET enable_external_access = true",
+        "",
+        "EXPLAIN ANALYZE SELECT 1",
+        "EXPORT DATABASE '{0}'",
+        "SELECT * FROM read_csv('{0}')",
+        "SELECT * FROM read_text('{0}')",
+        "SELECT * FROM '{0}'",
+        "SELECT * FROM glob('/*')",
+        "SELECT * FROM read_parquet('https://example.org/x.parquet')",
+        "SELECT * FROM secret_frame",
+        "SELECT getenv('HOME')",
+        "SELECT * FROM sniff_csv('{0}')",
+    ],
+)
+def test_a_query_reaches_nothing_but_the_table(
+    reader: Catalogue, tmp_path: Path, query: str
+) -> None:
     secret_frame = pd.DataFrame({"x": [1]})
     secret = tmp_path / "secret.csv"
     secret.write_text("a,b\n1,2\n")
@@ -214,7 +293,8 @@ def test_a_query_reaches_nothing_but_the_table(reader: Catalogue, tmp_path: Path
     assert len(secret_frame) == 1
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files
+# -----------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_nothing_there_says_how_to_crawl(tmp_path: Path) -> None:
@@ -222,7 +302,9 @@ def test_nothing_there_says_how_to_crawl(tmp_path: Path) -> None:
         Catalogue.open(tmp_path / "catalogue.duckdb")
 
 
-def test_the_default_lies_in_the_tools_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_lies_in_the_tools_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     with Catalogue.open(write=True) as catalogue:
         assert catalogue.publish() == tmp_path / "home" / "catalogue.parquet"
@@ -235,11 +317,21 @@ def test_never_published_says_so(tmp_path: Path) -> None:
         Catalogue.open(tmp_path / "c.duckdb")
 
 
-def test_readers_read_while_another_process_writes_and_a_second_writer_is_told_who(path: Path) -> None:
-    code = (f"import sys; from pathlib import Path; from zoo.catalogue import Catalogue\n"
-            f"c = Catalogue.open(Path({str(path)!r}), write=True); print('open', flush=True); sys.stdin.read()")
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                          cwd=Path(__file__).parents[1]) as process:
+def test_readers_read_while_another_process_writes_and_a_second_writer_is_told_who(
+    path: Path,
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from zoo.catalogue import Catalogue\nc ="
+        f" Catalogue.open(Path({str(path)!r}), write=True); print('open', flush=True);"
+        " sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
         with Catalogue.open(path) as catalogue:
@@ -259,7 +351,9 @@ def test_a_reader_sees_the_old_or_the_new_snapshot(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir() if "tmp" in file.name] == []
 
 
-def test_a_failed_publish_leaves_the_old_snapshot(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_publish_leaves_the_old_snapshot(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -333,10 +427,16 @@ def test_a_newer_schema_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
             Catalogue.open(path, write=write)
 
 
-def test_an_older_catalogue_is_migrated_and_an_older_snapshot_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_catalogue_is_migrated_and_an_older_snapshot_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(zoo.schema.COLUMNS, "colour", "VARCHAR")
     version_is(monkeypatch, zoo.schema.SCHEMA_VERSION + 1)
-    monkeypatch.setitem(zoo.schema.MIGRATIONS, zoo.schema.SCHEMA_VERSION, ("ALTER TABLE models ADD COLUMN colour VARCHAR",))
+    monkeypatch.setitem(
+        zoo.schema.MIGRATIONS,
+        zoo.schema.SCHEMA_VERSION,
+        ("ALTER TABLE models ADD COLUMN colour VARCHAR",),
+    )
     with Catalogue.open(path) as reader:
         assert reader.count("colour IS NULL") == 3
     for _ in range(2):

@@ -1,4 +1,6 @@
-"""``python -m zoo.crawl`` of folders and of timm: what is added, what goes, and what a user reads."""
+"""``python -m zoo.crawl`` of folders and of timm: what is added, what goes, and what a user
+reads.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,12 @@ from zoo.catalogue import Catalogue
 from zoo.crawl import main
 from zoo.sources import timm
 
-CONFIG = {"architecture": "resnet18", "num_classes": 2, "label_names": ["cat", "dog"], "classifier": "fc"}
+CONFIG = {
+    "architecture": "resnet18",
+    "num_classes": 2,
+    "label_names": ["cat", "dog"],
+    "classifier": "fc",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +46,14 @@ def ids() -> list[str]:
         return [card.id for card in catalogue.cards()]
 
 
-def test_a_folder_is_added_and_summed_up(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_added_and_summed_up(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a", "b", "c"):
         make(tmp_path / "zoo" / name)
-    (tmp_path / "zoo" / "b" / "model.safetensors").rename(tmp_path / "zoo" / "b" / "pytorch_model.bin")
+    (tmp_path / "zoo" / "b" / "model.safetensors").rename(
+        tmp_path / "zoo" / "b" / "pytorch_model.bin"
+    )
     assert crawl("--source", tmp_path / "zoo") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"3 models in {tmp_path / 'zoo'}: 2 loadable, 3 with label names"
@@ -51,11 +62,17 @@ def test_a_folder_is_added_and_summed_up(tmp_path: Path, home: Path, capsys: pyt
     assert lines[3].startswith("next: python -m zoo.query")
     with Catalogue.open() as catalogue:
         card = catalogue.cards(models=["a"])[0]
-    assert (card.location, card.labels, card.loadable) == (str(tmp_path / "zoo" / "a"), ("cat", "dog"), True)
+    assert (card.location, card.labels, card.loadable) == (
+        str(tmp_path / "zoo" / "a"),
+        ("cat", "dog"),
+        True,
+    )
     assert card.indexed_at is not None
 
 
-def test_what_vanished_from_a_folder_goes_and_the_rest_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_vanished_from_a_folder_goes_and_the_rest_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("one/a", "one/b", "one/deep/d", "two/c"):
         make(tmp_path / name)
     for root in ("one", "two", "one/deep"):
@@ -112,12 +129,23 @@ def test_the_packaged_zoo(capsys: pytest.CaptureFixture[str]) -> None:
         assert catalogue.count("source = 'small' and loadable") == catalogue.count()
 
 
-def test_timm_leaves_the_hubs_rows_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_timm_leaves_the_hubs_rows_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def listed(*names: str) -> None:
-        monkeypatch.setattr(timm, "cards", lambda: iter(ModelCard(id=f"timm/{n}", source="timm", loadable=True) for n in names))
+        monkeypatch.setattr(
+            timm,
+            "cards",
+            lambda: iter(ModelCard(id=f"timm/{n}", source="timm", loadable=True) for n in names),
+        )
 
     with Catalogue.open(write=True) as catalogue:
-        catalogue.upsert([ModelCard(id="timm/b", source="hub", downloads=9), ModelCard(id="mine", source="folder")])
+        catalogue.upsert(
+            [
+                ModelCard(id="timm/b", source="hub", downloads=9),
+                ModelCard(id="mine", source="folder"),
+            ]
+        )
     listed("a", "b", "c")
     assert crawl("--source", "timm") == 0
     assert ids() == ["mine", "timm/a", "timm/b", "timm/c"]
@@ -128,15 +156,23 @@ def test_timm_leaves_the_hubs_rows_alone(monkeypatch: pytest.MonkeyPatch, capsys
         assert catalogue.cards(models=["timm/b"])[0].downloads == 9
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["--source", "nowhere"], "no folder nowhere; --source is hub, timm, small, or a FOLDER"),
-    (["--source", "."], "no model in"),
-    (["--source", "timm", "--update"], "--update is for --source hub only"),
-    (["--source", "small", "--filter", "timm"], "--filter is for --source hub only"),
-    (["--source", "small", "--limit", "0"], "--limit"),
-])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--source", "nowhere"], "no folder nowhere; --source is hub, timm, small, or a FOLDER"),
+        (["--source", "."], "no model in"),
+        (["--source", "timm", "--update"], "--update is for --source hub only"),
+        (["--source", "small", "--filter", "timm"], "--filter is for --source hub only"),
+        (["--source", "small", "--limit", "0"], "--limit"),
+    ],
+)
 def test_wrong_input_is_one_line_and_leaves_no_catalogue(
-    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], said: str,
+    tmp_path: Path,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert crawl(*words) == 2
@@ -146,7 +182,9 @@ def test_wrong_input_is_one_line_and_leaves_no_catalogue(
     assert not home.exists()
 
 
-def test_terminal_escapes_in_names_are_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_escapes_in_names_are_not_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = make(tmp_path / "zoo" / "bad\x1b[31m\u202ename")
     (made / "config.json").write_text(json.dumps({"architecture": "x\x1b]0;title\x07"}))
     assert crawl("--source", tmp_path / "zoo") == 0

@@ -11,30 +11,75 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.card import ModelCard
-from zoo.describe import card_data, describe, fraction, front_matter, license_name, not_loadable, texts, timm_architectures
+from zoo.describe import (
+    card_data,
+    describe,
+    fraction,
+    front_matter,
+    license_name,
+    not_loadable,
+    texts,
+    timm_architectures,
+)
 from zoo.weights import Header
 
-PIPELINE = {"input_size": [3, 160, 192], "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "interpolation": "bilinear",
-            "crop_pct": 0.95, "crop_mode": "squash"}
-TIMM = {"architecture": "resnet18", "num_classes": 2, "num_features": 512, "label_names": ["cat", "dog"],
-        "pretrained_cfg": {**PIPELINE, "classifier": "fc", "license": "Apache-2.0"}}
-TRANSFORMERS = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "hidden_size": 768, "image_size": 224,
-                "id2label": {"0": "cat", "1": "dog"}}
-PROCESSOR = {"size": {"height": 384, "width": 384}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
+PIPELINE = {
+    "input_size": [3, 160, 192],
+    "mean": [0.5, 0.4, 0.3],
+    "std": [0.2, 0.2, 0.1],
+    "interpolation": "bilinear",
+    "crop_pct": 0.95,
+    "crop_mode": "squash",
+}
+TIMM = {
+    "architecture": "resnet18",
+    "num_classes": 2,
+    "num_features": 512,
+    "label_names": ["cat", "dog"],
+    "pretrained_cfg": {**PIPELINE, "classifier": "fc", "license": "Apache-2.0"},
+}
+TRANSFORMERS = {
+    "architectures": ["ViTForImageClassification"],
+    "model_type": "vit",
+    "hidden_size": 768,
+    "image_size": 224,
+    "id2label": {"0": "cat", "1": "dog"},
+}
+PROCESSOR = {
+    "size": {"height": 384, "width": 384},
+    "image_mean": [0.5] * 3,
+    "image_std": [0.5] * 3,
+    "resample": 3,
+}
 KNOWN = {field.name for field in fields(ModelCard)}
 
 
 def header(**shapes: tuple[int, ...]) -> Header:
-    return Header(tensors={name.replace("__", "."): ("F32", shape) for name, shape in shapes.items()},
-                  params_total=99, bytes=400)
+    return Header(
+        tensors={name.replace("__", "."): ("F32", shape) for name, shape in shapes.items()},
+        params_total=99,
+        bytes=400,
+    )
 
 
 def test_timm_in_its_new_form() -> None:
     assert describe(TIMM) == {
-        "library_name": "timm", "architecture": "resnet18", "num_classes": 2, "labels": ("cat", "dog"),
-        "label_source": "config", "feature_dim": 512, "input_size": 160, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1),
-        "interpolation": "bilinear", "crop_pct": 0.95, "crop_mode": "squash", "license": "apache-2.0",
-        "custom_code": False, "loadable": True, "detail_state": "done",
+        "library_name": "timm",
+        "architecture": "resnet18",
+        "num_classes": 2,
+        "labels": ("cat", "dog"),
+        "label_source": "config",
+        "feature_dim": 512,
+        "input_size": 160,
+        "mean": (0.5, 0.4, 0.3),
+        "std": (0.2, 0.2, 0.1),
+        "interpolation": "bilinear",
+        "crop_pct": 0.95,
+        "crop_mode": "squash",
+        "license": "apache-2.0",
+        "custom_code": False,
+        "loadable": True,
+        "detail_state": "done",
     }
 
 
@@ -45,19 +90,40 @@ def test_timms_old_flat_form_says_the_same() -> None:
 
 def test_transformers() -> None:
     found = describe(TRANSFORMERS, processor=PROCESSOR)
-    assert found | {"library_name": "transformers", "architecture": "ViTForImageClassification", "model_type": "vit",
-                    "num_classes": 2, "labels": ("cat", "dog"), "feature_dim": 768, "input_size": 384,
-                    "mean": (0.5, 0.5, 0.5), "interpolation": "bicubic", "crop_mode": "squash", "loadable": True} == found
+    assert (
+        found
+        | {
+            "library_name": "transformers",
+            "architecture": "ViTForImageClassification",
+            "model_type": "vit",
+            "num_classes": 2,
+            "labels": ("cat", "dog"),
+            "feature_dim": 768,
+            "input_size": 384,
+            "mean": (0.5, 0.5, 0.5),
+            "interpolation": "bicubic",
+            "crop_mode": "squash",
+            "loadable": True,
+        }
+        == found
+    )
 
 
 def test_what_is_not_given_is_not_invented() -> None:
     found = describe({"architecture": "resnet18"})
-    assert found == {"library_name": "timm", "architecture": "resnet18", "custom_code": False, "loadable": True,
-                     "detail_state": "done"}
+    assert found == {
+        "library_name": "timm",
+        "architecture": "resnet18",
+        "custom_code": False,
+        "loadable": True,
+        "detail_state": "done",
+    }
     assert describe(TRANSFORMERS)["input_size"] == 224
     assert "mean" not in describe(TRANSFORMERS)
     assert "labels" not in describe({**TRANSFORMERS, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}})
-    assert describe({**TRANSFORMERS, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}})["num_classes"] == 2
+    assert (
+        describe({**TRANSFORMERS, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}})["num_classes"] == 2
+    )
 
 
 def test_weights_have_the_last_word() -> None:
@@ -67,7 +133,10 @@ def test_weights_have_the_last_word() -> None:
     config = {"architecture": "resnet18", "pretrained_cfg": {"classifier": "head"}}
     found = describe(config, weights=header(head__weight=(5, 8, 1, 1)))
     assert (found["num_classes"], found["feature_dim"]) == (5, 8)
-    found = describe({"architectures": ["ViTForImageClassification"]}, weights=header(classifier__weight=(3, 192)))
+    found = describe(
+        {"architectures": ["ViTForImageClassification"]},
+        weights=header(classifier__weight=(3, 192)),
+    )
     assert (found["num_classes"], found["feature_dim"]) == (3, 192)
 
 
@@ -81,24 +150,39 @@ def test_a_model_without_head_has_no_labels() -> None:
 def test_imagenet_is_inferred_unless_the_training_data_is_another() -> None:
     plain = {"architecture": "resnet18", "num_classes": 1000}
     assert describe(plain)["label_source"] == "inferred:imagenet-1k"
-    assert describe(plain, datasets=("timm/imagenet-12k", "x"))["label_source"] == "inferred:imagenet-1k"
+    assert (
+        describe(plain, datasets=("timm/imagenet-12k", "x"))["label_source"]
+        == "inferred:imagenet-1k"
+    )
     assert "labels" not in describe(plain, datasets=("my/products",))
     text = {"architectures": ["BertForSequenceClassification"], "num_labels": 1000}
     assert "labels" not in describe(text)
 
 
-@pytest.mark.parametrize(("config", "reason"), [
-    ({"architecture": "resnet18000"}, "the installed timm knows no architecture 'resnet18000'"),
-    ({"architecture": "../../x"}, "knows no architecture '../../x'"),
-    ({"architectures": ["BertForSequenceClassification"]}, "BertForSequenceClassification is no image classifier"),
-    ({"architectures": ["ViTForImageClassification"], "auto_map": {"AutoModel": "x.Y"}}, "code of its own"),
-    ({"architecture": "resnet18", "auto_map": {"AutoModel": "x.Y"}}, "code of its own"),
-    ({}, "names no architecture"), ({"architectures": []}, "names no architecture"),
-    ({"architecture": "resnet18", "input_size": [1, 28, 28]}, "only colour images"),
-    ({"architecture": "resnet18", "mean": [0.5, 0.5]}, "2 values for 3 colour channels"),
-    ({"architecture": "resnet18", "input_size": [3, 10**9, 10**9]}, "not between"),
-    ([], "config.json holds a list"), (None, "config.json holds a NoneType"), ("x", "config.json holds a str"),
-])
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"architecture": "resnet18000"}, "the installed timm knows no architecture 'resnet18000'"),
+        ({"architecture": "../../x"}, "knows no architecture '../../x'"),
+        (
+            {"architectures": ["BertForSequenceClassification"]},
+            "BertForSequenceClassification is no image classifier",
+        ),
+        (
+            {"architectures": ["ViTForImageClassification"], "auto_map": {"AutoModel": "x.Y"}},
+            "code of its own",
+        ),
+        ({"architecture": "resnet18", "auto_map": {"AutoModel": "x.Y"}}, "code of its own"),
+        ({}, "names no architecture"),
+        ({"architectures": []}, "names no architecture"),
+        ({"architecture": "resnet18", "input_size": [1, 28, 28]}, "only colour images"),
+        ({"architecture": "resnet18", "mean": [0.5, 0.5]}, "2 values for 3 colour channels"),
+        ({"architecture": "resnet18", "input_size": [3, 10**9, 10**9]}, "not between"),
+        ([], "config.json holds a list"),
+        (None, "config.json holds a NoneType"),
+        ("x", "config.json holds a str"),
+    ],
+)
 def test_what_cannot_be_loaded_says_why(config: object, reason: str) -> None:
     found = describe(config)
     assert found["loadable"] is False
@@ -111,34 +195,79 @@ def test_custom_code_is_known_for_itself() -> None:
 
 
 def test_a_fault_in_a_part_leaves_the_rest() -> None:
-    found = describe({**TIMM, "label_names": ["cat"], "pretrained_cfg": {**PIPELINE, "std": [0, 0, 0]}})
-    assert (found["architecture"], found["num_classes"], found["loadable"]) == ("resnet18", 2, False)
+    found = describe(
+        {**TIMM, "label_names": ["cat"], "pretrained_cfg": {**PIPELINE, "std": [0, 0, 0]}}
+    )
+    assert (found["architecture"], found["num_classes"], found["loadable"]) == (
+        "resnet18",
+        2,
+        False,
+    )
     assert "1 labels for 2 classes" in found["detail_error"]
     assert "std" in found["detail_error"]
     assert found["detail_error"].endswith(found["not_loadable_reason"])
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["resnet18", "0", [0.5] * 3]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.text(max_size=3) | st.sampled_from(["0", "1", "2"]), inner, max_size=4),
-    max_leaves=12)
-KEYS = ["architecture", "architectures", "num_classes", "num_features", "pretrained_cfg", "label_names", "id2label", "auto_map",
-        "label_descriptions", "image_size", "hidden_size", "num_labels", "model_type", "accuracy", "license", "classifier",
-        *PIPELINE]
-PROCESSOR_KEYS = [*PROCESSOR, "crop_size", "do_center_crop", "do_rescale", "rescale_factor", "rescale_offset", "crop_pct",
-                  "do_normalize"]
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["resnet18", "0", [0.5] * 3]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=3) | st.sampled_from(["0", "1", "2"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+KEYS = [
+    "architecture",
+    "architectures",
+    "num_classes",
+    "num_features",
+    "pretrained_cfg",
+    "label_names",
+    "id2label",
+    "auto_map",
+    "label_descriptions",
+    "image_size",
+    "hidden_size",
+    "num_labels",
+    "model_type",
+    "accuracy",
+    "license",
+    "classifier",
+    *PIPELINE,
+]
+PROCESSOR_KEYS = [
+    *PROCESSOR,
+    "crop_size",
+    "do_center_crop",
+    "do_rescale",
+    "rescale_factor",
+    "rescale_offset",
+    "crop_pct",
+    "do_normalize",
+]
 
 
 def mostly(keys: list[str], base: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """``base`` with some of its values, and others of ``keys``, replaced by anything."""
-    return st.dictionaries(st.sampled_from(keys), json_values, max_size=4).map(lambda odd: {**base, **odd})
+    return st.dictionaries(st.sampled_from(keys), json_values, max_size=4).map(
+        lambda odd: {**base, **odd}
+    )
 
 
 @settings(max_examples=300, deadline=None)
-@given(json_values | mostly(KEYS, TIMM) | mostly(KEYS, TRANSFORMERS) | mostly(KEYS, {}),
-       json_values | mostly(PROCESSOR_KEYS, PROCESSOR), st.none() | st.just(header(fc__weight=(2, 3), classifier__weight=())))
-def test_any_json_gives_fields_or_a_recorded_error(config: object, processor: object, weights: Header | None) -> None:
+@given(
+    json_values | mostly(KEYS, TIMM) | mostly(KEYS, TRANSFORMERS) | mostly(KEYS, {}),
+    json_values | mostly(PROCESSOR_KEYS, PROCESSOR),
+    st.none() | st.just(header(fc__weight=(2, 3), classifier__weight=())),
+)
+def test_any_json_gives_fields_or_a_recorded_error(
+    config: object, processor: object, weights: Header | None
+) -> None:
     found = describe(config, processor=processor, weights=weights)
     assert set(found) <= KNOWN
     assert found["detail_state"] in ("done", "failed")
@@ -147,7 +276,9 @@ def test_any_json_gives_fields_or_a_recorded_error(config: object, processor: ob
     for name in ("num_classes", "feature_dim", "input_size"):
         assert getattr(card, name) is None or type(getattr(card, name)) is int
     assert card.labels is None or (card.label_source and len(card.labels) == card.num_classes)
-    assert card.mean is None or (len(card.mean) == 3 and all(isinstance(value, float) for value in card.mean))
+    assert card.mean is None or (
+        len(card.mean) == 3 and all(isinstance(value, float) for value in card.mean)
+    )
     json.dumps(found)
 
 
@@ -161,18 +292,30 @@ def test_deep_nesting_is_no_exception() -> None:
 
 
 def test_the_first_reason_stays() -> None:
-    assert not_loadable({"loadable": False, "not_loadable_reason": "a"}, "b")["not_loadable_reason"] == "a"
-    assert not_loadable({"loadable": True, "id": 1}, "b\n\x1b[0m") == {"loadable": False, "not_loadable_reason": "b [0m", "id": 1}
+    assert (
+        not_loadable({"loadable": False, "not_loadable_reason": "a"}, "b")["not_loadable_reason"]
+        == "a"
+    )
+    assert not_loadable({"loadable": True, "id": 1}, "b\n\x1b[0m") == {
+        "loadable": False,
+        "not_loadable_reason": "b [0m",
+        "id": 1,
+    }
 
 
 def test_timms_architectures_without_importing_it_are_those_of_timm() -> None:
     import timm
 
-    own = {name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith("timm.")}
+    own = {
+        name
+        for name in timm.list_models()
+        if timm.model_entrypoint(name).__module__.startswith("timm.")
+    }
     assert timm_architectures() == own  # other tests may have registered networks of their own
 
 
-# --- front matter ----------------------------------------------------------------------------------------------------
+# --- front matter
+# ----------------------------------------------------------------------------------------------------  # noqa: E501
 
 CARD = """---
 license: Apache 2.0
@@ -199,44 +342,96 @@ license: not this
 
 def test_front_matter() -> None:
     assert front_matter(CARD) == {
-        "license": "apache-2.0", "datasets": ("imagenet-1k",), "base_model": ("a/b", "c/d"), "languages": ("no",),
-        "tags": ("timm",), "pipeline_tag": "image-classification", "accuracy": 0.915,
+        "license": "apache-2.0",
+        "datasets": ("imagenet-1k",),
+        "base_model": ("a/b", "c/d"),
+        "languages": ("no",),
+        "tags": ("timm",),
+        "pipeline_tag": "image-classification",
+        "accuracy": 0.915,
     }
     assert front_matter("\ufeff" + CARD.replace("\n", "\r\n")) == front_matter(CARD)
 
 
-@pytest.mark.parametrize("readme", ["", "# A model", "---\nno end", "---\n---\n", "---\n- a\n- b\n---\n", "--- x\na: b\n---"])
+@pytest.mark.parametrize(
+    "readme",
+    ["", "# A model", "---\nno end", "---\n---\n", "---\n- a\n- b\n---\n", "--- x\na: b\n---"],
+)
 def test_a_readme_without_front_matter_says_nothing(readme: str) -> None:
     assert front_matter(readme) == {}
 
 
-BOMB = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [{', '.join(['*' + p] * 9)}]\n" for p, c in zip("abcdefg", "bcdefgh", strict=True))
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{c}: &{c} [{', '.join(['*' + p] * 9)}]\n" for p, c in zip("abcdefg", "bcdefgh", strict=True)
+)
 
 
-@pytest.mark.parametrize("yaml", [
-    "a: [", "license: !!python/object/apply:os.system ['true']", BOMB, "a: &a {x: 1}\nb: {<<: [*a, *a]}", "a: 2026-99-99",
-    "[" * 5000, "? [a]\n: b\n? {c: d}\n: e", "a: \x00", "a: !!float x", "a: !!int '9" + "9" * 5000 + "'", "? !!set {x}\n: 1",
-])
+@pytest.mark.parametrize(
+    "yaml",
+    [
+        "a: [",
+        "license: !!python/object/apply:os.system ['true']",
+        BOMB,
+        "a: &a {x: 1}\nb: {<<: [*a, *a]}",
+        "a: 2026-99-99",
+        "[" * 5000,
+        "? [a]\n: b\n? {c: d}\n: e",
+        "a: \x00",
+        "a: !!float x",
+        "a: !!int '9" + "9" * 5000 + "'",
+        "? !!set {x}\n: 1",
+    ],
+)
 def test_hostile_yaml_is_an_error_of_the_card(yaml: str) -> None:
     assert set(front_matter(f"---\n{yaml}\n---\n")) == {"detail_error"}
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(st.sampled_from("ab:-[]{}&*!#|>%@'\"\n ,?0123.\t~"), max_size=40) | st.text(max_size=40))
+@given(
+    st.text(st.sampled_from("ab:-[]{}&*!#|>%@'\"\n ,?0123.\t~"), max_size=40) | st.text(max_size=40)
+)
 def test_any_text_is_front_matter_or_an_error(yaml: str) -> None:
     assert set(front_matter(f"---\n{yaml}\n---\n")) <= KNOWN
 
 
-@given(json_values | st.dictionaries(st.sampled_from(["license", "license_name", "datasets", "tags", "language", "model-index",
-                                                      "accuracy", "library_name"]), json_values))
+@given(
+    json_values
+    | st.dictionaries(
+        st.sampled_from(
+            [
+                "license",
+                "license_name",
+                "datasets",
+                "tags",
+                "language",
+                "model-index",
+                "accuracy",
+                "library_name",
+            ]
+        ),
+        json_values,
+    )
+)
 def test_any_card_data_is_read(data: object) -> None:
     ModelCard(id="x", source="hub", **card_data(data))
 
 
-@pytest.mark.parametrize(("value", "name"), [
-    ("Apache-2.0", "apache-2.0"), ("apache 2.0", "apache-2.0"), ("Apache2", "apache-2.0"), ("MIT", "mit"), (["mit"], "mit"),
-    (["mit", "CC-BY-4.0"], "mit,cc-by-4.0"), ("BSD_3_Clause", "bsd-3-clause"), ("", None), (None, None), (7, None), ([], None),
-])
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("Apache-2.0", "apache-2.0"),
+        ("apache 2.0", "apache-2.0"),
+        ("Apache2", "apache-2.0"),
+        ("MIT", "mit"),
+        (["mit"], "mit"),
+        (["mit", "CC-BY-4.0"], "mit,cc-by-4.0"),
+        ("BSD_3_Clause", "bsd-3-clause"),
+        ("", None),
+        (None, None),
+        (7, None),
+        ([], None),
+    ],
+)
 def test_licences_in_one_spelling(value: object, name: str | None) -> None:
     assert license_name(value) == name
 
@@ -247,10 +442,24 @@ def test_another_licence_is_named() -> None:
     assert license_name("mit", other="x") == "mit"
 
 
-@pytest.mark.parametrize(("value", "part"), [
-    (0.5, 0.5), (1, 1.0), (91.5, 0.915), (100, 1.0), (0, 0.0), (101, None), (-1, None), (True, None), ("0.5", None),
-    (float("nan"), None), (float("inf"), None), (None, None), (10**400, None),
-])
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        (0.5, 0.5),
+        (1, 1.0),
+        (91.5, 0.915),
+        (100, 1.0),
+        (0, 0.0),
+        (101, None),
+        (-1, None),
+        (True, None),
+        ("0.5", None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (None, None),
+        (10**400, None),
+    ],
+)
 def test_accuracy_is_a_fraction(value: object, part: float | None) -> None:
     assert fraction(value) == part
 

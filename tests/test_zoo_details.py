@@ -1,4 +1,6 @@
-"""The details pass: what a model's files say, each revision asked once, nothing hostile believed."""
+"""The details pass: what a model's files say, each revision asked once, nothing hostile
+believed.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +24,34 @@ from zoo.sources.details import Candidate, Details, fetch
 from zoo.sources.hub import ask_details, crawl
 from zoo.sources.ledger import DETAILS, Ledger
 
-TIMM = {"architecture": "resnet18", "num_classes": 3, "num_features": 4, "label_names": ["cat", "dog", "golden retriever"],
-        "pretrained_cfg": {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bicubic",
-                           "crop_pct": 0.9, "classifier": "fc"}}
+TIMM = {
+    "architecture": "resnet18",
+    "num_classes": 3,
+    "num_features": 4,
+    "label_names": ["cat", "dog", "golden retriever"],
+    "pretrained_cfg": {
+        "input_size": [3, 32, 32],
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+        "interpolation": "bicubic",
+        "crop_pct": 0.9,
+        "classifier": "fc",
+    },
+}
 TENSORS = weights({"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4), "fc.bias": (3,)})
-ROW = {"pipeline_tag": "image-classification", "library_name": "timm", "tags": ["timm", "safetensors"]}
+ROW = {
+    "pipeline_tag": "image-classification",
+    "library_name": "timm",
+    "tags": ["timm", "safetensors"],
+}
 
 
 def client(hub: Hub, **options: Any) -> Client:
     """A client that waits little."""
     timeout = 1.0 if hub.faults.every and "hang" in hub.faults.files else 20.0
-    return Client(hub.url, token=False, **({"timeout": timeout, "wait": 0.01, "tries": 20} | options))
+    return Client(
+        hub.url, token=False, **({"timeout": timeout, "wait": 0.01, "tries": 20} | options)
+    )
 
 
 @pytest.fixture
@@ -41,56 +60,92 @@ def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
         yield opened
 
 
-def details_of(files: dict[str, bytes], *, pipeline_tag: str | None = "image-classification", **options: Any) -> dict[str, Any]:
+def details_of(
+    files: dict[str, bytes], *, pipeline_tag: str | None = "image-classification", **options: Any
+) -> dict[str, Any]:
     """The fields of one model with these files."""
     repo = Repo("org/model", ROW, files)
     with Hub(repos=(repo,)) as hub:
         hub.faults, hub.count["files"] = options.pop("faults", hub.faults), options.pop("phase", 0)
-        return fetch(client(hub, **options), Candidate(id=repo.id, sha=repo.sha, pipeline_tag=pipeline_tag)).fields
+        return fetch(
+            client(hub, **options), Candidate(id=repo.id, sha=repo.sha, pipeline_tag=pipeline_tag)
+        ).fields
 
 
 def timm_files(**changes: Any) -> dict[str, bytes]:
     return {"config.json": json.dumps(TIMM | changes).encode(), "model.safetensors": TENSORS}
 
 
-# --- what is said ----------------------------------------------------------------------------------------------------
+# --- what is said
+# ----------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_a_timm_model_tells_labels_pipeline_head_and_size() -> None:
     fields = details_of(timm_files())
     assert fields["labels"] == ("cat", "dog", "golden retriever")
-    assert (fields["label_source"], fields["num_classes"], fields["feature_dim"]) == ("config", 3, 4)
-    assert (fields["input_size"], fields["mean"], fields["interpolation"]) == (32, (0.5, 0.5, 0.5), "bicubic")
+    assert (fields["label_source"], fields["num_classes"], fields["feature_dim"]) == (
+        "config",
+        3,
+        4,
+    )
+    assert (fields["input_size"], fields["mean"], fields["interpolation"]) == (
+        32,
+        (0.5, 0.5, 0.5),
+        "bicubic",
+    )
     assert (fields["params_total"], fields["weight_bytes"]) == (4 * 27 + 15, len(TENSORS))
     assert fields["loadable"] is True
     assert fields["detail_state"] == "done"
 
 
 def test_a_transformers_model_tells_its_pipeline_by_its_processor() -> None:
-    config = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "hidden_size": 4,
-              "id2label": {"0": "cat", "1": "dog", "2": "hen"}}
-    processor = {"size": {"height": 64, "width": 64}, "image_mean": [0.1] * 3, "image_std": [0.2] * 3, "resample": 3}
-    fields = details_of({"config.json": json.dumps(config).encode(), "preprocessor_config.json": json.dumps(processor).encode(),
-                         "model.safetensors": weights({"classifier.weight": (3, 4)})})
-    assert (fields["labels"], fields["input_size"], fields["params_total"]) == (("cat", "dog", "hen"), 64, 12)
+    config = {
+        "architectures": ["ViTForImageClassification"],
+        "model_type": "vit",
+        "hidden_size": 4,
+        "id2label": {"0": "cat", "1": "dog", "2": "hen"},
+    }
+    processor = {
+        "size": {"height": 64, "width": 64},
+        "image_mean": [0.1] * 3,
+        "image_std": [0.2] * 3,
+        "resample": 3,
+    }
+    fields = details_of(
+        {
+            "config.json": json.dumps(config).encode(),
+            "preprocessor_config.json": json.dumps(processor).encode(),
+            "model.safetensors": weights({"classifier.weight": (3, 4)}),
+        }
+    )
+    assert (fields["labels"], fields["input_size"], fields["params_total"]) == (
+        ("cat", "dog", "hen"),
+        64,
+        12,
+    )
     assert (fields["mean"], fields["loadable"]) == ((0.1, 0.1, 0.1), True)
 
 
-@pytest.mark.parametrize(("files", "reason"), [
-    ({}, "no config.json"),
-    ({"config.json": b"{"}, "config.json is no JSON"),
-    ({"config.json": b"[1]"}, "holds a list"),
-    ({"config.json": b"\xff\xfe{}"}, "no JSON"),
-    ({"config.json": json.dumps(TIMM).encode()}, "no safetensors weights"),
-    (timm_files(auto_map={"AutoModel": "evil.Model"}), "code of its own"),
-    (timm_files(architecture="resnet18; import os"), "knows no architecture"),
-    (timm_files() | {"model.safetensors": TENSORS[:40]}, "cut off"),
-    (timm_files() | {"model.safetensors": struct.pack("<Q", 2**60) + b"{}"}, "claims"),
-    (timm_files() | {"model.safetensors": struct.pack("<Q", 9_000) + b"{}"}, "cut off"),
-    (timm_files() | {"model.safetensors": TENSORS + bytes(10_000_000)}, "belong to no tensor"),
-    (timm_files() | {"model.safetensors": b"\x02" + bytes(7) + b"[]"}, "not a JSON object"),
-])
-def test_a_faulty_model_has_its_reason_and_is_not_loadable(files: dict[str, bytes], reason: str) -> None:
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({}, "no config.json"),
+        ({"config.json": b"{"}, "config.json is no JSON"),
+        ({"config.json": b"[1]"}, "holds a list"),
+        ({"config.json": b"\xff\xfe{}"}, "no JSON"),
+        ({"config.json": json.dumps(TIMM).encode()}, "no safetensors weights"),
+        (timm_files(auto_map={"AutoModel": "evil.Model"}), "code of its own"),
+        (timm_files(architecture="resnet18; import os"), "knows no architecture"),
+        (timm_files() | {"model.safetensors": TENSORS[:40]}, "cut off"),
+        (timm_files() | {"model.safetensors": struct.pack("<Q", 2**60) + b"{}"}, "claims"),
+        (timm_files() | {"model.safetensors": struct.pack("<Q", 9_000) + b"{}"}, "cut off"),
+        (timm_files() | {"model.safetensors": TENSORS + bytes(10_000_000)}, "belong to no tensor"),
+        (timm_files() | {"model.safetensors": b"\x02" + bytes(7) + b"[]"}, "not a JSON object"),
+    ],
+)
+def test_a_faulty_model_has_its_reason_and_is_not_loadable(
+    files: dict[str, bytes], reason: str
+) -> None:
     fields = details_of(files)
     assert fields["loadable"] is False
     assert reason in fields["not_loadable_reason"]
@@ -98,7 +153,10 @@ def test_a_faulty_model_has_its_reason_and_is_not_loadable(files: dict[str, byte
 
 def test_shards_are_enough() -> None:
     index = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
-    files = {"config.json": json.dumps(TIMM).encode(), "model.safetensors.index.json": json.dumps(index).encode()}
+    files = {
+        "config.json": json.dumps(TIMM).encode(),
+        "model.safetensors.index.json": json.dumps(index).encode(),
+    }
     assert details_of(files)["loadable"] is True
     index["weight_map"]["b"] = "../../etc/passwd"
     fields = details_of(files | {"model.safetensors.index.json": json.dumps(index).encode()})
@@ -109,14 +167,19 @@ def test_shards_are_enough() -> None:
 def test_a_header_longer_than_the_first_range_takes_a_second_request() -> None:
     many = weights({f"layer.{i}.weight": (1, 1) for i in range(2_000)} | {"fc.weight": (3, 4)})
     assert int.from_bytes(many[:8], "little") > 100_000
-    repo = Repo("org/model", ROW, {"config.json": json.dumps(TIMM).encode(), "model.safetensors": many})
+    repo = Repo(
+        "org/model", ROW, {"config.json": json.dumps(TIMM).encode(), "model.safetensors": many}
+    )
     with Hub(repos=(repo,)) as hub:
-        fields = fetch(client(hub), Candidate(id=repo.id, sha=repo.sha, pipeline_tag="image-classification")).fields
+        fields = fetch(
+            client(hub), Candidate(id=repo.id, sha=repo.sha, pipeline_tag="image-classification")
+        ).fields
         assert fields["params_total"] == 2_012
         assert hub.count["cdn"] == 2
 
 
-# --- hostile ---------------------------------------------------------------------------------------------------------
+# --- hostile
+# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_a_label_of_10_MB_costs_its_own_model_only() -> None:
@@ -151,8 +214,12 @@ def test_escape_sequences_and_sql_in_labels_are_text(catalogue: Catalogue) -> No
 
 
 def test_a_server_without_ranges_is_read_no_further_than_the_header() -> None:
-    large = weights({"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4), "big": (10_000, 1_000)})  # 40 MB
-    repo = Repo("org/model", ROW, {"config.json": json.dumps(TIMM).encode(), "model.safetensors": large})
+    large = weights(
+        {"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4), "big": (10_000, 1_000)}
+    )  # 40 MB
+    repo = Repo(
+        "org/model", ROW, {"config.json": json.dumps(TIMM).encode(), "model.safetensors": large}
+    )
     with Hub(repos=(repo,), faults=Faults(every=1, files=("no-range",))) as hub:
         candidate = Candidate(id=repo.id, sha=repo.sha, pipeline_tag="image-classification")
         tracemalloc.start()
@@ -160,7 +227,9 @@ def test_a_server_without_ranges_is_read_no_further_than_the_header() -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert fields["params_total"] == 10_000_120
-    assert peak < 45_000_000 + len(large)  # the server shares this process: it holds the file and one copy
+    assert peak < 45_000_000 + len(
+        large
+    )  # the server shares this process: it holds the file and one copy
 
 
 def test_a_gated_model_says_what_to_accept() -> None:
@@ -184,11 +253,31 @@ def test_a_revision_that_moved_between_listing_and_details_is_said_so(catalogue:
         assert (catalogue.cards()[0].loadable, catalogue.cards()[0].sha) == (True, repo.sha)
 
 
-JSONS = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=9),
-                     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
-                     max_leaves=10)
-KEYS = ("architecture", "architectures", "num_classes", "num_features", "label_names", "id2label", "pretrained_cfg", "auto_map",
-        "image_size", "license", "hidden_size", "model_type")
+JSONS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+KEYS = (
+    "architecture",
+    "architectures",
+    "num_classes",
+    "num_features",
+    "label_names",
+    "id2label",
+    "pretrained_cfg",
+    "auto_map",
+    "image_size",
+    "license",
+    "hidden_size",
+    "model_type",
+)
 CONFIGS = JSONS | st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSONS))
 
 
@@ -199,7 +288,16 @@ class _Canned(Client):
         super().__init__("http://127.0.0.1:9", token=False)
         self.files = files
 
-    def get(self, url: str, *, kind: str, cap: int, first: int | None = None, enough: Any = None, check: Any = None) -> Any:
+    def get(
+        self,
+        url: str,
+        *,
+        kind: str,
+        cap: int,
+        first: int | None = None,
+        enough: Any = None,
+        check: Any = None,
+    ) -> Any:
         from huggingface_hub.errors import EntryNotFoundError
         from huggingface_hub.utils import httpx
 
@@ -207,25 +305,41 @@ class _Canned(Client):
 
         name = url.rsplit("/", 1)[-1]
         if name not in self.files:
-            raise EntryNotFoundError("none", response=httpx.Response(404, request=httpx.Request("GET", url)))
+            raise EntryNotFoundError(
+                "none", response=httpx.Response(404, request=httpx.Request("GET", url))
+            )
         body = self.files[name]
         headers = {"content-range": f"bytes 0-{first}/{len(body)}"} if first else {}
         return Answer(url, 206 if first else 200, body[:first], headers)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(config=CONFIGS, processor=JSONS, tensors=st.binary(max_size=60) | JSONS)
-def test_any_files_give_a_row_or_a_reason(catalogue: Catalogue, config: Any, processor: Any, tensors: Any) -> None:
+def test_any_files_give_a_row_or_a_reason(
+    catalogue: Catalogue, config: Any, processor: Any, tensors: Any
+) -> None:
     header = tensors if isinstance(tensors, bytes) else json.dumps(tensors).encode()
-    found = fetch(_Canned({"config.json": json.dumps(config).encode(), "preprocessor_config.json": json.dumps(processor).encode(),
-                           "model.safetensors": struct.pack("<Q", len(header)) + header}),
-                  Candidate(id="a/b", sha="0" * 40, pipeline_tag="image-classification"))
+    found = fetch(
+        _Canned(
+            {
+                "config.json": json.dumps(config).encode(),
+                "preprocessor_config.json": json.dumps(processor).encode(),
+                "model.safetensors": struct.pack("<Q", len(header)) + header,
+            }
+        ),
+        Candidate(id="a/b", sha="0" * 40, pipeline_tag="image-classification"),
+    )
     assert found.fields["detail_state"] in ("done", "failed")
     assert set(found.fields) <= set(DETAILS)
     Ledger(catalogue).save_details([("a/b", "0" * 40, found)])
 
 
-# --- the pass --------------------------------------------------------------------------------------------------------
+# --- the pass
+# --------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 @pytest.mark.parametrize("phase", [0, 1])
@@ -233,7 +347,11 @@ def test_any_files_give_a_row_or_a_reason(catalogue: Catalogue, config: Any, pro
 def test_no_fault_of_the_line_changes_what_is_known(fault: str, phase: int) -> None:
     """The config is hit in one phase, the weights in the other."""
     fields = details_of(timm_files(), faults=Faults(every=2, files=(fault,), hang=1.3), phase=phase)
-    assert (fields["params_total"], fields["loadable"], fields["labels"][0]) == (4 * 27 + 15, True, "cat")
+    assert (fields["params_total"], fields["loadable"], fields["labels"][0]) == (
+        4 * 27 + 15,
+        True,
+        "cat",
+    )
 
 
 def test_every_candidate_is_asked_once_and_never_again(catalogue: Catalogue) -> None:
@@ -251,14 +369,22 @@ def test_every_candidate_is_asked_once_and_never_again(catalogue: Catalogue) -> 
         assert catalogue.count("detail_state IS NOT NULL") == candidates
 
 
-def test_a_new_listing_forgets_no_details_and_a_new_revision_asks_again(catalogue: Catalogue) -> None:
+def test_a_new_listing_forgets_no_details_and_a_new_revision_asks_again(
+    catalogue: Catalogue,
+) -> None:
     with Hub(600, hostile=False) as hub:
         crawl(catalogue, client=client(hub), progress=Progress.silent())
         before = catalogue.sql("SELECT * EXCLUDE (indexed_at) FROM models ORDER BY id")
         crawl(catalogue, client=client(hub), details="none", progress=Progress.silent())
-        assert catalogue.sql("SELECT * EXCLUDE (indexed_at) FROM models ORDER BY id").astype(str).equals(before.astype(str))
+        assert (
+            catalogue.sql("SELECT * EXCLUDE (indexed_at) FROM models ORDER BY id")
+            .astype(str)
+            .equals(before.astype(str))
+        )
         sent = hub.count["files"]
-        s = next(s for s in range(600) if json.loads(hub.world.row(s)).get("library_name") == "timm")
+        s = next(
+            s for s in range(600) if json.loads(hub.world.row(s)).get("library_name") == "timm"
+        )
         hub.world.touch(s)
         crawl(catalogue, client=client(hub), update=True, progress=Progress.silent())
         assert hub.count["files"] - sent == 2
@@ -289,7 +415,9 @@ def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalog
         assert max(count for (kind, _), count in hub.seen.items() if kind == "files") <= 2
 
 
-def test_the_small_zoo_says_on_the_hub_what_it_says_as_folders(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_the_small_zoo_says_on_the_hub_what_it_says_as_folders(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
     from zoo.download import fetch as download
     from zoo.sources import folder
 
@@ -300,22 +428,42 @@ def test_the_small_zoo_says_on_the_hub_what_it_says_as_folders(catalogue: Catalo
         found = {card.id.removeprefix("zoo/"): card for card in catalogue.cards()}
         assert found.keys() == own.keys()
         for name, card in found.items():
-            for column in ("labels", "num_classes", "params_total", "weight_bytes", "input_size", "mean", "loadable",
-                           "feature_dim"):
+            for column in (
+                "labels",
+                "num_classes",
+                "params_total",
+                "weight_bytes",
+                "input_size",
+                "mean",
+                "loadable",
+                "feature_dim",
+            ):
                 assert getattr(card, column) == getattr(own[name], column), (name, column)
         first = found[min(found)]
         here = download(first, endpoint=hub.url, cache=tmp_path / "hub")
         for path in here.iterdir():
-            assert path.read_bytes() == (Path(own[min(found)].location or "") / path.name).read_bytes()
+            assert (
+                path.read_bytes() == (Path(own[min(found)].location or "") / path.name).read_bytes()
+            )
 
 
 def test_details_of_a_chosen_part(catalogue: Catalogue) -> None:
     with Hub(800, hostile=False) as hub:
-        crawl(catalogue, client=client(hub), details="library_name = 'timm'", progress=Progress.silent())
+        crawl(
+            catalogue,
+            client=client(hub),
+            details="library_name = 'timm'",
+            progress=Progress.silent(),
+        )
         assert catalogue.count("detail_state IS NOT NULL AND library_name <> 'timm'") == 0
         assert catalogue.count("detail_state = 'done'") > 0
         with pytest.raises(UserError, match="library_name"):
-            crawl(catalogue, client=client(hub), details="libary_name = 'timm'", progress=Progress.silent())
+            crawl(
+                catalogue,
+                client=client(hub),
+                details="libary_name = 'timm'",
+                progress=Progress.silent(),
+            )
 
 
 def test_the_raw_files_are_kept_by_revision(catalogue: Catalogue) -> None:

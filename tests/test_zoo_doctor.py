@@ -28,11 +28,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "c.duckdb"
 
 
-def test_a_fresh_crawl_is_sound_and_needs_no_mending(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fresh_crawl_is_sound_and_needs_no_mending(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = examine(path)
     assert (found.mended, found.broken, found.advice) == ([], [], [])
     assert any(fact.startswith("hub: 700 models") for fact in found.facts)
-    assert any(fact.startswith("full listing: ended") and fact.endswith("700 rows") for fact in found.facts)
+    assert any(
+        fact.startswith("full listing: ended") and fact.endswith("700 rows") for fact in found.facts
+    )
     assert main(["--catalogue", str(path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "verdict: sound"
 
@@ -40,17 +44,35 @@ def test_a_fresh_crawl_is_sound_and_needs_no_mending(path: Path, capsys: pytest.
 def test_what_a_killed_process_left_is_mended_once(path: Path) -> None:
     with Catalogue.open(path, write=True) as catalogue:
         db = catalogue.connection
-        db.execute("INSERT INTO models BY NAME SELECT * REPLACE (indexed_at + INTERVAL 1 HOUR AS indexed_at) FROM models LIMIT 3")
-        db.execute("UPDATE models SET detail_state = NULL, labels = NULL WHERE library_name = 'timm'")
+        db.execute(
+            "INSERT INTO models BY NAME SELECT * REPLACE (indexed_at + INTERVAL 1 HOUR AS"
+            " indexed_at) FROM models LIMIT 3"
+        )
+        db.execute(
+            "UPDATE models SET detail_state = NULL, labels = NULL WHERE library_name = 'timm'"
+        )
         Ledger(catalogue).save_details([("no/body", "b" * 40, Details({}, {"config.json": "{}"}))])
         (path.parent / ".c.parquet.1.tmp").write_bytes(b"half")
     mended = " | ".join(examine(path).mended)
-    for part in ("3 rows stood there twice", "details of", "rows of details", "rows of configs", ".c.parquet.1.tmp", "anew"):
+    for part in (
+        "3 rows stood there twice",
+        "details of",
+        "rows of details",
+        "rows of configs",
+        ".c.parquet.1.tmp",
+        "anew",
+    ):
         assert part in mended
     assert examine(path).mended == []
     with Catalogue.open(path) as catalogue:
         assert catalogue.count() == 700
-        assert catalogue.count("library_name = 'timm' AND gated IS NULL AND sha IS NOT NULL AND detail_state IS NULL") == 0
+        assert (
+            catalogue.count(
+                "library_name = 'timm' AND gated IS NULL AND sha IS NOT NULL AND detail_state IS"
+                " NULL"
+            )
+            == 0
+        )
 
 
 def test_a_damaged_snapshot_is_published_anew(path: Path) -> None:
@@ -63,7 +85,12 @@ def test_a_damaged_snapshot_is_published_anew(path: Path) -> None:
 def test_what_is_left_to_do_is_said(tmp_path: Path) -> None:
     path = tmp_path / "c.duckdb"
     with Hub(700) as hub, Catalogue.open(path, write=True) as catalogue:
-        crawl(catalogue, client=Client(hub.url, token=False), details="none", progress=Progress.silent())
+        crawl(
+            catalogue,
+            client=Client(hub.url, token=False),
+            details="none",
+            progress=Progress.silent(),
+        )
         open_ = Ledger(catalogue).wanted().num_rows
     assert any(f"{open_} candidates have no details yet" in line for line in examine(path).advice)
     with Hub(700) as hub, Catalogue.open(path, write=True) as catalogue:
@@ -73,7 +100,9 @@ def test_what_is_left_to_do_is_said(tmp_path: Path) -> None:
     assert any("were not in their rows yet" in line for line in found.mended)
 
 
-def test_while_another_process_writes_only_the_snapshot_is_examined(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_another_process_writes_only_the_snapshot_is_examined(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from zoo.errors import UserError
 
     real = Catalogue.open
@@ -88,6 +117,8 @@ def test_while_another_process_writes_only_the_snapshot_is_examined(path: Path, 
     assert any("only its snapshot" in fact for fact in found.facts)
 
 
-def test_no_catalogue_is_said_with_the_way_to_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_catalogue_is_said_with_the_way_to_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--catalogue", str(tmp_path / "none.duckdb")]) == 2
     assert "python -m zoo.crawl" in capsys.readouterr().err

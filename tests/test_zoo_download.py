@@ -1,4 +1,6 @@
-"""Weights on this machine: only what is needed, whole, checked, and without a network where none is allowed."""
+"""Weights on this machine: only what is needed, whole, checked, and without a network where none is
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -37,19 +39,31 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def repo(**files: bytes) -> Repo:
     named = {name.replace("__", "."): body for name, body in files.items()}
-    return Repo("org/model", {"library_name": "timm"}, {"config.json": CONFIG, "model.safetensors": TENSORS,
-                                                        "README.md": b"# read me", "pytorch_model.bin": b"\x80"} | named)
+    return Repo(
+        "org/model",
+        {"library_name": "timm"},
+        {
+            "config.json": CONFIG,
+            "model.safetensors": TENSORS,
+            "README.md": b"# read me",
+            "pytorch_model.bin": b"\x80",
+        }
+        | named,
+    )
 
 
 def card(given: Repo, **changes: Any) -> ModelCard:
-    return ModelCard(**({"id": given.id, "source": "hub", "location": given.id, "sha": given.sha} | changes))
+    return ModelCard(
+        **({"id": given.id, "source": "hub", "location": given.id, "sha": given.sha} | changes)
+    )
 
 
 def load(given: Repo, tmp_path: Path, *, hub: Hub, **changes: Any) -> Path:
     return fetch(card(given, **changes), endpoint=hub.url, cache=tmp_path / "hub", wait=0.01)
 
 
-# --- what comes ------------------------------------------------------------------------------------------------------
+# --- what comes
+# ------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_only_config_and_safetensors_come_and_are_the_hubs_own(tmp_path: Path) -> None:
@@ -57,7 +71,9 @@ def test_only_config_and_safetensors_come_and_are_the_hubs_own(tmp_path: Path) -
     with Hub(repos=(given,)) as hub:
         folder = load(given, tmp_path, hub=hub)
         assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
-            name: given.files[name] for name in ("config.json", "model.safetensors", "preprocessor_config.json")}
+            name: given.files[name]
+            for name in ("config.json", "model.safetensors", "preprocessor_config.json")
+        }
         assert folder.name == given.sha
         sent = sum(hub.count.values())
         assert load(given, tmp_path, hub=hub) == folder
@@ -71,9 +87,19 @@ def test_main_is_pinned_to_the_revision_it_names(tmp_path: Path) -> None:
 
 
 def test_shards_come_all_or_it_is_not_complete(tmp_path: Path) -> None:
-    index = json.dumps({"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}).encode()
-    given = Repo("org/model", {}, {"config.json": CONFIG, "model.safetensors.index.json": index,
-                                   "model-1-of-2.safetensors": TENSORS, "model-2-of-2.safetensors": TENSORS + b"x"})
+    index = json.dumps(
+        {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
+    ).encode()
+    given = Repo(
+        "org/model",
+        {},
+        {
+            "config.json": CONFIG,
+            "model.safetensors.index.json": index,
+            "model-1-of-2.safetensors": TENSORS,
+            "model-2-of-2.safetensors": TENSORS + b"x",
+        },
+    )
     with Hub(repos=(given,)) as hub:
         folder = load(given, tmp_path, hub=hub)
     assert sorted(p.name for p in folder.iterdir()) == sorted(given.files)
@@ -83,14 +109,18 @@ def test_shards_come_all_or_it_is_not_complete(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", FILE_FAULTS)
-def test_every_fault_of_the_line_is_overcome(tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_fault_of_the_line_is_overcome(
+    tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     if fault == "hang":
         monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
         monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
     given, met = repo(), 0
-    for phase in range(3):  # each kind of request (what there is, HEAD, GET, the storage's GET) is hit in one of them
+    for phase in range(
+        3
+    ):  # each kind of request (what there is, HEAD, GET, the storage's GET) is hit in one of them
         with Hub(repos=(given,), faults=Faults(every=3, files=(fault,), hang=1.3)) as hub:
             hub.count.update({"files": phase, "cdn": phase, "info": phase})
             folder = load(given, tmp_path / str(phase), hub=hub)
@@ -101,7 +131,9 @@ def test_every_fault_of_the_line_is_overcome(tmp_path: Path, fault: str, monkeyp
 
 
 def test_a_large_file_that_was_cut_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    given = repo(model__safetensors=weights({"fc.weight": (3_000, 2_500)}))  # 30 MB; the Hub's client keeps whole 10 MiB
+    given = repo(
+        model__safetensors=weights({"fc.weight": (3_000, 2_500)})
+    )  # 30 MB; the Hub's client keeps whole 10 MiB
     with Hub(repos=(given,)) as hub:
         sizes: list[tuple[str | None, int]] = []
         handler = hub.RequestHandlerClass
@@ -137,18 +169,43 @@ def test_a_file_with_another_digest_is_never_used(tmp_path: Path) -> None:
         assert (load(given, tmp_path, hub=hub) / "model.safetensors").read_bytes() == TENSORS
 
 
-# --- what does not ---------------------------------------------------------------------------------------------------
+# --- what does not
+# ---------------------------------------------------------------------------------------------------  # noqa: E501
 
 
-@pytest.mark.parametrize(("change", "reason"), [
-    ({"row": {"gated": "manual"}}, "accept its terms at http"),
-    ({"files": {"config.json": CONFIG, "pytorch_model.bin": b"\x80"}}, r"no safetensors weights \(it has: bin, json\)"),
-    ({"files": {"model.safetensors": TENSORS}}, "no config.json"),
-    ({"files": {"config.json": CONFIG, "model.safetensors.index.json": b'{"weight_map": {"a": "../../x"}}'}}, "plain file name"),
-    ({"files": {"config.json": CONFIG, "model.safetensors.index.json": b'{"weight_map": {"a": "b.safetensors"}}'}},
-     "not in the repository"),
-    ({"files": {"config.json": CONFIG, "model.safetensors.index.json": b"[" * 100_000}}, "not valid JSON"),
-])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"row": {"gated": "manual"}}, "accept its terms at http"),
+        (
+            {"files": {"config.json": CONFIG, "pytorch_model.bin": b"\x80"}},
+            r"no safetensors weights \(it has: bin, json\)",
+        ),
+        ({"files": {"model.safetensors": TENSORS}}, "no config.json"),
+        (
+            {
+                "files": {
+                    "config.json": CONFIG,
+                    "model.safetensors.index.json": b'{"weight_map": {"a": "../../x"}}',
+                }
+            },
+            "plain file name",
+        ),
+        (
+            {
+                "files": {
+                    "config.json": CONFIG,
+                    "model.safetensors.index.json": b'{"weight_map": {"a": "b.safetensors"}}',
+                }
+            },
+            "not in the repository",
+        ),
+        (
+            {"files": {"config.json": CONFIG, "model.safetensors.index.json": b"[" * 100_000}},
+            "not valid JSON",
+        ),
+    ],
+)
 def test_what_cannot_come_says_why(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     given = Repo("org/model", change.get("row", {}), change.get("files", repo().files))
     with Hub(repos=(given,)) as hub, pytest.raises(TeacherError, match=reason):
@@ -164,7 +221,9 @@ def test_a_model_or_a_revision_that_is_gone_says_so(tmp_path: Path) -> None:
             load(given, tmp_path, hub=hub, sha="0" * 40)
 
 
-def test_too_little_space_is_said_before_anything_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_space_is_said_before_anything_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 64_000_100))
     given = repo()
@@ -174,7 +233,9 @@ def test_too_little_space_is_said_before_anything_comes(tmp_path: Path, monkeypa
         assert hub.count["files"] == hub.count["cdn"] == 0
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b/c", "a\x00b", "", "a/../b", "-rf", "a b"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "a/b/c", "a\x00b", "", "a/../b", "-rf", "a b"]
+)
 def test_an_id_that_is_none_reaches_no_path_and_no_network(name: str) -> None:
     with pytest.raises(TeacherError):
         fetch(ModelCard(id=name, source="hub"), endpoint="http://127.0.0.1:9")
@@ -182,9 +243,18 @@ def test_an_id_that_is_none_reaches_no_path_and_no_network(name: str) -> None:
         repository(ModelCard(id="x", source="hub", location=name or "/"))
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=9),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                        st.sampled_from(["siblings", "rfilename", "lfs", "sha256", "size", "blobId"]), inner), max_leaves=15))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["siblings", "rfilename", "lfs", "sha256", "size", "blobId"]), inner
+            )
+        ),
+        max_leaves=15,
+    )
+)
 def test_any_file_list_is_read_without_an_exception(info: Any) -> None:
     files = remote_files(info if isinstance(info, dict) else {"siblings": info})
     assert all("/" not in name and not name.startswith(".") for name in files)
@@ -195,7 +265,8 @@ def test_a_path_among_the_siblings_is_left_out() -> None:
     assert set(remote_files({"siblings": [{"rfilename": name} for name in names]})) == {"ok.json"}
 
 
-# --- offline ---------------------------------------------------------------------------------------------------------
+# --- offline
+# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_offline_opens_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,33 +299,53 @@ def test_a_folder_is_its_own_download(tmp_path: Path) -> None:
     assert not is_local(given)
 
 
-# --- an independent server -------------------------------------------------------------------------------------------
+# --- an independent server
+# -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(importlib.util.find_spec("olah") is None or shutil.which("git") is None,
-                    reason="needs olah (pip install olah) and git")
+@pytest.mark.skipif(
+    importlib.util.find_spec("olah") is None or shutil.which("git") is None,
+    reason="needs olah (pip install olah) and git",
+)
 def test_olah_serves_a_git_mirror_that_is_fetched_whole(tmp_path: Path) -> None:
     mirror = tmp_path / "mirrors" / "models" / "org" / "model"
     mirror.mkdir(parents=True)
     for name, body in repo().files.items():
         (mirror / name).write_bytes(body)
-    identity = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
+    identity = {
+        "GIT_AUTHOR_NAME": "t",
+        "GIT_AUTHOR_EMAIL": "t@t",
+        "GIT_COMMITTER_NAME": "t",
+        "GIT_COMMITTER_EMAIL": "t@t",
+    }
     for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "m"]):
         subprocess.run(["git", *words], cwd=mirror, check=True, env=os.environ | identity)
-    sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=mirror, check=True, capture_output=True, text=True).stdout.strip()
+    sha = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=mirror, check=True, capture_output=True, text=True
+    ).stdout.strip()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (tmp_path / "olah.toml").write_text(
-        f'[basic]\nhost = "127.0.0.1"\nport = {port}\nrepos-path = "{tmp_path}/repos"\nmirrors-path = ["{tmp_path}/mirrors"]\n'
-        "[accessibility]\noffline = true\n")
-    server = subprocess.Popen([sys.executable, "-m", "olah.server", "-c", "olah.toml"], cwd=tmp_path, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
+        f'[basic]\nhost = "127.0.0.1"\nport = {port}\nrepos-path = "{tmp_path}/repos"\nmirrors-path'
+        f' = ["{tmp_path}/mirrors"]\n[accessibility]\noffline = true\n'
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-m", "olah.server", "-c", "olah.toml"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         _until_open(port)
         given = ModelCard(id="org/model", source="hub", location="org/model", sha=sha)
-        folder = fetch(given, endpoint=f"http://127.0.0.1:{port}", cache=tmp_path / "hub", wait=0.01)
-        assert hashlib.sha256((folder / "model.safetensors").read_bytes()).digest() == hashlib.sha256(TENSORS).digest()
+        folder = fetch(
+            given, endpoint=f"http://127.0.0.1:{port}", cache=tmp_path / "hub", wait=0.01
+        )
+        assert (
+            hashlib.sha256((folder / "model.safetensors").read_bytes()).digest()
+            == hashlib.sha256(TENSORS).digest()
+        )
     finally:
         server.terminate()
         server.wait()

@@ -18,13 +18,24 @@ from zoo.errors import UserError
 from zoo.sources import folder
 
 SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED", Path(__file__).parents[2] / "shared")) / "models"
-CONFIG = {"architecture": "resnet18", "num_classes": 2, "label_names": ["cat", "dog"], "input_size": [3, 32, 32],
-          "classifier": "fc"}
+CONFIG = {
+    "architecture": "resnet18",
+    "num_classes": 2,
+    "label_names": ["cat", "dog"],
+    "input_size": [3, 32, 32],
+    "classifier": "fc",
+}
 WEIGHTS = weights({"fc.weight": (2, 8), "fc.bias": (2,)})
 README = "---\nlicense: MIT\ndatasets: [pets]\nbase_model: a/b\naccuracy: 0.75\n---\n# A model\n"
 
 
-def make(path: Path, *, config: object = CONFIG, content: bytes | None = WEIGHTS, readme: str | None = README) -> Path:
+def make(
+    path: Path,
+    *,
+    config: object = CONFIG,
+    content: bytes | None = WEIGHTS,
+    readme: str | None = README,
+) -> Path:
     path.mkdir(parents=True)
     if config is not None:
         (path / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
@@ -38,10 +49,26 @@ def make(path: Path, *, config: object = CONFIG, content: bytes | None = WEIGHTS
 def test_a_sound_model(tmp_path: Path) -> None:
     made = make(tmp_path / "pets")
     assert folder.card(made) == ModelCard(
-        id="pets", source="folder", location=str(made), library_name="timm", architecture="resnet18", num_classes=2,
-        labels=("cat", "dog"), label_source="config", input_size=32, feature_dim=8, params_total=18, custom_code=False,
-        sha=hashlib.sha256(json.dumps(CONFIG).encode() + WEIGHTS).hexdigest()[:40], weight_format="safetensors",
-        weight_bytes=len(WEIGHTS), license="mit", datasets=("pets",), base_model=("a/b",), accuracy=0.75, loadable=True,
+        id="pets",
+        source="folder",
+        location=str(made),
+        library_name="timm",
+        architecture="resnet18",
+        num_classes=2,
+        labels=("cat", "dog"),
+        label_source="config",
+        input_size=32,
+        feature_dim=8,
+        params_total=18,
+        custom_code=False,
+        sha=hashlib.sha256(json.dumps(CONFIG).encode() + WEIGHTS).hexdigest()[:40],
+        weight_format="safetensors",
+        weight_bytes=len(WEIGHTS),
+        license="mit",
+        datasets=("pets",),
+        base_model=("a/b",),
+        accuracy=0.75,
+        loadable=True,
         detail_state="done",
     )
 
@@ -53,7 +80,9 @@ def test_the_revision_changes_with_config_and_weights_and_nothing_else(tmp_path:
     assert folder.card(made).sha == first
     (made / "config.json").write_text(json.dumps({**CONFIG, "num_features": 8}))
     second = folder.card(made).sha
-    (made / "model.safetensors").write_bytes(weights({"fc.weight": (2, 8), "fc.bias": (2,), "x": (0,)}))
+    (made / "model.safetensors").write_bytes(
+        weights({"fc.weight": (2, 8), "fc.bias": (2,), "x": (0,)})
+    )
     assert len({first, second, folder.card(made).sha}) == 3
 
 
@@ -73,7 +102,9 @@ def test_a_folder_that_is_one_model(tmp_path: Path) -> None:
 
 def test_a_taken_id_gets_a_number(tmp_path: Path) -> None:
     made = make(tmp_path / "pets")
-    assert [(card.id, card.location) for card in folder.cards(tmp_path, taken={"pets", "pets-2"})] == [("pets-3", str(made))]
+    assert [
+        (card.id, card.location) for card in folder.cards(tmp_path, taken={"pets", "pets-2"})
+    ] == [("pets-3", str(made))]
     make(tmp_path / "pets\x1b[0m")
     make(tmp_path / "pets[0m")
     assert len({card.id for card in folder.cards(tmp_path)}) == 3
@@ -110,12 +141,16 @@ def fifo(made: Path) -> None:
 
 def index_out(made: Path) -> None:
     (made / "model.safetensors").unlink()
-    (made / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../../x.safetensors"}}))
+    (made / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "../../x.safetensors"}})
+    )
 
 
 def config(value: object) -> Callable[[Path], None]:
     def change(made: Path) -> None:
-        (made / "config.json").write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
+        (made / "config.json").write_bytes(
+            value if isinstance(value, bytes) else json.dumps(value).encode()
+        )
 
     return change
 
@@ -141,29 +176,34 @@ def big_config(made: Path) -> None:
         file.truncate(33 * 2**20)
 
 
-@pytest.mark.parametrize(("harm", "reason"), [
-    (pickle_only, "no safetensors, only pytorch_model.bin: loading a pickle can run any code"),
-    (only("config.json"), "no model.safetensors and no other weights"),
-    (only("model.safetensors"), "no config.json"),
-    (content(WEIGHTS[:-1]), "cut off"),
-    (content(b""), "cut off"),
-    (content((10 * 10**9).to_bytes(8, "little") + b"{}"), "claims 10,000,000,000 bytes"),
-    (content(WEIGHTS.replace(b"[0, 64]", b"[0, 60]")), "wrong about tensor 'fc.weight'"),
-    (content(b"PK\x03\x04" + b"\0" * 100), "not a safetensors file"),
-    (index_out, "'../../x.safetensors', which is not a plain file name"),
-    (link_out, "model.safetensors is a link to outside of"),
-    (config_link_out, "config.json is a link to outside of"),
-    (fifo, "config.json is not a regular file"),
-    (config({**CONFIG, "architecture": "../../x"}), "knows no architecture '../../x'"),
-    (config({**CONFIG, "auto_map": {"AutoModel": "m.M"}}), "code of its own"),
-    (config([1, 2]), "config.json holds a list"),
-    (config(b"\xff\xfe{}"), "config.json is not UTF-8"),
-    (config(b"{"), "config.json is not valid JSON"),
-    (config(b"[" * 100_000), "config.json is not valid JSON"),
-    (config(b'{"architecture": ' + b"9" * 5000 + b"}"), "config.json is not valid JSON"),
-    (big_config, "config.json is larger than 32 MiB"),
-])
-def test_a_model_at_fault_is_a_card_with_its_reason(tmp_path: Path, harm: Callable[[Path], None], reason: str) -> None:
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (pickle_only, "no safetensors, only pytorch_model.bin: loading a pickle can run any code"),
+        (only("config.json"), "no model.safetensors and no other weights"),
+        (only("model.safetensors"), "no config.json"),
+        (content(WEIGHTS[:-1]), "cut off"),
+        (content(b""), "cut off"),
+        (content((10 * 10**9).to_bytes(8, "little") + b"{}"), "claims 10,000,000,000 bytes"),
+        (content(WEIGHTS.replace(b"[0, 64]", b"[0, 60]")), "wrong about tensor 'fc.weight'"),
+        (content(b"PK\x03\x04" + b"\0" * 100), "not a safetensors file"),
+        (index_out, "'../../x.safetensors', which is not a plain file name"),
+        (link_out, "model.safetensors is a link to outside of"),
+        (config_link_out, "config.json is a link to outside of"),
+        (fifo, "config.json is not a regular file"),
+        (config({**CONFIG, "architecture": "../../x"}), "knows no architecture '../../x'"),
+        (config({**CONFIG, "auto_map": {"AutoModel": "m.M"}}), "code of its own"),
+        (config([1, 2]), "config.json holds a list"),
+        (config(b"\xff\xfe{}"), "config.json is not UTF-8"),
+        (config(b"{"), "config.json is not valid JSON"),
+        (config(b"[" * 100_000), "config.json is not valid JSON"),
+        (config(b'{"architecture": ' + b"9" * 5000 + b"}"), "config.json is not valid JSON"),
+        (big_config, "config.json is larger than 32 MiB"),
+    ],
+)
+def test_a_model_at_fault_is_a_card_with_its_reason(
+    tmp_path: Path, harm: Callable[[Path], None], reason: str
+) -> None:
     harm(make(tmp_path / "zoo" / "pets"))
     make(tmp_path / "zoo" / "sound")
     bad, good = folder.cards(tmp_path / "zoo")
@@ -186,7 +226,9 @@ def test_a_link_within_the_zoo_is_followed(tmp_path: Path) -> None:
     assert [card.loadable for card in folder.cards(tmp_path)] == [True, True]
 
 
-@pytest.mark.parametrize("readme", ["---\n[\n---\n", "\xff", "---\nlicense: !!python/object:os.system x\n---\n"])
+@pytest.mark.parametrize(
+    "readme", ["---\n[\n---\n", "\xff", "---\nlicense: !!python/object:os.system x\n---\n"]
+)
 def test_a_hostile_readme_does_not_matter(tmp_path: Path, readme: str) -> None:
     card = folder.card(make(tmp_path / "m", readme=readme))
     assert (card.loadable, card.license) == (True, None)
@@ -204,11 +246,18 @@ def test_a_name_that_is_not_utf8_can_be_stored_but_not_loaded(tmp_path: Path) ->
     shutil.rmtree(made)
 
 
-@pytest.mark.parametrize(("prepare", "said"), [
-    (lambda path: None, "no folder"), (lambda path: path.write_text("x"), "is a file"),
-    (lambda path: path.mkdir(), "no sub-folder"), (lambda path: (path / "data").mkdir(parents=True), "1 sub-folders, none"),
-])
-def test_no_models_is_the_users_error(tmp_path: Path, prepare: Callable[[Path], Any], said: str) -> None:
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (lambda path: None, "no folder"),
+        (lambda path: path.write_text("x"), "is a file"),
+        (lambda path: path.mkdir(), "no sub-folder"),
+        (lambda path: (path / "data").mkdir(parents=True), "1 sub-folders, none"),
+    ],
+)
+def test_no_models_is_the_users_error(
+    tmp_path: Path, prepare: Callable[[Path], Any], said: str
+) -> None:
     prepare(tmp_path / "zoo")
     with pytest.raises(UserError, match=said):
         list(folder.cards(tmp_path / "zoo"))
@@ -216,7 +265,10 @@ def test_no_models_is_the_users_error(tmp_path: Path, prepare: Callable[[Path], 
 
 def test_the_packaged_zoo_is_where_it_says() -> None:
     assert folder.small_zoo().parent.name == "zoo"
-    assert all(card.loadable and card.labels and card.license for card in folder.cards(folder.small_zoo(), "small"))
+    assert all(
+        card.loadable and card.labels and card.license
+        for card in folder.cards(folder.small_zoo(), "small")
+    )
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared models are not here")
@@ -224,7 +276,12 @@ def test_real_models() -> None:
     cards = {card.id: card for card in folder.cards(SHARED)}
     assert all(card.loadable for card in cards.values())
     resnet = cards["akamaster__resnet20_cifar10"]
-    assert (resnet.license, resnet.num_classes, resnet.feature_dim, resnet.datasets) == ("bsd-2-clause", 10, 64, ("cifar10",))
+    assert (resnet.license, resnet.num_classes, resnet.feature_dim, resnet.datasets) == (
+        "bsd-2-clause",
+        10,
+        64,
+        ("cifar10",),
+    )
     birds = cards["google-coral__mobilenetv2_100.qat_inat_bird"]
     assert (birds.num_classes, birds.feature_dim, len(birds.labels or ())) == (965, 1280, 965)
     assert cards["google-teachablemachine__mobilenetv2_035.in1k_features"].labels is None

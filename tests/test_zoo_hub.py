@@ -57,11 +57,14 @@ def full(catalogue: Catalogue, hub: Hub, **options: Any) -> Any:
     return list_models(Ledger(catalogue), client(hub), Scope(**options))
 
 
-# --- the law: what exists, each once ---------------------------------------------------------------------------------
+# --- the law: what exists, each once
+# ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [None, *PAGE_FAULTS])
-def test_a_crawl_ends_with_exactly_the_rows_that_exist(catalogue: Catalogue, fault: str | None) -> None:
+def test_a_crawl_ends_with_exactly_the_rows_that_exist(
+    catalogue: Catalogue, fault: str | None
+) -> None:
     faults = Faults(every=2, pages=(fault,), hang=1.3) if fault else Faults()
     with Hub(450, faults=faults, page=100) as hub:
         job = full(catalogue, hub)
@@ -71,12 +74,16 @@ def test_a_crawl_ends_with_exactly_the_rows_that_exist(catalogue: Catalogue, fau
     assert (job.changed, job.removed) == (0, 0)
 
 
-def test_all_faults_at_once_lose_no_row_and_bad_rows_are_kept_with_their_reason(catalogue: Catalogue) -> None:
+def test_all_faults_at_once_lose_no_row_and_bad_rows_are_kept_with_their_reason(
+    catalogue: Catalogue,
+) -> None:
     with Hub(2_900, faults=Faults(every=2, hang=1.3), page=100) as hub:
         full(catalogue, hub)
         assert listed(catalogue) == sorted(hub.world.ids())
         assert {name.split()[1] for name in hub.injected} == set(PAGE_FAULTS)
-    faults = catalogue.connection.execute("SELECT id, error, raw FROM faults ORDER BY error").fetchall()
+    faults = catalogue.connection.execute(
+        "SELECT id, error, raw FROM faults ORDER BY error"
+    ).fetchall()
     without_id = [error for model, error, _ in faults if model is None]
     assert len(without_id) == len(NOT_ROWS)
     assert "the id '../../etc/passwd' is none" in without_id
@@ -89,23 +96,40 @@ def test_a_killed_crawl_goes_on_where_it_was(tmp_path: Path) -> None:
     with Hub(6_000, faults=Faults(every=5, hang=1.0), hostile=False, page=100) as hub:
         kills = kill_and_resume(hub, tmp_path, kills=2, seed=3, slowest=2.5)
         with Catalogue.open(tmp_path / "catalogue.duckdb") as catalogue:
-            assert catalogue.count() == catalogue.sql("SELECT count(DISTINCT id) FROM models").iat[0, 0] == 6_000
+            assert (
+                catalogue.count()
+                == catalogue.sql("SELECT count(DISTINCT id) FROM models").iat[0, 0]
+                == 6_000
+            )
             assert listed(catalogue) == sorted(hub.world.ids())
     assert kills >= 1
 
 
 def kill_and_resume(hub: Hub, home: Path, *, kills: int, seed: int, slowest: float) -> int:
-    """Start the command, kill it with -9 after a random while, again and again; then let it end. Returns the kills."""
-    environment = os.environ | {"TEACHER_ZOO_HOME": str(home), "HF_HOME": str(home / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    code = ("import sys; from pathlib import Path; from zoo.catalogue import Catalogue; from zoo.sources.client import Client;"
-            "from zoo.sources.hub import crawl; from zoo.home import default_catalogue\n"
-            "with Catalogue.open(default_catalogue(), write=True) as c:\n"
-            f" crawl(c, details={'None' if kills > 5 else repr('none')}, client=Client(sys.argv[1], token=False, timeout=1.0, "
-            "wait=0.02, tries=20))")
+    """Start the command, kill it with -9 after a random while, again and again; then let it end.
+    Returns the kills.
+    """
+    environment = os.environ | {
+        "TEACHER_ZOO_HOME": str(home),
+        "HF_HOME": str(home / "hf"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    code = (
+        "import sys; from pathlib import Path; from zoo.catalogue import Catalogue; from"
+        " zoo.sources.client import Client;from zoo.sources.hub import crawl; from zoo.home import"
+        " default_catalogue\nwith Catalogue.open(default_catalogue(), write=True) as c:\n crawl(c,"
+        f" details={'None' if kills > 5 else repr('none')}, client=Client(sys.argv[1], token=False,"
+        " timeout=1.0, wait=0.02, tries=20))"
+    )
     rng, done = random.Random(seed), 0
     for left in range(kills, -1, -1):
-        process = subprocess.Popen([sys.executable, "-c", code, hub.url], env=environment, cwd=ROOT,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, hub.url],
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         try:
             _, error = process.communicate(timeout=rng.uniform(0.6, slowest) if left else 600)
             assert process.returncode == 0, error.decode()[-2_000:]
@@ -124,9 +148,13 @@ def test_every_fault_during_a_crawl_of_50_000(catalogue: Catalogue) -> None:
         print(dict(hub.count), dict(hub.injected))
         assert listed(catalogue) == sorted(hub.world.ids())
         assert catalogue.count() == 50_000
-        assert {name for name in hub.injected if name.startswith("api")} == {f"api {fault}" for fault in PAGE_FAULTS}
+        assert {name for name in hub.injected if name.startswith("api")} == {
+            f"api {fault}" for fault in PAGE_FAULTS
+        }
     assert Ledger(catalogue).wanted().num_rows == 0
-    reasons = catalogue.sql("SELECT DISTINCT not_loadable_reason AS reason FROM models WHERE loadable = false")["reason"]
+    reasons = catalogue.sql(
+        "SELECT DISTINCT not_loadable_reason AS reason FROM models WHERE loadable = false"
+    )["reason"]
     assert reasons.notna().all()
 
 
@@ -136,12 +164,16 @@ def test_thirty_kills_during_a_crawl_of_50_000(tmp_path: Path) -> None:
         kills = kill_and_resume(hub, tmp_path, kills=30, seed=0, slowest=6.0)
         with Catalogue.open(tmp_path / "catalogue.duckdb") as catalogue:
             assert listed(catalogue) == sorted(hub.world.ids())
-            unknown = catalogue.count("detail_state IS NULL AND gated IS NULL AND library_name = 'timm' AND sha IS NOT NULL")
+            unknown = catalogue.count(
+                "detail_state IS NULL AND gated IS NULL AND library_name = 'timm' AND sha IS NOT"
+                " NULL"
+            )
     assert unknown == 0
     assert kills >= 20
 
 
-# --- passes ----------------------------------------------------------------------------------------------------------
+# --- passes
+# ----------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_a_second_pass_resumes_at_the_cursor_and_repeats_no_page(catalogue: Catalogue) -> None:
@@ -165,7 +197,9 @@ def test_a_second_pass_resumes_at_the_cursor_and_repeats_no_page(catalogue: Cata
         assert max(hub.seen.values()) == 1
 
 
-def test_a_pass_killed_after_its_last_page_lists_nothing_again(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pass_killed_after_its_last_page_lists_nothing_again(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Hub(300, page=100, hostile=False) as hub:
         with monkeypatch.context() as patch:
             patch.setattr(Ledger, "drop_duplicates", lambda self: 1 / 0)
@@ -181,7 +215,9 @@ def test_a_cursor_that_the_hub_no_longer_knows_starts_the_pass_anew(catalogue: C
     with Hub(300, page=100, hostile=False) as hub:
         limited = client(hub)
         real = limited.get
-        limited.get = lambda url, **how: real(url if "cursor" not in url else hub.url + "/nowhere", **how)  # type: ignore
+        limited.get = lambda url, **how: real(
+            url if "cursor" not in url else hub.url + "/nowhere", **how
+        )  # type: ignore
         with pytest.raises(Unavailable, match="refuses the listing"):
             list_models(Ledger(catalogue), limited, Scope())
         assert catalogue.count() == 100
@@ -197,11 +233,17 @@ def test_a_cursor_that_the_hub_no_longer_knows_starts_the_pass_anew(catalogue: C
         assert listed(catalogue) == sorted(hub.world.ids())
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    (["--endpoint", "huggingface.co"], "begins with https://"), (["--limit", "0"], "limit"),
-    (["--source", "/no/such/folder"], "no folder")])
-def test_wrong_options_are_one_line_and_status_2(options: list[str], said: str, tmp_path: Path,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--endpoint", "huggingface.co"], "begins with https://"),
+        (["--limit", "0"], "limit"),
+        (["--source", "/no/such/folder"], "no folder"),
+    ],
+)
+def test_wrong_options_are_one_line_and_status_2(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert crawl_command([*options, "--catalogue", str(tmp_path / "c.duckdb")]) == 2
     error = capsys.readouterr().err
     assert said in error
@@ -227,7 +269,10 @@ def test_one_odd_time_does_not_end_an_update(catalogue: Catalogue) -> None:
 def test_an_update_fetches_only_what_changed(catalogue: Catalogue) -> None:
     with Hub(20_000, hostile=False) as hub:
         full(catalogue, hub)
-        before, pages_before = catalogue.sql("SELECT id, sha FROM models ORDER BY id"), hub.count["api"]
+        before, pages_before = (
+            catalogue.sql("SELECT id, sha FROM models ORDER BY id"),
+            hub.count["api"],
+        )
         hub.world.change(changed=1_500, appeared=40, vanished=30)
         job = list_models(Ledger(catalogue), client(hub), Scope(), update=True)
         assert (job.kind, job.appeared, job.changed) == ("update", 40, 1_500)
@@ -251,7 +296,9 @@ def test_a_full_pass_marks_what_is_gone_and_counts_what_became_gated(catalogue: 
         job = full(catalogue, hub)
         assert (job.removed, job.newly_gated) == (7, catalogue.count("gated IS NOT NULL") - gated)
         assert job.newly_gated >= 4
-        marked = catalogue.sql("SELECT id, loadable, not_loadable_reason FROM models WHERE removed_at IS NOT NULL")
+        marked = catalogue.sql(
+            "SELECT id, loadable, not_loadable_reason FROM models WHERE removed_at IS NOT NULL"
+        )
         assert sorted(marked["id"]) == sorted(hub.world.id_of(s) for s in hub.world.vanished)
         assert not marked["loadable"].any()
         assert set(marked["not_loadable_reason"]) == {GONE}
@@ -267,7 +314,10 @@ def test_a_pass_over_a_part_marks_nothing_as_gone(catalogue: Catalogue) -> None:
         assert 0 < job.rows < 100
         assert catalogue.count("removed_at IS NOT NULL") == 0
         wrong = "pipeline_tag <> 'image-classification' OR library_name <> 'timm'"
-        assert catalogue.count(f"indexed_at >= (SELECT max(indexed_at) FROM models) AND ({wrong})") == 0
+        assert (
+            catalogue.count(f"indexed_at >= (SELECT max(indexed_at) FROM models) AND ({wrong})")
+            == 0
+        )
 
 
 def test_a_limit_is_kept_to_the_row(catalogue: Catalogue) -> None:
@@ -283,7 +333,12 @@ def test_a_model_made_again_under_its_old_id_is_there_once(catalogue: Catalogue)
         hub.world.vanished.add(37)
         full(catalogue, hub)
         assert catalogue.count("id = 'org37/model-37'") == 1
-        assert catalogue.sql("SELECT created_at FROM models WHERE id = 'org37/model-37'").iat[0, 0].year == 2026
+        assert (
+            catalogue.sql("SELECT created_at FROM models WHERE id = 'org37/model-37'")
+            .iat[0, 0]
+            .year
+            == 2026
+        )
         assert catalogue.count() == 50
 
 
@@ -311,28 +366,41 @@ def test_a_server_that_refuses_everything_is_an_error(catalogue: Catalogue) -> N
 
 
 def test_an_endless_cursor_ends(catalogue: Catalogue) -> None:
-    with Hub(300, page=100, faults=Faults(every=1, pages=("empty-page",))) as hub, \
-            pytest.raises(Unavailable, match="empty pages"):
+    with (
+        Hub(300, page=100, faults=Faults(every=1, pages=("empty-page",))) as hub,
+        pytest.raises(Unavailable, match="empty pages"),
+    ):
         full(catalogue, hub)
 
 
 def test_a_cursor_that_always_leads_back_ends(catalogue: Catalogue) -> None:
-    with Hub(300, page=100, faults=Faults(every=1, pages=("repeated-cursor",))) as hub, \
-            pytest.raises(Unavailable, match="leads back"):
+    with (
+        Hub(300, page=100, faults=Faults(every=1, pages=("repeated-cursor",))) as hub,
+        pytest.raises(Unavailable, match="leads back"),
+    ):
         full(catalogue, hub)
 
 
-def test_a_hub_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_is_not_there_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    assert crawl_command(["--endpoint", "http://127.0.0.1:9", "--catalogue", str(tmp_path / "c.duckdb")]) == 1
+    assert (
+        crawl_command(
+            ["--endpoint", "http://127.0.0.1:9", "--catalogue", str(tmp_path / "c.duckdb")]
+        )
+        == 1
+    )
     error = capsys.readouterr().err
     assert "http://127.0.0.1:9" in error
     assert len(error.splitlines()) == 1
 
 
 def test_readers_see_the_last_snapshot_while_a_pass_runs(tmp_path: Path) -> None:
-    with Hub(3_000, hostile=False) as hub, Catalogue.open(tmp_path / "c.duckdb", write=True) as writer:
+    with (
+        Hub(3_000, hostile=False) as hub,
+        Catalogue.open(tmp_path / "c.duckdb", write=True) as writer,
+    ):
         crawl(writer, client=client(hub), details="none", progress=Progress.silent())
         hub.world.change(appeared=500)
         full(writer, hub)
@@ -343,16 +411,26 @@ def test_readers_see_the_last_snapshot_while_a_pass_runs(tmp_path: Path) -> None
             assert reader.count() == 3_500
 
 
-# --- lineage ---------------------------------------------------------------------------------------------------------
+# --- lineage
+# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_family_is_the_root_of_the_lineage_and_circles_end(catalogue: Catalogue) -> None:
     def of(base: str, relation: str = "") -> dict[str, Any]:
-        return {"tags": [f"base_model:{base}", *([f"base_model:{relation}:{base}"] if relation else [])]}
+        return {
+            "tags": [f"base_model:{base}", *([f"base_model:{relation}:{base}"] if relation else [])]
+        }
 
-    repos = (Repo("a/root"), Repo("a/child", of("a/root", "finetune")), Repo("a/grandchild", of("a/child")),
-             Repo("a/quant", of("a/grandchild", "quantized")), Repo("c/one", of("c/two")), Repo("c/two", of("c/one")),
-             Repo("c/self", of("c/self")), Repo("d/far", of("elsewhere/base")))
+    repos = (
+        Repo("a/root"),
+        Repo("a/child", of("a/root", "finetune")),
+        Repo("a/grandchild", of("a/child")),
+        Repo("a/quant", of("a/grandchild", "quantized")),
+        Repo("c/one", of("c/two")),
+        Repo("c/two", of("c/one")),
+        Repo("c/self", of("c/self")),
+        Repo("d/far", of("elsewhere/base")),
+    )
     with Hub(repos=repos) as hub:
         crawl(catalogue, client=client(hub), details="none", progress=Progress.silent())
     found = {row.id: (row.family, bool(row.repack)) for row in catalogue.cards()}
@@ -363,7 +441,8 @@ def test_family_is_the_root_of_the_lineage_and_circles_end(catalogue: Catalogue)
     assert found["d/far"] == ("elsewhere/base", False)
 
 
-# --- pacing, with a clock of our own ---------------------------------------------------------------------------------
+# --- pacing, with a clock of our own
+# ---------------------------------------------------------------------------------
 
 
 class Clock:
@@ -380,7 +459,9 @@ def test_a_crawl_waits_for_the_next_window_before_a_429() -> None:
     quota = Quota(clock=lambda: clock.now, sleep=clock.sleep)
     with Hub(900, quota=6, page=100) as hub:
         for page in pages(client(hub, quota=quota), first_url(hub.url, sort="createdAt")):
-            if hub.count["api"] == 4:  # 2 left: the server begins a new window when this one has passed
+            if (
+                hub.count["api"] == 4
+            ):  # 2 left: the server begins a new window when this one has passed
                 hub.quota = 100
             assert page.rows
         assert clock.slept == [300.5]
@@ -404,7 +485,9 @@ def test_never_more_requests_than_the_window_grants(answers: list[tuple[int, int
     assert quota.left("files") is None
 
 
-@given(st.dictionaries(st.sampled_from(["RateLimit", "ratelimit-policy", "x"]), st.text(max_size=30)))
+@given(
+    st.dictionaries(st.sampled_from(["RateLimit", "ratelimit-policy", "x"]), st.text(max_size=30))
+)
 def test_no_header_stops_the_pacing(headers: dict[str, str]) -> None:
     quota = Quota(clock=lambda: 0.0, sleep=lambda seconds: None)
     quota.note("api", headers)
@@ -416,11 +499,15 @@ def test_progress_says_rate_quota_and_the_time_to_the_end(monkeypatch: pytest.Mo
     with progress.over("listing", total=None, done=1_000) as bar:
         bar.begin = 0.0
         monkeypatch.setattr(time, "monotonic", lambda: 10.0)
-        assert bar.facts(11_000, 71_000, 431) == "11,000 of 71,000 rows, 1,000 rows/s, 1:00 to go, 431 requests left"
+        assert (
+            bar.facts(11_000, 71_000, 431)
+            == "11,000 of 71,000 rows, 1,000 rows/s, 1:00 to go, 431 requests left"
+        )
         assert bar.facts(11_000, None, None) == "11,000 rows, 1,000 rows/s"
 
 
-# --- the client ------------------------------------------------------------------------------------------------------
+# --- the client
+# ------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_the_token_goes_to_the_hub_and_to_no_other_host() -> None:
@@ -428,13 +515,19 @@ def test_the_token_goes_to_the_hub_and_to_no_other_host() -> None:
     with Hub(repos=(repo,)) as hub:
         holder = Client(hub.url, token="hf_secret", wait=0.01)
         for name in repo.files:
-            assert holder.get(holder.file_url(repo.id, repo.sha, name), kind="files", cap=1_000).body == repo.files[name]
+            assert (
+                holder.get(holder.file_url(repo.id, repo.sha, name), kind="files", cap=1_000).body
+                == repo.files[name]
+            )
         assert hub.seen["cdn", f"org/weights/{repo.sha}/model.safetensors"] == 1
         assert hub.tokens == {"Bearer hf_secret"}
         assert hub.leaks == []
 
 
-@pytest.mark.parametrize("link", ["http://evil.example/api/models?cursor=x", "file:///etc/passwd", "http://localhost:1/x"])
+@pytest.mark.parametrize(
+    "link",
+    ["http://evil.example/api/models?cursor=x", "file:///etc/passwd", "http://localhost:1/x"],
+)
 def test_a_next_page_on_another_host_is_refused(link: str) -> None:
     with pytest.raises(Unavailable, match="another host"):
         Client("http://127.0.0.1:5", token=False).rebase(link)
@@ -442,7 +535,10 @@ def test_a_next_page_on_another_host_is_refused(link: str) -> None:
 
 def test_a_mirror_that_links_to_the_hub_itself_is_followed_on_the_mirror() -> None:
     mirror = Client("https://mirror.example", token=False)
-    assert mirror.rebase("https://huggingface.co/api/models?cursor=x") == "https://mirror.example/api/models?cursor=x"
+    assert (
+        mirror.rebase("https://huggingface.co/api/models?cursor=x")
+        == "https://mirror.example/api/models?cursor=x"
+    )
 
 
 def test_a_gzip_bomb_is_not_unfolded() -> None:
@@ -466,7 +562,11 @@ class _Fixed:
         self.hub, self.body, self.headers = hub, body, headers
 
     def __enter__(self) -> None:
-        handler = type("Fixed", (self.hub.RequestHandlerClass,), {"do_GET": lambda h: h.reply(200, self.body, self.headers)})
+        handler = type(
+            "Fixed",
+            (self.hub.RequestHandlerClass,),
+            {"do_GET": lambda h: h.reply(200, self.body, self.headers)},
+        )
         self.hub.RequestHandlerClass = handler
 
     def __exit__(self, *_: object) -> None:
@@ -484,17 +584,35 @@ def test_a_cut_gzip_page_is_not_taken_for_whole() -> None:
     import gzip
 
     body = gzip.compress(json.dumps(list(range(2_000))).encode())
-    with Hub() as hub, _Fixed(hub, body[:-300], {"Content-Encoding": "gzip"}), pytest.raises(Unavailable):
+    with (
+        Hub() as hub,
+        _Fixed(hub, body[:-300], {"Content-Encoding": "gzip"}),
+        pytest.raises(Unavailable),
+    ):
         client(hub, tries=2).get(f"{hub.url}/api/models", kind="api", cap=100_000)
 
 
-# --- any JSON whatsoever ---------------------------------------------------------------------------------------------
+# --- any JSON whatsoever
+# ---------------------------------------------------------------------------------------------
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=20)
-JSONS = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-                     max_leaves=12)
-ROWS = JSONS | st.fixed_dictionaries({"id": st.from_regex(r"[a-z]{1,5}/[a-z]{1,5}", fullmatch=True) | SCALARS},
-                                       optional=dict.fromkeys((*EXPAND, "modelId"), JSONS))
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=20)
+)
+JSONS = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+ROWS = JSONS | st.fixed_dictionaries(
+    {"id": st.from_regex(r"[a-z]{1,5}/[a-z]{1,5}", fullmatch=True) | SCALARS},
+    optional=dict.fromkeys((*EXPAND, "modelId"), JSONS),
+)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -510,7 +628,9 @@ def test_any_json_is_a_row_or_a_recorded_fault(page: list[Any]) -> None:
         (fault.error + fault.raw).encode()
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(ROWS, max_size=6))
 def test_any_row_can_be_written(catalogue: Catalogue, page: list[Any]) -> None:
     ledger, found = Ledger(catalogue), read(page, now=NOW)
@@ -536,21 +656,59 @@ def test_one_monstrous_number_does_not_cost_the_page() -> None:
 
 
 def test_a_row_as_the_hub_sends_it() -> None:
-    raw = {"id": "timm/resnet18.a1_in1k", "author": "timm", "sha": "a" * 40, "createdAt": "2023-04-05T18:02:50.000Z",
-           "lastModified": "2025-01-21T21:13:50.000+02:00", "gated": False, "likes": 13, "downloads": 5_000,
-           "library_name": "timm", "pipeline_tag": "image-classification", "safetensors": {"total": 11_699_112},
-           "tags": ["timm", "safetensors", "license:apache-2.0", "dataset:imagenet-1k", "en", "base_model:quantized:a/b"],
-           "config": {"architectures": ["ResNet"], "model_type": "resnet"}}
+    raw = {
+        "id": "timm/resnet18.a1_in1k",
+        "author": "timm",
+        "sha": "a" * 40,
+        "createdAt": "2023-04-05T18:02:50.000Z",
+        "lastModified": "2025-01-21T21:13:50.000+02:00",
+        "gated": False,
+        "likes": 13,
+        "downloads": 5_000,
+        "library_name": "timm",
+        "pipeline_tag": "image-classification",
+        "safetensors": {"total": 11_699_112},
+        "tags": [
+            "timm",
+            "safetensors",
+            "license:apache-2.0",
+            "dataset:imagenet-1k",
+            "en",
+            "base_model:quantized:a/b",
+        ],
+        "config": {"architectures": ["ResNet"], "model_type": "resnet"},
+    }
     row, fault = read_row(raw, now=NOW)
     assert fault is None
     assert row == {
-        "id": "timm/resnet18.a1_in1k", "source": "hub", "location": "timm/resnet18.a1_in1k", "author": "timm", "sha": "a" * 40,
-        "created_at": dt.datetime(2023, 4, 5, 18, 2, 50), "last_modified": dt.datetime(2025, 1, 21, 19, 13, 50),
-        "indexed_at": NOW, "downloads": 5_000, "likes": 13, "library_name": "timm", "pipeline_tag": "image-classification",
-        "tags": raw["tags"], "license": "apache-2.0", "gated": None, "base_model": ["a/b"], "datasets": ["imagenet-1k"],
-        "languages": ["en"], "model_type": "resnet", "architecture": "ResNet", "params_total": 11_699_112,
-        "weight_format": "safetensors", "custom_code": False, "loadable": None, "not_loadable_reason": None, "repack": True,
-        "family": "timm/resnet18.a1_in1k"}
+        "id": "timm/resnet18.a1_in1k",
+        "source": "hub",
+        "location": "timm/resnet18.a1_in1k",
+        "author": "timm",
+        "sha": "a" * 40,
+        "created_at": dt.datetime(2023, 4, 5, 18, 2, 50),
+        "last_modified": dt.datetime(2025, 1, 21, 19, 13, 50),
+        "indexed_at": NOW,
+        "downloads": 5_000,
+        "likes": 13,
+        "library_name": "timm",
+        "pipeline_tag": "image-classification",
+        "tags": raw["tags"],
+        "license": "apache-2.0",
+        "gated": None,
+        "base_model": ["a/b"],
+        "datasets": ["imagenet-1k"],
+        "languages": ["en"],
+        "model_type": "resnet",
+        "architecture": "ResNet",
+        "params_total": 11_699_112,
+        "weight_format": "safetensors",
+        "custom_code": False,
+        "loadable": None,
+        "not_loadable_reason": None,
+        "repack": True,
+        "family": "timm/resnet18.a1_in1k",
+    }
     assert set(row) <= set(COLUMNS)
 
 
@@ -558,17 +716,38 @@ def test_unknown_is_null_and_never_zero() -> None:
     row, fault = read_row({"id": "a/b"}, now=NOW)
     assert fault is None
     assert row is not None
-    assert [row[name] for name in ("downloads", "likes", "params_total", "tags", "license", "sha")] == [None] * 6
+    assert [
+        row[name] for name in ("downloads", "likes", "params_total", "tags", "license", "sha")
+    ] == [None] * 6
 
 
 def test_hostile_text_is_kept_printable() -> None:
-    row, _ = read_row({"id": "a/b", "tags": ["\x1b[31mred\x1b[0m", "x\u202ey", "\ud800", "'; DROP TABLE models; --"]}, now=NOW)
+    row, _ = read_row(
+        {
+            "id": "a/b",
+            "tags": ["\x1b[31mred\x1b[0m", "x\u202ey", "\ud800", "'; DROP TABLE models; --"],
+        },
+        now=NOW,
+    )
     assert row is not None
     assert row["tags"] == ["[31mred[0m", "xy", "?", "'; DROP TABLE models; --"]
 
 
 @pytest.mark.parametrize(
-    "name", ["../../x", "a/../b", "/etc/passwd", "a/b/c", "a..b/c", "a b", "", "a\x1b/b", "a" * 300, "a/b\n"])
+    "name",
+    [
+        "../../x",
+        "a/../b",
+        "/etc/passwd",
+        "a/b/c",
+        "a..b/c",
+        "a b",
+        "",
+        "a\x1b/b",
+        "a" * 300,
+        "a/b\n",
+    ],
+)
 def test_an_id_that_could_be_a_path_is_none(name: str) -> None:
     values, fault = read_row({"id": name}, now=NOW)
     assert values is None
@@ -576,20 +755,25 @@ def test_an_id_that_could_be_a_path_is_none(name: str) -> None:
     assert fault.error.startswith("the id")
 
 
-def test_every_command_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_of_the_documentation_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import shlex
 
     from zoo.doctor import main as doctor_command
 
     text = (ROOT / "docs" / "hub.md").read_text()
-    commands = [shlex.split(line)[2:] for line in text.splitlines() if line.startswith("    python -m ")]
+    commands = [
+        shlex.split(line)[2:] for line in text.splitlines() if line.startswith("    python -m ")
+    ]
     assert len(commands) >= 6
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path))
     with Hub(1_200) as hub:
         for name, *options in commands:
             command = {"zoo.crawl": crawl_command, "zoo.doctor": doctor_command}[name]
-            assert command([*options, *(["--endpoint", hub.url] if name == "zoo.crawl" else [])]) == 0
+            assert (
+                command([*options, *(["--endpoint", hub.url] if name == "zoo.crawl" else [])]) == 0
+            )
     said = capsys.readouterr().out
     assert "full listing: 1,200 rows" in said
     assert "verdict: sound" in said

@@ -13,16 +13,22 @@ from zoo.labels import LabelSpace, from_config, inferred, label_space
 PETS = LabelSpace(("cat", "dog"), "config")
 
 
-@pytest.mark.parametrize("config", [
-    {"label_names": ["cat", "dog"]},
-    {"label_names": {"1": "dog", "0": "cat"}},
-    {"pretrained_cfg": {"label_names": ["cat", "dog"]}},
-    {"id2label": {"1": "dog", "0": "cat"}},
-    {"id2label": {1: "dog", 0: "cat"}},
-    {"label_names": [], "id2label": {"0": "cat", "1": "dog"}},
-    {"label_names": ["n02121808", "n02084071"], "label_descriptions": {"n02121808": "cat", "n02084071": "dog"}},
-    {"label_names": ["n02121808", "n02084071"], "label_descriptions": ["cat", "dog"]},
-])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"label_names": ["cat", "dog"]},
+        {"label_names": {"1": "dog", "0": "cat"}},
+        {"pretrained_cfg": {"label_names": ["cat", "dog"]}},
+        {"id2label": {"1": "dog", "0": "cat"}},
+        {"id2label": {1: "dog", 0: "cat"}},
+        {"label_names": [], "id2label": {"0": "cat", "1": "dog"}},
+        {
+            "label_names": ["n02121808", "n02084071"],
+            "label_descriptions": {"n02121808": "cat", "n02084071": "dog"},
+        },
+        {"label_names": ["n02121808", "n02084071"], "label_descriptions": ["cat", "dog"]},
+    ],
+)
 def test_every_form_of_names_is_read_in_the_order_of_the_logits(config: dict[str, Any]) -> None:
     assert from_config(config) == PETS
 
@@ -33,10 +39,19 @@ def test_order_is_that_of_the_numbers_not_of_the_file(order: list[int]) -> None:
     assert space.labels == tuple(f"name {i}" for i in range(12))
 
 
-@pytest.mark.parametrize("config", [
-    {}, {"id2label": None}, {"id2label": {}}, {"label_names": []}, {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}},
-    {"id2label": {"0": "label 0", "1": "Class-1"}}, {"id2label": {"0": "0", "1": "1"}}, {"label_names": ["0", "1", "2"]},
-])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"id2label": None},
+        {"id2label": {}},
+        {"label_names": []},
+        {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}},
+        {"id2label": {"0": "label 0", "1": "Class-1"}},
+        {"id2label": {"0": "0", "1": "1"}},
+        {"label_names": ["0", "1", "2"]},
+    ],
+)
 def test_placeholders_are_no_names(config: dict[str, Any]) -> None:
     assert from_config(config) == LabelSpace()
 
@@ -45,11 +60,19 @@ def test_ten_digits_are_names() -> None:
     assert from_config({"id2label": {str(i): i for i in range(10)}}).labels == tuple("0123456789")
 
 
-@pytest.mark.parametrize(("names", "fault"), [
-    ({"0": "cat", "2": "dog"}, "there is no 1"), ({"0": "cat", "1": ["dog"]}, "not a text"), ("cat,dog", "neither"),
-    ([None, "dog"], "not a text"), (7, "neither"), ({"cat": 0, "dog": 1}, "there is no 0"),
-    (["x"] * 200_001, "200,001 labels, more than"), ({str(i): "x" for i in range(200_001)}, "200,001 labels"),
-])
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        ({"0": "cat", "2": "dog"}, "there is no 1"),
+        ({"0": "cat", "1": ["dog"]}, "not a text"),
+        ("cat,dog", "neither"),
+        ([None, "dog"], "not a text"),
+        (7, "neither"),
+        ({"cat": 0, "dog": 1}, "there is no 0"),
+        (["x"] * 200_001, "200,001 labels, more than"),
+        ({str(i): "x" for i in range(200_001)}, "200,001 labels"),
+    ],
+)
 def test_what_cannot_be_read_is_a_fault_with_its_reason(names: object, fault: str) -> None:
     space = from_config({"label_names": names})
     assert space.labels is None
@@ -67,7 +90,11 @@ def test_hostile_labels_are_short_printable_lines() -> None:
 def test_names_of_another_number_than_the_classes_are_not_used() -> None:
     space = label_space({"label_names": ["cat", "dog"]}, 3)
     assert (space.labels, space.fault) == (None, "the config names 2 labels for 3 classes")
-    assert label_space({"label_names": ["cat", "dog"]}, 2) == label_space({"label_names": ["cat", "dog"]}, None) == PETS
+    assert (
+        label_space({"label_names": ["cat", "dog"]}, 2)
+        == label_space({"label_names": ["cat", "dog"]}, None)
+        == PETS
+    )
 
 
 def test_imagenet_is_inferred_by_count_and_says_so() -> None:

@@ -1,4 +1,6 @@
-"""``python -m zoo.query``: the documented commands as typed, formats that agree, and a table that fits."""
+"""``python -m zoo.query``: the documented commands as typed, formats that agree, and a table that
+fits.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,26 @@ ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "catalogue.md").read_text()
 EXAMPLES = re.findall(r"^python -m zoo\.query.*$", DOCUMENT, re.MULTILINE)
 CARDS = (
-    ModelCard(id="org/a", source="hub", labels=("cat", "dog", "ant", "bee"), params_total=3_504_872, loadable=True, license="mit",
-              mean=(0.5, 0.25, 0.125), indexed_at=utc_now(), downloads=1, num_classes=4),
-    ModelCard(id="org/b", source="hub", params_total=410, loadable=False, downloads=2_000_000,
-              not_loadable_reason='only "pickle", line\nbreak'),
+    ModelCard(
+        id="org/a",
+        source="hub",
+        labels=("cat", "dog", "ant", "bee"),
+        params_total=3_504_872,
+        loadable=True,
+        license="mit",
+        mean=(0.5, 0.25, 0.125),
+        indexed_at=utc_now(),
+        downloads=1,
+        num_classes=4,
+    ),
+    ModelCard(
+        id="org/b",
+        source="hub",
+        params_total=410,
+        loadable=False,
+        downloads=2_000_000,
+        not_loadable_reason='only "pickle", line\nbreak',
+    ),
     ModelCard(id="org/c\x1b[31m", source="timm", license="[red]x[/red]"),
 )
 
@@ -51,7 +69,8 @@ def ask(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str
     return err if status else out
 
 
-# --- the documentation -----------------------------------------------------------------------------------------------
+# --- the documentation
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +87,11 @@ def test_there_are_ten_examples_and_more() -> None:
 
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_the_documented_commands_find_models(
-    documented_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, tmp_path: Path,
+    documented_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    line: str,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(documented_home))
     words = shlex.split(line)[3:]
@@ -97,30 +120,56 @@ def test_the_documented_columns_are_the_schema() -> None:
     assert [name for name, _ in rows] == list(COLUMNS)
 
 
-# --- formats ---------------------------------------------------------------------------------------------------------
+# --- formats
+# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_csv_json_and_pandas_agree(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--columns", "id,labels,mean,params_total,loadable,not_loadable_reason", "--sort", "id"]
+    words = [
+        "--columns",
+        "id,labels,mean,params_total,loadable,not_loadable_reason",
+        "--sort",
+        "id",
+    ]
     as_csv = list(csv.DictReader(io.StringIO(ask(capsys, *words, "--format", "csv"))))
     as_json = json.loads(ask(capsys, *words, "--format", "json"))
-    assert [row["id"] for row in as_csv] == [row["id"] for row in as_json] == [card.id for card in CARDS]
-    assert as_json[0] == {"id": "org/a", "labels": ["cat", "dog", "ant", "bee"], "mean": [0.5, 0.25, 0.125],
-                          "params_total": 3504872, "loadable": True, "not_loadable_reason": None}
+    assert (
+        [row["id"] for row in as_csv]
+        == [row["id"] for row in as_json]
+        == [card.id for card in CARDS]
+    )
+    assert as_json[0] == {
+        "id": "org/a",
+        "labels": ["cat", "dog", "ant", "bee"],
+        "mean": [0.5, 0.25, 0.125],
+        "params_total": 3504872,
+        "loadable": True,
+        "not_loadable_reason": None,
+    }
     assert json.loads(as_csv[0]["labels"]) == as_json[0]["labels"]
     assert as_csv[1]["not_loadable_reason"] == CARDS[1].not_loadable_reason
     assert (as_csv[2]["params_total"], as_json[2]["params_total"]) == ("", None)
 
 
 def test_parquet_is_the_whole_table(catalogue: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "zoo.query", "--format", "parquet", "--catalogue", str(catalogue)]
+    command = [
+        sys.executable,
+        "-m",
+        "zoo.query",
+        "--format",
+        "parquet",
+        "--catalogue",
+        str(catalogue),
+    ]
     done = subprocess.run(command, capture_output=True, check=True, cwd=ROOT)
     table = pd.read_parquet(io.BytesIO(done.stdout))
     assert list(table.columns) == list(COLUMNS)
     assert sorted(table["id"]) == [card.id for card in CARDS]
 
 
-def test_parquet_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_parquet_is_not_for_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert "> models.parquet" in ask(capsys, "--format", "parquet", status=2)
 
@@ -128,24 +177,60 @@ def test_parquet_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_no_match_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(capsys, "--where", "id = 'x'") == "no model meets this\n"
     assert json.loads(ask(capsys, "--where", "id = 'x'", "--format", "json")) == []
-    assert ask(capsys, "--where", "id = 'x'", "--format", "csv", "--columns", "id").splitlines() == ["id"]
+    assert ask(
+        capsys, "--where", "id = 'x'", "--format", "csv", "--columns", "id"
+    ).splitlines() == ["id"]
 
 
 def test_sql_meets_limit_and_odd_types(capsys: pytest.CaptureFixture[str]) -> None:
-    sql = "select source, sum(params_total) as total, count(*) as total from models group by 1 order by 1"
-    assert ask(capsys, "--sql", sql, "--format", "csv").splitlines() == ["source,total,total", "hub,3505282,2", "timm,,1"]
-    assert ask(capsys, "--sql", sql, "--format", "csv", "--limit", "1").splitlines()[1:] == ["hub,3505282,2"]
-    assert json.loads(ask(capsys, "--sql", "select sum(downloads) s from models", "--format", "json")) == [{"s": 2000001}]
+    sql = (
+        "select source, sum(params_total) as total, count(*) as total from models group by 1 order"
+        " by 1"
+    )
+    assert ask(capsys, "--sql", sql, "--format", "csv").splitlines() == [
+        "source,total,total",
+        "hub,3505282,2",
+        "timm,,1",
+    ]
+    assert ask(capsys, "--sql", sql, "--format", "csv", "--limit", "1").splitlines()[1:] == [
+        "hub,3505282,2"
+    ]
+    assert json.loads(
+        ask(capsys, "--sql", "select sum(downloads) s from models", "--format", "json")
+    ) == [{"s": 2000001}]
 
 
-# --- the table -------------------------------------------------------------------------------------------------------
+# --- the table
+# -------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_cells_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     lines = ask(capsys, "--sort", "downloads").splitlines()
-    assert lines[0].split() == ["id", "downloads", "architecture", "num_classes", "params_total", "license", "loadable", "labels"]
+    assert lines[0].split() == [
+        "id",
+        "downloads",
+        "architecture",
+        "num_classes",
+        "params_total",
+        "license",
+        "loadable",
+        "labels",
+    ]
     assert lines[1].split()[:2] == ["org/b", "2M"]
-    assert lines[2].split() == ["org/a", "1", "-", "4", "3.5M", "mit", "yes", "cat,", "dog,", "...", "2", "more"]
+    assert lines[2].split() == [
+        "org/a",
+        "1",
+        "-",
+        "4",
+        "3.5M",
+        "mit",
+        "yes",
+        "cat,",
+        "dog,",
+        "...",
+        "2",
+        "more",
+    ]
     assert lines[-1] == "3 rows"
 
 
@@ -155,17 +240,28 @@ def test_strangers_text_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[red]x[/red]" in out
 
 
-@pytest.mark.parametrize(("number", "text"), [
-    (0, "0"), (999, "999"), (1_000, "1k"), (410_260, "410k"), (3_504_872, "3.5M"), (10_240_000, "10.2M"), (999_950, "1000k"),
-    (2_500_000_000, "2.5B"),
-])
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1_000, "1k"),
+        (410_260, "410k"),
+        (3_504_872, "3.5M"),
+        (10_240_000, "10.2M"),
+        (999_950, "1000k"),
+        (2_500_000_000, "2.5B"),
+    ],
+)
 def test_counts_are_short(number: int, text: str) -> None:
     assert query._count(number) == text
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
 def test_a_table_fits_the_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     lines = ask(capsys, "--columns", ",".join(COLUMNS)).splitlines()
@@ -183,7 +279,11 @@ def test_widths_fit_and_are_never_more_than_needed(widths: list[int], room: int)
     fitted = query._fitted(widths, room)
     assert sum(fitted) + 2 * (len(fitted) - 1) <= room
     assert all(0 < width <= wanted for width, wanted in zip(fitted, widths, strict=False))
-    if sum(widths) + 2 * len(widths) <= room and max(widths) <= query._LONGEST_CELL and widths[0] <= room // 2:
+    if (
+        sum(widths) + 2 * len(widths) <= room
+        and max(widths) <= query._LONGEST_CELL
+        and widths[0] <= room // 2
+    ):
         assert fitted == widths
 
 
@@ -195,25 +295,36 @@ def test_a_table_is_cut_at_fifty_rows_and_says_so(capsys: pytest.CaptureFixture[
     assert len(lines) == 52
     assert lines[-1] == "50 of 60 rows; --limit shows more"
     assert ask(capsys, "--where", "id like 'n%'", "--limit", "60").splitlines()[-1] == "60 rows"
-    assert ask(capsys, "--sql", "from models").splitlines()[-1] == "50 of 63 rows; --limit shows more"
+    assert (
+        ask(capsys, "--sql", "from models").splitlines()[-1] == "50 of 63 rows; --limit shows more"
+    )
 
 
-# --- wrong input -----------------------------------------------------------------------------------------------------
+# --- wrong input
+# -----------------------------------------------------------------------------------------------------  # noqa: E501
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["--where", "licens = 'mit'"], "no column 'licens'; did you mean 'license'?"),
-    (["--columns", "id,labls"], "did you mean 'labels'"),
-    (["--sort", "lik"], "did you mean 'likes'"),
-    (["--sql", "drop view models"], "one SELECT is expected"),
-    (["--sql", "select nope from models"], "no column 'nope'"),
-    (["--sql", "select 1", "--where", "true"], "--sql is a whole query"),
-    (["--format", "xml"], "no format 'xml' (valid: table, csv, json, parquet)"),
-    (["--where", "cast(id as int) = 1", "--format", "csv"], "not understood"),
-    (["--limit", "-1"], "--limit"),
-    (["--catalogue", "/nowhere/c.duckdb"], "no catalogue at /nowhere/c.duckdb; make one, for example: python -m zoo.crawl"),
-])
-def test_wrong_input_is_one_line(capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--where", "licens = 'mit'"], "no column 'licens'; did you mean 'license'?"),
+        (["--columns", "id,labls"], "did you mean 'labels'"),
+        (["--sort", "lik"], "did you mean 'likes'"),
+        (["--sql", "drop view models"], "one SELECT is expected"),
+        (["--sql", "select nope from models"], "no column 'nope'"),
+        (["--sql", "select 1", "--where", "true"], "--sql is a whole query"),
+        (["--format", "xml"], "no format 'xml' (valid: table, csv, json, parquet)"),
+        (["--where", "cast(id as int) = 1", "--format", "csv"], "not understood"),
+        (["--limit", "-1"], "--limit"),
+        (
+            ["--catalogue", "/nowhere/c.duckdb"],
+            "no catalogue at /nowhere/c.duckdb; make one, for example: python -m zoo.crawl",
+        ),
+    ],
+)
+def test_wrong_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
     err = ask(capsys, *words, status=2)
     assert said in err
     assert err.count("\n") == 1

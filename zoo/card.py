@@ -12,16 +12,18 @@ from typing import Any
 class ModelCard:
     """A row of the catalogue. ``None`` means unknown, never zero; lists are tuples.
 
-    ``source`` is ``hub``, ``timm``, ``folder`` or ``small``; ``location`` is a local folder for the last two and a Hub
-    id for the first two. ``sha`` is the 40-hex revision (for folders: of the content). ``labels`` are the teacher's
-    class names in the order of its logits and ``label_source`` says where they came from: ``config`` (the model's own
-    config), ``inferred:imagenet-1k`` and its like (by class count, from timm), or ``None``. ``input_size`` is pixels,
-    the shorter of height and width; ``mean`` and ``std`` per channel for inputs in [0, 1]; ``feature_dim`` is the width
-    of the pooled features. ``params_total`` counts scalars, ``weight_bytes`` is the file size. ``datasets`` is the
-    training data that the card names, ``accuracy`` a fraction in [0, 1] as the card reports it. A model with
-    ``loadable = False`` stays listed with its reason. ``detail_state`` is ``None`` (not asked), ``done`` or ``failed``.
-    ``family`` is the id at the root of the ``base_model`` lineage, ``repack`` marks a mere change of format,
-    ``removed_at`` a model that the source no longer has. Times are UTC.
+    ``source`` is ``hub``, ``timm``, ``folder`` or ``small``; ``location`` is a local folder for the
+    last two and a Hub id for the first two. ``sha`` is the 40-hex revision (for folders: of the
+    content). ``labels`` are the teacher's class names in the order of its logits and
+    ``label_source`` says where they came from: ``config`` (the model's own config),
+    ``inferred:imagenet-1k`` and its like (by class count, from timm), or ``None``. ``input_size``
+    is pixels, the shorter of height and width; ``mean`` and ``std`` per channel for inputs in [0,
+    1]; ``feature_dim`` is the width of the pooled features. ``params_total`` counts scalars,
+    ``weight_bytes`` is the file size. ``datasets`` is the training data that the card names,
+    ``accuracy`` a fraction in [0, 1] as the card reports it. A model with ``loadable = False``
+    stays listed with its reason. ``detail_state`` is ``None`` (not asked), ``done`` or ``failed``.
+    ``family`` is the id at the root of the ``base_model`` lineage, ``repack`` marks a mere change
+    of format, ``removed_at`` a model that the source no longer has. Times are UTC.
     """
 
     id: str
@@ -74,7 +76,11 @@ class ModelCard:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ModelCard:
-        """A card from a row of plain values: columns that are none of ours are left out, lists become tuples."""
+        """A card from a row of plain values: columns that are none of ours are left out, lists
+        become tuples.
+        """
         known = {f.name for f in fields(cls)}
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+        }
         return cls(**{name: value for name, value in values.items() if name in known})

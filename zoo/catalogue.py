@@ -1,4 +1,6 @@
-"""The catalogue: a DuckDB file with one writer, and a Parquet snapshot beside it for every reader."""
+"""The catalogue: a DuckDB file with one writer, and a Parquet snapshot beside it for every
+reader.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +24,31 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH = 10_000
-# The writer's share of the 700 MB that a crawl of millions may take. One thread that need not keep the order of rows can
-# bound the row groups of a snapshot by their bytes; with more, label lists of a thousand names do not fit. Fewer
-# checkpoints make a page of a crawl cheaper; what lies in the log is replayed after a kill.
-_WRITER = {"memory_limit": "400MB", "threads": "1", "preserve_insertion_order": "false", "checkpoint_threshold": "64MB"}
+# The writer's share of the 700 MB that a crawl of millions may take. One thread that need not keep
+# the order of rows can bound the row groups of a snapshot by their bytes; with more, label lists of
+# a thousand names do not fit. Fewer checkpoints make a page of a crawl cheaper; what lies in the
+# log is replayed after a kill.
+_WRITER = {
+    "memory_limit": "400MB",
+    "threads": "1",
+    "preserve_insertion_order": "false",
+    "checkpoint_threshold": "64MB",
+}
 _MACROS = (
     # ImageNet's names are synonyms in one string: "tench, Tinca tinca"
-    "CREATE TEMP MACRO has_label(labels, name) AS "
-    "list_contains(string_split(lower(array_to_string(labels, ', ')), ', '), lower(name))",
+    (
+        "CREATE TEMP MACRO has_label(labels, name) AS "
+        "list_contains(string_split(lower(array_to_string(labels, ', ')), ', '), lower(name))"
+    ),
 )
 
 
 class Catalogue:
     """Models and what is known of them; a context manager.
 
-    A reader (the default) sees the last published snapshot and needs no lock, so any number may read while one writer
-    crawls. A writer excludes every other writer. Expressions and queries of the user run on a connection that can
-    reach no other file and no network.
+    A reader (the default) sees the last published snapshot and needs no lock, so any number may
+    read while one writer crawls. A writer excludes every other writer. Expressions and queries of
+    the user run on a connection that can reach no other file and no network.
     """
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
@@ -48,10 +58,11 @@ class Catalogue:
 
     @classmethod
     def open(cls, path: Path | None = None, *, write: bool = False) -> Catalogue:
-        """The catalogue at ``path`` (default: under ``$TEACHER_ZOO_HOME``); ``write`` makes it where there is none.
+        """The catalogue at ``path`` (default: under ``$TEACHER_ZOO_HOME``); ``write`` makes it
+        where there is none.
 
-        Raises ``UserError`` where there is nothing to read, another process is writing, or the file is damaged,
-        foreign, or from a newer version of this tool.
+        Raises ``UserError`` where there is nothing to read, another process is writing, or the file
+        is damaged, foreign, or from a newer version of this tool.
         """
         path = Path(path) if path is not None else default_catalogue()
         return cls(path, _writer(path) if write else _reader(path))
@@ -71,23 +82,30 @@ class Catalogue:
         """The Parquet file that readers open."""
         return snapshot_of(self.path)
 
-    # --- reading -------------------------------------------------------------------------------------------------
+    # --- reading
+    # -------------------------------------------------------------------------------------------------  # noqa: E501
 
     def models(
-        self, *, where: str | None = None, columns: Sequence[str] | None = None, sort: str | None = None,
+        self,
+        *,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+        sort: str | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
         """The models that meet ``where`` (a boolean SQL expression over the columns), as a table.
 
-        ``sort`` names columns, separated by commas: ``COL``, ``COL asc``, ``COL desc`` or ``-COL`` (descending).
-        Without a direction it is ascending, except for downloads, likes, accuracy and the times: most or latest first.
-        Unknown values come last. Raises ``UserError`` for a faulty expression, naming the nearest column to a misspelt
-        one.
+        ``sort`` names columns, separated by commas: ``COL``, ``COL asc``, ``COL desc`` or ``-COL``
+        (descending). Without a direction it is ascending, except for downloads, likes, accuracy and
+        the times: most or latest first. Unknown values come last. Raises ``UserError`` for a faulty
+        expression, naming the nearest column to a misspelt one.
         """
         return self.sql(select(where=where, columns=columns, sort=sort, limit=limit))
 
     def sql(self, query: str) -> pd.DataFrame:
-        """The answer to one SELECT over the table ``models``. Raises ``UserError`` for anything else."""
+        """The answer to one SELECT over the table ``models``. Raises ``UserError`` for anything
+        else.
+        """
         frame: pd.DataFrame = self._answer(query, lambda relation: relation.df())
         return frame
 
@@ -105,9 +123,13 @@ class Catalogue:
     def cards(
         self, *, where: str | None = None, models: Sequence[str] = (), limit: int | None = None
     ) -> list[ModelCard]:
-        """Cards in order of id; ``models`` narrows to exact ids or globs (``timm/resnet*``), and meets ``where``."""
+        """Cards in order of id; ``models`` narrows to exact ids or globs (``timm/resnet*``), and
+        meets ``where``.
+        """
         if models:
-            wanted = " OR ".join(f"id {'GLOB' if set('*?[') & set(m) else '='} {quote(m)}" for m in models)
+            wanted = " OR ".join(
+                f"id {'GLOB' if set('*?[') & set(m) else '='} {quote(m)}" for m in models
+            )
             where = f"({wanted})" + (f" AND ({where}\n)" if where else "")
         query = select(where=where, sort="id", limit=limit)
         rows = self._answer(query, lambda relation: relation.to_arrow_table().to_pylist())
@@ -124,12 +146,15 @@ class Catalogue:
         try:
             statements = self._connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise UserError("one SELECT is expected; the catalogue can be read, not changed, by a query")
+                raise UserError(
+                    "one SELECT is expected; the catalogue can be read, not changed, by a query"
+                )
             return fetch(self._connection.sql(query))
         except duckdb.Error as error:
             raise misunderstood(error, self.snapshot) from None
 
-    # --- writing -------------------------------------------------------------------------------------------------
+    # --- writing
+    # -------------------------------------------------------------------------------------------------  # noqa: E501
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -163,7 +188,9 @@ class Catalogue:
             raise
 
     def upsert(self, cards: Iterable[ModelCard]) -> int:
-        """Add ``cards``, replacing rows of the same id (the last card of an id wins); returns how many ids."""
+        """Add ``cards``, replacing rows of the same id (the last card of an id wins); returns how
+        many ids.
+        """
         unique = list({card.id: card for card in cards}.values())
         if unique:
             self.replace("models", table(map(vars, unique)))
@@ -171,14 +198,20 @@ class Catalogue:
 
     def locations(self, where: str) -> dict[str, str | None]:
         """Id -> location of the rows that meet ``where`` (trusted SQL, not the user's)."""
-        return dict(self._connection.execute(f"SELECT id, location FROM models WHERE {where}").fetchall())
+        return dict(
+            self._connection.execute(f"SELECT id, location FROM models WHERE {where}").fetchall()
+        )
 
     def remove(self, ids: Iterable[str]) -> None:
         """Forget these models."""
-        self._connection.execute("DELETE FROM models WHERE id IN (SELECT unnest(?::VARCHAR[]))", [sorted(ids)])
+        self._connection.execute(
+            "DELETE FROM models WHERE id IN (SELECT unnest(?::VARCHAR[]))", [sorted(ids)]
+        )
 
     def mark(self, where: str, values: Mapping[str, object]) -> int:
-        """Set columns of the rows that meet ``where`` (trusted SQL, not the user's); returns how many rows."""
+        """Set columns of the rows that meet ``where`` (trusted SQL, not the user's); returns how
+        many rows.
+        """
         assignments = ", ".join(f"{column(name)} = ?" for name in values)
         query = f"UPDATE models SET {assignments} WHERE {where}"
         return int(self._connection.execute(query, list(values.values())).fetchall()[0][0])
@@ -197,28 +230,41 @@ class Catalogue:
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The writer's connection, for the doctor and for passes over millions of rows that stay inside DuckDB."""
+        """The writer's connection, for the doctor and for passes over millions of rows that stay
+        inside DuckDB.
+        """
         return self._connection
 
     def publish(self) -> Path:
-        """Write the snapshot beside the database and rename it into place; readers see the old or the new one."""
+        """Write the snapshot beside the database and rename it into place; readers see the old or
+        the new one.
+        """
         partial = self.snapshot.with_name(f".{self.snapshot.name}.{os.getpid()}.tmp")
-        # Not sorted, which would take gigabytes, but like with like: filters and top lists skip most row groups.
-        parts = (f"SELECT * FROM models WHERE loadable IS {loadable} TRUE AND coalesce(downloads, 0) {downloads}"
-                 for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM") for downloads in ("< 1000", ">= 1000"))
+        # Not sorted, which would take gigabytes, but like with like: filters and top lists skip
+        # most row groups.
+        parts = (
+            f"SELECT * FROM models WHERE loadable IS {loadable} TRUE AND coalesce(downloads, 0)"
+            f" {downloads}"
+            for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM")
+            for downloads in ("< 1000", ">= 1000")
+        )
         try:
             with self._full_disk_is_told():
                 self._connection.execute("CHECKPOINT")
                 self._connection.execute(
-                    f"COPY ({' UNION ALL '.join(parts)}) TO {quote(str(partial))} (FORMAT parquet, COMPRESSION zstd, "
-                    f"ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})")
+                    f"COPY ({' UNION ALL '.join(parts)}) TO {quote(str(partial))} (FORMAT parquet,"
+                    " COMPRESSION zstd, ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA"
+                    f" {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})"
+                )
             os.replace(partial, self.snapshot)
         finally:
             partial.unlink(missing_ok=True)
         return self.snapshot
 
     def replace(self, name: str, rows: pa.Table, *, key: Sequence[str] = ("id",)) -> None:
-        """Put ``rows``, each with a ``key`` of its own, in the place of those of the table ``name`` with the same key."""
+        """Put ``rows``, each with a ``key`` of its own, in the place of those of the table ``name``
+        with the same key.
+        """
         matches = " AND ".join(f"{name}.{part} = page.{part}" for part in key)
         with self.registered(rows):
             self._connection.execute(f"DELETE FROM {name} USING page WHERE {matches}")
@@ -236,11 +282,14 @@ class Catalogue:
 
 
 def snapshot_of(path: Path) -> Path:
-    """Where the snapshot of the catalogue at ``path`` lies; a path that is itself a snapshot is its own."""
+    """Where the snapshot of the catalogue at ``path`` lies; a path that is itself a snapshot is its
+    own.
+    """
     return path.with_suffix(".parquet")
 
 
-# --- opening ---------------------------------------------------------------------------------------------------------
+# --- opening
+# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def _reader(path: Path) -> duckdb.DuckDBPyConnection:
@@ -249,9 +298,15 @@ def _reader(path: Path) -> duckdb.DuckDBPyConnection:
     snapshot = snapshot_of(path)
     if not snapshot.is_file():
         if path.is_file() and path != snapshot:
-            raise UserError(f"the catalogue {path} was never published; let the crawl finish: python -m zoo.crawl")
-        raise UserError(f"there is no catalogue at {path}; make one, for example: python -m zoo.crawl --source timm "
-                        "(every model timm knows, no network), --source FOLDER, or python -m zoo.crawl (the Hub)")
+            raise UserError(
+                f"the catalogue {path} was never published; let the crawl finish: python -m"
+                " zoo.crawl"
+            )
+        raise UserError(
+            f"there is no catalogue at {path}; make one, for example: python -m zoo.crawl --source"
+            " timm (every model timm knows, no network), --source FOLDER, or python -m zoo.crawl"
+            " (the Hub)"
+        )
     try:
         connection = _connect(":memory:", snapshot)
         view(connection, snapshot)
@@ -270,20 +325,29 @@ def _writer(path: Path) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as error:
         raise unreadable(error, path) from None
     except (FileExistsError, NotADirectoryError):
-        raise UserError(f"the catalogue {path} cannot be made: {path.parent} is not a folder") from None
+        raise UserError(
+            f"the catalogue {path} cannot be made: {path.parent} is not a folder"
+        ) from None
     return connection
 
 
 def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
-    """A connection that can reach ``allowed`` (a file, or a folder and what is in it) and nothing else."""
+    """A connection that can reach ``allowed`` (a file, or a folder and what is in it) and nothing
+    else.
+    """
     import duckdb
 
     connection = duckdb.connect(database, config={} if database == ":memory:" else _WRITER)
     setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
     for statement in (
-        "SET autoinstall_known_extensions = false", "SET autoload_known_extensions = false",
-        "SET python_enable_replacements = false", "SET enable_progress_bar = false", f"SET {setting} = [{quote(str(allowed))}]",
-        "SET enable_external_access = false", *_MACROS, "SET lock_configuration = true",
+        "SET autoinstall_known_extensions = false",
+        "SET autoload_known_extensions = false",
+        "SET python_enable_replacements = false",
+        "SET enable_progress_bar = false",
+        f"SET {setting} = [{quote(str(allowed))}]",
+        "SET enable_external_access = false",
+        *_MACROS,
+        "SET lock_configuration = true",
     ):
         connection.execute(statement)
     return connection

@@ -1,4 +1,6 @@
-"""How every command starts and how it fails: one line on stderr and an exit status, never a traceback."""
+"""How every command starts and how it fails: one line on stderr and an exit status, never a
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u
 
 
 def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name: str) -> int:
-    """Parse ``argv`` for ``function`` (a function with typer annotations), call it, return the exit status.
+    """Parse ``argv`` for ``function`` (a function with typer annotations), call it, return the exit
+    status.
 
-    0 done; 2 the user's input was wrong; 1 anything else. ``--debug`` anywhere lets the traceback through.
+    0 done; 2 the user's input was wrong; 1 anything else. ``--debug`` anywhere lets the traceback
+    through.
     """
     import typer
     from typer.main import get_command
@@ -54,7 +58,9 @@ def _explain(error: Exception, name: str) -> int:
         return _fail(str(error), 2)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _fail(
-            f"the disk is full ({error.filename or 'while writing'}); free some space and run again, what was finished is kept", 1
+            f"the disk is full ({error.filename or 'while writing'}); free some space and run"
+            " again, what was finished is kept",
+            1,
         )
     if isinstance(error, (Unavailable, TeacherError)):
         return _fail(str(error), 1)
@@ -67,21 +73,31 @@ def _fail(message: str, status: int) -> int:
 
 
 def clean(text: object, limit: int = 2_000) -> str:
-    """``text`` as one printable line that UTF-8 can hold: no control or bidirectional characters, at most ``limit``.
+    """``text`` as one printable line that UTF-8 can hold: no control or bidirectional characters,
+    at most ``limit``.
 
-    Names, labels and card text come from strangers and may hold terminal escape sequences or half of a character.
+    Names, labels and card text come from strangers and may hold terminal escape sequences or half
+    of a character.
     """
-    line = _CONTROL.sub("", " ".join(str(text)[: 4 * limit].split())).encode("utf-8", "replace").decode()
+    line = (
+        _CONTROL.sub("", " ".join(str(text)[: 4 * limit].split()))
+        .encode("utf-8", "replace")
+        .decode()
+    )
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def split_list(values: Iterable[str] | None) -> list[str]:
-    """``["a,b", "c"]`` -> ``["a", "b", "c"]``: a list option may be repeated or separated by commas."""
+    """``["a,b", "c"]`` -> ``["a", "b", "c"]``: a list option may be repeated or separated by
+    commas.
+    """
     return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
 
 
 def choose(kind: str, given: str, valid: Iterable[str]) -> str:
-    """Return ``given`` if it is one of ``valid``, else raise ``UserError`` naming the nearest and all valid ones."""
+    """Return ``given`` if it is one of ``valid``, else raise ``UserError`` naming the nearest and
+    all valid ones.
+    """
     names = list(valid)
     if given in names:
         return given

@@ -1,4 +1,6 @@
-"""``python -m zoo.doctor``: is the catalogue sound, how old, how complete; what can be mended is mended."""
+"""``python -m zoo.doctor``: is the catalogue sound, how old, how complete; what can be mended is
+mended.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _STALE = dt.timedelta(days=30)
 
 @dataclass
 class Findings:
-    """What is known of a catalogue: ``facts`` for information, ``mended`` and still ``broken`` faults, ``advice``."""
+    """What is known of a catalogue: ``facts`` for information, ``mended`` and still ``broken``
+    faults, ``advice``.
+    """
 
     facts: list[str] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
@@ -32,14 +36,24 @@ class Findings:
 
     def lines(self) -> list[str]:
         """For people: one finding a line."""
-        groups = (("", self.facts), ("mended: ", self.mended), ("broken: ", self.broken), ("advice: ", self.advice))
-        verdict = "sound" if not self.broken else f"{len(self.broken)} faults that cannot be mended here"
-        return [clean(start + text) for start, found in groups for text in found] + [f"verdict: {verdict}"]
+        groups = (
+            ("", self.facts),
+            ("mended: ", self.mended),
+            ("broken: ", self.broken),
+            ("advice: ", self.advice),
+        )
+        verdict = (
+            "sound" if not self.broken else f"{len(self.broken)} faults that cannot be mended here"
+        )
+        return [clean(start + text) for start, found in groups for text in found] + [
+            f"verdict: {verdict}"
+        ]
 
 
 def examine(path: Path) -> Findings:
-    """Look through the catalogue at ``path`` and mend it. Raises ``UserError`` where there is none, or none that can be
-    read; while another process writes, only the snapshot is looked at."""
+    """Look through the catalogue at ``path`` and mend it. Raises ``UserError`` where there is none,
+    or none that can be read; while another process writes, only the snapshot is looked at.
+    """
     found = Findings()
     snapshot = snapshot_of(path)
     if path.is_file():
@@ -51,13 +65,17 @@ def examine(path: Path) -> Findings:
                 raise
             found.facts.append(f"{str(error).split(';')[0]}: only its snapshot was examined")
     elif snapshot.is_file():
-        found.broken.append(f"the database {path} is missing beside its snapshot; crawl again to make it anew")
+        found.broken.append(
+            f"the database {path} is missing beside its snapshot; crawl again to make it anew"
+        )
     else:
         raise UserError(f"there is no catalogue at {path}; make one: python -m zoo.crawl")
     if snapshot.is_file():
         size = sum(file.stat().st_size for file in (snapshot, path) if file.is_file())
         changed = dt.datetime.fromtimestamp(snapshot.stat().st_mtime, dt.UTC).replace(tzinfo=None)
-        found.facts.append(f"snapshot {snapshot}: {_age(changed)} old; {size / 1e6:,.1f} MB with the database")
+        found.facts.append(
+            f"snapshot {snapshot}: {_age(changed)} old; {size / 1e6:,.1f} MB with the database"
+        )
     return found
 
 
@@ -85,13 +103,17 @@ class _Visit:
             mended.append(f"{found:,} rows stood there twice")
         if found := self.one("SELECT count(*) - count(DISTINCT id) FROM models"):
             self.found.broken.append(f"{found:,} rows share their id and their time; crawl again")
-        if found := self.one("SELECT count(*) FROM models JOIN details USING (id, sha) WHERE models.detail_state IS NULL "
-                             "AND models.removed_at IS NULL"):
+        if found := self.one(
+            "SELECT count(*) FROM models JOIN details USING (id, sha) WHERE models.detail_state IS"
+            " NULL AND models.removed_at IS NULL"
+        ):
             self.ledger.merge_details()
             mended.append(f"the details of {found:,} models were not in their rows yet")
         for table in ("details", "configs"):
-            if found := self.one(f"DELETE FROM {table} WHERE NOT EXISTS "
-                                 f"(SELECT 1 FROM models WHERE models.id = {table}.id AND models.sha = {table}.sha)"):
+            if found := self.one(
+                f"DELETE FROM {table} WHERE NOT EXISTS "
+                f"(SELECT 1 FROM models WHERE models.id = {table}.id AND models.sha = {table}.sha)"
+            ):
                 mended.append(f"{found:,} rows of {table} were of revisions that are gone")
         for partial in self.catalogue.path.parent.glob(f".{self.catalogue.snapshot.name}.*.tmp"):
             partial.unlink(missing_ok=True)
@@ -100,39 +122,65 @@ class _Visit:
     def count(self) -> None:
         facts, advice = self.found.facts, self.found.advice
         for source, models, loadable, labelled, gone, newest in self.ask(
-                "SELECT source, count(*), count(*) FILTER (loadable), count(labels), count(removed_at), max(indexed_at) "
-                "FROM models GROUP BY source ORDER BY source"):
+            "SELECT source, count(*), count(*) FILTER (loadable), count(labels), count(removed_at),"
+            " max(indexed_at) FROM models GROUP BY source ORDER BY source"
+        ):
             age = f", last seen {_age(newest)} ago" if newest else ""
-            facts.append(f"{source}: {models:,} models, {loadable:,} loadable, {labelled:,} with label names, {gone:,} gone{age}")
+            facts.append(
+                f"{source}: {models:,} models, {loadable:,} loadable, {labelled:,} with label"
+                f" names, {gone:,} gone{age}"
+            )
             if source == "hub" and newest and utc_now() - newest > _STALE:
-                advice.append("the Hub was last listed more than a month ago: python -m zoo.crawl --update")
-        asked = self.one(f"SELECT count(detail_state) FROM models WHERE source = 'hub' AND ({CANDIDATES})")
+                advice.append(
+                    "the Hub was last listed more than a month ago: python -m zoo.crawl --update"
+                )
+        asked = self.one(
+            f"SELECT count(detail_state) FROM models WHERE source = 'hub' AND ({CANDIDATES})"
+        )
         waiting = self.ledger.wanted().num_rows
         if asked or waiting:
             facts.append(f"details: {asked:,} of {asked + waiting:,} candidates of the Hub")
         if waiting:
-            advice.append(f"{waiting:,} candidates have no details yet: python -m zoo.crawl --update")
+            advice.append(
+                f"{waiting:,} candidates have no details yet: python -m zoo.crawl --update"
+            )
         if faults := self.one("SELECT count(*) FROM faults"):
-            shown = self.ask(f"SELECT coalesce(id, '(no id)'), error FROM faults ORDER BY id NULLS LAST LIMIT {_SHOWN}")
-            facts.append(f"{faults:,} odd rows in the Hub's listing, for example: "
-                         + "; ".join(f"{model}: {error[:60]}" for model, error in shown))
+            shown = self.ask(
+                "SELECT coalesce(id, '(no id)'), error FROM faults ORDER BY id NULLS LAST LIMIT"
+                f" {_SHOWN}"
+            )
+            facts.append(
+                f"{faults:,} odd rows in the Hub's listing, for example: "
+                + "; ".join(f"{model}: {error[:60]}" for model, error in shown)
+            )
 
     def passes(self) -> None:
         """The listings of the Hub, or of parts of it, that ended or were cut."""
-        for key, text in self.ask("SELECT key, value FROM state WHERE key LIKE 'hub %' ORDER BY key"):
+        for key, text in self.ask(
+            "SELECT key, value FROM state WHERE key LIKE 'hub %' ORDER BY key"
+        ):
             name, _, state = key.removeprefix("hub ").rpartition(" ")
             if state not in ("pass", "last"):
                 continue
-            job, parts = json.loads(text), [str(part) for part in json.loads(name)[1:] if part is not None]
+            job, parts = (
+                json.loads(text),
+                [str(part) for part in json.loads(name)[1:] if part is not None],
+            )
             what = f"{job['kind']} listing" + (f" ({', '.join(parts)})" if parts else "")
             if state == "last":
-                self.found.facts.append(f"{what}: ended {job['ended'][:16]} UTC with {job['rows']:,} rows")
+                self.found.facts.append(
+                    f"{what}: ended {job['ended'][:16]} UTC with {job['rows']:,} rows"
+                )
             else:
-                self.found.advice.append(f"a {what} was cut after {job['rows']:,} rows; the same command goes on")
+                self.found.advice.append(
+                    f"a {what} was cut after {job['rows']:,} rows; the same command goes on"
+                )
 
     def publish(self) -> None:
         """The snapshot must say what the database says."""
-        newest = "SELECT count(*), max(indexed_at), count(detail_state), count(removed_at) FROM models"
+        newest = (
+            "SELECT count(*), max(indexed_at), count(detail_state), count(removed_at) FROM models"
+        )
         try:
             with Catalogue.open(self.catalogue.path) as reader:
                 same = reader.sql(newest).astype(str).equals(self.catalogue.sql(newest).astype(str))
@@ -140,7 +188,9 @@ class _Visit:
             same = False
         if not same and self.catalogue.count():
             self.catalogue.publish()
-            self.found.mended.append("the snapshot was missing, damaged or behind the database; it is published anew")
+            self.found.mended.append(
+                "the snapshot was missing, damaged or behind the database; it is published anew"
+            )
 
 
 def _age(then: dt.datetime) -> str:

@@ -1,4 +1,6 @@
-"""A model's files on this machine: config and safetensors only, complete, with their digests checked."""
+"""A model's files on this machine: config and safetensors only, complete, with their digests
+checked.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +26,31 @@ _SPARE = 64_000_000  # bytes left free beside the download
 
 
 class RemoteFile(NamedTuple):
-    """A file of a repository: ``digest`` is the sha256 of a large file, or git's blob id of a small one."""
+    """A file of a repository: ``digest`` is the sha256 of a large file, or git's blob id of a small
+    one.
+    """
 
     name: str
     size: int | None
     digest: str | None
 
 
-def fetch(card: ModelCard, *, offline: bool = False, endpoint: str | None = None, cache: Path | None = None,
-          wait: float = 1.0) -> Path:
-    """The local folder with ``config.json`` and the safetensors weights of ``card``; raises ``TeacherError``.
+def fetch(
+    card: ModelCard,
+    *,
+    offline: bool = False,
+    endpoint: str | None = None,
+    cache: Path | None = None,
+    wait: float = 1.0,
+) -> Path:
+    """The local folder with ``config.json`` and the safetensors weights of ``card``; raises
+    ``TeacherError``.
 
-    A card of a folder is its own folder. A card of the Hub (or of timm, whose weights lie there) comes through
-    huggingface_hub's cache at ``card.sha``, or ``main`` where the card knows no revision: complete files are never
-    asked for again, a cut download goes on where it stopped, digests are compared with the Hub's, and free space is
-    checked first. ``offline`` (or HF_HUB_OFFLINE) makes no network call: what is not complete here is an error.
+    A card of a folder is its own folder. A card of the Hub (or of timm, whose weights lie there)
+    comes through huggingface_hub's cache at ``card.sha``, or ``main`` where the card knows no
+    revision: complete files are never asked for again, a cut download goes on where it stopped,
+    digests are compared with the Hub's, and free space is checked first. ``offline`` (or
+    HF_HUB_OFFLINE) makes no network call: what is not complete here is an error.
     """
     from huggingface_hub import constants
 
@@ -49,15 +61,21 @@ def fetch(card: ModelCard, *, offline: bool = False, endpoint: str | None = None
     if here is not None:
         return here
     if offline or constants.HF_HUB_OFFLINE:
-        raise TeacherError(f"{card.id} at {revision[:12]} is not complete on this machine and --offline asks nothing "
-                           "of the network; run once without it")
+        raise TeacherError(
+            f"{card.id} at {revision[:12]} is not complete on this machine and --offline asks"
+            " nothing of the network; run once without it"
+        )
     return _Download(repo, endpoint=endpoint, cache=cache, wait=wait).run(revision)
 
 
 def repository(card: ModelCard) -> str:
     """The Hub id of ``card``; ``TeacherError`` where it could not be one."""
     repo = card.location or card.id
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", repo) or ".." in repo or len(repo) > 200:
+    if (
+        not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", repo)
+        or ".." in repo
+        or len(repo) > 200
+    ):
         raise TeacherError(f"{repo[:80]!r} is not a Hub id (expected name or owner/name)")
     return repo
 
@@ -65,7 +83,9 @@ def repository(card: ModelCard) -> str:
 def _own_folder(card: ModelCard) -> Path:
     folder = Path(card.location or "")
     if not card.location or not (folder / "config.json").is_file():
-        raise TeacherError(f"{card.location or card.id} holds no config.json; was the folder moved? Crawl it again")
+        raise TeacherError(
+            f"{card.location or card.id} holds no config.json; was the folder moved? Crawl it again"
+        )
     return folder
 
 
@@ -84,7 +104,11 @@ def cached(repo: str, revision: str, *, cache: Path | None = None) -> Path | Non
 
     found = try_to_load_from_cache(repo, "config.json", cache_dir=cache, revision=revision)
     try:
-        return Path(found).parent if isinstance(found, str) and weight_files(Path(found).parent) else None
+        return (
+            Path(found).parent
+            if isinstance(found, str) and weight_files(Path(found).parent)
+            else None
+        )
     except TeacherError:
         return None
 
@@ -103,7 +127,9 @@ class _Download:
     def run(self, revision: str) -> Path:
         try:
             sha, files = self._list(revision)
-            wanted = [files[name] for name in (*_SIDE_FILES, *self._weights(sha, files)) if name in files]
+            wanted = [
+                files[name] for name in (*_SIDE_FILES, *self._weights(sha, files)) if name in files
+            ]
             self._check_space(sha, wanted)
             return [self._file(sha, file) for file in wanted][-1].parent
         except TeacherError:
@@ -115,8 +141,10 @@ class _Download:
         """The commit that ``revision`` names and the files of its top folder."""
         from zoo.sources.client import parse
 
-        url = f"{self.client.endpoint}/api/models/{self.repo}/revision/{quote(revision, safe='')}?blobs=true"
-        info = self.client.get(url, kind="api", cap=_LIST_CAP, check=lambda answer: parse(answer.body)).value
+        url = f"{self.client.endpoint}/api/models/{self.repo}/revision/{quote(revision, safe='')}?blobs=true"  # noqa: E501
+        info = self.client.get(
+            url, kind="api", cap=_LIST_CAP, check=lambda answer: parse(answer.body)
+        ).value
         sha = info.get("sha") if isinstance(info, dict) else None
         if not isinstance(sha, str) or not re.fullmatch(r"[0-9a-f]{40}", sha):
             raise TeacherError(f"{self.repo}: the Hub names no revision")
@@ -130,11 +158,16 @@ class _Download:
             return [WEIGHTS]
         if INDEX not in files:
             kinds = sorted({name.rsplit(".", 1)[-1][:12] for name in files if "." in name})
-            raise TeacherError(f"{self.repo} has no safetensors weights (it has: {', '.join(kinds[:8]) or 'nothing'})")
+            raise TeacherError(
+                f"{self.repo} has no safetensors weights (it has:"
+                f" {', '.join(kinds[:8]) or 'nothing'})"
+            )
         shards = shard_names(load_json(self._file(sha, files[INDEX])))
         missing = [name for name in shards if name not in files]
         if missing:
-            raise TeacherError(f"{self.repo}: {INDEX} names {missing[0]!r}, which is not in the repository")
+            raise TeacherError(
+                f"{self.repo}: {INDEX} names {missing[0]!r}, which is not in the repository"
+            )
         return shards
 
     def _here(self, sha: str, file: RemoteFile) -> Path | None:
@@ -145,27 +178,42 @@ class _Download:
 
     def _check_space(self, sha: str, files: Iterable[RemoteFile]) -> None:
         needed = sum(file.size or 0 for file in files if self._here(sha, file) is None)
-        folder = next(each for each in (self.cache, *self.cache.absolute().parents) if each.exists())
+        folder = next(
+            each for each in (self.cache, *self.cache.absolute().parents) if each.exists()
+        )
         free = shutil.disk_usage(folder).free
         if needed and needed + _SPARE > free:
-            raise TeacherError(f"{self.repo} needs {needed / 1e6:,.0f} MB and {folder} has {free / 1e6:,.0f} MB free; "
-                               "make room, or set HF_HOME to a larger disk")
+            raise TeacherError(
+                f"{self.repo} needs {needed / 1e6:,.0f} MB and {folder} has {free / 1e6:,.0f} MB"
+                " free; make room, or set HF_HOME to a larger disk"
+            )
 
     def _file(self, sha: str, file: RemoteFile) -> Path:
-        """The path of one file in the cache, downloaded if need be, its digest compared when it was."""
+        """The path of one file in the cache, downloaded if need be, its digest compared when it
+        was.
+        """
         from huggingface_hub import hf_hub_download
 
         here = self._here(sha, file)
         if here is not None:
             return here
-        swapped = TeacherError(f"{self.repo}: {file.name} arrived with another digest than the Hub lists")
+        swapped = TeacherError(
+            f"{self.repo}: {file.name} arrived with another digest than the Hub lists"
+        )
         fault: Exception = swapped
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(min(self.wait * 2 ** (attempt - 1), 30 * self.wait))
             try:
-                path = Path(hf_hub_download(self.repo, file.name, revision=sha, cache_dir=self.cache,
-                                            endpoint=self.client.endpoint))
+                path = Path(
+                    hf_hub_download(
+                        self.repo,
+                        file.name,
+                        revision=sha,
+                        cache_dir=self.cache,
+                        endpoint=self.client.endpoint,
+                    )
+                )
             except Exception as error:
                 if _lasting(error):
                     raise
@@ -184,23 +232,36 @@ class _Download:
         if isinstance(error, Unavailable):
             return str(error)
         if isinstance(error, errors.GatedRepoError):
-            return (f"{self.repo} is gated: sign in with `hf auth login` and accept its terms at "
-                    f"{self.client.endpoint}/{self.repo}")
+            return (
+                f"{self.repo} is gated: sign in with `hf auth login` and accept its terms at "
+                f"{self.client.endpoint}/{self.repo}"
+            )
         if isinstance(error, errors.RevisionNotFoundError):
             return f"{self.repo} has no revision {revision[:12]} any more; crawl again (--update)"
         if isinstance(error, errors.RepositoryNotFoundError):
-            return f"{self.repo} is not on the Hub, or is private: sign in with `hf auth login` if it is yours"
-        if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+            return (
+                f"{self.repo} is not on the Hub, or is private: sign in with `hf auth login` if it"
+                " is yours"
+            )
+        if isinstance(error, errors.EntryNotFoundError) and not isinstance(
+            error, errors.LocalEntryNotFoundError
+        ):
             return f"{self.repo}: a file that the Hub lists is missing there"
         return f"{self.repo}: the download failed ({type(error).__name__}: {str(error)[:300]})"
 
 
 def remote_files(info: Mapping[str, Any]) -> dict[str, RemoteFile]:
-    """The plain files of the top folder in a Hub answer with blobs; anything of an odd form is left out."""
+    """The plain files of the top folder in a Hub answer with blobs; anything of an odd form is left
+    out.
+    """
     siblings, files = info.get("siblings"), {}
     for sibling in siblings if isinstance(siblings, list) else ():
         name = sibling.get("rfilename") if isinstance(sibling, dict) else None
-        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,255}", name) or name.startswith("."):
+        if (
+            not isinstance(name, str)
+            or not re.fullmatch(r"[\w.-]{1,255}", name)
+            or name.startswith(".")
+        ):
             continue  # sub-folders, absolute paths and `..` are never needed
         lfs, size = sibling.get("lfs"), sibling.get("size")
         digest = lfs.get("sha256") if isinstance(lfs, dict) else sibling.get("blobId")
@@ -212,7 +273,9 @@ def remote_files(info: Mapping[str, Any]) -> dict[str, RemoteFile]:
 
 def _digest_of(path: Path, like: str) -> str:
     """The digest of a file in the form of ``like``: sha256 (64 digits), or git's blob id (40)."""
-    digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    digest = (
+        hashlib.sha256() if len(like) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    )
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: digest).hexdigest()
 
@@ -221,9 +284,16 @@ def _lasting(error: Exception) -> bool:
     """Whether asking again cannot help."""
     from huggingface_hub import errors
 
-    if isinstance(error, errors.LocalEntryNotFoundError):  # what the client makes of any fault of the line
+    if isinstance(
+        error, errors.LocalEntryNotFoundError
+    ):  # what the client makes of any fault of the line
         return False
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return status not in (408, 429) and status < 500
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+    return isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EROFS,
+    )

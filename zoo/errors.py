@@ -4,12 +4,18 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """The input was wrong: the message says what came, what was expected and how to mend it. Exit status 2."""
+    """The input was wrong: the message says what came, what was expected and how to mend it. Exit
+    status 2.
+    """
 
 
 class Unavailable(RuntimeError):
-    """The input was right, but the work could not be done (Hub unreachable, every model failed). Exit status 1."""
+    """The input was right, but the work could not be done (Hub unreachable, every model failed).
+    Exit status 1.
+    """
 
 
 class TeacherError(RuntimeError):
-    """One model could not be used; the message is the reason its row carries. Never stops a ranking."""
+    """One model could not be used; the message is the reason its row carries. Never stops a
+    ranking.
+    """

@@ -13,7 +13,9 @@ _LARGEST_JSON = 32 * 2**20
 
 
 def load_json(path: Path) -> Any:
-    """The JSON value in a model's file; ``TeacherError`` where it is none, cannot be read or is larger than 32 MiB."""
+    """The JSON value in a model's file; ``TeacherError`` where it is none, cannot be read or is
+    larger than 32 MiB.
+    """
     try:
         if path.stat().st_size > _LARGEST_JSON:
             raise TeacherError(f"{path.name} is larger than {_LARGEST_JSON >> 20} MiB")
@@ -27,7 +29,9 @@ def load_json(path: Path) -> Any:
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write ``data`` to ``path``, whole or not at all: a reader sees the old file or the new one. Makes the folder."""
+    """Write ``data`` to ``path``, whole or not at all: a reader sees the old file or the new one.
+    Makes the folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

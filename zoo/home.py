@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """``$TEACHER_ZOO_HOME``, or ``teacher-zoo`` in the user's cache folder. Not created by asking."""
+    """``$TEACHER_ZOO_HOME``, or ``teacher-zoo`` in the user's cache folder. Not created by
+    asking.
+    """
     chosen = os.environ.get("TEACHER_ZOO_HOME")
     if chosen:
         return Path(chosen).expanduser()

@@ -16,23 +16,31 @@ _SYNSET = re.compile(r"n\d{8}")
 
 
 class LabelSpace(NamedTuple):
-    """``labels`` in the order of the model's logits, or ``None`` where unknown; ``source`` says where they came from
-    (``config``, ``inferred:imagenet-1k``, ...); ``fault`` says why names that were given could not be used."""
+    """``labels`` in the order of the model's logits, or ``None`` where unknown; ``source`` says
+    where they came from (``config``, ``inferred:imagenet-1k``, ...); ``fault`` says why names that
+    were given could not be used.
+    """
 
     labels: tuple[str, ...] | None = None
     source: str | None = None
     fault: str | None = None
 
 
-def label_space(config: Mapping[str, Any], num_classes: int | None, *, inferable: bool = True) -> LabelSpace:
-    """The names that ``config`` gives (timm's ``label_names``, transformers' ``id2label``), else ImageNet's by count.
+def label_space(
+    config: Mapping[str, Any], num_classes: int | None, *, inferable: bool = True
+) -> LabelSpace:
+    """The names that ``config`` gives (timm's ``label_names``, transformers' ``id2label``), else
+    ImageNet's by count.
 
-    Placeholders (LABEL_0, ...) are no names. Names whose number is not ``num_classes`` are not used: their order says
-    nothing of the logits. ``inferable = False`` forbids guessing by count (the training data is known to be other).
+    Placeholders (LABEL_0, ...) are no names. Names whose number is not ``num_classes`` are not
+    used: their order says nothing of the logits. ``inferable = False`` forbids guessing by count
+    (the training data is known to be other).
     """
     named = from_config(config)
     if named.labels and num_classes is not None and len(named.labels) != num_classes:
-        named = LabelSpace(fault=f"the config names {len(named.labels):,} labels for {num_classes:,} classes")
+        named = LabelSpace(
+            fault=f"the config names {len(named.labels):,} labels for {num_classes:,} classes"
+        )
     if named.labels or not inferable:
         return named
     return inferred(num_classes)._replace(fault=named.fault)
@@ -48,7 +56,9 @@ def from_config(config: Mapping[str, Any]) -> LabelSpace:
 
 
 def inferred(num_classes: int | None) -> LabelSpace:
-    """The ImageNet label space with that many classes, in the order of timm's models; none where there is none."""
+    """The ImageNet label space with that many classes, in the order of timm's models; none where
+    there is none.
+    """
     subset = _subset(num_classes) if num_classes and num_classes >= 1_000 else None
     return LabelSpace(_imagenet(subset), f"inferred:{subset}") if subset else LabelSpace()
 
@@ -64,7 +74,9 @@ def _ordered(names: object) -> LabelSpace:
             return LabelSpace(fault=f"the labels' numbers have a gap: there is no {missing}")
         names = [by_index[str(i)] for i in range(len(by_index))]
     if not isinstance(names, list) or not names:
-        return LabelSpace(fault=None if names in (None, [], {}) else "the labels are neither a list nor a mapping")
+        return LabelSpace(
+            fault=None if names in (None, [], {}) else "the labels are neither a list nor a mapping"
+        )
     if any(isinstance(name, (Mapping, list)) or name is None for name in names):
         return LabelSpace(fault="a label is not a text")
     labels = tuple(clean(str(name)[: 2 * _LONGEST_LABEL], _LONGEST_LABEL) for name in names)
@@ -72,13 +84,17 @@ def _ordered(names: object) -> LabelSpace:
 
 
 def _placeholders(labels: Sequence[str]) -> bool:
-    """LABEL_0 ... and bare numbers are no names, except 0 to 9: ten digits are what a digit classifier tells apart."""
+    """LABEL_0 ... and bare numbers are no names, except 0 to 9: ten digits are what a digit
+    classifier tells apart.
+    """
     numbers = all(label == str(i) for i, label in enumerate(labels)) and len(labels) != 10
     return numbers or all(_PLACEHOLDER.fullmatch(label) for label in labels)
 
 
 def _described(space: LabelSpace, descriptions: object) -> LabelSpace:
-    """WordNet numbers (n01440764) replaced by their descriptions, where the config gives all of them."""
+    """WordNet numbers (n01440764) replaced by their descriptions, where the config gives all of
+    them.
+    """
     if not space.labels or not all(_SYNSET.fullmatch(label) for label in space.labels):
         return space
     if isinstance(descriptions, Mapping):

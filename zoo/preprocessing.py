@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
-_RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # PIL's numbers, as transformers stores them
+_RESAMPLING = (
+    "nearest",
+    "lanczos",
+    "bilinear",
+    "bicubic",
+    "box",
+    "hamming",
+)  # PIL's numbers, as transformers stores them
 _CROP_MODES = ("center", "squash", "border")
 _LARGEST_SIDE = 2_048
 
@@ -27,9 +34,10 @@ _LARGEST_SIDE = 2_048
 class Preprocessing:
     """The evaluation transform of one model, in timm's terms.
 
-    ``input_size`` is (height, width) in pixels. The image is resized to ``floor(input_size / crop_pct)`` and its centre
-    is cut out: ``center`` keeps the aspect ratio and fits the shorter side, ``squash`` stretches both sides, ``border``
-    fits the longer side and fills up with the mean colour. ``mean`` and ``std`` are per channel for pixels in [0, 1].
+    ``input_size`` is (height, width) in pixels. The image is resized to ``floor(input_size /
+    crop_pct)`` and its centre is cut out: ``center`` keeps the aspect ratio and fits the shorter
+    side, ``squash`` stretches both sides, ``border`` fits the longer side and fills up with the
+    mean colour. ``mean`` and ``std`` are per channel for pixels in [0, 1].
     """
 
     input_size: tuple[int, int]
@@ -40,34 +48,54 @@ class Preprocessing:
     crop_mode: str = "center"
 
     def __post_init__(self) -> None:
-        if not all(isinstance(side, int) and 1 <= side <= _LARGEST_SIDE for side in self.input_size):
-            raise TeacherError(f"input size {self.input_size} is not between 1 and {_LARGEST_SIDE} pixels a side")
+        if not all(
+            isinstance(side, int) and 1 <= side <= _LARGEST_SIDE for side in self.input_size
+        ):
+            raise TeacherError(
+                f"input size {self.input_size} is not between 1 and {_LARGEST_SIDE} pixels a side"
+            )
         if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:
-            raise TeacherError(f"mean {self.mean} and std {self.std} must be finite, and std above 0")
+            raise TeacherError(
+                f"mean {self.mean} and std {self.std} must be finite, and std above 0"
+            )
         if self.interpolation not in _RESAMPLING:
-            raise TeacherError(f"unknown interpolation {self.interpolation!r} (valid: {', '.join(_RESAMPLING)})")
+            raise TeacherError(
+                f"unknown interpolation {self.interpolation!r} (valid: {', '.join(_RESAMPLING)})"
+            )
         if not 0.1 <= self.crop_pct <= 2:
             raise TeacherError(f"crop_pct {self.crop_pct} is not between 0.1 and 2")
         if self.crop_mode not in _CROP_MODES:
-            raise TeacherError(f"unknown crop_mode {self.crop_mode!r} (valid: {', '.join(_CROP_MODES)})")
+            raise TeacherError(
+                f"unknown crop_mode {self.crop_mode!r} (valid: {', '.join(_CROP_MODES)})"
+            )
 
     def at_most(self, side: int | None) -> Preprocessing:
         """The same at ``side`` x ``side`` pixels where its input is larger; None: as it is."""
-        return self if side is None or max(self.input_size) <= side else replace(self, input_size=(side, side))
+        return (
+            self
+            if side is None or max(self.input_size) <= side
+            else replace(self, input_size=(side, side))
+        )
 
     @property
     def key(self) -> str:
-        """One line of text, equal exactly where the preprocessing is equal: for the keys of a cache."""
+        """One line of text, equal exactly where the preprocessing is equal: for the keys of a
+        cache.
+        """
         return f"{self.geometry}-" + ",".join(f"{v:.9g}" for v in (*self.mean, *self.std))
 
     @property
     def geometry(self) -> str:
-        """One line of text, equal where ``apply`` gives the same pixels; mean and std come after it, but for a border."""
+        """One line of text, equal where ``apply`` gives the same pixels; mean and std come after
+        it, but for a border.
+        """
         fill = "".join(f"-{v:.9g}" for v in self.mean) if self.crop_mode == "border" else ""
-        return f"{self.input_size[0]}x{self.input_size[1]}-{self.interpolation}-{self.crop_mode}-{self.crop_pct:.9g}{fill}"
+        return f"{self.input_size[0]}x{self.input_size[1]}-{self.interpolation}-{self.crop_mode}-{self.crop_pct:.9g}{fill}"  # noqa: E501
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """``image`` as RGB of exactly ``input_size``, by timm's own evaluation transform; safe in threads."""
+        """``image`` as RGB of exactly ``input_size``, by timm's own evaluation transform; safe in
+        threads.
+        """
         for step in _steps(self):
             image = step(image)
         return image
@@ -79,16 +107,23 @@ def _steps(preprocessing: Preprocessing) -> tuple[Callable[[Any], Any], ...]:
     from timm.data import create_transform
 
     transform = create_transform(
-        (3, *preprocessing.input_size), interpolation=preprocessing.interpolation, mean=preprocessing.mean,
-        crop_pct=preprocessing.crop_pct, crop_mode=preprocessing.crop_mode, normalize=False)
+        (3, *preprocessing.input_size),
+        interpolation=preprocessing.interpolation,
+        mean=preprocessing.mean,
+        crop_pct=preprocessing.crop_pct,
+        crop_mode=preprocessing.crop_mode,
+        normalize=False,
+    )
     return lambda image: image.convert("RGB"), *transform.transforms[:-1]
 
 
 def preprocessing_of(card: ModelCard, folder: Path | None = None) -> Preprocessing:
-    """How the model of ``card`` wants its images; needs no torch and no weights, so it serves as a cache key.
+    """How the model of ``card`` wants its images; needs no torch and no weights, so it serves as a
+    cache key.
 
-    Read from ``folder``'s config (for models of a FOLDER: the card's own location) where there is one, since a card
-    knows only the shorter side; otherwise from the card's fields, with timm's defaults for what is unknown.
+    Read from ``folder``'s config (for models of a FOLDER: the card's own location) where there is
+    one, since a card knows only the shorter side; otherwise from the card's fields, with timm's
+    defaults for what is unknown.
     """
     if folder is None and card.source in ("folder", "small") and card.location:
         folder = Path(card.location)
@@ -98,34 +133,57 @@ def preprocessing_of(card: ModelCard, folder: Path | None = None) -> Preprocessi
 
 
 def from_config(config: dict[str, Any], folder: Path) -> Preprocessing:
-    """The preprocessing that a timm config, or a transformers config with its preprocessor file, asks for."""
+    """The preprocessing that a timm config, or a transformers config with its preprocessor file,
+    asks for.
+    """
     if "architecture" not in config and (folder / "preprocessor_config.json").is_file():
         return from_transformers(read_json(folder / "preprocessor_config.json"))
     cfg = config.get("pretrained_cfg") if isinstance(config.get("pretrained_cfg"), dict) else config
     assert isinstance(cfg, dict)
     size = cfg.get("input_size") or (3, *_pair(config.get("image_size") or 224))
     if not isinstance(size, Sequence) or len(size) != 3 or size[0] != 3:
-        raise TeacherError(f"input_size {size!r} is not [3, height, width]: only colour images are fed")
+        raise TeacherError(
+            f"input_size {size!r} is not [3, height, width]: only colour images are fed"
+        )
     return _build(tuple(size[1:]), cfg)
 
 
 def from_transformers(processor: dict[str, Any]) -> Preprocessing:
     """A ``preprocessor_config.json`` in timm's terms.
 
-    Where transformers would leave the longer side uncut, the centre is cut to a square: batches need one size (ours).
+    Where transformers would leave the longer side uncut, the centre is cut to a square: batches
+    need one size (ours).
     """
-    size, crop, pct = processor.get("size", 224), processor.get("crop_size"), processor.get("crop_pct")
-    edge = size.get("shortest_edge") if isinstance(size, dict) else (size if isinstance(size, int) else None)
+    size, crop, pct = (
+        processor.get("size", 224),
+        processor.get("crop_size"),
+        processor.get("crop_pct"),
+    )
+    edge = (
+        size.get("shortest_edge")
+        if isinstance(size, dict)
+        else (size if isinstance(size, int) else None)
+    )
     resized = _pair(size if edge is None else edge)
     cut = _pair(crop) if processor.get("do_center_crop") and crop else resized
-    mode = "squash" if edge is None or (isinstance(size, int) and not processor.get("do_center_crop")) else "center"
-    if pct is not None:  # ConvNeXT's processor: from 384 pixels on the image is stretched and not cut
+    mode = (
+        "squash"
+        if edge is None or (isinstance(size, int) and not processor.get("do_center_crop"))
+        else "center"
+    )
+    if (
+        pct is not None
+    ):  # ConvNeXT's processor: from 384 pixels on the image is stretched and not cut
         mode, pct = ("squash", 1.0) if resized[0] >= 384 else ("center", pct)
     else:
         pct = cut[0] / resized[0]
         if math.floor(cut[0] / pct) != resized[0]:
             pct = cut[0] / (resized[0] + 0.5)
-    scale = 255 * float(processor.get("rescale_factor", 1 / 255)) if processor.get("do_rescale", True) else 255.0
+    scale = (
+        255 * float(processor.get("rescale_factor", 1 / 255))
+        if processor.get("do_rescale", True)
+        else 255.0
+    )
     offset = 1.0 if processor.get("rescale_offset") else 0.0
     normalised = processor.get("do_normalize", True)
     mean = processor.get("image_mean", _IMAGENET_MEAN) if normalised else (0.0,)
@@ -134,10 +192,19 @@ def from_transformers(processor: dict[str, Any]) -> Preprocessing:
         raise TeacherError(f"rescale_factor {processor.get('rescale_factor')!r} is not above 0")
     resample = processor.get("resample", 2)
     if not isinstance(resample, int) or not 0 <= resample < len(_RESAMPLING):
-        raise TeacherError(f"resample {resample!r} is no filter of PIL (0 to {len(_RESAMPLING) - 1})")
-    return _build(cut, {
-        "mean": tuple((m + offset) / scale for m in _triple(mean)), "std": tuple(s / scale for s in _triple(std)),
-        "interpolation": _RESAMPLING[resample], "crop_pct": pct, "crop_mode": mode})
+        raise TeacherError(
+            f"resample {resample!r} is no filter of PIL (0 to {len(_RESAMPLING) - 1})"
+        )
+    return _build(
+        cut,
+        {
+            "mean": tuple((m + offset) / scale for m in _triple(mean)),
+            "std": tuple(s / scale for s in _triple(std)),
+            "interpolation": _RESAMPLING[resample],
+            "crop_pct": pct,
+            "crop_mode": mode,
+        },
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -149,13 +216,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _build(size: Any, given: Mapping[str, Any]) -> Preprocessing:
-    """``given`` by the names of ``Preprocessing``; timm's defaults for what is not given, or empty."""
+    """``given`` by the names of ``Preprocessing``; timm's defaults for what is not given, or
+    empty.
+    """
     height, width = (side if side is not None else 224 for side in _pair(size))
     try:
         return Preprocessing(
-            input_size=(height, width), mean=_triple(given.get("mean") or _IMAGENET_MEAN),
-            std=_triple(given.get("std") or _IMAGENET_STD), interpolation=str(given.get("interpolation") or "bicubic"),
-            crop_pct=float(given.get("crop_pct") or 0.875), crop_mode=str(given.get("crop_mode") or "center"))
+            input_size=(height, width),
+            mean=_triple(given.get("mean") or _IMAGENET_MEAN),
+            std=_triple(given.get("std") or _IMAGENET_STD),
+            interpolation=str(given.get("interpolation") or "bicubic"),
+            crop_pct=float(given.get("crop_pct") or 0.875),
+            crop_mode=str(given.get("crop_mode") or "center"),
+        )
     except (TypeError, ValueError) as error:
         raise TeacherError(f"the preprocessing cannot be read: {error}") from error
 

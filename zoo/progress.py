@@ -1,4 +1,6 @@
-"""How far a long pass is: a bar on a terminal where rich is installed, plain lines elsewhere, or nothing."""
+"""How far a long pass is: a bar on a terminal where rich is installed, plain lines elsewhere, or
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ _SECONDS_A_LINE = 10.0
 
 
 class Progress:
-    """Says on stderr how many rows are done, how fast, what is left of the quota, and when the pass will end."""
+    """Says on stderr how many rows are done, how fast, what is left of the quota, and when the pass
+    will end.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind, self.name = kind, ""
@@ -47,15 +51,23 @@ class Progress:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bar
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[facts]}"),
+        )
         with Bar(*columns, console=Console(stderr=True), transient=True) as self._bar:
             self._job = self._bar.add_task(name, total=total, completed=done, facts="")
             yield self
 
     def at(self, done: int, *, total: int | None, quota: int | None = None) -> None:
-        """``done`` of ``total`` (``None``: not known) are done; ``quota`` requests are left in the Hub's window."""
+        """``done`` of ``total`` (``None``: not known) are done; ``quota`` requests are left in the
+        Hub's window.
+        """
         if self.kind == "bar":
-            self._bar.update(self._job, completed=done, total=total, facts=self.facts(done, total, quota))
+            self._bar.update(
+                self._job, completed=done, total=total, facts=self.facts(done, total, quota)
+            )
         elif self.kind == "plain" and time.monotonic() - self.said >= _SECONDS_A_LINE:
             self.said = time.monotonic()
             print(f"{self.name}: {self.facts(done, total, quota)}", file=sys.stderr, flush=True)
@@ -63,7 +75,10 @@ class Progress:
     def facts(self, done: int, total: int | None, quota: int | None) -> str:
         """``120,000 of 3,012,377 rows, 3,100 rows/s, 15:33 to go, 431 requests left``."""
         rate = (done - self.first) / max(time.monotonic() - self.begin, 1e-6)
-        parts = [f"{done:,} of {total:,} rows" if total else f"{done:,} rows", f"{rate:,.0f} rows/s"]
+        parts = [
+            f"{done:,} of {total:,} rows" if total else f"{done:,} rows",
+            f"{rate:,.0f} rows/s",
+        ]
         if total and rate > 0:
             seconds = max(0, round((total - done) / rate))
             parts.append(f"{seconds // 60}:{seconds % 60:02d} to go")

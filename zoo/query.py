@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
     Batches = Iterator[pa.RecordBatch]
 
-TABLE_COLUMNS = ("id", "architecture", "num_classes", "params_total", "license", "loadable", "labels")
+TABLE_COLUMNS = (
+    "id",
+    "architecture",
+    "num_classes",
+    "params_total",
+    "license",
+    "loadable",
+    "labels",
+)
 _TABLE_ROWS = 50
 _COUNTS = ("params_total", "downloads", "likes")
 _LONGEST_CELL = 80
@@ -34,13 +42,34 @@ _NARROWEST = 8
 
 
 def query(
-    where: Annotated[str | None, typer.Option(
-        help="Only models that meet this SQL expression, e.g. \"license = 'apache-2.0' and num_classes > 100\".")] = None,
-    sql: Annotated[str | None, typer.Option(help="A whole SELECT over the table models, instead of the rest.")] = None,
-    columns: Annotated[list[str] | None, typer.Option(help="Columns to show; repeat, or separate by commas.")] = None,
-    sort: Annotated[str | None, typer.Option(
-        help="COL, 'COL desc' or -COL; downloads, likes, accuracy and times come largest first by themselves.")] = None,
-    limit: Annotated[int | None, typer.Option(min=0, help="At most this many rows; a table shows 50 if not told.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "Only models that meet this SQL expression, e.g. \"license = 'apache-2.0' and"
+                ' num_classes > 100".'
+            )
+        ),
+    ] = None,
+    sql: Annotated[
+        str | None, typer.Option(help="A whole SELECT over the table models, instead of the rest.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option(help="Columns to show; repeat, or separate by commas.")
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "COL, 'COL desc' or -COL; downloads, likes, accuracy and times come largest first"
+                " by themselves."
+            )
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=0, help="At most this many rows; a table shows 50 if not told."),
+    ] = None,
     format: Annotated[str, typer.Option(help="table, csv, json or parquet.")] = "table",
     catalogue: Annotated[Path | None, typer.Option(help="The catalogue's file.")] = None,
 ) -> None:
@@ -49,7 +78,10 @@ def query(
     if sql and (where or columns or sort):
         raise UserError("--sql is a whole query; put --where, --columns and --sort into it")
     if format == "parquet" and sys.stdout.isatty():
-        raise UserError("parquet is no text for a terminal; send it into a file: ... --format parquet > models.parquet")
+        raise UserError(
+            "parquet is no text for a terminal; send it into a file: ... --format parquet >"
+            " models.parquet"
+        )
     chosen = split_list(columns) or (_table_columns(sort) if format == "table" else None)
     if format == "table" and limit is None:
         limit = _TABLE_ROWS
@@ -82,7 +114,9 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
 
 
 def _write_table(batches: Batches, limit: int, *, total: int | None) -> None:
-    """The first ``limit`` rows; ``total`` is how many there are, where ``batches`` do not hold them all."""
+    """The first ``limit`` rows; ``total`` is how many there are, where ``batches`` do not hold them
+    all.
+    """
     rows: list[tuple[Any, ...]] = []
     names, found = [], 0
     for batch in batches:
@@ -92,32 +126,50 @@ def _write_table(batches: Batches, limit: int, *, total: int | None) -> None:
     if not rows:
         print(f"0 of {total:,} rows" if total else "no model meets this")
         return
-    numeric = [all(not isinstance(value, (str, list)) for value in column) for column in zip(*rows, strict=True)]
-    left_out = _print_table(names, [[_cell(n, v) for n, v in zip(names, row, strict=True)] for row in rows], numeric)
+    numeric = [
+        all(not isinstance(value, (str, list)) for value in column)
+        for column in zip(*rows, strict=True)
+    ]
+    left_out = _print_table(
+        names, [[_cell(n, v) for n, v in zip(names, row, strict=True)] for row in rows], numeric
+    )
     more = f" of {total:,}" if total > len(rows) else ""
-    print(f"{len(rows):,}{more} row{'s' if total != 1 else ''}" + ("; --limit shows more" if more else "")
-          + (f"; left out for width: {left_out} columns, choose with --columns" if left_out else ""))
+    print(
+        f"{len(rows):,}{more} row{'s' if total != 1 else ''}"
+        + ("; --limit shows more" if more else "")
+        + (f"; left out for width: {left_out} columns, choose with --columns" if left_out else "")
+    )
 
 
 def _print_table(names: list[str], cells: list[list[str]], numeric: list[bool]) -> int:
-    """Fitted to the terminal; into a pipe as wide as it needs. Returns how many columns found no room."""
+    """Fitted to the terminal; into a pipe as wide as it needs. Returns how many columns found no
+    room.
+    """
     widths = [max(len(row[i]) for row in [names, *cells]) for i in range(len(names))]
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         widths = _fitted(widths, shutil.get_terminal_size().columns)
     for row in [names, *cells]:
-        cut = (cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(row, widths, strict=False))
-        padded = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cut, widths, numeric, strict=False))
+        cut = (
+            cell if len(cell) <= width else cell[: width - 1] + "…"
+            for cell, width in zip(row, widths, strict=False)
+        )
+        padded = (
+            c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cut, widths, numeric, strict=False)
+        )
         print("  ".join(padded).rstrip())
     return len(names) - len(widths)
 
 
 def _fitted(widths: list[int], room: int) -> list[int]:
-    """Widths that fit into ``room`` characters: the widest columns give way, the first (the id) last; columns that
-    would be too narrow to read are left out at the right."""
+    """Widths that fit into ``room`` characters: the widest columns give way, the first (the id)
+    last; columns that would be too narrow to read are left out at the right.
+    """
     first = min(widths[0], max(room // 2, _NARROWEST))
     for shown in range(len(widths), 1, -1):
         left = room - first - 2 * (shown - 1)
-        cap = next((c for c in range(_WIDEST, 0, -1) if sum(min(w, c) for w in widths[1:shown]) <= left), 0)
+        cap = next(
+            (c for c in range(_WIDEST, 0, -1) if sum(min(w, c) for w in widths[1:shown]) <= left), 0
+        )
         if cap >= _NARROWEST:
             return [first, *(min(w, cap) for w in widths[1:shown])]
     return [min(widths[0], room)]
@@ -131,7 +183,9 @@ def _write_csv(batches: Batches) -> None:
         if i == 0:
             writer.writerow(batch.schema.names)
         for row in _rows(batch):
-            writer.writerow(["" if v is None else _json(v) if isinstance(v, (list, dict)) else v for v in row])
+            writer.writerow(
+                ["" if v is None else _json(v) if isinstance(v, (list, dict)) else v for v in row]
+            )
 
 
 def _write_json(batches: Batches) -> None:
@@ -139,7 +193,9 @@ def _write_json(batches: Batches) -> None:
     separator = "["
     for batch in batches:
         for row in _rows(batch):
-            print(separator, _json(dict(zip(batch.schema.names, row, strict=True))), sep="\n", end="")
+            print(
+                separator, _json(dict(zip(batch.schema.names, row, strict=True))), sep="\n", end=""
+            )
             separator = ","
     print("[]" if separator == "[" else "\n]")
 
@@ -153,11 +209,19 @@ def _write_parquet(batches: Batches) -> None:
             writer.write_batch(batch)
 
 
-_WRITERS: dict[str, Callable[[Batches], None]] = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}
+_WRITERS: dict[str, Callable[[Batches], None]] = {
+    "csv": _write_csv,
+    "json": _write_json,
+    "parquet": _write_parquet,
+}
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=lambda odd: int(odd) if isinstance(odd, Decimal) else str(odd))
+    return json.dumps(
+        value,
+        ensure_ascii=False,
+        default=lambda odd: int(odd) if isinstance(odd, Decimal) else str(odd),
+    )
 
 
 def _cell(name: str, value: object) -> str:
@@ -181,7 +245,11 @@ def _count(number: int) -> str:
     """3504872 -> 3.5M."""
     for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
         if abs(number) >= size:
-            return f"{number / size:.3g}{unit}" if abs(number) < 100 * size else f"{number / size:.0f}{unit}"
+            return (
+                f"{number / size:.3g}{unit}"
+                if abs(number) < 100 * size
+                else f"{number / size:.0f}{unit}"
+            )
     return str(number)
 
 

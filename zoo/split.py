@@ -1,4 +1,6 @@
-"""A teacher cut in two: its lower layers up to a hidden state, and its frozen upper layers from any state put there."""
+"""A teacher cut in two: its lower layers up to a hidden state, and its frozen upper layers from any
+state put there.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class CannotSplit(TeacherError):
 
 @dataclass(frozen=True)
 class Trunk:
-    """A network as a chain: ``before``, then ``blocks`` one after another, then ``after``, which feeds the head.
+    """A network as a chain: ``before``, then ``blocks`` one after another, then ``after``, which
+    feeds the head.
 
     ``prefix`` is the number of tokens that stand before the patches (0 for maps).
     """
@@ -36,27 +39,45 @@ class Trunk:
 
 
 def trunk(network: nn.Module) -> Trunk:
-    """The chain of a ResNet-, EfficientNet- (and MobileNet-), ConvNeXt-, RegNet- or ViT-like network.
+    """The chain of a ResNet-, EfficientNet- (and MobileNet-), ConvNeXt-, RegNet- or ViT-like
+    network.
 
-    Of timm all of these, of transformers ViT, ResNet and ConvNeXt. Raises ``CannotSplit`` for others.
+    Of timm all of these, of transformers ViT, ResNet and ConvNeXt. Raises ``CannotSplit`` for
+    others.
     """
-    for family in (_resnet, _efficientnet, _convnext, _regnet, _vit, _transformers_vit, _transformers_stages):
+    for family in (
+        _resnet,
+        _efficientnet,
+        _convnext,
+        _regnet,
+        _vit,
+        _transformers_vit,
+        _transformers_stages,
+    ):
         try:
             return family(network)
         except AttributeError:
             continue
-    raise CannotSplit(f"{type(network).__name__} is not ResNet-, MobileNet-, EfficientNet-, ConvNeXt- or ViT-like, so it "
-                      "cannot be run from the middle")
+    raise CannotSplit(
+        f"{type(network).__name__} is not ResNet-, MobileNet-, EfficientNet-, ConvNeXt- or"
+        " ViT-like, so it cannot be run from the middle"
+    )
 
 
 def boundary(network: nn.Module, *, share: float = 0.5) -> nn.Module:
-    """The block whose output is the state after ``share`` of the blocks; for families unknown here, by timm's own list."""
+    """The block whose output is the state after ``share`` of the blocks; for families unknown here,
+    by timm's own list.
+    """
     try:
         blocks = trunk(network).blocks
         found: nn.Module = blocks[_cut(len(blocks), share) - 1]
         return found
     except CannotSplit:
-        stages = [stage["module"] for stage in getattr(network, "feature_info", []) or [] if isinstance(stage, dict)]
+        stages = [
+            stage["module"]
+            for stage in getattr(network, "feature_info", []) or []
+            if isinstance(stage, dict)
+        ]
         if not stages:
             raise
         return network.get_submodule(stages[_cut(len(stages), share) - 1])
@@ -76,7 +97,9 @@ def _chain(*parts: Any) -> Callable[[Any], Any]:
 
 
 def _flat(stages: Any) -> tuple[Any, ...]:
-    return tuple(block for stage in stages for block in (stage if hasattr(stage, "__iter__") else (stage,)))
+    return tuple(
+        block for stage in stages for block in (stage if hasattr(stage, "__iter__") else (stage,))
+    )
 
 
 def _resnet(net: Any) -> Trunk:
@@ -85,7 +108,9 @@ def _resnet(net: Any) -> Trunk:
 
 
 def _efficientnet(net: Any) -> Trunk:
-    after = _chain(net.conv_head, net.bn2) if hasattr(net, "bn2") else _chain()  # MobileNetV3 has it in the head
+    after = (
+        _chain(net.conv_head, net.bn2) if hasattr(net, "bn2") else _chain()
+    )  # MobileNetV3 has it in the head
     return Trunk(_chain(net.conv_stem, net.bn1), _flat(net.blocks), after)
 
 
@@ -95,7 +120,9 @@ def _convnext(net: Any) -> Trunk:
 
 
 def _regnet(net: Any) -> Trunk:
-    blocks = tuple(block for stage in (net.s1, net.s2, net.s3, net.s4) for block in stage.children())
+    blocks = tuple(
+        block for stage in (net.s1, net.s2, net.s3, net.s4) for block in stage.children()
+    )
     return Trunk(_chain(net.stem), blocks, _chain(net.final_conv))
 
 
@@ -115,7 +142,11 @@ def _transformers_stages(net: Any) -> Trunk:
         blocks = tuple(layer for stage in net.resnet.encoder.stages for layer in stage.layers)
         return Trunk(net.resnet.embedder, blocks, net.resnet.pooler)
     norm = net.convnext.layernorm
-    return Trunk(net.convnext.embeddings, tuple(net.convnext.encoder.stages), lambda x: norm(x.mean([-2, -1])))
+    return Trunk(
+        net.convnext.embeddings,
+        tuple(net.convnext.encoder.stages),
+        lambda x: norm(x.mean([-2, -1])),
+    )
 
 
 class SplitTeacher:
@@ -125,7 +156,7 @@ class SplitTeacher:
     state      shape of the hidden state of one image: (c, h, w), or (n, c) for tokens
     channels   c; ``grid`` (h, w) of the map or of the patches; ``prefix`` the number of tokens before the patches
     feature_dim D_t and num_classes C_t of ``upper``'s outputs
-    """
+    """  # noqa: E501
 
     def __init__(self, teacher: Teacher, *, share: float = SHARE) -> None:
         self.teacher, self.card = teacher, teacher.card
@@ -142,7 +173,9 @@ class SplitTeacher:
         self.prefix = chain.prefix
 
     def lower(self, inputs: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised as ``Teacher.view`` does -> the hidden state (B, c, h, w) or (B, n, c); no gradient."""
+        """(B, 3, H, W) normalised as ``Teacher.view`` does -> the hidden state (B, c, h, w) or (B,
+        n, c); no gradient.
+        """
         import torch
 
         with torch.no_grad(), self.teacher.autocast():
@@ -150,7 +183,9 @@ class SplitTeacher:
             return hidden.float()
 
     def upper(self, hidden: Tensor) -> Outputs:
-        """``Outputs`` of the frozen upper layers, float32, with gradient to ``hidden``; maps may have any height and width."""
+        """``Outputs`` of the frozen upper layers, float32, with gradient to ``hidden``; maps may
+        have any height and width.
+        """
         with self.teacher.autocast():
             return self.teacher.finish(self._upper(hidden))
 
@@ -171,15 +206,19 @@ class SplitTeacher:
         return patches if prefix is None else torch.cat([prefix, patches], dim=1)
 
     def pooled(self, hidden: Tensor, size: int = GRID) -> Tensor:
-        """The state averaged onto ``size`` x ``size`` positions, (B, c, size, size): small enough to be stored."""
+        """The state averaged onto ``size`` x ``size`` positions, (B, c, size, size): small enough
+        to be stored.
+        """
         import torch.nn.functional as F
 
         return F.adaptive_avg_pool2d(self.as_map(hidden)[0], size)
 
     def shuffled(self, seed: int) -> SplitTeacher:
-        """The same network with the entries of every weight matrix shuffled: the control that knows nothing.
+        """The same network with the entries of every weight matrix shuffled: the control that knows
+        nothing.
 
-        Shuffling keeps each layer's scale, so that signals neither vanish nor explode; norms and biases stay.
+        Shuffling keeps each layer's scale, so that signals neither vanish nor explode; norms and
+        biases stay.
         """
         import torch
 
@@ -196,11 +235,15 @@ class SplitTeacher:
         return other
 
     def _check(self) -> None:
-        """Learn the shapes from one image, and that both halves together are the teacher; else ``CannotSplit``."""
+        """Learn the shapes from one image, and that both halves together are the teacher; else
+        ``CannotSplit``.
+        """
         import torch
 
         name = type(self.teacher.module).__name__
-        pixels = torch.rand(1, 3, *self.teacher.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
+        pixels = torch.rand(
+            1, 3, *self.teacher.preprocessing.input_size, generator=torch.Generator().manual_seed(0)
+        )
         inputs = self.teacher.normalise(pixels)
         whole = self.teacher.forward(inputs).features
         try:
@@ -208,10 +251,16 @@ class SplitTeacher:
             with torch.no_grad():
                 again = self.upper(hidden).features
         except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-            raise CannotSplit(f"{name} cannot be run from the middle ({type(error).__name__}: {error})") from error
-        tolerance = (0.05 if self.teacher.device.type == "cuda" else 1e-4) * (1 + float(whole.abs().max()))
+            raise CannotSplit(
+                f"{name} cannot be run from the middle ({type(error).__name__}: {error})"
+            ) from error
+        tolerance = (0.05 if self.teacher.device.type == "cuda" else 1e-4) * (
+            1 + float(whole.abs().max())
+        )
         if again.shape != whole.shape or (again - whole).abs().max() > tolerance:
-            raise CannotSplit(f"{name} does not give the same answer from the middle as from the image")
+            raise CannotSplit(
+                f"{name} does not give the same answer from the middle as from the image"
+            )
         self.state: tuple[int, ...] = tuple(hidden.shape[1:])
         if len(self.state) == 3:
             self.channels, *grid = self.state

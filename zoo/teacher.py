@@ -1,4 +1,6 @@
-"""A card's weights, loaded and frozen: raw images in, features and logits out, with the model's own preprocessing."""
+"""A card's weights, loaded and frozen: raw images in, features and logits out, with the model's own
+preprocessing.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _MOST_WORKERS = 16
 
 
 class Outputs(NamedTuple):
-    """features (B, D) float32, pooled, before the head; logits (B, C_t) float32, or None without a head."""
+    """features (B, D) float32, pooled, before the head; logits (B, C_t) float32, or None without a
+    head.
+    """
 
     features: Any
     logits: Any
@@ -38,9 +42,11 @@ class Teacher:
     device         a ``torch.device``; on CUDA the network runs in bfloat16 by autocast, outputs are float32 everywhere
     preprocessing  how it wants its images
     feature_dim    D; ``num_classes`` C_t, 0 without a head; ``labels`` C_t names in the order of the logits, or None
-    """
+    """  # noqa: E501
 
-    def __init__(self, card: ModelCard, network: Network, preprocessing: Preprocessing, *, device: str) -> None:
+    def __init__(
+        self, card: ModelCard, network: Network, preprocessing: Preprocessing, *, device: str
+    ) -> None:
         import torch
 
         self.card = card
@@ -51,7 +57,8 @@ class Teacher:
         self.module = network.module.to(self.device, memory_format=torch.channels_last)
         self._library = network.library
         self._last = _last_layer(network)
-        self._linear = False  # whether the last layer applied to the features gives the logits: tried out below
+        # whether the last layer applied to the features gives the logits: tried out below
+        self._linear = False
         scale = [1 / s for s in preprocessing.std]
         shift = [-m / s for m, s in zip(preprocessing.mean, preprocessing.std, strict=True)]
         self._scale = torch.tensor(scale, device=self.device).view(1, 3, 1, 1)
@@ -59,11 +66,20 @@ class Teacher:
         self.feature_dim = self._try_out()
 
     @classmethod
-    def load(cls, card: ModelCard, *, device: str = "cpu", offline: bool = False, largest: int | None = None) -> Teacher:
-        """Load ``card``'s model; weights that are not on this machine are fetched unless ``offline``.
+    def load(
+        cls,
+        card: ModelCard,
+        *,
+        device: str = "cpu",
+        offline: bool = False,
+        largest: int | None = None,
+    ) -> Teacher:
+        """Load ``card``'s model; weights that are not on this machine are fetched unless
+        ``offline``.
 
-        A model whose input is larger than ``largest`` pixels looks at images of that size (most networks can; one that
-        cannot is built for it where timm knows how). That is several times faster, and for small images as good.
+        A model whose input is larger than ``largest`` pixels looks at images of that size (most
+        networks can; one that cannot is built for it where timm knows how). That is several times
+        faster, and for small images as good.
 
         Raises ``TeacherError``, with the reason, on any fault of the model.
         """
@@ -74,7 +90,9 @@ class Teacher:
         return cls(card, load_network(folder, preprocessing), preprocessing, device=device)
 
     def prepare(self, image: Image.Image) -> Any:
-        """``image`` (PIL) resized and cut as the model wants it: (3, H, W) uint8 on the CPU. Safe in threads."""
+        """``image`` (PIL) resized and cut as the model wants it: (3, H, W) uint8 on the CPU. Safe
+        in threads.
+        """
         import numpy as np
         import torch
 
@@ -82,7 +100,9 @@ class Teacher:
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def normalise(self, pixels: Any) -> Any:
-        """(B, 3, H, W), uint8 or float in [0, 1] -> float32 on the device, ready for ``forward``."""
+        """(B, 3, H, W), uint8 or float in [0, 1] -> float32 on the device, ready for
+        ``forward``.
+        """
         import torch
 
         pixels = pixels.to(self.device, non_blocking=True)
@@ -91,24 +111,32 @@ class Teacher:
         return torch.addcmul(self._shift, pixels, scale)
 
     def view(self, pixels: Any) -> Any:
-        """(B, 3, h, w) float in [0, 1] on the device -> (B, 3, H, W) normalised: all of the view, resized to fit.
+        """(B, 3, h, w) float in [0, 1] on the device -> (B, 3, H, W) normalised: all of the view,
+        resized to fit.
 
-        A training view is a crop already, so the teacher sees just what the student sees: nothing more is cut off.
-        Smooth filters are antialiased; a model that wants nearest neighbours gets them.
+        A training view is a crop already, so the teacher sees just what the student sees: nothing
+        more is cut off. Smooth filters are antialiased; a model that wants nearest neighbours gets
+        them.
         """
         import torch.nn.functional as F
 
         size, name = self.preprocessing.input_size, self.preprocessing.interpolation
         if tuple(pixels.shape[-2:]) != size:
             if name == "nearest":
-                pixels = F.interpolate(pixels, size, mode="nearest-exact")  # PIL's rule: the pixel under the centre
+                pixels = F.interpolate(
+                    pixels, size, mode="nearest-exact"
+                )  # PIL's rule: the pixel under the centre
             else:
                 mode = "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
-                pixels = F.interpolate(pixels, size, mode=mode, antialias=True, align_corners=False).clamp(0, 1)
+                pixels = F.interpolate(
+                    pixels, size, mode=mode, antialias=True, align_corners=False
+                ).clamp(0, 1)
         return self.normalise(pixels)
 
     def forward(self, inputs: Any) -> Outputs:
-        """(B, 3, H, W) normalised, on the device -> ``Outputs`` of float32 tensors, without gradients."""
+        """(B, 3, H, W) normalised, on the device -> ``Outputs`` of float32 tensors, without
+        gradients.
+        """
         import torch
 
         with torch.no_grad(), self.autocast():
@@ -123,14 +151,19 @@ class Teacher:
             return self._answer(_pooled(seen[-1]), logits)
 
     def finish(self, hidden: Any) -> Outputs:
-        """The ``Outputs`` of a trunk's end, as float32, with gradient to ``hidden`` where that has one.
+        """The ``Outputs`` of a trunk's end, as float32, with gradient to ``hidden`` where that has
+        one.
 
-        Of timm ``hidden`` is what ``forward_features`` gives, of transformers what is pooled for the head.
+        Of timm ``hidden`` is what ``forward_features`` gives, of transformers what is pooled for
+        the head.
         """
         if self._library != "timm":
             return self._answer(_pooled(hidden), None)
         features = _pooled(self.module.forward_head(hidden, pre_logits=True))
-        return self._answer(features, None if self._linear or not self.num_classes else self.module.forward_head(hidden))
+        return self._answer(
+            features,
+            None if self._linear or not self.num_classes else self.module.forward_head(hidden),
+        )
 
     def _answer(self, features: Any, logits: Any) -> Outputs:
         """As float32, and the logits from the features where the last layer is linear."""
@@ -145,15 +178,22 @@ class Teacher:
 
         return torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
 
-    def outputs(self, images: Iterable[Image.Image], *, batch_size: int = 64, on_batch: Callable[[int], object] | None = None,
-                prepared: dict[str, list[Any]] | None = None) -> Outputs:
-        """``Outputs`` of numpy float32 arrays, (N, D) and (N, C_t) or None, in the order of ``images``.
+    def outputs(
+        self,
+        images: Iterable[Image.Image],
+        *,
+        batch_size: int = 64,
+        on_batch: Callable[[int], object] | None = None,
+        prepared: dict[str, list[Any]] | None = None,
+    ) -> Outputs:
+        """``Outputs`` of numpy float32 arrays, (N, D) and (N, C_t) or None, in the order of
+        ``images``.
 
-        Images are resized (and decoded, where PIL has only opened them) in worker threads while the network runs;
-        ``on_batch`` is told the number of images done and may answer ``False``: then the rest is not run, and the arrays
-        hold the images done so far. ``prepared`` keeps the resized images by ``Preprocessing.geometry``
-        and batch size, N x 3 x H x W bytes each: give the same dict with the same images to every teacher, and those
-        that resize alike do it once.
+        Images are resized (and decoded, where PIL has only opened them) in worker threads while the
+        network runs; ``on_batch`` is told the number of images done and may answer ``False``: then
+        the rest is not run, and the arrays hold the images done so far. ``prepared`` keeps the
+        resized images by ``Preprocessing.geometry`` and batch size, N x 3 x H x W bytes each: give
+        the same dict with the same images to every teacher, and those that resize alike do it once.
         """
         import torch
 
@@ -163,7 +203,9 @@ class Teacher:
         for pixels in _batches(self.prepare, images, batch_size) if kept is None else kept:
             if prepared is not None:
                 batches.append(pixels)
-            answer = self.forward(self.normalise(pixels.pin_memory() if self.device.type == "cuda" else pixels))
+            answer = self.forward(
+                self.normalise(pixels.pin_memory() if self.device.type == "cuda" else pixels)
+            )
             features.append(answer.features)
             logits.append(answer.logits)
             done += len(pixels)
@@ -173,12 +215,20 @@ class Teacher:
             if prepared is not None:
                 prepared[key] = batches
         if not features:
-            features, logits = [torch.zeros(0, self.feature_dim)], [torch.zeros(0, self.num_classes)]
-        return Outputs(torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy() if self.num_classes else None)
+            features, logits = (
+                [torch.zeros(0, self.feature_dim)],
+                [torch.zeros(0, self.num_classes)],
+            )
+        return Outputs(
+            torch.cat(features).cpu().numpy(),
+            torch.cat(logits).cpu().numpy() if self.num_classes else None,
+        )
 
     @property
     def classifier(self) -> tuple[Any, Any] | None:
-        """(weights (C_t, D), bias (C_t,)) float32 numpy of the last layer, where logits = features @ weights.T + bias."""
+        """(weights (C_t, D), bias (C_t,)) float32 numpy of the last layer, where logits = features
+        @ weights.T + bias.
+        """
         if not self._linear:
             return None
         weights = self._last.weight.detach().float().flatten(1).cpu().numpy()
@@ -189,33 +239,55 @@ class Teacher:
         import torch
 
         with torch.autocast("cuda", enabled=False):
-            return torch.nn.functional.linear(features, self._last.weight.flatten(1), self._last.bias)
+            return torch.nn.functional.linear(
+                features, self._last.weight.flatten(1), self._last.bias
+            )
 
     def _try_out(self) -> int:
-        """One forward pass of two images: finds D, checks the outputs, and finds out whether the last layer is linear."""
+        """One forward pass of two images: finds D, checks the outputs, and finds out whether the
+        last layer is linear.
+        """
         import torch
 
-        pixels = torch.rand(2, 3, *self.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
+        pixels = torch.rand(
+            2, 3, *self.preprocessing.input_size, generator=torch.Generator().manual_seed(0)
+        )
         try:
             features, logits = self.forward(self.normalise(pixels))
         except Exception as error:
-            raise TeacherError(f"the network fails on an image of its own size: {type(error).__name__}: {error}") from error
+            raise TeacherError(
+                f"the network fails on an image of its own size: {type(error).__name__}: {error}"
+            ) from error
         shape = None if logits is None else tuple(logits.shape)
         if features.ndim != 2 or (self.num_classes and shape != (2, self.num_classes)):
-            raise TeacherError(f"features {tuple(features.shape)} and logits {shape} do not fit {self.num_classes} classes")
-        if not torch.isfinite(features).all() or (logits is not None and not torch.isfinite(logits).all()):
+            raise TeacherError(
+                f"features {tuple(features.shape)} and logits {shape} do not fit {self.num_classes}"
+                " classes"
+            )
+        if not torch.isfinite(features).all() or (
+            logits is not None and not torch.isfinite(logits).all()
+        ):
             raise TeacherError("the network answers NaN or infinite values")
         if logits is not None and self._last is not None:
             fits = self._last.weight.flatten(1).shape == (self.num_classes, features.shape[1])
-            tolerance = 1e-6 + (0.05 if self.device.type == "cuda" else 1e-3) * float(logits.abs().max())
-            with torch.no_grad():  # not so where two heads are averaged, or one is scaled or normalised
-                self._linear = fits and bool((self._apply_last(features) - logits).abs().max() < tolerance)
+            tolerance = 1e-6 + (0.05 if self.device.type == "cuda" else 1e-3) * float(
+                logits.abs().max()
+            )
+            with (
+                torch.no_grad()
+            ):  # not so where two heads are averaged, or one is scaled or normalised
+                self._linear = fits and bool(
+                    (self._apply_last(features) - logits).abs().max() < tolerance
+                )
         return int(features.shape[1])
 
 
-def load_ahead(cards: Iterable[ModelCard], *, device: str = "cpu",
-               offline: bool = False) -> Iterator[tuple[ModelCard, Teacher | TeacherError]]:
-    """Each card with its teacher, or the reason why there is none; the next one loads while the caller works on this one."""
+def load_ahead(
+    cards: Iterable[ModelCard], *, device: str = "cpu", offline: bool = False
+) -> Iterator[tuple[ModelCard, Teacher | TeacherError]]:
+    """Each card with its teacher, or the reason why there is none; the next one loads while the
+    caller works on this one.
+    """
 
     def attempt(card: ModelCard) -> tuple[ModelCard, Teacher | TeacherError]:
         try:
@@ -226,8 +298,12 @@ def load_ahead(cards: Iterable[ModelCard], *, device: str = "cpu",
     yield from _ahead(attempt, cards, ahead=1, workers=1, name="load")
 
 
-def _ahead(function: Callable[[Any], Any], items: Iterable[Any], *, ahead: int, workers: int, name: str) -> Iterator[Any]:
-    """``function`` of each item, in their order, by threads called ``name``; ``ahead`` of them are in work before the caller."""
+def _ahead(
+    function: Callable[[Any], Any], items: Iterable[Any], *, ahead: int, workers: int, name: str
+) -> Iterator[Any]:
+    """``function`` of each item, in their order, by threads called ``name``; ``ahead`` of them are
+    in work before the caller.
+    """
     waiting = iter(items)
     with ThreadPoolExecutor(workers, thread_name_prefix=name) as pool:
         pending = deque(pool.submit(function, item) for item in islice(waiting, ahead))
@@ -237,11 +313,19 @@ def _ahead(function: Callable[[Any], Any], items: Iterable[Any], *, ahead: int, 
             yield result
 
 
-def _batches(prepare: Callable[[Any], Any], images: Iterable[Any], batch_size: int) -> Iterator[Any]:
+def _batches(
+    prepare: Callable[[Any], Any], images: Iterable[Any], batch_size: int
+) -> Iterator[Any]:
     """Stacked (B, 3, H, W) uint8 batches in order; two batches are in work ahead of the caller."""
     import torch
 
-    done = _ahead(prepare, images, ahead=3 * batch_size, workers=min(_MOST_WORKERS, os.cpu_count() or 1), name="prepare")
+    done = _ahead(
+        prepare,
+        images,
+        ahead=3 * batch_size,
+        workers=min(_MOST_WORKERS, os.cpu_count() or 1),
+        name="prepare",
+    )
     while batch := list(islice(done, batch_size)):
         # channels last in memory, as PIL gives them and convolutions want
         yield torch.stack([pixels.permute(1, 2, 0) for pixels in batch]).permute(0, 3, 1, 2)
@@ -256,15 +340,20 @@ def _last_layer(network: Network) -> Any:
     if network.library == "timm":
         last = network.module.get_classifier()
         return last if isinstance(last, (torch.nn.Linear, torch.nn.Conv2d)) else None
-    found = [layer for layer in network.module.modules()
-             if isinstance(layer, torch.nn.Linear) and layer.out_features == network.num_classes]
+    found = [
+        layer
+        for layer in network.module.modules()
+        if isinstance(layer, torch.nn.Linear) and layer.out_features == network.num_classes
+    ]
     if not found:
         raise TeacherError("the network has no linear head with one output a class")
     return found[-1]
 
 
 def _pooled(features: Any) -> Any:
-    """(B, D) from (B, D), tokens (B, n, D) or a map (B, D, h, w): the mean, where the network itself does not pool."""
+    """(B, D) from (B, D), tokens (B, n, D) or a map (B, D, h, w): the mean, where the network
+    itself does not pool.
+    """
     if features.ndim == 3:
         return features.mean(1)
     return features.flatten(2).mean(2) if features.ndim == 4 else features

@@ -18,16 +18,36 @@ PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 _LARGEST_HEADER = 25 * 2**20
 _MOST_SHARDS = 1_000
 _BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "U16": 16,
-    "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64,
-    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "U16": 16,
+    "I16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "U32": 32,
+    "I32": 32,
+    "F32": 32,
+    "U64": 64,
+    "I64": 64,
+    "F64": 64,
+    "C64": 64,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """``tensors`` maps a name to (dtype as safetensors writes it, shape); ``params_total`` counts the scalars of all
-    tensors, ``bytes`` is the size of the file, or of all shards together."""
+    """``tensors`` maps a name to (dtype as safetensors writes it, shape); ``params_total`` counts
+    the scalars of all tensors, ``bytes`` is the size of the file, or of all shards together.
+    """
 
     tensors: dict[str, tuple[str, tuple[int, ...]]]
     params_total: int
@@ -37,22 +57,28 @@ class Header:
 def header_length(first: bytes) -> int:
     """The length of the JSON that follows ``first``, the file's first 8 bytes.
 
-    Raises ``TeacherError`` where it is more than 25 MB, so that a caller reads, or fetches, no more than that.
+    Raises ``TeacherError`` where it is more than 25 MB, so that a caller reads, or fetches, no more
+    than that.
     """
     if len(first) < 8:
-        raise TeacherError(f"the weights are cut off: {len(first)} bytes, a safetensors file has at least 8")
+        raise TeacherError(
+            f"the weights are cut off: {len(first)} bytes, a safetensors file has at least 8"
+        )
     length = int.from_bytes(first[:8], "little")
     if length > _LARGEST_HEADER:
-        raise TeacherError(f"the weights' header claims {length:,} bytes, more than {_LARGEST_HEADER:,}: "
-                           "not a safetensors file, or a hostile one")
+        raise TeacherError(
+            f"the weights' header claims {length:,} bytes, more than {_LARGEST_HEADER:,}: "
+            "not a safetensors file, or a hostile one"
+        )
     return length
 
 
 def parse_header(text: bytes, *, file_bytes: int) -> Header:
-    """What the header's JSON ``text`` (without the 8 bytes before it) says of a file of ``file_bytes`` bytes.
+    """What the header's JSON ``text`` (without the 8 bytes before it) says of a file of
+    ``file_bytes`` bytes.
 
-    Raises ``TeacherError`` where it is no valid header or does not agree with the file's size: tensors must lie
-    back to back, each as long as its shape and dtype, and fill the file.
+    Raises ``TeacherError`` where it is no valid header or does not agree with the file's size:
+    tensors must lie back to back, each as long as its shape and dtype, and fill the file.
     """
     try:
         entries = json.loads(text, object_pairs_hook=_unique)
@@ -65,32 +91,48 @@ def parse_header(text: bytes, *, file_bytes: int) -> Header:
     end, data_bytes = 0, file_bytes - 8 - len(text)
     for name, (_, _, (begin, stop)) in sorted(tensors.items(), key=lambda item: item[1][2]):
         if begin != end:
-            raise TeacherError(f"the weights' header lies: tensor {name[:80]!r} overlaps another or leaves a gap")
+            raise TeacherError(
+                f"the weights' header lies: tensor {name[:80]!r} overlaps another or leaves a gap"
+            )
         end = stop
     if end > data_bytes:
-        raise TeacherError(f"the weights are cut off: {end:,} bytes of tensors expected, {max(data_bytes, 0):,} found")
+        raise TeacherError(
+            f"the weights are cut off: {end:,} bytes of tensors expected, {max(data_bytes, 0):,}"
+            " found"
+        )
     if end < data_bytes:
-        raise TeacherError(f"the weights' header lies: {data_bytes - end:,} bytes belong to no tensor")
-    return Header(tensors={name: (dtype, shape) for name, (dtype, shape, _) in tensors.items()},
-                  params_total=sum(math.prod(shape) for _, shape, _ in tensors.values()), bytes=file_bytes)
+        raise TeacherError(
+            f"the weights' header lies: {data_bytes - end:,} bytes belong to no tensor"
+        )
+    return Header(
+        tensors={name: (dtype, shape) for name, (dtype, shape, _) in tensors.items()},
+        params_total=sum(math.prod(shape) for _, shape, _ in tensors.values()),
+        bytes=file_bytes,
+    )
 
 
 def read_header(path: Path) -> Header:
-    """The header of one safetensors file. Raises ``TeacherError`` where it is truncated, damaged or lies."""
+    """The header of one safetensors file. Raises ``TeacherError`` where it is truncated, damaged or
+    lies.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = header_length(file.read(8))
             if length > size - 8:
-                raise TeacherError(f"the weights are cut off: the header alone should have {length:,} bytes, "
-                                   f"{path.name} has {size:,}")
+                raise TeacherError(
+                    f"the weights are cut off: the header alone should have {length:,} bytes, "
+                    f"{path.name} has {size:,}"
+                )
             return parse_header(file.read(length), file_bytes=size)
     except OSError as error:
         raise TeacherError(f"{path.name} cannot be read: {error.strerror or error}") from None
 
 
 def read_headers(paths: Iterable[Path]) -> Header:
-    """One header for all shards of a model. Raises ``TeacherError`` where a tensor stands in two of them."""
+    """One header for all shards of a model. Raises ``TeacherError`` where a tensor stands in two of
+    them.
+    """
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
     params, size = 0, 0
     for path in paths:
@@ -104,10 +146,11 @@ def read_headers(paths: Iterable[Path]) -> Header:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of the model in ``folder``: ``model.safetensors``, or the shards that its index names.
+    """The safetensors files of the model in ``folder``: ``model.safetensors``, or the shards that
+    its index names.
 
-    Raises ``TeacherError`` where there are none (saying what is there instead), where the index names anything but
-    plain file names, or a shard is missing.
+    Raises ``TeacherError`` where there are none (saying what is there instead), where the index
+    names anything but plain file names, or a shard is missing.
     """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
@@ -115,18 +158,27 @@ def weight_files(folder: Path) -> list[Path]:
         files = [folder / name for name in shard_names(load_json(folder / INDEX))]
         missing = [file.name for file in files if not file.is_file()]
         if missing:
-            raise TeacherError(f"{len(missing)} of {len(files)} shards are missing, the first is {missing[0]}")
+            raise TeacherError(
+                f"{len(missing)} of {len(files)} shards are missing, the first is {missing[0]}"
+            )
         return files
     names = sorted(path.name for path in folder.iterdir())
     pickles = [name for name in names if name.endswith(PICKLES)]
     if pickles:
-        raise TeacherError(f"no safetensors, only {pickles[0]}: loading a pickle can run any code, so it is never done")
+        raise TeacherError(
+            f"no safetensors, only {pickles[0]}: loading a pickle can run any code, so it is never"
+            " done"
+        )
     others = [name for name in names if name.endswith(".safetensors")]
-    raise TeacherError(f"no {WEIGHTS}" + (f", only {others[0]}" if others else " and no other weights"))
+    raise TeacherError(
+        f"no {WEIGHTS}" + (f", only {others[0]}" if others else " and no other weights")
+    )
 
 
 def shard_names(index: object) -> list[str]:
-    """The files that a parsed ``model.safetensors.index.json`` names, sorted. ``TeacherError`` for a faulty one."""
+    """The files that a parsed ``model.safetensors.index.json`` names, sorted. ``TeacherError`` for
+    a faulty one.
+    """
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise TeacherError(f"{INDEX} has no weight_map")
@@ -163,4 +215,6 @@ def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], tuple[int, int]
 
 
 def _naturals(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**60 for item in value)
+    return isinstance(value, list) and all(
+        type(item) is int and 0 <= item < 2**60 for item in value
+    )

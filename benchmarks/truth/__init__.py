@@ -1,4 +1,6 @@
-"""Is it true? How good a student becomes after each teacher, for many teachers and tasks: what scores are held to."""
+"""Is it true? How good a student becomes after each teacher, for many teachers and tasks: what
+scores are held to.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def run(out: Path) -> list[BenchRecord]:
-    """The figures of the tables in ``out``, or of the committed ones where it has none; ``benchmarks.truth`` fills them."""
+    """The figures of the tables in ``out``, or of the committed ones where it has none;
+    ``benchmarks.truth`` fills them.
+    """
     from benchmarks.truth.table import CELLS
     from zoo.home import home
 
@@ -20,16 +24,24 @@ def run(out: Path) -> list[BenchRecord]:
 
 
 def figures(tables: Path, home: Path) -> list[BenchRecord]:
-    """The figures of the tables in a folder, as far as they are filled; ``home`` may hold which images each student got right."""
+    """The figures of the tables in a folder, as far as they are filled; ``home`` may hold which
+    images each student got right.
+    """
     from benchmarks.truth.summary import missing, records, without_pool
     from benchmarks.truth.table import CELLS, PROTOCOLS, read_cells
     from benchmarks.truth.teachers import TEACHERS, described
 
     cells, teachers = read_cells(tables / CELLS), described(tables / TEACHERS)
     pool, labels = (truths(tables, protocol) for protocol in PROTOCOLS)
-    found = [*records(pool, cells, home), *(without_pool(labels) if len(set(labels.groups)) > 2 else [])]
+    found = [
+        *records(pool, cells, home),
+        *(without_pool(labels) if len(set(labels.groups)) > 2 else []),
+    ]
     gaps = missing(cells, teachers)
-    print(f"missing of the tables: {gaps or 'nothing'}; python -m benchmarks.truth --zoo fills them, hours on a CPU")
+    print(
+        f"missing of the tables: {gaps or 'nothing'}; python -m benchmarks.truth --zoo fills them,"
+        " hours on a CPU"
+    )
     return found
 
 
@@ -40,4 +52,9 @@ def truths(tables: Path, protocol: str) -> Truths:
     from benchmarks.truth.table import CELLS, read_cells
     from benchmarks.truth.teachers import TEACHERS, described
 
-    return Truths.of(read_cells(tables / CELLS), read_scores(tables / SCORED), described(tables / TEACHERS), protocol=protocol)
+    return Truths.of(
+        read_cells(tables / CELLS),
+        read_scores(tables / SCORED),
+        described(tables / TEACHERS),
+        protocol=protocol,
+    )

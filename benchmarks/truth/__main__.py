@@ -1,4 +1,6 @@
-"""Fill the truth tables: ``python -m benchmarks.truth``; stop it when you like, it goes on where it was."""
+"""Fill the truth tables: ``python -m benchmarks.truth``; stop it when you like, it goes on where it
+was.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,24 @@ from zoo.home import home
 RECORDS = Path(__file__).parents[1] / "records"
 
 
-def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequence[int] = SEEDS,
-         protocols: Sequence[str] = PROTOCOLS, device: str = "cpu", folder: Path | None = None, out: Path = RECORDS,
-         minutes: float = float("inf"), make_zoo: bool = False, sets: bool = True) -> int:
-    """Make the cells that are missing, in the order of ``plan``, until ``minutes`` are over; returns how many were made.
+def fill(
+    *,
+    tasks: Sequence[str] = (),
+    teachers: Sequence[str] = (),
+    seeds: Sequence[int] = SEEDS,
+    protocols: Sequence[str] = PROTOCOLS,
+    device: str = "cpu",
+    folder: Path | None = None,
+    out: Path = RECORDS,
+    minutes: float = float("inf"),
+    make_zoo: bool = False,
+    sets: bool = True,
+) -> int:
+    """Make the cells that are missing, in the order of ``plan``, until ``minutes`` are over;
+    returns how many were made.
 
-    The scores of a task follow its cells, and with ``sets`` the committees. The time is looked at before each task;
-    ``make_zoo`` first trains the teachers that are not packaged.
+    The scores of a task follow its cells, and with ``sets`` the committees. The time is looked at
+    before each task; ``make_zoo`` first trains the teachers that are not packaged.
     """
     import torch
     from threadpoolctl import threadpool_limits
@@ -43,7 +56,13 @@ def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequ
     known = {entry.card.id: entry for entry in entries(folder)}
     found = [known[choose("teacher", name, known)] for name in teachers] or list(known.values())
     describe(out / TEACHERS, found)
-    bench = Bench(folder, out / CELLS, Recipe(), Answers(folder, device=device), together=1 if device == "cpu" else 64)
+    bench = Bench(
+        folder,
+        out / CELLS,
+        Recipe(),
+        Answers(folder, device=device),
+        together=1 if device == "cpu" else 64,
+    )
     made = 0
     for target, protocol, seed in plan(tasks or tuple(TARGETS), seeds, protocols):
         if time.monotonic() - start < 60 * minutes:
@@ -57,7 +76,9 @@ def fill(*, tasks: Sequence[str] = (), teachers: Sequence[str] = (), seeds: Sequ
 
 def _numbers(text: str) -> list[int]:
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise UserError(f"--seeds {text!r}: expected whole numbers separated by commas, such as 0,1,2")
+        raise UserError(
+            f"--seeds {text!r}: expected whole numbers separated by commas, such as 0,1,2"
+        )
     return [int(number) for number in text.split(",")]
 
 
@@ -66,19 +87,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         tasks: Annotated[list[str] | None, typer.Option(help="only these target tasks")] = None,
         teachers: Annotated[list[str] | None, typer.Option(help="only these teachers")] = None,
         seeds: Annotated[str, typer.Option(help="seeds, separated by commas")] = "0,1,2",
-        protocols: Annotated[str, typer.Option(help="pool (unlabelled images too), labels, or both")] = "pool,labels",
+        protocols: Annotated[
+            str, typer.Option(help="pool (unlabelled images too), labels, or both")
+        ] = "pool,labels",
         device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-        folder: Annotated[Path | None, typer.Option(help="work folder (default: truth/ in the tool's home)")] = None,
-        out: Annotated[Path, typer.Option(help="folder that takes the table, truth_cells.jsonl")] = RECORDS,
-        minutes: Annotated[float, typer.Option(help="begin no further task after so many minutes")] = float("inf"),
+        folder: Annotated[
+            Path | None, typer.Option(help="work folder (default: truth/ in the tool's home)")
+        ] = None,
+        out: Annotated[
+            Path, typer.Option(help="folder that takes the table, truth_cells.jsonl")
+        ] = RECORDS,
+        minutes: Annotated[
+            float, typer.Option(help="begin no further task after so many minutes")
+        ] = float("inf"),
         sets: Annotated[bool, typer.Option(help="train the students of committees too")] = True,
-        zoo: Annotated[bool, typer.Option(help="first train the teachers that are not packaged")] = False,
+        zoo: Annotated[
+            bool, typer.Option(help="first train the teachers that are not packaged")
+        ] = False,
     ) -> None:
-        """Train one student for every teacher, task and seed, cell by cell; what is in the table already stays."""
+        """Train one student for every teacher, task and seed, cell by cell; what is in the table
+        already stays.
+        """
         wanted = [choose("task", name, TARGETS) for name in split_list(tasks)]
         kinds = [choose("protocol", name, PROTOCOLS) for name in protocols.split(",")]
-        made = fill(tasks=wanted, teachers=split_list(teachers), seeds=_numbers(seeds), protocols=kinds,
-                    device=device, folder=folder, out=out, minutes=minutes, make_zoo=zoo, sets=sets)
+        made = fill(
+            tasks=wanted,
+            teachers=split_list(teachers),
+            seeds=_numbers(seeds),
+            protocols=kinds,
+            device=device,
+            folder=folder,
+            out=out,
+            minutes=minutes,
+            make_zoo=zoo,
+            sets=sets,
+        )
         print(f"{made} cells made, in {out / CELLS}")
 
     return run(command, argv, name="benchmarks.truth")

@@ -1,4 +1,6 @@
-"""What every score says of every teacher on the labelled images of every task: the very images that the student learns from."""
+"""What every score says of every teacher on the labelled images of every task: the very images that
+the student learns from.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,24 @@ if TYPE_CHECKING:
     from benchmarks.truth.teachers import Answers, Entry
 
 SCORED = "truth_scores.jsonl"
-CURVE = ("transport_images_relative", "linear_probe", "knn", "logme")  # also measured on fewer images, as NAME@IMAGES-A-CLASS
+CURVE = (
+    "transport_images_relative",
+    "linear_probe",
+    "knn",
+    "logme",
+)  # also measured on fewer images, as NAME@IMAGES-A-CLASS
 FEWER = (3, 5, 10)
-Values = dict[tuple[str, int, str], dict[str, float]]  # (task, seed, teacher) -> score -> value, NaN where it does not apply
+Values = dict[
+    tuple[str, int, str], dict[str, float]
+]  # (task, seed, teacher) -> score -> value, NaN where it does not apply
 
 
-def evidence(entry: Entry, target: Target, answers: Answers, *, seed: int, encoder: NameEncoder) -> Evidence:
-    """The teacher's answers on the labelled images of ``target`` under ``seed``, as a ranking would see them."""
+def evidence(
+    entry: Entry, target: Target, answers: Answers, *, seed: int, encoder: NameEncoder
+) -> Evidence:
+    """The teacher's answers on the labelled images of ``target`` under ``seed``, as a ranking would
+    see them.
+    """
     features, logits = answers.of(entry.card, target)
     rows = np.flatnonzero(target.labelled(seed).reshape(-1))
     probabilities = None
@@ -35,19 +48,47 @@ def evidence(entry: Entry, target: Target, answers: Answers, *, seed: int, encod
         shifted = np.exp(logits[rows] - logits[rows].max(axis=1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)
     classes = tuple(name.replace("_", " ") for name in target.classes)
-    named = entry.card.labels if logits is not None and len(entry.card.labels or ()) == logits.shape[1] else None
-    return Evidence(features=features[rows], labels=rows // target.pool, classes=classes, probabilities=probabilities,
-                    teacher_classes=named, class_embeddings=encoder.encode(classes),
-                    teacher_embeddings=encoder.encode(named) if named else None)
+    named = (
+        entry.card.labels
+        if logits is not None and len(entry.card.labels or ()) == logits.shape[1]
+        else None
+    )
+    return Evidence(
+        features=features[rows],
+        labels=rows // target.pool,
+        classes=classes,
+        probabilities=probabilities,
+        teacher_classes=named,
+        class_embeddings=encoder.encode(classes),
+        teacher_embeddings=encoder.encode(named) if named else None,
+    )
 
 
-def measure(path: Path, target: Target, entries: Sequence[Entry], answers: Answers, *, seed: int,
-            scores: Mapping[str, Score] = SCORES) -> int:
-    """Add to ``path`` what is missing of ``scores`` for the teachers of one task; returns how many values were computed."""
+def measure(
+    path: Path,
+    target: Target,
+    entries: Sequence[Entry],
+    answers: Answers,
+    *,
+    seed: int,
+    scores: Mapping[str, Score] = SCORES,
+) -> int:
+    """Add to ``path`` what is missing of ``scores`` for the teachers of one task; returns how many
+    values were computed.
+    """
     known, encoder = read_scores(path), NameEncoder.table()
     able = [entry for entry in entries if not entry.knows(target)]
     have = {entry.card.id: known.get((target.name, seed, entry.card.id), {}) for entry in able}
-    names = [*scores, *(f"{name}@{few}" for name in CURVE if name in scores for few in FEWER if few < target.labels)]
+    names = [
+        *scores,
+        *(
+            f"{name}@{few}"
+            for name in CURVE
+            if name in scores
+            for few in FEWER
+            if few < target.labels
+        ),
+    ]
     missing = [name for name in names if any(name not in values for values in have.values())]
     lacking = [entry for entry in able if any(name not in have[entry.card.id] for name in missing)]
     if not lacking:
@@ -65,7 +106,9 @@ def measure(path: Path, target: Target, entries: Sequence[Entry], answers: Answe
 
 def few_of(seen: Evidence, images: int) -> Evidence:
     """The first ``images`` samples of each class."""
-    rows = np.concatenate([np.flatnonzero(seen.labels == label)[:images] for label in np.unique(seen.labels)])
+    rows = np.concatenate(
+        [np.flatnonzero(seen.labels == label)[:images] for label in np.unique(seen.labels)]
+    )
     return seen.at(np.sort(rows))
 
 
@@ -85,6 +128,9 @@ def read_scores(path: Path) -> Values:
         except json.JSONDecodeError:
             continue
         for m, teacher in enumerate(row["teachers"]):
-            values = {name: math.nan if column[m] is None else column[m] for name, column in row["values"].items()}
+            values = {
+                name: math.nan if column[m] is None else column[m]
+                for name, column in row["values"].items()
+            }
             found.setdefault((row["task"], row["seed"], teacher), {}).update(values)
     return found

@@ -1,4 +1,6 @@
-"""The truth tables, cell by cell: how good a student is after each teacher, or committee, taught it."""
+"""The truth tables, cell by cell: how good a student is after each teacher, or committee, taught
+it.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,12 @@ CELLS = "truth_cells.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One student: ``accuracy`` on ``n`` held-out images, ``test_accuracy`` on the official test images among them.
+    """One student: ``accuracy`` on ``n`` held-out images, ``test_accuracy`` on the official test
+    images among them.
 
-    ``teacher`` is a card's id, ``none``, or a committee: ``rule``, how it was chosen, and its members joined by " + ".
-    ``answers`` is the accuracy of the teacher's own head, out of fold; ``recipe`` the digest of the student's recipe.
+    ``teacher`` is a card's id, ``none``, or a committee: ``rule``, how it was chosen, and its
+    members joined by " + ". ``answers`` is the accuracy of the teacher's own head, out of fold;
+    ``recipe`` the digest of the student's recipe.
     """
 
     task: str
@@ -76,9 +80,11 @@ def read_cells(path: Path, *, recipe: str | None = None) -> list[Cell]:
 
 @dataclass(eq=False)
 class Bench:
-    """Makes the cells that are missing: the teachers' ``answers``, the ``recipe`` and the table's ``path``.
+    """Makes the cells that are missing: the teachers' ``answers``, the ``recipe`` and the table's
+    ``path``.
 
-    ``together`` students train in one batch: many on a GPU, one on a CPU, where a batch of them is no faster.
+    ``together`` students train in one batch: many on a GPU, one on a CPU, where a batch of them is
+    no faster.
     """
 
     home: Path
@@ -88,9 +94,13 @@ class Bench:
     together: int = 1
 
     def fill(self, target: Target, entries: Sequence[Entry], *, protocol: str, seed: int) -> int:
-        """Train the student of every entry that may teach ``target`` and of none; returns how many were missing."""
+        """Train the student of every entry that may teach ``target`` and of none; returns how many
+        were missing.
+        """
         wanted = [NONE, *(entry.card.id for entry in entries if not entry.knows(target))]
-        missing = [name for name in wanted if self._key(target, name, protocol, seed) not in self._done()]
+        missing = [
+            name for name in wanted if self._key(target, name, protocol, seed) not in self._done()
+        ]
         if not missing:
             return 0
         lesson = Lesson.of(target, self.home, protocol=protocol, seed=seed)
@@ -99,13 +109,25 @@ class Bench:
             self._train(lesson, [(NONE, "")], [None], [None])
         teachers = [name for name in missing if name != NONE]
         for start in range(0, len(teachers), self.together):
-            some = teachers[start: start + self.together]
-            heads = [lesson.head(self.answers.of(cards[name], target)[0], self.answers.device) for name in some]
-            self._train(lesson, [(name, "") for name in some], [z for _, z in heads], [head.accuracy for head, _ in heads])
+            some = teachers[start : start + self.together]
+            heads = [
+                lesson.head(self.answers.of(cards[name], target)[0], self.answers.device)
+                for name in some
+            ]
+            self._train(
+                lesson,
+                [(name, "") for name in some],
+                [z for _, z in heads],
+                [head.accuracy for head, _ in heads],
+            )
         return len(missing)
 
-    def committee(self, target: Target, members: Sequence[Entry], *, protocol: str, seed: int, rule: str) -> int:
-        """Train the student of the averaged answers of ``members``, weighted by ``probe_head.mixture``; 0 if it is there."""
+    def committee(
+        self, target: Target, members: Sequence[Entry], *, protocol: str, seed: int, rule: str
+    ) -> int:
+        """Train the student of the averaged answers of ``members``, weighted by
+        ``probe_head.mixture``; 0 if it is there.
+        """
         import torch
 
         from distill.probe_head import mixture
@@ -114,7 +136,10 @@ class Bench:
         if self._key(target, name, protocol, seed) in self._done():
             return 0
         lesson = Lesson.of(target, self.home, protocol=protocol, seed=seed)
-        heads = [lesson.head(self.answers.of(entry.card, target)[0], self.answers.device) for entry in members]
+        heads = [
+            lesson.head(self.answers.of(entry.card, target)[0], self.answers.device)
+            for entry in members
+        ]
         stacked = torch.stack([z for _, z in heads])  # (K, N, C)
         known = torch.from_numpy(np.flatnonzero(lesson.labels >= 0)).to(stacked.device)
         truth = torch.from_numpy(lesson.labels).to(stacked.device)[known]
@@ -124,53 +149,92 @@ class Bench:
         self._train(lesson, [(name, rule)], [joined], [right])
         return 1
 
-    def _key(self, target: Target, name: str, protocol: str, seed: int) -> tuple[str, str, str, int, str]:
+    def _key(
+        self, target: Target, name: str, protocol: str, seed: int
+    ) -> tuple[str, str, str, int, str]:
         return target.name, name, protocol, seed, digest(self.recipe)
 
     def _done(self) -> set[tuple[str, str, str, int, str]]:
         return {cell.key for cell in read_cells(self.path, recipe=digest(self.recipe))}
 
-    def _train(self, lesson: Lesson, names: Sequence[tuple[str, str]], answers: Sequence[Tensor | None],
-               accuracies: Sequence[float | None]) -> None:
+    def _train(
+        self,
+        lesson: Lesson,
+        names: Sequence[tuple[str, str]],
+        answers: Sequence[Tensor | None],
+        accuracies: Sequence[float | None],
+    ) -> None:
         import torch
 
         from benchmarks.truth import students
 
         start = time.perf_counter()
         taught = [one for one in answers if one is not None]
-        made = students.train(lesson.batches(self.recipe, pooled=bool(taught)), lesson.labels,
-                              torch.stack(taught) if taught else None, self.recipe, classes=len(lesson.target.classes),
-                              seed=lesson.seed, device=self.answers.device)
+        made = students.train(
+            lesson.batches(self.recipe, pooled=bool(taught)),
+            lesson.labels,
+            torch.stack(taught) if taught else None,
+            self.recipe,
+            classes=len(lesson.target.classes),
+            seed=lesson.seed,
+            device=self.answers.device,
+        )
         images, truth, n_test = lesson.held_out
         right = students.hits(made, images, truth)  # (K, n)
         seconds = round((time.perf_counter() - start) / len(names), 2)
         for (name, rule), row, accuracy in zip(names, right, accuracies, strict=True):
-            cell = Cell(task=lesson.target.name, teacher=name, protocol=lesson.protocol, seed=lesson.seed, rule=rule,
-                        recipe=digest(self.recipe), accuracy=round(float(row.mean()), 5), n=len(row),
-                        test_accuracy=round(float(row[:n_test].mean()), 5), n_test=n_test,
-                        answers=None if accuracy is None else round(accuracy, 4), seconds=seconds)
+            cell = Cell(
+                task=lesson.target.name,
+                teacher=name,
+                protocol=lesson.protocol,
+                seed=lesson.seed,
+                rule=rule,
+                recipe=digest(self.recipe),
+                accuracy=round(float(row.mean()), 5),
+                n=len(row),
+                test_accuracy=round(float(row[:n_test].mean()), 5),
+                n_test=n_test,
+                answers=None if accuracy is None else round(accuracy, 4),
+                seconds=seconds,
+            )
             self._keep(cell, row)
 
     def _keep(self, cell: Cell, right: npt.NDArray[np.bool_]) -> None:
         """First which images were right, then the line that says the cell is there."""
         hits = self.home / "hits" / cell.recipe / cell.task / f"{cell.protocol}-{cell.seed}"
         hits.mkdir(parents=True, exist_ok=True)
-        np.save(hits / f"{hashlib.sha256(cell.teacher.encode()).hexdigest()[:16]}.npy", np.packbits(right))
+        np.save(
+            hits / f"{hashlib.sha256(cell.teacher.encode()).hexdigest()[:16]}.npy",
+            np.packbits(right),
+        )
         append_rows(self.path, [asdict(cell)])
-        print(f"{cell.task:18s} {cell.protocol:6s} {cell.seed} {clean(cell.teacher)[:60]:60s} {100 * cell.accuracy:5.1f}"
-              f"  {cell.seconds:.1f} s", flush=True)
+        print(
+            f"{cell.task:18s} {cell.protocol:6s} {cell.seed} {clean(cell.teacher)[:60]:60s}"
+            f" {100 * cell.accuracy:5.1f}  {cell.seconds:.1f} s",
+            flush=True,
+        )
 
 
 def hits_of(home: Path, cell: Cell) -> npt.NDArray[np.bool_] | None:
-    """(n,) which held-out images the cell's student named rightly, where this machine made the cell."""
-    path = (home / "hits" / cell.recipe / cell.task / f"{cell.protocol}-{cell.seed}"
-            / f"{hashlib.sha256(cell.teacher.encode()).hexdigest()[:16]}.npy")
+    """(n,) which held-out images the cell's student named rightly, where this machine made the
+    cell.
+    """
+    path = (
+        home
+        / "hits"
+        / cell.recipe
+        / cell.task
+        / f"{cell.protocol}-{cell.seed}"
+        / f"{hashlib.sha256(cell.teacher.encode()).hexdigest()[:16]}.npy"
+    )
     return np.unpackbits(np.load(path), count=cell.n).astype(bool) if path.is_file() else None
 
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """The images and labels of one task, protocol and seed: ``rows`` of the pool, ``labels`` -1 where unlabelled."""
+    """The images and labels of one task, protocol and seed: ``rows`` of the pool, ``labels`` -1
+    where unlabelled.
+    """
 
     target: Target
     protocol: str
@@ -183,30 +247,56 @@ class Lesson:
 
     @classmethod
     def of(cls, target: Target, home: Path, *, protocol: str, seed: int) -> Lesson:
-        """The training images (all of the pool, or the labelled ones) with the labels that ``seed`` gives."""
+        """The training images (all of the pool, or the labelled ones) with the labels that ``seed``
+        gives.
+        """
         marked = target.labelled(seed)
-        labels = np.where(marked, np.arange(len(target.classes))[:, None], -1).reshape(-1).astype(np.int64)
+        labels = (
+            np.where(marked, np.arange(len(target.classes))[:, None], -1)
+            .reshape(-1)
+            .astype(np.int64)
+        )
         rows = np.flatnonzero(labels >= 0) if protocol == "labels" else np.arange(len(labels))
-        return cls(target, protocol, seed, training(target, home)[rows], labels[rows], rows, held_out(target, home))
+        return cls(
+            target,
+            protocol,
+            seed,
+            training(target, home)[rows],
+            labels[rows],
+            rows,
+            held_out(target, home),
+        )
 
     def batches(self, recipe: Recipe, *, pooled: bool) -> Batches:
-        """The batches of all students that have a teacher (``pooled``), or of the one that has none and needs labels."""
+        """The batches of all students that have a teacher (``pooled``), or of the one that has none
+        and needs labels.
+        """
         if pooled not in self._batches:
             from benchmarks.truth.students import batches, flips
 
-            self._batches[pooled] = batches(self.pixels, self.labels, recipe, seed=self.seed, flip=flips(self.target),
-                                            pooled=pooled)
+            self._batches[pooled] = batches(
+                self.pixels,
+                self.labels,
+                recipe,
+                seed=self.seed,
+                flip=flips(self.target),
+                pooled=pooled,
+            )
         return self._batches[pooled]
 
     def head(self, features: npt.NDArray[np.float32], device: str) -> tuple[Any, Tensor]:
         """A teacher's head on the labelled images, and its answers to all images of the lesson."""
         from benchmarks.truth.students import answers_of
 
-        head, answers = answers_of(features[self.rows], self.labels, classes=len(self.target.classes), device=device)
+        head, answers = answers_of(
+            features[self.rows], self.labels, classes=len(self.target.classes), device=device
+        )
         return head, answers
 
 
-def plan(tasks: Sequence[str], seeds: Sequence[int], protocols: Sequence[str]) -> Iterator[tuple[Target, str, int]]:
+def plan(
+    tasks: Sequence[str], seeds: Sequence[int], protocols: Sequence[str]
+) -> Iterator[tuple[Target, str, int]]:
     """The order in which the table fills: one protocol and seed over all tasks before the next."""
     for protocol in protocols:
         for seed in seeds:

@@ -1,4 +1,6 @@
-"""The target tasks of the truth tables: few labelled images of real data that the teachers were not trained on."""
+"""The target tasks of the truth tables: few labelled images of real data that the teachers were not
+trained on.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,30 @@ import numpy.typing as npt
 from benchmarks.superclasses import GROUPS, SUPERCLASSES
 from zoo.errors import UserError
 
-POOL = {"cifar100": 180, "cifar10": 200, "fashion_mnist": 400, "mnist": 400, "tf_flowers": 400}  # training images a class
-SIDE = {"cifar100": 32, "cifar10": 32, "fashion_mnist": 28, "mnist": 28, "tf_flowers": 96}  # pixels that teachers see
+POOL = {
+    "cifar100": 180,
+    "cifar10": 200,
+    "fashion_mnist": 400,
+    "mnist": 400,
+    "tf_flowers": 400,
+}  # training images a class
+SIDE = {
+    "cifar100": 32,
+    "cifar10": 32,
+    "fashion_mnist": 28,
+    "mnist": 28,
+    "tf_flowers": 96,
+}  # pixels that teachers see
 PIXELS = 2000  # training images of a task, labelled and not
-_ORDER_SEED = 7  # of the order in which each class's training images are taken; the same for all tasks and seeds
+# of the order in which each class's training images are taken; the same for all tasks and seeds
+_ORDER_SEED = 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """``classes`` of ``dataset``, ``labels`` labelled images of each; ``group`` marks related tasks, left out together."""
+    """``classes`` of ``dataset``, ``labels`` labelled images of each; ``group`` marks related
+    tasks, left out together.
+    """
 
     name: str
     group: str
@@ -37,7 +54,9 @@ class Target:
     def labelled(self, seed: int) -> npt.NDArray[np.bool_]:
         """(C, pool) which training images of each class have a label, drawn by ``seed``."""
         rng = np.random.default_rng((seed, len(self.name), *self.name.encode()))
-        return rng.permuted(np.tile(np.arange(self.pool) < self.labels, (len(self.classes), 1)), axis=1)
+        return rng.permuted(
+            np.tile(np.arange(self.pool) < self.labels, (len(self.classes), 1)), axis=1
+        )
 
 
 def _cifar(name: str, group: str, superclasses: tuple[str, ...], labels: int) -> Target:
@@ -49,60 +68,112 @@ def _other(name: str, dataset: str, classes: tuple[str, ...], labels: int) -> Ta
     return Target(name=name, group=dataset, dataset=dataset, classes=classes, labels=labels)
 
 
-_FASHION = ("T-shirt top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_FASHION = (
+    "T-shirt top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 _DIGITS = tuple("0123456789")
 _FLOWERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR10 = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
-TARGETS: dict[str, Target] = {target.name: target for target in (
-    # The first sixteen and more: one of each kind comes early, so that an unfinished table already says something.
-    _cifar("vehicles_25", "vehicles", GROUPS["vehicles"], 25),
-    _cifar("sea_25", "animals", ("aquatic mammals", "fish"), 25),
-    _cifar("flora_25", "plants", ("flowers", "fruit and vegetables"), 25),
-    _cifar("outdoors_25", "people and scenes", ("large man-made outdoor things", "large natural outdoor scenes"), 25),
-    _cifar("household_25", "household", GROUPS["household"], 25),
-    _other("flowers_25", "tf_flowers", _FLOWERS, 25),
-    _other("clothes_25", "fashion_mnist", _FASHION[:5], 25),
-    _cifar("mixed_25", "mixed", ("reptiles", "trees", "food containers", "vehicles 1"), 25),
-    _other("digits_10", "mnist", _DIGITS, 10),
-    _cifar("bugs_25", "animals", ("insects", "non-insect invertebrates"), 25),
-    _cifar("beasts_50", "animals", ("large carnivores", "large omnivores and herbivores"), 50),
-    _cifar("small_mammals_10", "animals", ("medium-sized mammals", "small mammals"), 10),
-    _cifar("orchard_10", "plants", ("fruit and vegetables", "trees"), 10),
-    _cifar("rooms_10", "household", ("household electrical devices", "household furniture"), 10),
-    _cifar("city_50", "people and scenes", ("large man-made outdoor things", "people"), 50),
-    _cifar("mixed_b_10", "mixed", ("fish", "fruit and vegetables", "household furniture", "vehicles 2"), 10),
-    _other("shoes_10", "fashion_mnist", _FASHION[5:], 10),
-    _other("flowers_10", "tf_flowers", _FLOWERS, 10),
-    # Two dozen and more: what a longer run or a GPU adds.
-    _cifar("vehicles_10", "vehicles", GROUPS["vehicles"], 10),
-    _cifar("plants_25", "plants", GROUPS["plants"], 25),
-    _cifar("shells_50", "animals", ("reptiles", "non-insect invertebrates"), 50),
-    _cifar("mixed_c_25", "mixed", ("insects", "people", "household electrical devices", "large natural outdoor scenes"), 25),
-    _other("cifar10_25", "cifar10", _CIFAR10, 25),
-    _other("digits_low_25", "mnist", _DIGITS[:5], 25),
-    _other("digits_high_10", "mnist", _DIGITS[5:], 10),
-    _other("clothes_all_10", "fashion_mnist", _FASHION, 10),
-    _other("flowers_50", "tf_flowers", _FLOWERS, 50),
-)}
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        # The first sixteen and more: one of each kind comes early, so that an unfinished table
+        # already says something.
+        _cifar("vehicles_25", "vehicles", GROUPS["vehicles"], 25),
+        _cifar("sea_25", "animals", ("aquatic mammals", "fish"), 25),
+        _cifar("flora_25", "plants", ("flowers", "fruit and vegetables"), 25),
+        _cifar(
+            "outdoors_25",
+            "people and scenes",
+            ("large man-made outdoor things", "large natural outdoor scenes"),
+            25,
+        ),
+        _cifar("household_25", "household", GROUPS["household"], 25),
+        _other("flowers_25", "tf_flowers", _FLOWERS, 25),
+        _other("clothes_25", "fashion_mnist", _FASHION[:5], 25),
+        _cifar("mixed_25", "mixed", ("reptiles", "trees", "food containers", "vehicles 1"), 25),
+        _other("digits_10", "mnist", _DIGITS, 10),
+        _cifar("bugs_25", "animals", ("insects", "non-insect invertebrates"), 25),
+        _cifar("beasts_50", "animals", ("large carnivores", "large omnivores and herbivores"), 50),
+        _cifar("small_mammals_10", "animals", ("medium-sized mammals", "small mammals"), 10),
+        _cifar("orchard_10", "plants", ("fruit and vegetables", "trees"), 10),
+        _cifar(
+            "rooms_10", "household", ("household electrical devices", "household furniture"), 10
+        ),
+        _cifar("city_50", "people and scenes", ("large man-made outdoor things", "people"), 50),
+        _cifar(
+            "mixed_b_10",
+            "mixed",
+            ("fish", "fruit and vegetables", "household furniture", "vehicles 2"),
+            10,
+        ),
+        _other("shoes_10", "fashion_mnist", _FASHION[5:], 10),
+        _other("flowers_10", "tf_flowers", _FLOWERS, 10),
+        # Two dozen and more: what a longer run or a GPU adds.
+        _cifar("vehicles_10", "vehicles", GROUPS["vehicles"], 10),
+        _cifar("plants_25", "plants", GROUPS["plants"], 25),
+        _cifar("shells_50", "animals", ("reptiles", "non-insect invertebrates"), 50),
+        _cifar(
+            "mixed_c_25",
+            "mixed",
+            ("insects", "people", "household electrical devices", "large natural outdoor scenes"),
+            25,
+        ),
+        _other("cifar10_25", "cifar10", _CIFAR10, 25),
+        _other("digits_low_25", "mnist", _DIGITS[:5], 25),
+        _other("digits_high_10", "mnist", _DIGITS[5:], 10),
+        _other("clothes_all_10", "fashion_mnist", _FASHION, 10),
+        _other("flowers_50", "tf_flowers", _FLOWERS, 50),
+    )
+}
 
 
 def shared() -> Path:
-    """The folder of real datasets and models: ``$TEACHER_ZOO_SHARED``, else ../shared beside the project."""
-    return Path(os.environ.get("TEACHER_ZOO_SHARED") or Path(__file__).resolve().parents[3] / "shared")
+    """The folder of real datasets and models: ``$TEACHER_ZOO_SHARED``, else ../shared beside the
+    project.
+    """
+    return Path(
+        os.environ.get("TEACHER_ZOO_SHARED") or Path(__file__).resolve().parents[3] / "shared"
+    )
 
 
 def datasets() -> Path:
     """The folder of real datasets; ``UserError`` where it is not at hand."""
     found = shared() / "datasets"
     if not found.is_dir():
-        raise UserError(f"no datasets in {found}; set TEACHER_ZOO_SHARED to the folder that holds datasets/ and models/")
+        raise UserError(
+            f"no datasets in {found}; set TEACHER_ZOO_SHARED to the folder that holds datasets/ and"
+            " models/"
+        )
     return found
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A dataset by class, square and decoded: ``train[c]`` (n_c, S, S, 3) uint8 in a fixed random order; ``test`` likewise."""
+    """A dataset by class, square and decoded: ``train[c]`` (n_c, S, S, 3) uint8 in a fixed random
+    order; ``test`` likewise.
+    """
 
     train: dict[str, npt.NDArray[np.uint8]]
     test: dict[str, npt.NDArray[np.uint8]]
@@ -110,7 +181,9 @@ class Images:
 
 @cache
 def images(dataset: str, home: Path) -> Images:
-    """All of ``dataset``, from ``home`` where an earlier call left it decoded; ``UserError`` where it is not at hand."""
+    """All of ``dataset``, from ``home`` where an earlier call left it decoded; ``UserError`` where
+    it is not at hand.
+    """
     split = {}
     for part in ("train", "test"):
         kept = home / "pixels" / f"{dataset}-{part}-{SIDE[dataset]}.npz"
@@ -127,29 +200,42 @@ def _decode(path: Path, side: int, kept: Path) -> None:
     from benchmarks.image_tables import read_table
 
     table = read_table(path)
-    pixels = np.stack([np.asarray(ImageOps.fit(image.convert("RGB"), (side, side))) for image in table.images()])
+    pixels = np.stack(
+        [np.asarray(ImageOps.fit(image.convert("RGB"), (side, side))) for image in table.images()]
+    )
     order = np.random.default_rng(_ORDER_SEED).permutation(len(pixels))
     kept.parent.mkdir(parents=True, exist_ok=True)
     part = kept.with_name(f".{os.getpid()}-{kept.name}")
-    by_class = {name.replace("/", " "): pixels[order[table.labels[order] == c]] for c, name in enumerate(table.classes)}
+    by_class = {
+        name.replace("/", " "): pixels[order[table.labels[order] == c]]
+        for c, name in enumerate(table.classes)
+    }
     with part.open("wb") as file:
         np.savez(file, **by_class)
     part.replace(kept)
 
 
-def held_out(target: Target, home: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], int]:
-    """((n, S, S, 3) images, (n,) labels, how many of the first are the official test split) that no student learns from.
+def held_out(
+    target: Target, home: Path
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], int]:
+    """((n, S, S, 3) images, (n,) labels, how many of the first are the official test split) that no
+    student learns from.
 
-    The test split, then the training images beyond the pool: no student of any seed sees them, so they serve as well.
+    The test split, then the training images beyond the pool: no student of any seed sees them, so
+    they serve as well.
     """
     data = images(target.dataset, home)
     test = [data.test[name] for name in target.classes]
-    rest = [data.train[name][POOL[target.dataset]:] for name in target.classes]
+    rest = [data.train[name][POOL[target.dataset] :] for name in target.classes]
     labels = [np.full(len(part), c % len(target.classes)) for c, part in enumerate([*test, *rest])]
-    return np.concatenate([*test, *rest]), np.concatenate(labels).astype(np.int64), sum(map(len, test))
+    return (
+        np.concatenate([*test, *rest]),
+        np.concatenate(labels).astype(np.int64),
+        sum(map(len, test)),
+    )
 
 
 def training(target: Target, home: Path) -> npt.NDArray[np.uint8]:
     """(C * pool, S, S, 3) training images, class by class."""
     data = images(target.dataset, home)
-    return np.concatenate([data.train[name][:target.pool] for name in target.classes])
+    return np.concatenate([data.train[name][: target.pool] for name in target.classes])

@@ -1,4 +1,6 @@
-"""The teachers of the truth tables: who they are, what they were trained on, and what they answer."""
+"""The teachers of the truth tables: who they are, what they were trained on, and what they
+answer.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from zoo.sources import folder
 from zoo.teacher import Teacher
 
 TEACHERS = "truth_teachers.jsonl"
-LOOK = 96  # pixels at which networks made for 200 and more look here: they are fully convolutional, and the images small
+# pixels at which networks made for 200 and more look here: they are fully convolutional, and the
+# images small
+LOOK = 96
 
 
 def _like(model: str, data: str, **options: Any) -> Recipe:
@@ -29,40 +33,57 @@ def _like(model: str, data: str, **options: Any) -> Recipe:
     return replace(RECIPES[model], data=data, **{"group": None, "flip": True, **options})
 
 
-FURTHER: dict[str, Recipe] = {  # trained by this benchmark only, to 40 and more: architectures x source tasks, and decoys
+FURTHER: dict[
+    str, Recipe
+] = {  # trained by this benchmark only, to 40 and more: architectures x source tasks, and decoys
     "vit_cifar10": _like("vit_mnist", "cifar10", epochs=40),
     "efficientnet_cifar10": _like("efficientnet_household", "cifar10", epochs=25),
     "vit_plants": _like("vit_mnist", "cifar100", group="plants", epochs=20),
     "convnext_plants": _like("convnext_vehicles", "cifar100", group="plants", epochs=24),
-    "efficientnet_vehicles": _like("efficientnet_household", "cifar100", group="vehicles", epochs=30),
+    "efficientnet_vehicles": _like(
+        "efficientnet_household", "cifar100", group="vehicles", epochs=30
+    ),
     "convnext_household": _like("convnext_vehicles", "cifar100", group="household", epochs=24),
     "resnet_mammals": _like("resnet_animals", "cifar100", group="mammals", epochs=12),
-    "efficientnet_people_and_scenes": _like("efficientnet_household", "cifar100", group="people and scenes", epochs=20),
+    "efficientnet_people_and_scenes": _like(
+        "efficientnet_household", "cifar100", group="people and scenes", epochs=20
+    ),
     "vit_animals": _like("vit_mnist", "cifar100", group="animals", epochs=10),
     "resnet_flowers": _like("resnet_plants", "tf_flowers", size=64, epochs=20),
     "convnext_fashion": _like("convnext_cifar10", "fashion_mnist", epochs=8),
     "efficientnet_mnist": _like("efficientnet_fashion", "mnist", epochs=10, flip=False),
-    "resnet_animals_decoy": _like("resnet_animals", "cifar100", group="animals", epochs=4, shuffled=True),
+    "resnet_animals_decoy": _like(
+        "resnet_animals", "cifar100", group="animals", epochs=4, shuffled=True
+    ),
     "convnext_fashion_decoy": _like("convnext_cifar10", "fashion_mnist", epochs=4, shuffled=True),
 }
-COPIES = {"resnet_animals_copy": "resnet_animals", "convnext_cifar10_copy": "convnext_cifar10"}  # near-duplicates: 1 % noise
+COPIES = {
+    "resnet_animals_copy": "resnet_animals",
+    "convnext_cifar10_copy": "convnext_cifar10",
+}  # near-duplicates: 1 % noise
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
-    """One teacher: its ``card``, and the classes it was ``trained`` on, (dataset, class), where they are of our datasets."""
+    """One teacher: its ``card``, and the classes it was ``trained`` on, (dataset, class), where
+    they are of our datasets.
+    """
 
     card: ModelCard
     trained: frozenset[tuple[str, str]]
 
     def knows(self, target: Target) -> bool:
-        """Whether it was trained on images of the target's classes; such a cell is left out of the tables."""
+        """Whether it was trained on images of the target's classes; such a cell is left out of the
+        tables.
+        """
         return any((target.dataset, name) in self.trained for name in target.classes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """What the tables keep of a teacher's card, so that they can be read where its weights are not at hand."""
+    """What the tables keep of a teacher's card, so that they can be read where its weights are not
+    at hand.
+    """
 
     id: str
     parameters: float
@@ -76,10 +97,20 @@ class Described:
     def of(cls, entry: Entry) -> Described:
         """Where the card is silent, a middling number stands."""
         card = entry.card
-        words = {str(card.architecture).split("_")[0], *(card.datasets or ()), f"labels {len(card.labels or ())}"}
-        return cls(id=card.id, parameters=card.params_total or 1e6, classes=card.num_classes or 0, width=card.feature_dim or 100,
-                   pixels=card.input_size or 224, words=tuple(sorted(words)),
-                   barred=tuple(name for name, target in TARGETS.items() if entry.knows(target)))
+        words = {
+            str(card.architecture).split("_")[0],
+            *(card.datasets or ()),
+            f"labels {len(card.labels or ())}",
+        }
+        return cls(
+            id=card.id,
+            parameters=card.params_total or 1e6,
+            classes=card.num_classes or 0,
+            width=card.feature_dim or 100,
+            pixels=card.input_size or 224,
+            words=tuple(sorted(words)),
+            barred=tuple(name for name, target in TARGETS.items() if entry.knows(target)),
+        )
 
 
 def describe(path: Path, found: Iterable[Entry]) -> None:
@@ -93,31 +124,51 @@ def describe(path: Path, found: Iterable[Entry]) -> None:
 def described(path: Path) -> list[Described]:
     """The table of teachers."""
     lines = path.read_text().splitlines() if path.exists() else []
-    return [Described(**{**row, "words": tuple(row["words"]), "barred": tuple(row["barred"])}) for row in map(json.loads, lines)]
+    return [
+        Described(**{**row, "words": tuple(row["words"]), "barred": tuple(row["barred"])})
+        for row in map(json.loads, lines)
+    ]
 
 
 def entries(home: Path) -> list[Entry]:
-    """The real models of ../shared, the packaged ones, and those of this benchmark that ``make`` has made so far."""
+    """The real models of ../shared, the packaged ones, and those of this benchmark that ``make``
+    has made so far.
+    """
     real = folder.cards(shared() / "models") if (shared() / "models").is_dir() else ()
-    cards = [*real, *folder.cards(folder.small_zoo(), source="small"),
-             *(folder.cards(home / "zoo") if (home / "zoo").is_dir() else ())]
+    cards = [
+        *real,
+        *folder.cards(folder.small_zoo(), source="small"),
+        *(folder.cards(home / "zoo") if (home / "zoo").is_dir() else ()),
+    ]
     return [Entry(card=card, trained=_trained(card.id)) for card in cards]
 
 
 def _trained(name: str) -> frozenset[tuple[str, str]]:
     recipe = (RECIPES | FURTHER).get(COPIES.get(name, name))
-    data = "cifar10" if name.endswith("_cifar10") and recipe is None else recipe.data if recipe else ""
+    data = (
+        "cifar10" if name.endswith("_cifar10") and recipe is None else recipe.data if recipe else ""
+    )
     if not data:
         return frozenset()  # ImageNet and iNaturalist: none of these images
-    every = [one for classes in SUPERCLASSES.values() for one in classes] if data == "cifar100" else None
+    every = (
+        [one for classes in SUPERCLASSES.values() for one in classes]
+        if data == "cifar100"
+        else None
+    )
     group = recipe.group if recipe else None
     names = classes_of(group) if group and group != "superclasses" else every
-    known = names or {one for target in TARGETS.values() if target.dataset == data for one in target.classes}
+    known = names or {
+        one for target in TARGETS.values() if target.dataset == data for one in target.classes
+    }
     return frozenset((data, one) for one in known)
 
 
-def make(home: Path, *, names: Sequence[str] = (), device: str = "cpu", steps: int | None = None) -> list[Path]:
-    """Train ``FURTHER`` (all, or ``names``) and copy ``COPIES`` into ``home/zoo``; what is there already stays."""
+def make(
+    home: Path, *, names: Sequence[str] = (), device: str = "cpu", steps: int | None = None
+) -> list[Path]:
+    """Train ``FURTHER`` (all, or ``names``) and copy ``COPIES`` into ``home/zoo``; what is there
+    already stays.
+    """
     out = home / "zoo"
     out.mkdir(parents=True, exist_ok=True)
     for name in (wanted for wanted in (*COPIES, *FURTHER) if not names or wanted in names):
@@ -138,8 +189,10 @@ def _copy(source: Path, target: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     draw = torch.Generator().manual_seed(0)
-    weights = {key: (value.float() * (1 + 0.01 * torch.randn(value.shape, generator=draw))).to(value.dtype)
-               for key, value in load_file(source / "model.safetensors").items()}
+    weights = {
+        key: (value.float() * (1 + 0.01 * torch.randn(value.shape, generator=draw))).to(value.dtype)
+        for key, value in load_file(source / "model.safetensors").items()
+    }
     part = target.with_name(f".{target.name}")
     shutil.copytree(source, part, dirs_exist_ok=True)
     save_file(weights, part / "model.safetensors", metadata={"format": "pt"})
@@ -147,22 +200,39 @@ def _copy(source: Path, target: Path) -> None:
 
 
 class Answers:
-    """What teachers say of the training images, kept class by class under ``home/answers``, so that each is asked once."""
+    """What teachers say of the training images, kept class by class under ``home/answers``, so that
+    each is asked once.
+    """
 
     def __init__(self, home: Path, *, device: str = "cpu") -> None:
         self.home, self.device = home, device
         self._loaded: tuple[str, Teacher] | None = None
 
-    def of(self, card: ModelCard, target: Target) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-        """Features (C * pool, D) and logits (C * pool, C_t) or None, float32, of ``targets.training``, class by class."""
+    def of(
+        self, card: ModelCard, target: Target
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        """Features (C * pool, D) and logits (C * pool, C_t) or None, float32, of
+        ``targets.training``, class by class.
+        """
         parts = [self._class(card, target.dataset, name, target.pool) for name in target.classes]
-        features = np.concatenate([part["features"][:target.pool] for part in parts]).astype(np.float32)
+        features = np.concatenate([part["features"][: target.pool] for part in parts]).astype(
+            np.float32
+        )
         if "logits" not in parts[0]:
             return features, None
-        return features, np.concatenate([part["logits"][:target.pool] for part in parts]).astype(np.float32)
+        return features, np.concatenate([part["logits"][: target.pool] for part in parts]).astype(
+            np.float32
+        )
 
     def _class(self, card: ModelCard, dataset: str, name: str, pool: int) -> dict[str, Any]:
-        path = self.home / "answers" / card.id / f"{str(card.sha)[:12]}-{LOOK}-bf16" / dataset / f"{name.replace(' ', '_')}.npz"
+        path = (
+            self.home
+            / "answers"
+            / card.id
+            / f"{str(card.sha)[:12]}-{LOOK}-bf16"
+            / dataset
+            / f"{name.replace(' ', '_')}.npz"
+        )
         if path.is_file():
             with np.load(path) as stored:
                 if len(stored["features"]) >= pool:
@@ -175,15 +245,24 @@ class Answers:
         return found
 
     def ask(self, card: ModelCard, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
-        """``features`` (N, D) and, where it has a head, ``logits`` (N, C_t), float16, of pixels (N, S, S, 3)."""
+        """``features`` (N, D) and, where it has a head, ``logits`` (N, C_t), float16, of pixels (N,
+        S, S, 3).
+        """
         import torch
 
         teacher = self._teacher(card)
         views = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(64)
-        with torch.autocast(teacher.device.type, torch.bfloat16):  # on CPU too: twice as fast, features at cosine 0.995
-            outputs = [teacher.forward(teacher.view(view.to(teacher.device).float() / 255)) for view in views]
+        with torch.autocast(
+            teacher.device.type, torch.bfloat16
+        ):  # on CPU too: twice as fast, features at cosine 0.995
+            outputs = [
+                teacher.forward(teacher.view(view.to(teacher.device).float() / 255))
+                for view in views
+            ]
         found = {"features": _half(one.features for one in outputs)}
-        return found | ({"logits": _half(one.logits for one in outputs)} if teacher.num_classes else {})
+        return found | (
+            {"logits": _half(one.logits for one in outputs)} if teacher.num_classes else {}
+        )
 
     def _teacher(self, card: ModelCard) -> Teacher:
         if self._loaded is None or self._loaded[0] != card.id:

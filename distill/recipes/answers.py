@@ -1,4 +1,6 @@
-"""Distillation of the teachers' softened answers: kd, probe_kd with its variants, average and ca_mkd."""
+"""Distillation of the teachers' softened answers: kd, probe_kd with its variants, average and
+ca_mkd.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,11 @@ from zoo.errors import UserError
 
 
 class ProbeTerm(nn.Module):
-    """probe_kd's term for a recipe of another kind: ``weight`` x the KL from the teachers' probe answers, over all images.
+    """probe_kd's term for a recipe of another kind: ``weight`` x the KL from the teachers' probe
+    answers, over all images.
 
-    The task term of the papers needs labels; on unlabelled images this stands in for it (ours). 0 leaves it out.
+    The task term of the papers needs labels; on unlabelled images this stands in for it (ours). 0
+    leaves it out.
     """
 
     share: Tensor
@@ -31,14 +35,29 @@ class ProbeTerm(nn.Module):
         if not self.weight:
             return {}
         said = [a.probe_logits for a in batch.answers]
-        terms = [softened_kl(logits.float(), one.float(), temperature=1.0).mean() for one in said if one is not None]
+        terms = [
+            softened_kl(logits.float(), one.float(), temperature=1.0).mean()
+            for one in said
+            if one is not None
+        ]
         return {"answers": self.weight * (torch.stack(terms) * self.share).sum()}
 
     def task(self, logits: Tensor, batch: Batch, rows: Tensor | None = None) -> Tensor:
-        """The task term of a helping head: cross-entropy on labelled images, and this term on all."""
+        """The task term of a helping head: cross-entropy on labelled images, and this term on
+        all.
+        """
         if rows is not None:
-            batch = replace(batch, view=batch.view[:0], labels=batch.labels[rows], index=batch.index[rows], answers=tuple(
-                TeacherOutputs(probe_logits=a.probe_logits[rows]) for a in batch.answers if a.probe_logits is not None))
+            batch = replace(
+                batch,
+                view=batch.view[:0],
+                labels=batch.labels[rows],
+                index=batch.index[rows],
+                answers=tuple(
+                    TeacherOutputs(probe_logits=a.probe_logits[rows])
+                    for a in batch.answers
+                    if a.probe_logits is not None
+                ),
+            )
         return task_term(logits, batch.labels) + sum(self(logits, batch).values())
 
 
@@ -59,11 +78,19 @@ class AnswersRecipe(Recipe):
     def __init__(self, config: AnswersConfig, context: Context) -> None:
         super().__init__()
         if config.weighting == "confidence" and config.loss != "kl":
-            raise UserError(f"weighting=confidence weighs single images, which loss={config.loss} does not have: use loss=kl")
+            raise UserError(
+                f"weighting=confidence weighs single images, which loss={config.loss} does not"
+                " have: use loss=kl"
+            )
         self.config = config
-        self.columns = [list(t.columns) if t.columns is not None else None for t in context.teachers]
+        self.columns = [
+            list(t.columns) if t.columns is not None else None for t in context.teachers
+        ]
         fitted = fitted_shares(context)
-        self.register_buffer("share", fitted if config.weighting == "fitted" else torch.full_like(fitted, 1 / len(fitted)))
+        self.register_buffer(
+            "share",
+            fitted if config.weighting == "fitted" else torch.full_like(fitted, 1 / len(fitted)),
+        )
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         config, logits = self.config, student.logits.float()
@@ -73,9 +100,14 @@ class AnswersRecipe(Recipe):
             self.share = share.detach().mean(dim=0)
         else:
             share = self.share
-        terms = [self._loss(logits, teacher, batch.labels, progress) for teacher in teachers]  # K of (B,) or ()
+        terms = [
+            self._loss(logits, teacher, batch.labels, progress) for teacher in teachers
+        ]  # K of (B,) or ()
         loss = (torch.stack(terms, dim=-1) * share).sum(dim=-1).mean()
-        return {"cross_entropy": config.task * task_term(logits, batch.labels), "answers": config.weight * loss}
+        return {
+            "cross_entropy": config.task * task_term(logits, batch.labels),
+            "answers": config.weight * loss,
+        }
 
     def weights(self) -> list[float]:
         return [float(w) for w in self.share]
@@ -84,8 +116,10 @@ class AnswersRecipe(Recipe):
         if self.config.answers == "probe_logits":
             found = [a.probe_logits for a in batch.answers]
         else:
-            found = [None if a.logits is None or c is None else a.logits[:, c]
-                     for a, c in zip(batch.answers, self.columns, strict=True)]
+            found = [
+                None if a.logits is None or c is None else a.logits[:, c]
+                for a, c in zip(batch.answers, self.columns, strict=True)
+            ]
         return [logits.float() for logits in found if logits is not None]
 
     def _loss(self, student: Tensor, teacher: Tensor, labels: Tensor, progress: float) -> Tensor:
@@ -93,11 +127,14 @@ class AnswersRecipe(Recipe):
         if config.loss == "kl":
             return softened_kl(student, teacher, temperature=temperature)
         if config.loss == "standardised":
-            return softened_kl(standardised(student), standardised(teacher), temperature=temperature)
+            return softened_kl(
+                standardised(student), standardised(teacher), temperature=temperature
+            )
         if config.loss == "dist":
             between, within = dist(student, teacher, temperature=temperature)
             return config.between * between.mean() + config.within * within.mean()
-        # Without a label the teacher's own choice is the target (ours: the paper has labels everywhere).
+        # Without a label the teacher's own choice is the target (ours: the paper has labels
+        # everywhere).
         target = torch.where(labels >= 0, labels, teacher.argmax(dim=1))
         parts = decoupled(student, teacher, target, temperature=temperature)
         rise = min(1.0, progress / config.warmup) if config.warmup > 0 else 1.0

@@ -16,15 +16,21 @@ from distill.recipes.states import TeacherState, mlp, on_grid, position_mlp
 
 
 class Member(nn.Module):
-    """One teacher: the question augmenter into its hidden space, its frozen layers, the answer MLP back."""
+    """One teacher: the question augmenter into its hidden space, its frozen layers, the answer MLP
+    back.
+    """
 
-    def __init__(self, info: TeacherInfo, config: CommitteeConfig, context: Context, *, seed: int) -> None:
+    def __init__(
+        self, info: TeacherInfo, config: CommitteeConfig, context: Context, *, seed: int
+    ) -> None:
         super().__init__()
         assert info.splitter is not None
         splitter = info.splitter.shuffled(seed) if config.random else None
         self.state = TeacherState(info, splitter=splitter)
         channels = self.state.splitter.channels
-        self.question = position_mlp(context.hidden_shape[0] + config.embedding, channels, config.width)
+        self.question = position_mlp(
+            context.hidden_shape[0] + config.embedding, channels, config.width
+        )
         self.answer = mlp(info.feature_dim, context.feature_dim, config.width)
         self.relevance = nn.Linear(channels, context.num_classes)
 
@@ -32,11 +38,13 @@ class Member(nn.Module):
 class CommitteeRecipe(Recipe):
     """Cross-entropy + distance ||h - stop(a)||^2 + relevance [mean_i CE(head(q_i)) + CE(head(a))].
 
-    After Liu et al. 2024 (arXiv 2402.14035): teacher embeddings E, one question a teacher from the student's hidden state,
-    the frozen upper layers of the teacher, one answer MLP a teacher, importance weights alpha = softmax(E W x / sqrt d),
-    a task term, and teachers skipped for the images for which they weigh little. Our reading: x is the last map on a grid
-    (its mean for alpha), questions are made at each position, an answer is the teacher's pooled features mapped into the
-    student's pooled features h, both standardised over the batch for the distance, head(a) is a linear layer of the module.
+    After Liu et al. 2024 (arXiv 2402.14035): teacher embeddings E, one question a teacher from the
+    student's hidden state, the frozen upper layers of the teacher, one answer MLP a teacher,
+    importance weights alpha = softmax(E W x / sqrt d), a task term, and teachers skipped for the
+    images for which they weigh little. Our reading: x is the last map on a grid (its mean for
+    alpha), questions are made at each position, an answer is the teacher's pooled features mapped
+    into the student's pooled features h, both standardised over the batch for the distance, head(a)
+    is a linear layer of the module.
     """
 
     def __init__(self, config: CommitteeConfig, context: Context) -> None:
@@ -46,7 +54,10 @@ class CommitteeRecipe(Recipe):
         count, width = len(context.teachers), config.embedding
         self.embedding = nn.Parameter(torch.randn(count, width))  # E (K, d)
         self.importance = nn.Linear(context.hidden_shape[0], width, bias=False)  # W
-        members = (Member(info, config, context, seed=context.seed + k) for k, info in enumerate(context.teachers))
+        members = (
+            Member(info, config, context, seed=context.seed + k)
+            for k, info in enumerate(context.teachers)
+        )
         self.members = nn.ModuleList(members)
         self.head = nn.Linear(context.feature_dim, context.num_classes)
         self.mean_share = [1 / count] * count
@@ -70,7 +81,9 @@ class CommitteeRecipe(Recipe):
             with torch.set_grad_enabled(config.through):
                 understood = member.state.ask(question)
             answer = answer.index_add(0, rows, alpha[rows, k : k + 1] * member.answer(understood))
-            relevance = relevance + self.probe.task(member.relevance(question.mean(dim=(2, 3))), batch, rows)
+            relevance = relevance + self.probe.task(
+                member.relevance(question.mean(dim=(2, 3))), batch, rows
+            )
         self._possible += alpha.numel()
         self.mean_share = alpha.detach().mean(dim=0).tolist()
         pulled = standardised_error(student.features.float(), answer.detach()).mean()
@@ -86,17 +99,25 @@ class CommitteeRecipe(Recipe):
         return self.mean_share
 
     def metrics(self) -> Mapping[str, float]:
-        """``skipped``: the share of teacher forwards, one an image and teacher, left out since the last call."""
+        """``skipped``: the share of teacher forwards, one an image and teacher, left out since the
+        last call.
+        """
         skipped = 1 - self._asked / self._possible if self._possible else 0.0
         self._asked = self._possible = 0
         return {"skipped": skipped}
 
     def _importance(self, x: Tensor, progress: float) -> Tensor:
-        scores = self.importance(x.mean(dim=(2, 3))) @ self.embedding.T / math.sqrt(self.embedding.shape[1])  # (B, K)
+        scores = (
+            self.importance(x.mean(dim=(2, 3)))
+            @ self.embedding.T
+            / math.sqrt(self.embedding.shape[1])
+        )  # (B, K)
         alpha = torch.softmax(scores, dim=1)
         if progress < self.config.warmup:
             return alpha
-        least = self.config.threshold / len(self.members)  # below 1 / K, so that the best is always asked
+        least = self.config.threshold / len(
+            self.members
+        )  # below 1 / K, so that the best is always asked
         alpha = alpha * (alpha >= min(least, 1 / len(self.members) - 1e-6))
         return alpha / alpha.sum(dim=1, keepdim=True)
 

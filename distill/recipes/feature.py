@@ -14,12 +14,14 @@ from distill.recipes.answers import ProbeTerm
 
 
 class Feature(Recipe):
-    """Cross-entropy + weight x the distance between connector(student features) and standardised teacher features.
+    """Cross-entropy + weight x the distance between connector(student features) and standardised
+    teacher features.
 
-    After FitNets (Romero et al. 2015, arXiv 1412.6550), here on pooled features: they need no common grid and are small
-    enough to store. Ours: each channel of a teacher is standardised by its running mean and spread, and for each image a
-    teacher is left out with chance ``drop``, except the one that the student knows least of it (as in UNIC, Sariyildiz et
-    al. 2024, arXiv 2408.05088), so that the nearest teacher does not crowd out the others.
+    After FitNets (Romero et al. 2015, arXiv 1412.6550), here on pooled features: they need no
+    common grid and are small enough to store. Ours: each channel of a teacher is standardised by
+    its running mean and spread, and for each image a teacher is left out with chance ``drop``,
+    except the one that the student knows least of it (as in UNIC, Sariyildiz et al. 2024, arXiv
+    2408.05088), so that the nearest teacher does not crowd out the others.
     """
 
     def __init__(self, config: FeatureConfig, context: Context) -> None:
@@ -28,17 +30,27 @@ class Feature(Recipe):
         self.probe = ProbeTerm(config.probe, context)
         widths = [teacher.feature_dim for teacher in context.teachers]
         self.connectors = nn.ModuleList(nn.Linear(context.feature_dim, width) for width in widths)
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width, affine=False, momentum=config.momentum) for width in widths)
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(width, affine=False, momentum=config.momentum) for width in widths
+        )
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         features = student.features.float()
-        distances = torch.stack([
-            feature_distance(connector(features), self._standardised(norm, answers.features))
-            for connector, norm, answers in zip(self.connectors, self.norms, batch.answers, strict=True)
-        ], dim=1)  # (B, K)
+        distances = torch.stack(
+            [
+                feature_distance(connector(features), self._standardised(norm, answers.features))
+                for connector, norm, answers in zip(
+                    self.connectors, self.norms, batch.answers, strict=True
+                )
+            ],
+            dim=1,
+        )  # (B, K)
         kept = self._kept(distances.detach())
         value = ((distances * kept).sum(dim=1) / kept.sum(dim=1)).mean()
-        terms = {"cross_entropy": task_term(student.logits, batch.labels), "feature": self.config.weight * value}
+        terms = {
+            "cross_entropy": task_term(student.logits, batch.labels),
+            "feature": self.config.weight * value,
+        }
         return {**terms, **self.probe(student.logits, batch)}
 
     def _standardised(self, norm: Any, features: Tensor | None) -> Tensor:
@@ -46,7 +58,9 @@ class Feature(Recipe):
         features = features.float()
         with torch.no_grad():
             if self.training:
-                norm.momentum = max(self.config.momentum, 1 / (self.steps + 1))  # a plain mean at first
+                norm.momentum = max(
+                    self.config.momentum, 1 / (self.steps + 1)
+                )  # a plain mean at first
                 norm(features) if len(features) > 1 else None
             spread = (norm.running_var + norm.eps).sqrt()
             scaled: Tensor = (features - norm.running_mean) / spread
@@ -56,7 +70,9 @@ class Feature(Recipe):
         """(B, K) of 0 and 1: who counts for which image."""
         if not self.training:
             return torch.ones_like(distances)
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.steps) % 2**63)  # whatever was drawn before
+        generator = torch.Generator().manual_seed(
+            (self.seed * 1_000_003 + self.steps) % 2**63
+        )  # whatever was drawn before
         draws = torch.rand(distances.shape, generator=generator).to(distances.device)
         self.steps += 1
         hardest = distances == distances.max(dim=1, keepdim=True).values

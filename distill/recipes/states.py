@@ -1,4 +1,6 @@
-"""What talk and committee share: states on a common grid, small networks over them, and the teachers' own states."""
+"""What talk and committee share: states on a common grid, small networks over them, and the
+teachers' own states.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from zoo.split import GRID, SplitTeacher
 def on_grid(state: Tensor, size: int = GRID) -> Tensor:
     """A state (B, c, h, w) averaged (or repeated) onto (B, c, size, size).
 
-    Tokens come as (B, c, n, 1); those of a square of patches, with or without tokens before it, are folded back.
+    Tokens come as (B, c, n, 1); those of a square of patches, with or without tokens before it, are
+    folded back.
     """
     if state.shape[3] == 1 and state.shape[2] > 3:
         side = math.isqrt(state.shape[2])
@@ -26,21 +29,27 @@ def on_grid(state: Tensor, size: int = GRID) -> Tensor:
 
 def mlp(inputs: int, outputs: int, width: int) -> nn.Sequential:
     """A two-layer network over vectors (B, inputs) that first normalises its input."""
-    return nn.Sequential(nn.LayerNorm(inputs), nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, outputs))
+    return nn.Sequential(
+        nn.LayerNorm(inputs), nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, outputs)
+    )
 
 
 def position_mlp(inputs: int, outputs: int, width: int) -> nn.Sequential:
     """The same at each position of a map (B, inputs, g, g), with a view of its neighbours."""
     return nn.Sequential(
-        nn.GroupNorm(1, inputs), nn.Conv2d(inputs, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, outputs, 1)
+        nn.GroupNorm(1, inputs),
+        nn.Conv2d(inputs, width, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(width, outputs, 1),
     )
 
 
 class TeacherState(nn.Module):
     """One teacher's lower state, on a grid, in units of its own mean and spread.
 
-    Mean and spread (c,) are learned from the teacher's own states of the first ``LEARN`` batches, so that what a recipe
-    puts into the frozen upper layers lies in the range these layers know. ``state_dict()`` holds them.
+    Mean and spread (c,) are learned from the teacher's own states of the first ``LEARN`` batches,
+    so that what a recipe puts into the frozen upper layers lies in the range these layers know.
+    ``state_dict()`` holds them.
     """
 
     LEARN = 8
@@ -76,9 +85,13 @@ class TeacherState(nn.Module):
         return (hidden - self.mean[:, None, None]) / self.spread[:, None, None]
 
     def ask(self, state: Tensor) -> Tensor:
-        """The teacher's features (B, D_t) after its upper layers, from a standardised state (B, c, g, g); with gradient."""
+        """The teacher's features (B, D_t) after its upper layers, from a standardised state (B, c,
+        g, g); with gradient.
+        """
         prefix = None
-        if self.before is not None:  # tokens before the patches: a linear image of the patches' mean
+        if (
+            self.before is not None
+        ):  # tokens before the patches: a linear image of the patches' mean
             prefix = self.before(state.mean(dim=(2, 3))).unflatten(1, (self.prefix, -1))
             prefix = prefix * self.spread + self.mean
         raw = state * self.spread[:, None, None] + self.mean[:, None, None]

@@ -1,4 +1,6 @@
-"""Talking Models: student and teachers exchange messages in a shared space; and the one-way control."""
+"""Talking Models: student and teachers exchange messages in a shared space; and the one-way
+control.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,23 @@ from torch.nn.functional import mse_loss
 
 from distill.losses import standardised_error
 from distill.methods import TalkConfig
-from distill.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, TeacherOutputs, task_term
+from distill.recipe import (
+    Batch,
+    Context,
+    Recipe,
+    StudentState,
+    TeacherInfo,
+    TeacherOutputs,
+    task_term,
+)
 from distill.recipes.answers import ProbeTerm
 from distill.recipes.states import TeacherState, mlp, on_grid, position_mlp
 
 
 class Interpreter(nn.Module):
-    """One teacher's encoders and decoder: lower state <-> message at each position, features -> message."""
+    """One teacher's encoders and decoder: lower state <-> message at each position, features ->
+    message.
+    """
 
     def __init__(self, info: TeacherInfo, config: TalkConfig) -> None:
         super().__init__()
@@ -28,15 +40,18 @@ class Interpreter(nn.Module):
 
 
 class Talk(Recipe):
-    """Cross-entropy + interact L_interact + message L_MC + state L_SC, after Zhao et al. 2023 (arXiv 2310.03188).
+    """Cross-entropy + interact L_interact + message L_MC + state L_SC, after Zhao et al. 2023
+    (arXiv 2310.03188).
 
-    From the paper: encoders and decoders of every model, messages both ways, the teacher's interpretation and answer,
-    and the three losses. Our reading: the student's low state is encoded, decoded into the teacher's hidden space and run
-    through its frozen upper layers; the features that come out are encoded, and decoded into the student's pooled space,
-    where the student's features regress them. In a further round the student adds what it heard to its message.
-    L_MC: both sides' messages about one image agree. L_SC: decoding a message gives back the state it is about. Messages
-    and the student's states are compared standardised over the batch, teachers' states in units of their own spread;
-    each loss is averaged over teachers and rounds. ``interactive`` False is one_way.
+    From the paper: encoders and decoders of every model, messages both ways, the teacher's
+    interpretation and answer, and the three losses. Our reading: the student's low state is
+    encoded, decoded into the teacher's hidden space and run through its frozen upper layers; the
+    features that come out are encoded, and decoded into the student's pooled space, where the
+    student's features regress them. In a further round the student adds what it heard to its
+    message. L_MC: both sides' messages about one image agree. L_SC: decoding a message gives back
+    the state it is about. Messages and the student's states are compared standardised over the
+    batch, teachers' states in units of their own spread; each loss is averaged over teachers and
+    rounds. ``interactive`` False is one_way.
     """
 
     def __init__(self, config: TalkConfig, context: Context) -> None:
@@ -65,8 +80,9 @@ class Talk(Recipe):
             **self.probe(student.logits, batch),
         }
 
-    def _rounds(self, teacher: Interpreter, answers: TeacherOutputs, low: Tensor,
-                high: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _rounds(
+        self, teacher: Interpreter, answers: TeacherOutputs, low: Tensor, high: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(L_interact, L_MC, L_SC) of each round with one teacher."""
         own = teacher.state.own(answers)  # (B, c, g, g)
         own_message = teacher.encode_low(own)  # (B, d, g, g)
@@ -78,13 +94,18 @@ class Talk(Recipe):
             heard = self.decode_high(answered)  # (B, D_s)
             interact = _apart(heard, high)
             message = _apart(_rows(asked), _rows(own_message)) + _apart(about_high, answered)
-            state = (mse_loss(teacher.decode_low(own_message), own) + mse_loss(understood, own)
-                     + _apart(self.decode_high(about_high), high.detach()))
+            state = (
+                mse_loss(teacher.decode_low(own_message), own)
+                + mse_loss(understood, own)
+                + _apart(self.decode_high(about_high), high.detach())
+            )
             yield interact, message, state
             asked = self.encode_low(low) + self.encode_high(heard)[:, :, None, None]
 
     def _thought(self, teacher: Interpreter, answers: TeacherOutputs, understood: Tensor) -> Tensor:
-        """The teacher's features (B, D_t): of what it understood, or in the one-way control of the image itself."""
+        """The teacher's features (B, D_t): of what it understood, or in the one-way control of the
+        image itself.
+        """
         if self.config.interactive:
             thought: Tensor = teacher.state.ask(understood)
             return thought

@@ -1,4 +1,6 @@
-"""Distillation across label spaces by optimal transport, after Selective Cross-Task Distillation."""
+"""Distillation across label spaces by optimal transport, after Selective Cross-Task
+Distillation.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,16 @@ from distill.sinkhorn import top, transport_cost
 
 
 class Transport(Recipe):
-    """Cross-entropy + weight x transport + probe x the answers of the teachers' heads (``ProbeTerm``).
+    """Cross-entropy + weight x transport + probe x the answers of the teachers' heads
+    (``ProbeTerm``).
 
-    ``form`` cost is the objective of Lu, Ye, Zhan 2022 (arXiv 2204.11526), sum_k w_k d_eps(p_k(x), q(x); M_k). Ours: each
-    M_k is scaled to a largest value of 1, w = softmax(-c / sigma) of the mean costs c with sigma their standard deviation,
-    both answers softened by one temperature, only the teacher's likeliest classes moved. ``form`` target (ours) distils what
-    the plan between the teacher's mean answer and the class frequencies makes of its answer: the cost's gradient fades where
-    the student is sure, that of a divergence does not. A teacher without a head answers through its probe, with costs
-    between the task's own classes.
+    ``form`` cost is the objective of Lu, Ye, Zhan 2022 (arXiv 2204.11526), sum_k w_k d_eps(p_k(x),
+    q(x); M_k). Ours: each M_k is scaled to a largest value of 1, w = softmax(-c / sigma) of the
+    mean costs c with sigma their standard deviation, both answers softened by one temperature, only
+    the teacher's likeliest classes moved. ``form`` target (ours) distils what the plan between the
+    teacher's mean answer and the class frequencies makes of its answer: the cost's gradient fades
+    where the student is sure, that of a divergence does not. A teacher without a head answers
+    through its probe, with costs between the task's own classes.
     """
 
     share: Tensor
@@ -45,14 +49,19 @@ class Transport(Recipe):
             said = answers.probe_logits if plan is None else answers.logits
             assert said is not None
             if config.form == "target":
-                target = said.float() if plan is None else carried(said, plan, known.sharpness)  # (B, C)
+                target = (
+                    said.float() if plan is None else carried(said, plan, known.sharpness)
+                )  # (B, C)
                 value = softened_kl(logits, target, temperature=1.0)
             else:
                 p = torch.softmax(said.float() / config.temperature, dim=1)  # (B, C_t)
                 p, cost = top(p, self.get_buffer(f"cost_{k}"), config.classes)
                 value = transport_cost(p, q, cost, eps=config.eps, iterations=config.iterations)
             moved = moved + self.share[k] * value.mean()
-        terms = {"cross_entropy": task_term(logits, batch.labels), "transport": config.weight * moved}
+        terms = {
+            "cross_entropy": task_term(logits, batch.labels),
+            "transport": config.weight * moved,
+        }
         return {**terms, **self.probe(logits, batch)}
 
     def weights(self) -> list[float]:

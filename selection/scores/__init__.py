@@ -1,1 +1,3 @@
-"""Transferability scores: pure functions ``Evidence -> float``, higher is better; by name in ``selection.scores.registry``."""
+"""Transferability scores: pure functions ``Evidence -> float``, higher is better; by name in
+``selection.scores.registry``.
+"""

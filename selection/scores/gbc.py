@@ -24,7 +24,9 @@ def value(evidence: Evidence) -> float:
     variances = np.maximum(variances, 1e-8)
     mixed = (variances[:, None] + variances[None]) / 2
     gaps = np.square(means[:, None] - means[None]).sum(axis=2)
-    distance = gaps / (8 * mixed) + d / 2 * np.log(mixed / np.sqrt(variances[:, None] * variances[None]))
+    distance = gaps / (8 * mixed) + d / 2 * np.log(
+        mixed / np.sqrt(variances[:, None] * variances[None])
+    )
     overlap = np.exp(-distance)
     return float(np.trace(overlap) - overlap.sum())
 
@@ -34,5 +36,8 @@ GBC = Score(
     value=value,
     terms=None,
     needs=(),
-    source="Pandy et al. 2022, arXiv 2111.12780, eq. 4, spherical covariances on 64 principal components.",
+    source=(
+        "Pandy et al. 2022, arXiv 2111.12780, eq. 4, spherical covariances on 64 principal"
+        " components."
+    ),
 )

@@ -17,13 +17,21 @@ def value(evidence: Evidence) -> float:
     eigenvalues, basis = spectrum(ready.features)
     variances = eigenvalues / n
     mean = variances.sum() / d
-    off = np.square(variances).sum() / d - mean**2  # of the sample covariance from its multiple of the identity
+    off = (
+        np.square(variances).sum() / d - mean**2
+    )  # of the sample covariance from its multiple of the identity
     fourth = np.square(np.square(ready.features.astype(np.float64)).sum(axis=1)).mean()
     noise = (fourth - np.square(variances).sum()) / (d * n)
     shrinkage = float(np.clip(noise / off, 0, 1)) if off > 1e-15 else 1.0
     sums = ready.one_hot.T @ basis  # (C, r)
-    between = np.square(sums / np.sqrt(ready.counts)[:, None]).sum(axis=0)  # (r,) share of each axis between classes
-    weight = (1 - shrinkage) * variances / np.maximum((1 - shrinkage) * variances + shrinkage * mean, 1e-15)
+    between = np.square(sums / np.sqrt(ready.counts)[:, None]).sum(
+        axis=0
+    )  # (r,) share of each axis between classes
+    weight = (
+        (1 - shrinkage)
+        * variances
+        / np.maximum((1 - shrinkage) * variances + shrinkage * mean, 1e-15)
+    )
     return float(weight @ between)
 
 
@@ -32,6 +40,8 @@ HSCORE = Score(
     value=value,
     terms=None,
     needs=(),
-    source="Bao et al. 2019; shrinkage of Ledoit and Wolf after Ibrahim et al. 2022, arXiv 2110.06893, eq. 7. Computed on "
-    "the spectrum of the Gram matrix where N < D.",
+    source=(
+        "Bao et al. 2019; shrinkage of Ledoit and Wolf after Ibrahim et al. 2022, arXiv 2110.06893,"
+        " eq. 7. Computed on the spectrum of the Gram matrix where N < D."
+    ),
 )

@@ -1,4 +1,6 @@
-"""Transport from each image, and from what the teacher calls it, to the classes: the default relatedness."""
+"""Transport from each image, and from what the teacher calls it, to the classes: the default
+relatedness.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,24 @@ from selection.evidence import Floats
 from selection.scores.prepared import Prepared
 from selection.scores.whitened import cosines
 
-ANSWERED = 0.25  # the share of the mass that lies on the teacher's classes; the rest stays on the image
+ANSWERED = (
+    0.25  # the share of the mass that lies on the teacher's classes; the rest stays on the image
+)
 
 
 def costs(ready: Prepared) -> Floats:
-    """(N, C) transport cost W(p'(x_n), e_j) of each sample to each class, the true one without sample n.
+    """(N, C) transport cost W(p'(x_n), e_j) of each sample to each class, the true one without
+    sample n.
 
-    The teacher's label space is its own classes and, beside them, the images of the probe, each a class of its own:
-    p'(x_n) puts ``ANSWERED`` of its mass on the former as the teacher answers and the rest on image n. Ground costs are
-    1 - cos to the mean of class j in whitened features: of the image for an image, and for a class of the teacher the
-    mean over the probe weighted by its answers. Without a head all mass stays on the image.
+    The teacher's label space is its own classes and, beside them, the images of the probe, each a
+    class of its own: p'(x_n) puts ``ANSWERED`` of its mass on the former as the teacher answers and
+    the rest on image n. Ground costs are 1 - cos to the mean of class j in whitened features: of
+    the image for an image, and for a class of the teacher the mean over the probe weighted by its
+    answers. Without a head all mass stays on the image.
 
-    Against a one-hot target the plan is unique and the cost linear in the places, so all follows from the (N, N)
-    cosines between samples: W = 1 - m_n . nu_j / |nu_j|, m_n = 3/4 z_n + 1/4 sum_m S_nm z_m, S = P diag(1 / P^T 1) P^T.
+    Against a one-hot target the plan is unique and the cost linear in the places, so all follows
+    from the (N, N) cosines between samples: W = 1 - m_n . nu_j / |nu_j|, m_n = 3/4 z_n + 1/4 sum_m
+    S_nm z_m, S = P diag(1 / P^T 1) P^T.
     """
     products, rows, labels = cosines(ready.features), np.arange(len(ready.labels)), ready.labels
     counts = ready.counts.astype(np.float32)
@@ -29,7 +36,8 @@ def costs(ready: Prepared) -> Floats:
     norms = np.sqrt(np.maximum((averaging * reach).sum(axis=0), 1e-8))  # (C,)
     own, itself = reach[rows, labels], np.diagonal(products)
     n_own = counts[labels]
-    # Of the true class's mean without the sample: (count nu - z_n) / (count - 1); none is left of a class of one.
+    # Of the true class's mean without the sample: (count nu - z_n) / (count - 1); none is left of a
+    # class of one.
     left = np.square(n_own * norms[labels]) - 2 * n_own * own + itself
     if ready.probabilities is not None:
         mass = ready.probabilities.sum(axis=0)

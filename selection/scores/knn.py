@@ -13,7 +13,9 @@ NOISE = np.float32(5e-6)
 
 
 def terms(evidence: Evidence) -> Floats:
-    """(N,) credit of each labelled sample in [0, 1]: 1 where its neighbours' vote is right, shared where votes tie."""
+    """(N,) credit of each labelled sample in [0, 1]: 1 where its neighbours' vote is right, shared
+    where votes tie.
+    """
     ready = prepare(evidence)
     rows = ready.features / np.maximum(np.linalg.norm(ready.features, axis=1, keepdims=True), 1e-12)
     similarity = rows @ rows.T
@@ -25,7 +27,8 @@ def terms(evidence: Evidence) -> Floats:
 
 
 def _weights(similarity: Floats, k: int) -> Floats:
-    """(N, N) weight of each neighbour: 1 above the k-th similarity; those equal to it share what is left of k.
+    """(N, N) weight of each neighbour: 1 above the k-th similarity; those equal to it share what is
+    left of k.
 
     Equal means to within float noise, which must not decide between neighbours.
     """
@@ -47,6 +50,9 @@ KNN = Score(
     value=value,
     terms=terms,
     needs=(),
-    source="k = 5 nearest neighbours by cosine of centred features, leave-one-out; arXiv 2503.18528. Sharing the "
-    "credit of ties, which makes the value independent of the samples' order, is ours.",
+    source=(
+        "k = 5 nearest neighbours by cosine of centred features, leave-one-out; arXiv 2503.18528."
+        " Sharing the credit of ties, which makes the value independent of the samples' order, is"
+        " ours."
+    ),
 )

@@ -10,7 +10,9 @@ from selection.scores.score import Score
 
 
 def expected_log_likelihood(answers: Floats, one_hot: Floats) -> float:
-    """Mean log of sum_z P(y | z) p(z | x) over samples, for soft codes ``answers`` (N, Z) and labels (N, C); at most 0."""
+    """Mean log of sum_z P(y | z) p(z | x) over samples, for soft codes ``answers`` (N, Z) and
+    labels (N, C); at most 0.
+    """
     joint = answers.T @ one_hot.astype(answers.dtype)  # (Z, C)
     given = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-30)
     likelihood = ((answers @ given) * one_hot).sum(axis=1, dtype=np.float64)

@@ -8,11 +8,18 @@ from selection.evidence import Evidence, Floats
 from selection.scores.prepared import prepare
 from selection.scores.score import Score
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # ridge, as shares of the mean eigenvalue of the Gram matrix times N
+STRENGTHS = (
+    1e-3,
+    1e-2,
+    1e-1,
+    1.0,
+)  # ridge, as shares of the mean eigenvalue of the Gram matrix times N
 
 
 def terms(evidence: Evidence) -> Floats:
-    """(N,) credit of each labelled sample in [0, 1], left out of the fit that judges it; ties share the credit."""
+    """(N,) credit of each labelled sample in [0, 1], left out of the fit that judges it; ties share
+    the credit.
+    """
     ready = prepare(evidence)
     rows, labels = np.arange(len(ready.labels)), ready.labels
     best = np.empty(0)
@@ -26,10 +33,12 @@ def terms(evidence: Evidence) -> Floats:
 
 
 def leave_one_out(features: Floats, targets: Floats) -> list[Floats]:
-    """One (N, C) array of answers per strength: row n is the ridge regression with intercept fitted without sample n.
+    """One (N, C) array of answers per strength: row n is the ridge regression with intercept fitted
+    without sample n.
 
-    Closed form: with H the hat matrix, the residual of a left-out sample is its residual over 1 - H_nn. One
-    eigendecomposition of the smaller of the Gram and the scatter matrix serves all strengths. ``features`` are centred.
+    Closed form: with H the hat matrix, the residual of a left-out sample is its residual over 1 -
+    H_nn. One eigendecomposition of the smaller of the Gram and the scatter matrix serves all
+    strengths. ``features`` are centred.
     """
     n, d = features.shape
     if n <= d:
@@ -61,6 +70,9 @@ LINEAR_PROBE = Score(
     value=value,
     terms=terms,
     needs=(),
-    source="Ridge regression onto one-hot labels, leave-one-out in closed form, strength by the least left-out squared "
-    "error. The choice of ridge in place of logistic regression is ours, for speed.",
+    source=(
+        "Ridge regression onto one-hot labels, leave-one-out in closed form, strength by the least"
+        " left-out squared error. The choice of ridge in place of logistic regression is ours, for"
+        " speed."
+    ),
 )

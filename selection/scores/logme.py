@@ -16,13 +16,16 @@ def value(evidence: Evidence) -> float:
     """Log evidence per sample, mean over classes."""
     ready = prepare(evidence)
     features = ready.raw.astype(np.float64)
-    features = features / max(float(np.abs(features).max()), 1e-12)  # the evidence does not depend on the scale
+    features = features / max(
+        float(np.abs(features).max()), 1e-12
+    )  # the evidence does not depend on the scale
     eigenvalues, basis = spectrum(features)
     return log_evidence(eigenvalues, basis, ready.one_hot.astype(np.float64), features.shape[1])
 
 
 def log_evidence(eigenvalues: Floats, basis: Floats, targets: Floats, width: int) -> float:
-    """Maximise each class's evidence over the precisions of prior (alpha) and noise (beta) by fixed-point rounds.
+    """Maximise each class's evidence over the precisions of prior (alpha) and noise (beta) by
+    fixed-point rounds.
 
     ``eigenvalues`` (r,) and ``basis`` (N, r) of the Gram matrix, ``targets`` (N, C), ``width`` D.
     """
@@ -42,7 +45,14 @@ def log_evidence(eigenvalues: Floats, basis: Floats, targets: Floats, width: int
     norm = (sigma * square / np.square(ratio + sigma)).sum(axis=0)
     error = (square * np.square(ratio / (ratio + sigma))).sum(axis=0) + rest
     spread = np.log(alpha + beta * sigma).sum(axis=0) + (width - len(eigenvalues)) * np.log(alpha)
-    found = width * np.log(alpha) + n * np.log(beta) - spread - beta * error - alpha * norm - n * np.log(2 * np.pi)
+    found = (
+        width * np.log(alpha)
+        + n * np.log(beta)
+        - spread
+        - beta * error
+        - alpha * norm
+        - n * np.log(2 * np.pi)
+    )
     return float(found.mean() / (2 * n))
 
 
@@ -51,5 +61,8 @@ LOGME = Score(
     value=value,
     terms=None,
     needs=(),
-    source="You et al. 2021, arXiv 2102.11005, algorithm 1 with the fixed point of its journal version 2110.10545.",
+    source=(
+        "You et al. 2021, arXiv 2102.11005, algorithm 1 with the fixed point of its journal version"
+        " 2110.10545."
+    ),
 )

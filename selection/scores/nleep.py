@@ -27,8 +27,8 @@ def value(evidence: Evidence) -> float:
 def mixture(points: Floats, clusters: int) -> Floats:
     """(N, K) responsibilities of a mixture of K spherical Gaussians, by expectation maximisation.
 
-    Starts from the farthest-first traversal from the mean, so it is deterministic and does not depend on the order of
-    the samples; stops early when fewer than K points differ.
+    Starts from the farthest-first traversal from the mean, so it is deterministic and does not
+    depend on the order of the samples; stops early when fewer than K points differ.
     """
     centres = _spread_out(points, clusters)
     n, d = points.shape
@@ -37,8 +37,12 @@ def mixture(points: Floats, clusters: int) -> Floats:
     variances = np.full(len(centres), float(norms.mean()) / max(d, 1) + floor)
     weights = np.full(len(centres), 1 / len(centres))
     for _ in range(ROUNDS):
-        gaps = np.maximum(norms - 2 * points @ centres.T + np.square(centres).sum(axis=1), 0)  # (N, K)
-        logs = np.log(np.maximum(weights, 1e-300)) - d / 2 * np.log(variances) - gaps / (2 * variances)
+        gaps = np.maximum(
+            norms - 2 * points @ centres.T + np.square(centres).sum(axis=1), 0
+        )  # (N, K)
+        logs = (
+            np.log(np.maximum(weights, 1e-300)) - d / 2 * np.log(variances) - gaps / (2 * variances)
+        )
         answers = np.exp(logs - logs.max(axis=1, keepdims=True))
         answers /= answers.sum(axis=1, keepdims=True)
         mass = np.maximum(answers.sum(axis=0), 1e-12)
@@ -66,6 +70,8 @@ NLEEP = Score(
     value=value,
     terms=None,
     needs=(),
-    source="Li et al. 2021, arXiv 2102.11939: principal components of 80 % energy, 5 clusters a class. Spherical "
-    "Gaussians and the deterministic start are ours.",
+    source=(
+        "Li et al. 2021, arXiv 2102.11939: principal components of 80 % energy, 5 clusters a class."
+        " Spherical Gaussians and the deterministic start are ours."
+    ),
 )

@@ -1,4 +1,6 @@
-"""Conditional entropy of the labels under an optimal coupling of the teacher's classes with the samples' features."""
+"""Conditional entropy of the labels under an optimal coupling of the teacher's classes with the
+samples' features.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,20 @@ ROUNDS = 50
 
 
 def value(evidence: Evidence) -> float:
-    """-H(Y | Z) in nats, at most 0, with P(z, y) the mass that the coupling carries from class z to samples of class y.
+    """-H(Y | Z) in nats, at most 0, with P(z, y) the mass that the coupling carries from class z to
+    samples of class y.
 
-    The coupling is entropic, from the teacher's classes (at their soft prototypes, with the mass of the mean answer) to
-    the samples (uniform). ``NotApplicable`` without a head.
+    The coupling is entropic, from the teacher's classes (at their soft prototypes, with the mass of
+    the mean answer) to the samples (uniform). ``NotApplicable`` without a head.
     """
     ready = prepare(evidence)
     answers = ready.head()
     mass = np.maximum(answers.sum(axis=0), 1e-12)
     source = (mass / mass.sum()).astype(np.float64)
     cost = distances(answers.T @ ready.features / mass[:, None], ready.features)  # (C_t, N)
-    kernel = np.exp(-cost / max(SHARPNESS * float(cost.max()), 1e-12))  # at least exp(-20): safe without logarithms
+    kernel = np.exp(
+        -cost / max(SHARPNESS * float(cost.max()), 1e-12)
+    )  # at least exp(-20): safe without logarithms
     target = np.full(cost.shape[1], 1 / cost.shape[1])
     right = np.ones_like(target)
     for _ in range(ROUNDS):
@@ -40,6 +45,9 @@ OTCE = Score(
     value=value,
     terms=None,
     needs=("probabilities",),
-    source="After Tan et al. 2021, arXiv 2103.13843: the conditional entropy alone, which needs no auxiliary tasks. The "
-    "teacher's training images are not at hand; soft prototypes of its classes in their place are ours.",
+    source=(
+        "After Tan et al. 2021, arXiv 2103.13843: the conditional entropy alone, which needs no"
+        " auxiliary tasks. The teacher's training images are not at hand; soft prototypes of its"
+        " classes in their place are ours."
+    ),
 )

@@ -12,7 +12,8 @@ from selection.scores.score import Score
 def value(evidence: Evidence) -> float:
     """100 times Spearman's correlation of the two, in [-100, 100]; 0 where either is constant.
 
-    Between one-hot labels there are two distances only, so ranking the feature distances is all the work.
+    Between one-hot labels there are two distances only, so ranking the feature distances is all the
+    work.
     """
     from scipy.stats import rankdata
 
@@ -20,7 +21,9 @@ def value(evidence: Evidence) -> float:
     rows = ready.features - ready.features.mean(axis=1, keepdims=True)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     above = np.triu_indices(len(rows), 1)
-    ranks = rankdata(np.round(1 - rows @ rows.T, 5)[above])  # rounded: float noise must not rank equal distances
+    ranks = rankdata(
+        np.round(1 - rows @ rows.T, 5)[above]
+    )  # rounded: float noise must not rank equal distances
     apart = (ready.labels[:, None] != ready.labels[None])[above].astype(np.float64)
     ranks, apart = ranks - ranks.mean(), apart - apart.mean()
     spread = float(np.sqrt((ranks @ ranks) * (apart @ apart)))
@@ -32,5 +35,8 @@ PARC = Score(
     value=value,
     terms=None,
     needs=(),
-    source="Bolya et al. 2021, arXiv 2111.06977, sec. 3, without reduction of the features, which are centred here.",
+    source=(
+        "Bolya et al. 2021, arXiv 2111.06977, sec. 3, without reduction of the features, which are"
+        " centred here."
+    ),
 )

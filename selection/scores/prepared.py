@@ -13,7 +13,8 @@ from selection.scores.score import NotApplicable
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What most scores compute on. C counts the classes present in the labels, not the task's names.
+    """What most scores compute on. C counts the classes present in the labels, not the task's
+    names.
 
     raw             (N, D) the features as they came
     labels          (N,) int64 in [0, C), every class present
@@ -28,7 +29,9 @@ class Prepared:
 
     @cached_property
     def features(self) -> Floats:
-        """(N, D) float32, mean zero, mean squared row norm 1 (all zero where the features are constant)."""
+        """(N, D) float32, mean zero, mean squared row norm 1 (all zero where the features are
+        constant).
+        """
         return standard(self.raw)
 
     @property
@@ -44,12 +47,15 @@ class Prepared:
     def head(self) -> Floats:
         """The teacher's answers (N, C_t), or ``NotApplicable``."""
         if self.probabilities is None:
-            raise NotApplicable("the teacher has no classifier head, so it has no answers to compare")
+            raise NotApplicable(
+                "the teacher has no classifier head, so it has no answers to compare"
+            )
         return self.probabilities
 
 
 def prepare(evidence: Evidence) -> Prepared:
-    """Check ``evidence`` and bring its features to a scale at which float32 products are safe; inputs are not changed.
+    """Check ``evidence`` and bring its features to a scale at which float32 products are safe;
+    inputs are not changed.
 
     Raises ``ValueError`` as ``Evidence.check`` does.
     """
@@ -61,11 +67,14 @@ def prepare(evidence: Evidence) -> Prepared:
         probabilities = np.asarray(probabilities, dtype=np.float32)
         if (probabilities < 0).any() or (np.abs(probabilities.sum(1) - 1) > 1e-2).any():
             raise ValueError("probabilities must be rows of the simplex: at least 0 and of sum 1")
-    return Prepared(np.asarray(known.features), labels.reshape(-1), counts.astype(np.float64), probabilities)
+    return Prepared(
+        np.asarray(known.features), labels.reshape(-1), counts.astype(np.float64), probabilities
+    )
 
 
 def standard(features: Floats) -> Floats:
-    """(N, D) features, centred and divided by their root mean squared row norm, float32; all zero where constant.
+    """(N, D) features, centred and divided by their root mean squared row norm, float32; all zero
+    where constant.
 
     A spread of less than a millionth of the magnitude is float noise and counts as constant.
     """
@@ -75,5 +84,7 @@ def standard(features: Floats) -> Floats:
     scale = float(np.linalg.norm(values)) / np.sqrt(len(values))
     if scale <= 1e-6 * float(np.linalg.norm(mean)):
         return np.zeros(values.shape, dtype=np.float32)
-    scaled: Floats = np.multiply(values, 1 / scale if scale > 0 else 0.0, dtype=values.dtype).astype(np.float32, copy=False)
+    scaled: Floats = np.multiply(
+        values, 1 / scale if scale > 0 else 0.0, dtype=values.dtype
+    ).astype(np.float32, copy=False)
     return scaled

@@ -39,5 +39,7 @@ SCORES: dict[str, Score] = {
 
 
 def resolve(name: str = DEFAULT) -> Score:
-    """The score called ``name``, its full name in ``.name``; ``UserError`` names the nearest and all valid ones."""
+    """The score called ``name``, its full name in ``.name``; ``UserError`` names the nearest and
+    all valid ones.
+    """
     return SCORES[ALIASES.get(name) or choose("score", name, [*ALIASES, *SCORES])]

@@ -10,9 +10,11 @@ from selection.scores.score import Score
 
 
 def value(evidence: Evidence) -> float:
-    """Mean log-probability of the true class by a discriminant fitted on challenged samples, at most 0.
+    """Mean log-probability of the true class by a discriminant fitted on challenged samples, at
+    most 0.
 
-    Everything is computed on the Gram matrix (N, N), so the width of the features costs one product.
+    Everything is computed on the Gram matrix (N, N), so the width of the features costs one
+    product.
     """
     ready = prepare(evidence)
     features = ready.features.astype(np.float64)
@@ -20,7 +22,8 @@ def value(evidence: Evidence) -> float:
     n, rows = len(gram), np.arange(len(gram))
     shrinkage = _shrinkage(gram, ready)
     sure = _softmax(discriminant(gram, np.eye(n), ready, shrinkage))[rows, ready.labels]
-    # Each sample moves toward the mean of the other classes, the further the less sure its own class is.
+    # Each sample moves toward the mean of the other classes, the further the less sure its own
+    # class is.
     others = (1 - ready.one_hot.T) / (n - ready.counts)[:, None]  # (C, N)
     mixing = np.diag(sure) + (1 - sure)[:, None] * others[ready.labels]
     answers = _softmax(discriminant(gram, mixing, ready, shrinkage))
@@ -28,10 +31,11 @@ def value(evidence: Evidence) -> float:
 
 
 def discriminant(gram: Floats, mixing: Floats, ready: Prepared, shrinkage: float) -> Floats:
-    """(N, C) log-posteriors, up to a constant per row, of the samples by a discriminant fitted on ``mixing @ features``.
+    """(N, C) log-posteriors, up to a constant per row, of the samples by a discriminant fitted on
+    ``mixing @ features``.
 
-    x^T S^-1 m_c - m_c^T S^-1 m_c / 2 + log prior_c, with S = (1 - s) S_within + s tr(S_within) / N I inverted by
-    Woodbury's identity, so that only products of samples are needed.
+    x^T S^-1 m_c - m_c^T S^-1 m_c / 2 + log prior_c, with S = (1 - s) S_within + s tr(S_within) / N
+    I inverted by Woodbury's identity, so that only products of samples are needed.
     """
     n = len(gram)
     averaging = (ready.one_hot / ready.counts).T  # (C, N)
@@ -56,7 +60,9 @@ def _shrinkage(gram: Floats, ready: Prepared) -> float:
 
     n = len(gram)
     centring = np.eye(n) - ready.one_hot @ (ready.one_hot / ready.counts).T
-    largest = eigh(centring @ gram @ centring / n, eigvals_only=True, subset_by_index=[n - 1, n - 1])[0]
+    largest = eigh(
+        centring @ gram @ centring / n, eigvals_only=True, subset_by_index=[n - 1, n - 1]
+    )[0]
     return float(max(np.exp(-5 * largest), 1e-10))
 
 
@@ -71,6 +77,9 @@ SFDA = Score(
     value=value,
     terms=None,
     needs=(),
-    source="Shao et al. 2022, arXiv 2207.03036, secs. 3.2 and 3.3. Reading the second discriminant on the samples as they "
-    "were is ours: the challenge depends on the label, so read on challenged samples the worst teachers win.",
+    source=(
+        "Shao et al. 2022, arXiv 2207.03036, secs. 3.2 and 3.3. Reading the second discriminant on"
+        " the samples as they were is ours: the challenge depends on the label, so read on"
+        " challenged samples the worst teachers win."
+    ),
 )

@@ -12,19 +12,25 @@ SHARPNESS = 0.05  # eps as a share of the largest cost
 
 
 class Plan(NamedTuple):
-    """``plan`` (I, J) with the exact marginals, its transport ``cost`` <plan, M>, and the entropic ``objective``."""
+    """``plan`` (I, J) with the exact marginals, its transport ``cost`` <plan, M>, and the entropic
+    ``objective``.
+    """
 
     plan: Floats
     cost: float
     objective: float
 
 
-def sinkhorn(source: Floats, target: Floats, cost: Floats, *, eps: float | None = None, rounds: int = 100) -> Plan:
-    """Minimise <P, M> + eps KL(P | source target^T) over plans from ``source`` (I,) to ``target`` (J,), both of sum 1.
+def sinkhorn(
+    source: Floats, target: Floats, cost: Floats, *, eps: float | None = None, rounds: int = 100
+) -> Plan:
+    """Minimise <P, M> + eps KL(P | source target^T) over plans from ``source`` (I,) to ``target``
+    (J,), both of sum 1.
 
-    Log-domain iterations (Cuturi 2013) of ``cost`` M (I, J) >= 0, ``eps`` in the unit of the cost (default 0.05 of the
-    largest); the last plan is rounded onto the marginals (Altschuler 2017, algorithm 2), so its cost is never less than
-    the exact transport. Adding eps (H(source) + H(target)) turns the objective into <P, M> - eps H(P).
+    Log-domain iterations (Cuturi 2013) of ``cost`` M (I, J) >= 0, ``eps`` in the unit of the cost
+    (default 0.05 of the largest); the last plan is rounded onto the marginals (Altschuler 2017,
+    algorithm 2), so its cost is never less than the exact transport. Adding eps (H(source) +
+    H(target)) turns the objective into <P, M> - eps H(P).
     """
     rows, columns = np.flatnonzero(source > 0), np.flatnonzero(target > 0)
     p, q = np.asarray(source[rows], dtype=np.float64), np.asarray(target[columns], dtype=np.float64)
@@ -48,10 +54,12 @@ def sinkhorn(source: Floats, target: Floats, cost: Floats, *, eps: float | None 
 
 
 def self_transport(sources: Floats, cost: Floats, *, eps: float, rounds: int = 20) -> Floats:
-    """(n,) entropic objective of each row of ``sources`` (n, I) against itself, for a symmetric ``cost`` (I, I).
+    """(n,) entropic objective of each row of ``sources`` (n, I) against itself, for a symmetric
+    ``cost`` (I, I).
 
-    The symmetric fixed point f = (f - eps log K (p exp(f / eps))) / 2 of Feydy et al. 2019, sec. 3.1, for all rows in one
-    product a round. Not in the log domain: ``eps`` must be no less than a hundredth of the largest cost.
+    The symmetric fixed point f = (f - eps log K (p exp(f / eps))) / 2 of Feydy et al. 2019, sec.
+    3.1, for all rows in one product a round. Not in the log domain: ``eps`` must be no less than a
+    hundredth of the largest cost.
     """
     used = np.flatnonzero(sources.sum(axis=0) > 0)
     masses, inner = sources[:, used], cost[np.ix_(used, used)]
@@ -72,7 +80,9 @@ def _log_sum(values: Floats, *, axis: int) -> Floats:
 
 
 def _rounded(plan: Floats, source: Floats, target: Floats) -> Floats:
-    """The nearest plan with exactly these marginals: shrink what is over, spread what is missing."""
+    """The nearest plan with exactly these marginals: shrink what is over, spread what is
+    missing.
+    """
     plan = plan * np.minimum(source / np.maximum(plan.sum(axis=1), 1e-300), 1)[:, None]
     plan = plan * np.minimum(target / np.maximum(plan.sum(axis=0), 1e-300), 1)
     short, thin = source - plan.sum(axis=1), target - plan.sum(axis=0)

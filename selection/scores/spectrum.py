@@ -10,20 +10,26 @@ from selection.evidence import Floats
 
 
 class Spectrum(NamedTuple):
-    """Of features X (N, D) of rank r: X X^T = basis diag(eigenvalues) basis^T, eigenvalues falling, all above noise."""
+    """Of features X (N, D) of rank r: X X^T = basis diag(eigenvalues) basis^T, eigenvalues falling,
+    all above noise.
+    """
 
     eigenvalues: Floats  # (r,) float64
     basis: Floats  # (N, r) float64, orthonormal columns
 
     @property
     def coordinates(self) -> Floats:
-        """(N, r) the samples on their principal axes; X up to a rotation, so all distances and products are kept."""
+        """(N, r) the samples on their principal axes; X up to a rotation, so all distances and
+        products are kept.
+        """
         placed: Floats = self.basis * np.sqrt(self.eigenvalues)
         return placed
 
 
 def spectrum(features: Floats) -> Spectrum:
-    """Eigendecomposition of the Gram (N <= D) or the scatter matrix (D < N) in float64; cost min(N, D)^3."""
+    """Eigendecomposition of the Gram (N <= D) or the scatter matrix (D < N) in float64; cost min(N,
+    D)^3.
+    """
     values = features.astype(np.float64)
     wide = values.shape[0] <= values.shape[1]
     eigenvalues, vectors = np.linalg.eigh(values @ values.T if wide else values.T @ values)

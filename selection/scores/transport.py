@@ -14,13 +14,15 @@ from selection.scores.score import Score
 from selection.scores.sinkhorn import SHARPNESS, self_transport, sinkhorn
 
 SOURCE = (
-    "Transport from the teacher's prediction to the label as relatedness: after Lu et al. 2022, arXiv 2204.11526. "
-    "The ground cost, leaving each sample out of its class, and the comparison with shuffled labels are ours."
+    "Transport from the teacher's prediction to the label as relatedness: after Lu et al. 2022,"
+    " arXiv 2204.11526. The ground cost, leaving each sample out of its class, and the comparison"
+    " with shuffled labels are ours."
 )
 
 
 def gains(evidence: Evidence, space: str = "images") -> Floats:
-    """(N,) nats that each labelled sample's transport cost tells about its label: a shuffled label's cost less its own.
+    """(N,) nats that each labelled sample's transport cost tells about its label: a shuffled
+    label's cost less its own.
 
     ``space`` is one of ``SPACES`` or ``images``. See ``likelihood.nats`` for the unit and its zero.
     """
@@ -29,8 +31,10 @@ def gains(evidence: Evidence, space: str = "images") -> Floats:
 
 
 def answers(evidence: Evidence) -> tuple[Floats, Prepared]:
-    """(N, C) log probabilities of the task's classes for each labelled sample, the true one's without it: what the default
-    score calls the labels, from the cost of carrying each image to each class (``likelihood.answers``)."""
+    """(N, C) log probabilities of the task's classes for each labelled sample, the true one's
+    without it: what the default score calls the labels, from the cost of carrying each image to
+    each class (``likelihood.answers``).
+    """
     found, ready = _costs(evidence, "images")
     return likelihood.answers(found, ready), ready
 
@@ -52,7 +56,9 @@ def _cheapness(evidence: Evidence, space: str) -> Floats:
 
 
 def _debiased(evidence: Evidence, space: str) -> Floats:
-    """(N,) minus the Sinkhorn divergence of the answer and the label: W(p, e_y) - OT_eps(p, p) / 2."""
+    """(N,) minus the Sinkhorn divergence of the answer and the label: W(p, e_y) - OT_eps(p, p) /
+    2.
+    """
     found = ground(evidence, space)
     cheapness = found.costs()[np.arange(len(found.ready.labels)), found.ready.labels] * -1
     if found.answers is None:  # each answer is one point, at no distance from itself
@@ -72,7 +78,9 @@ def _aggregate(evidence: Evidence, space: str) -> float:
 
 
 def _aggregate_relative(evidence: Evidence, space: str) -> float:
-    """What the independent plan costs, that of labels which say nothing, less the best plan, over the former."""
+    """What the independent plan costs, that of labels which say nothing, less the best plan, over
+    the former.
+    """
     found = ground(evidence, space)
     independent = float(found.mean_answer() @ found.cost() @ found.ready.prior)
     return (independent - aggregate(found)) / max(independent, 1e-12)
@@ -85,7 +93,10 @@ def _aggregate_debiased(evidence: Evidence, space: str) -> float:
     teacher, task = distances(found.teacher, found.teacher), distances(found.task, found.task)
     eps = SHARPNESS * max(float(cost.max()), float(teacher.max()), float(task.max()), 1e-12)
     across = sinkhorn(answer, prior, cost, eps=eps).objective
-    own = self_transport(answer[None], teacher, eps=eps)[0] + self_transport(prior[None], task, eps=eps)[0]
+    own = (
+        self_transport(answer[None], teacher, eps=eps)[0]
+        + self_transport(prior[None], task, eps=eps)[0]
+    )
     return float(own / 2 - across)
 
 
@@ -101,7 +112,11 @@ def _instance(name: str, space: str, terms: Callable[[Evidence, str], Floats]) -
 
 def _whole(name: str, space: str, value: Callable[[Evidence, str], float]) -> Score:
     return Score(
-        name=name, value=lambda evidence: value(evidence, space), terms=None, needs=NEEDS[space], source=SOURCE
+        name=name,
+        value=lambda evidence: value(evidence, space),
+        terms=None,
+        needs=NEEDS[space],
+        source=SOURCE,
     )
 
 

@@ -15,12 +15,16 @@ def value(evidence: Evidence) -> float:
     """Nats saved by knowing the class, at least 0 up to float noise."""
     ready = prepare(evidence)
     whole = coding_rate(ready.features)
-    rates = [coding_rate(ready.features[ready.labels == label]) for label in range(len(ready.counts))]
+    rates = [
+        coding_rate(ready.features[ready.labels == label]) for label in range(len(ready.counts))
+    ]
     return float(whole - ready.prior @ np.array(rates))
 
 
 def coding_rate(features: Floats) -> float:
-    """Half the log determinant of I + X^T X / (n distortion), from the smaller of the two products."""
+    """Half the log determinant of I + X^T X / (n distortion), from the smaller of the two
+    products.
+    """
     n, d = features.shape
     values = features.astype(np.float64)
     product = values @ values.T if n <= d else values.T @ values
@@ -34,5 +38,7 @@ TRANSRATE = Score(
     value=value,
     terms=None,
     needs=(),
-    source="Huang et al. 2022, arXiv 2106.09362, eq. 5, on centred features of mean squared norm 1.",
+    source=(
+        "Huang et al. 2022, arXiv 2106.09362, eq. 5, on centred features of mean squared norm 1."
+    ),
 )

@@ -10,11 +10,12 @@ RIDGE = 1.0  # in units of the mean squared norm of a row, which is 1
 
 
 def cosines(features: Floats) -> Floats:
-    """(N, N) float32 cosines between samples whitened by the ridged total scatter X^T X + I; no label is read.
+    """(N, N) float32 cosines between samples whitened by the ridged total scatter X^T X + I; no
+    label is read.
 
-    ``features`` X (N, D) are centred and of mean squared row norm 1 (``Prepared.features``). The products of whitened
-    samples are X (X^T X + I)^-1 X^T = I - (X X^T + I)^-1, so the smaller of the two matrices is factored, in place. A
-    sample at the mean has cosine 0 with all.
+    ``features`` X (N, D) are centred and of mean squared row norm 1 (``Prepared.features``). The
+    products of whitened samples are X (X^T X + I)^-1 X^T = I - (X X^T + I)^-1, so the smaller of
+    the two matrices is factored, in place. A sample at the mean has cosine 0 with all.
     """
     from scipy.linalg import solve_triangular
     from scipy.linalg.lapack import spotrf, spotri

@@ -1,4 +1,6 @@
-"""One GET from the Hub: bounded in bytes and in time, retried, paced, and with the token for the Hub alone."""
+"""One GET from the Hub: bounded in bytes and in time, retried, paced, and with the token for the
+Hub alone.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A successful answer. ``next`` is the absolute URL of the following page, ``headers`` have lower-case names;
-    ``value`` is what the caller's ``check`` made of it."""
+    """A successful answer. ``next`` is the absolute URL of the following page, ``headers`` have
+    lower-case names; ``value`` is what the caller's ``check`` made of it.
+    """
 
     url: str
     status: int
@@ -43,14 +46,22 @@ class Answer:
 class Client:
     """GET requests to one Hub endpoint.
 
-    ``timeout`` is the longest silence in seconds. A fault of the server or of the line is retried, ``tries`` requests in
-    all; ``wait`` is the first pause in seconds, doubled up to 30 times, and ``quota`` knows what RateLimit and Retry-After
-    ask for. After that ``get`` raises ``Unavailable``; a refusal (4xx) raises huggingface_hub's own ``HfHubHTTPError`` at
-    once.
+    ``timeout`` is the longest silence in seconds. A fault of the server or of the line is retried,
+    ``tries`` requests in all; ``wait`` is the first pause in seconds, doubled up to 30 times, and
+    ``quota`` knows what RateLimit and Retry-After ask for. After that ``get`` raises
+    ``Unavailable``; a refusal (4xx) raises huggingface_hub's own ``HfHubHTTPError`` at once.
     """
 
-    def __init__(self, endpoint: str | None = None, *, token: str | bool | None = None, timeout: float = 20.0,
-                 tries: int = 10, wait: float = 1.0, quota: Quota | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        token: str | bool | None = None,
+        timeout: float = 20.0,
+        tries: int = 10,
+        wait: float = 1.0,
+        quota: Quota | None = None,
+    ) -> None:
         from huggingface_hub import constants
         from huggingface_hub.utils import build_hf_headers
 
@@ -61,25 +72,40 @@ class Client:
         self._reached = False
 
     def file_url(self, repo: str, revision: str, name: str) -> str:
-        """Where ``name`` of ``repo`` lies; every part is quoted, so nothing in them can change the path."""
-        return f"{self.endpoint}/{quote(repo, safe='/')}/resolve/{quote(revision, safe='')}/{quote(name, safe='')}"
+        """Where ``name`` of ``repo`` lies; every part is quoted, so nothing in them can change the
+        path.
+        """
+        return f"{self.endpoint}/{quote(repo, safe='/')}/resolve/{quote(revision, safe='')}/{quote(name, safe='')}"  # noqa: E501
 
     def rebase(self, url: str) -> str:
-        """A ``next`` link on this endpoint: mirrors pass on links to the Hub itself. Another host is refused."""
+        """A ``next`` link on this endpoint: mirrors pass on links to the Hub itself. Another host
+        is refused.
+        """
         given, own = urlsplit(url), urlsplit(self.endpoint)
         if (given.scheme, given.netloc) == (own.scheme, own.netloc):
             return url
         if f"{given.scheme}://{given.netloc}" == OFFICIAL:
-            return self.endpoint + url[len(OFFICIAL):]
-        raise Unavailable(f"the next page lies on another host ({given.netloc}), which is not asked")
+            return self.endpoint + url[len(OFFICIAL) :]
+        raise Unavailable(
+            f"the next page lies on another host ({given.netloc}), which is not asked"
+        )
 
-    def get(self, url: str, *, kind: str, cap: int, first: int | None = None,
-            enough: Callable[[bytearray], bool] | None = None, check: Callable[[Answer], Any] | None = None) -> Answer:
-        """GET ``url``; ``kind`` names the quota (``api``, ``files``); at most ``cap`` bytes are kept, decoded.
+    def get(
+        self,
+        url: str,
+        *,
+        kind: str,
+        cap: int,
+        first: int | None = None,
+        enough: Callable[[bytearray], bool] | None = None,
+        check: Callable[[Answer], Any] | None = None,
+    ) -> Answer:
+        """GET ``url``; ``kind`` names the quota (``api``, ``files``); at most ``cap`` bytes are
+        kept, decoded.
 
-        ``first`` asks for that many leading bytes; a server that ignores it is read only until ``enough(body)``.
-        ``check`` may raise ``Cut`` on an answer that looks damaged, and it is asked for again; what it returns is the
-        answer's ``value``.
+        ``first`` asks for that many leading bytes; a server that ignores it is read only until
+        ``enough(body)``. ``check`` may raise ``Cut`` on an answer that looks damaged, and it is
+        asked for again; what it returns is the answer's ``value``.
         """
         # Byte ranges and digests are of the stored bytes; only listings travel compressed.
         headers = self._headers | {"Accept-Encoding": "gzip" if kind == "api" else "identity"}
@@ -97,15 +123,26 @@ class Client:
                 return answer if check is None else replace(answer, value=check(answer))
             except Cut as error:
                 fault = error
-        raise Unavailable(f"{url} cannot be read ({fault}); is the Hub reachable? Run the same command again to go on")
+        raise Unavailable(
+            f"{url} cannot be read ({fault}); is the Hub reachable? Run the same command again to"
+            " go on"
+        )
 
-    def _once(self, url: str, kind: str, headers: Mapping[str, str], cap: int,
-              enough: Callable[[bytearray], bool] | None) -> Answer:
+    def _once(
+        self,
+        url: str,
+        kind: str,
+        headers: Mapping[str, str],
+        cap: int,
+        enough: Callable[[bytearray], bool] | None,
+    ) -> Answer:
         from huggingface_hub.errors import HfHubHTTPError
         from huggingface_hub.utils import get_session, hf_raise_for_status, httpx
 
         try:
-            with get_session().stream("GET", url, headers=headers, timeout=self.timeout) as response:
+            with get_session().stream(
+                "GET", url, headers=headers, timeout=self.timeout
+            ) as response:
                 self._reached = True
                 self.quota.note(kind, response.headers)
                 status = response.status_code
@@ -113,19 +150,37 @@ class Client:
                     raise Cut(f"HTTP {status}")
                 if status >= 400:
                     body = _read(response, _ERROR_BODY, lambda read: len(read) >= _ERROR_BODY)
-                    told = {name: value for name, value in response.headers.items() if name.startswith("x-")}
+                    told = {
+                        name: value
+                        for name, value in response.headers.items()
+                        if name.startswith("x-")
+                    }
                     told["content-type"] = response.headers.get("content-type", "")
-                    hf_raise_for_status(httpx.Response(status, headers=told, content=body, request=response.request))
+                    hf_raise_for_status(
+                        httpx.Response(status, headers=told, content=body, request=response.request)
+                    )
                 body = _read(response, cap, enough)
-                return Answer(url, status, body, dict(response.headers), response.links.get("next", {}).get("url"))
+                return Answer(
+                    url,
+                    status,
+                    body,
+                    dict(response.headers),
+                    response.links.get("next", {}).get("url"),
+                )
         except HfHubHTTPError:
             raise
-        except (httpx.HTTPError, zlib.error, RuntimeError) as error:  # the last: another thread closed the shared session
+        except (
+            httpx.HTTPError,
+            zlib.error,
+            RuntimeError,
+        ) as error:  # the last: another thread closed the shared session
             raise Cut(f"{type(error).__name__}: {error}") from None
 
 
 def _read(response: Any, cap: int, enough: Callable[[bytearray], bool] | None) -> bytes:
-    """The decoded body, never more than ``cap`` bytes of it in memory, whatever the encoding unfolds to."""
+    """The decoded body, never more than ``cap`` bytes of it in memory, whatever the encoding
+    unfolds to.
+    """
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
         raise TooLarge(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
@@ -145,8 +200,9 @@ def _read(response: Any, cap: int, enough: Callable[[bytearray], bool] | None) -
 
 
 def parse(body: bytes) -> Any:
-    """JSON from a stranger; ``Cut`` where it is none. Numbers of thousands of digits become ``None``, broken UTF-8 a
-    replacement character: one bad row must not cost the other 999."""
+    """JSON from a stranger; ``Cut`` where it is none. Numbers of thousands of digits become
+    ``None``, broken UTF-8 a replacement character: one bad row must not cost the other 999.
+    """
     try:
         return json.loads(body)
     except json.JSONDecodeError as error:
@@ -156,6 +212,9 @@ def parse(body: bytes) -> Any:
     except ValueError:
         pass
     try:
-        return json.loads(body.decode("utf-8", "replace"), parse_int=lambda digits: int(digits) if len(digits) < 40 else None)
+        return json.loads(
+            body.decode("utf-8", "replace"),
+            parse_int=lambda digits: int(digits) if len(digits) < 40 else None,
+        )
     except (ValueError, RecursionError) as error:
         raise Cut(f"the page is not whole JSON ({error})") from None

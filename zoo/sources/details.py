@@ -1,4 +1,6 @@
-"""What a model's own files say: one GET of its config, and of no more than the rest of the answer needs."""
+"""What a model's own files say: one GET of its config, and of no more than the rest of the answer
+needs.
+"""
 
 from __future__ import annotations
 
@@ -29,25 +31,34 @@ class Candidate(NamedTuple):
 
 
 class Details(NamedTuple):
-    """``fields`` of the catalogue (always with ``detail_state``) and the raw ``files`` they came from, by name."""
+    """``fields`` of the catalogue (always with ``detail_state``) and the raw ``files`` they came
+    from, by name.
+    """
 
     fields: dict[str, Any]
     files: dict[str, str]
 
 
 def fetch(client: Client, candidate: Candidate) -> Details:
-    """The details of one revision; a fault of the model is ``detail_state = 'failed'`` with its reason.
+    """The details of one revision; a fault of the model is ``detail_state = 'failed'`` with its
+    reason.
 
-    Asked for, in this order: config.json always; preprocessor_config.json of vision models of transformers; the header
-    of model.safetensors where a listing and the config leave something open. Raises ``Unavailable`` where the Hub does
-    not answer: then nothing is known of the model, and the next run asks again.
+    Asked for, in this order: config.json always; preprocessor_config.json of vision models of
+    transformers; the header of model.safetensors where a listing and the config leave something
+    open. Raises ``Unavailable`` where the Hub does not answer: then nothing is known of the model,
+    and the next run asks again.
     """
     repository = _Repository(client, candidate)
     try:
         fields = _described(repository, candidate)
     except _Faulty as fault:
         reason = clean(fault, 500)
-        fields = {"detail_state": "failed", "detail_error": reason, "loadable": False, "not_loadable_reason": reason}
+        fields = {
+            "detail_state": "failed",
+            "detail_error": reason,
+            "loadable": False,
+            "not_loadable_reason": reason,
+        }
     return Details(fields, repository.files)
 
 
@@ -76,17 +87,26 @@ def _described(repository: _Repository, candidate: Candidate) -> dict[str, Any]:
 
 
 def _vision(candidate: Candidate, config: Mapping[str, Any]) -> bool:
-    """Whether an input pipeline and a head are worth a request: everything but what is plainly of text."""
+    """Whether an input pipeline and a head are worth a request: everything but what is plainly of
+    text.
+    """
     architectures = config.get("architectures")
     first = architectures[0] if isinstance(architectures, list) and architectures else ""
-    return (str(candidate.pipeline_tag).startswith("image") or isinstance(config.get("architecture"), str)
-            or str(first).endswith("ForImageClassification"))
+    return (
+        str(candidate.pipeline_tag).startswith("image")
+        or isinstance(config.get("architecture"), str)
+        or str(first).endswith("ForImageClassification")
+    )
 
 
 def _named(config: Mapping[str, Any]) -> bool:
-    """Whether the config names its classes; of a text classifier the head's shape then tells nothing new."""
+    """Whether the config names its classes; of a text classifier the head's shape then tells
+    nothing new.
+    """
     names = config.get("id2label")
-    return isinstance(names, Mapping) and any(str(name) != f"LABEL_{key}" for key, name in list(names.items())[:10])
+    return isinstance(names, Mapping) and any(
+        str(name) != f"LABEL_{key}" for key, name in list(names.items())[:10]
+    )
 
 
 class _Repository:
@@ -101,9 +121,14 @@ class _Repository:
         from huggingface_hub import errors
 
         try:
-            return self.client.get(self.client.file_url(self.id, self.sha, name), kind="files", cap=cap, **how)
+            return self.client.get(
+                self.client.file_url(self.id, self.sha, name), kind="files", cap=cap, **how
+            )
         except errors.GatedRepoError:
-            raise _Faulty(f"gated: accept its terms at {self.client.endpoint}/{self.id}, sign in with `hf auth login`") from None
+            raise _Faulty(
+                f"gated: accept its terms at {self.client.endpoint}/{self.id}, sign in with `hf"
+                " auth login`"
+            ) from None
         except errors.RevisionNotFoundError:
             raise _Faulty(f"revision {self.sha[:12]} is gone; crawl again with --update") from None
         except errors.RepositoryNotFoundError:
@@ -116,7 +141,9 @@ class _Repository:
             raise _Faulty(f"{name}: {error}") from None
 
     def json(self, name: str) -> Any:
-        """A small JSON file, kept raw; its digest is compared with the one that the Hub gives in its ETag."""
+        """A small JSON file, kept raw; its digest is compared with the one that the Hub gives in
+        its ETag.
+        """
         answer = self.get(name, cap=_JSON_CAP, check=_whole)
         if answer is None:
             return None
@@ -128,7 +155,9 @@ class _Repository:
         return value
 
     def header(self) -> Header | None:
-        """The header of the weights, ``None`` for weights in shards; ``TeacherError`` says why there is neither."""
+        """The header of the weights, ``None`` for weights in shards; ``TeacherError`` says why
+        there is neither.
+        """
         answer = self.get(WEIGHTS, cap=_HEADER_FIRST, first=_HEADER_FIRST, enough=_has_header)
         if answer is None:
             index = self.json(INDEX)
@@ -142,7 +171,9 @@ class _Repository:
             if answer is None:
                 raise TeacherError(f"{WEIGHTS} vanished while it was read")
         if len(answer.body) < end:
-            raise TeacherError(f"the weights are cut off: the header alone should have {end - 8:,} bytes")
+            raise TeacherError(
+                f"the weights are cut off: the header alone should have {end - 8:,} bytes"
+            )
         return parse_header(answer.body[8:end], file_bytes=_file_bytes(answer))
 
 
@@ -163,7 +194,9 @@ def _has_header(body: bytearray) -> bool:
 
 def _file_bytes(answer: Answer) -> int:
     """The size of the whole file, from the answer to a range of it."""
-    total = answer.headers.get("content-range", "").rpartition("/")[2] if answer.status == 206 else ""
+    total = (
+        answer.headers.get("content-range", "").rpartition("/")[2] if answer.status == 206 else ""
+    )
     length = total or answer.headers.get("content-length", "")
     if not length.isdecimal():
         raise TeacherError("the Hub does not say how large the weights are")

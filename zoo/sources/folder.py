@@ -1,4 +1,6 @@
-"""A folder of models in Hub layout: ``NAME/config.json`` and ``NAME/model.safetensors``, on this machine."""
+"""A folder of models in Hub layout: ``NAME/config.json`` and ``NAME/model.safetensors``, on this
+machine.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,15 @@ def small_zoo() -> Path:
     return Path(__file__).resolve().parents[1] / "small"
 
 
-def cards(root: Path, source: str = "folder", *, taken: Container[str] = frozenset()) -> Iterator[ModelCard]:
-    """A card for each model below ``root``, in order of name, or for ``root`` itself where that is one model.
+def cards(
+    root: Path, source: str = "folder", *, taken: Container[str] = frozenset()
+) -> Iterator[ModelCard]:
+    """A card for each model below ``root``, in order of name, or for ``root`` itself where that is
+    one model.
 
-    An id is the folder's name; where it is in ``taken``, or met before, a number is added (``name-2``). A model at fault
-    is a card with ``loadable = False`` and the reason. Raises ``UserError`` where ``root`` is no folder or holds no
-    model.
+    An id is the folder's name; where it is in ``taken``, or met before, a number is added
+    (``name-2``). A model at fault is a card with ``loadable = False`` and the reason. Raises
+    ``UserError`` where ``root`` is no folder or holds no model.
     """
     seen: set[str] = set()
     for folder in model_folders(root):
@@ -40,28 +45,41 @@ def cards(root: Path, source: str = "folder", *, taken: Container[str] = frozens
 
 
 def model_folders(root: Path) -> list[Path]:
-    """The folders below ``root`` (or ``root`` itself) that look like models. ``UserError`` where there is none."""
+    """The folders below ``root`` (or ``root`` itself) that look like models. ``UserError`` where
+    there is none.
+    """
     if not root.exists():
-        raise UserError(f"no folder {root}; a folder with one sub-folder a model (config.json and model.safetensors in "
-                        "each) is expected")
+        raise UserError(
+            f"no folder {root}; a folder with one sub-folder a model (config.json and"
+            " model.safetensors in each) is expected"
+        )
     if not root.is_dir():
         raise UserError(f"{root} is a file; a folder with one sub-folder a model is expected")
     root = root.resolve()
     if _looks_like_model(root):
         return [root]
-    folders = [path for path in sorted(root.iterdir()) if not path.name.startswith(".") and path.is_dir()]
+    folders = [
+        path for path in sorted(root.iterdir()) if not path.name.startswith(".") and path.is_dir()
+    ]
     models = [path for path in folders if _looks_like_model(path)]
     if not models:
-        found = f"{len(folders)} sub-folders, none with a config.json" if folders else "no sub-folder"
-        raise UserError(f"no model in {root}: it has {found}; NAME/config.json and NAME/model.safetensors are expected")
+        found = (
+            f"{len(folders)} sub-folders, none with a config.json" if folders else "no sub-folder"
+        )
+        raise UserError(
+            f"no model in {root}: it has {found}; NAME/config.json and NAME/model.safetensors are"
+            " expected"
+        )
     return models
 
 
-def card(folder: Path, *, source: str = "folder", model: str | None = None, root: Path | None = None) -> ModelCard:
+def card(
+    folder: Path, *, source: str = "folder", model: str | None = None, root: Path | None = None
+) -> ModelCard:
     """The card of one model; never raises for what is in its files.
 
-    ``sha`` is the first 40 hex digits of the sha256 over config and weights. Files that are links to outside of ``root``
-    (default: ``folder``) are not read.
+    ``sha`` is the first 40 hex digits of the sha256 over config and weights. Files that are links
+    to outside of ``root`` (default: ``folder``) are not read.
     """
     inside = (root or folder).resolve()
     location = str(folder).encode(errors="replace").decode()
@@ -74,30 +92,52 @@ def card(folder: Path, *, source: str = "folder", model: str | None = None, root
         readme = front_matter(_readme(folder / "README.md", inside))
         fields = describe(config, processor=processor, datasets=readme.get("datasets")) | readme
         files = [_inside(path, inside) for path in weight_files(folder)]
-        fields = describe(config, processor=processor, weights=read_headers(files), datasets=readme.get("datasets")) | readme
+        fields = (
+            describe(
+                config,
+                processor=processor,
+                weights=read_headers(files),
+                datasets=readme.get("datasets"),
+            )
+            | readme
+        )
     except (TeacherError, OSError) as error:
-        fields = not_loadable(fields, str(error)) | {"detail_state": "failed", "detail_error": clean(error, 500)}
+        fields = not_loadable(fields, str(error)) | {
+            "detail_state": "failed",
+            "detail_error": clean(error, 500),
+        }
         files = []
     if location != str(folder):
         fields = not_loadable(fields, "the folder's name is not UTF-8")
-    return ModelCard(id=model or folder.name, source=source, location=location,
-                     **{"sha": _digest([folder / "config.json", *files], inside), **fields})
+    return ModelCard(
+        id=model or folder.name,
+        source=source,
+        location=location,
+        **{"sha": _digest([folder / "config.json", *files], inside), **fields},
+    )
 
 
 def _looks_like_model(folder: Path) -> bool:
     try:
-        return any(path.name in _SIGNS or path.name.endswith((*PICKLES, ".safetensors")) for path in folder.iterdir())
+        return any(
+            path.name in _SIGNS or path.name.endswith((*PICKLES, ".safetensors"))
+            for path in folder.iterdir()
+        )
     except OSError:
         return False
 
 
 def _inside(path: Path, root: Path) -> Path:
-    """``path`` if it is a regular file below ``root``, wherever links lead; ``TeacherError`` otherwise."""
+    """``path`` if it is a regular file below ``root``, wherever links lead; ``TeacherError``
+    otherwise.
+    """
     resolved = path.resolve()
     if not resolved.is_relative_to(root):
         raise TeacherError(f"{path.name} is a link to outside of {root}, which is not followed")
     if not resolved.is_file():
-        raise TeacherError(f"{path.name} is not a regular file" if resolved.exists() else f"no {path.name}")
+        raise TeacherError(
+            f"{path.name} is not a regular file" if resolved.exists() else f"no {path.name}"
+        )
     return path
 
 

@@ -1,4 +1,6 @@
-"""The Hugging Face Hub as a source: the listing pass, the details pass, and the published catalogue."""
+"""The Hugging Face Hub as a source: the listing pass, the details pass, and the published
+catalogue.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _SILENT = 20  # models in a row without an answer, before the Hub is taken for u
 
 @dataclass
 class DetailsPass:
-    """What the details pass did: models asked, of them with a fault of their own, not answered; requests sent."""
+    """What the details pass did: models asked, of them with a fault of their own, not answered;
+    requests sent.
+    """
 
     models: int = 0
     failed: int = 0
@@ -32,27 +36,49 @@ class DetailsPass:
         if not self.models:
             return "details: all candidates were known"
         later = f"; {self.unanswered:,} did not answer, run again" if self.unanswered else ""
-        return (f"details: {self.models:,} models, {self.failed:,} with a fault (detail_error says which), "
-                f"{self.requests / self.models:.2f} requests each{later}")
+        return (
+            f"details: {self.models:,} models, {self.failed:,} with a fault (detail_error says"
+            f" which), {self.requests / self.models:.2f} requests each{later}"
+        )
 
 
-def crawl(catalogue: Catalogue, scope: Scope | None = None, *, update: bool = False, details: str | None = None,
-          endpoint: str | None = None, client: Client | None = None, progress: Progress | None = None) -> list[str]:
-    """List the Hub (or what changed), ask the candidates for details, publish; returns the outcome as sentences.
+def crawl(
+    catalogue: Catalogue,
+    scope: Scope | None = None,
+    *,
+    update: bool = False,
+    details: str | None = None,
+    endpoint: str | None = None,
+    client: Client | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """List the Hub (or what changed), ask the candidates for details, publish; returns the outcome
+    as sentences.
 
-    ``details`` is an SQL expression that chooses the candidates, ``none`` skips them. Every step can be cut at any
-    moment and goes on where it was. Raises ``Unavailable`` where the Hub stops answering; what came is kept.
+    ``details`` is an SQL expression that chooses the candidates, ``none`` skips them. Every step
+    can be cut at any moment and goes on where it was. Raises ``Unavailable`` where the Hub stops
+    answering; what came is kept.
     """
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise UserError("HF_HUB_OFFLINE is set, so the Hub is not asked; unset it, or crawl --source timm or a FOLDER")
+        raise UserError(
+            "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it, or crawl --source timm or a"
+            " FOLDER"
+        )
     if endpoint is not None and not endpoint.startswith(("https://", "http://")):
         raise UserError(f"--endpoint {endpoint}: an address that begins with https:// is expected")
-    client, progress, ledger = client or Client(endpoint), progress or Progress.live(), Ledger(catalogue)
-    said = [list_models(ledger, client, scope or Scope(), update=update, progress=progress).sentence()]
+    client, progress, ledger = (
+        client or Client(endpoint),
+        progress or Progress.live(),
+        Ledger(catalogue),
+    )
+    said = [
+        list_models(ledger, client, scope or Scope(), update=update, progress=progress).sentence()
+    ]
     ledger.merge_details()
-    catalogue.publish()  # the listing is worth reading before the details, which may take hours, are there
+    # the listing is worth reading before the details, which may take hours, are there
+    catalogue.publish()
     if details != "none":
         outcome = ask_details(ledger, client, details, progress=progress)
         said.append(outcome.sentence())
@@ -60,31 +86,49 @@ def crawl(catalogue: Catalogue, scope: Scope | None = None, *, update: bool = Fa
             ledger.merge_details()
             catalogue.publish()
     if client.quota.slept >= 1:
-        said.append(f"waited {client.quota.slept:,.0f} s for the Hub's quota; a free account's token doubles it (hf auth login)")
+        said.append(
+            f"waited {client.quota.slept:,.0f} s for the Hub's quota; a free account's token"
+            " doubles it (hf auth login)"
+        )
     return said
 
 
-def ask_details(ledger: Ledger, client: Client, expression: str | None = None, *, workers: int = WORKERS,
-                progress: Progress | None = None) -> DetailsPass:
-    """Fetch the details of all candidates that lack them, ``workers`` at a time; each revision is asked once.
+def ask_details(
+    ledger: Ledger,
+    client: Client,
+    expression: str | None = None,
+    *,
+    workers: int = WORKERS,
+    progress: Progress | None = None,
+) -> DetailsPass:
+    """Fetch the details of all candidates that lack them, ``workers`` at a time; each revision is
+    asked once.
 
     Raises ``Unavailable`` where many models in a row got no answer; what came before is saved.
     """
     job, before, silent = DetailsPass(), client.quota.sent["files"], 0
     candidates = ledger.wanted(expression)
-    with (progress or Progress.silent()).over("details", total=candidates.num_rows) as bar, \
-            ThreadPoolExecutor(workers, thread_name_prefix="details") as pool:
+    with (
+        (progress or Progress.silent()).over("details", total=candidates.num_rows) as bar,
+        ThreadPoolExecutor(workers, thread_name_prefix="details") as pool,
+    ):
         for batch in candidates.to_batches(_BATCH):
             asked = [Candidate(**row) for row in batch.to_pylist()]
             found: list[tuple[str, str, Details]] = []
             try:
-                for candidate, answer in zip(asked, pool.map(lambda each: _fetched(client, each), asked), strict=True):
+                for candidate, answer in zip(
+                    asked, pool.map(lambda each: _fetched(client, each), asked), strict=True
+                ):
                     silent = silent + 1 if isinstance(answer, Unavailable) else 0
                     if silent >= _SILENT and isinstance(answer, Unavailable):
                         raise answer
                     if isinstance(answer, Details):
                         found.append((candidate.id, candidate.sha, answer))
-                    bar.at(job.models + len(found), total=candidates.num_rows, quota=client.quota.left("files"))
+                    bar.at(
+                        job.models + len(found),
+                        total=candidates.num_rows,
+                        quota=client.quota.left("files"),
+                    )
             finally:
                 ledger.save_details(found)
             job.models += len(found)

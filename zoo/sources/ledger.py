@@ -1,4 +1,6 @@
-"""What a crawl of the Hub writes: pages of rows, faults, and details by revision, all inside DuckDB."""
+"""What a crawl of the Hub writes: pages of rows, faults, and details by revision, all inside
+DuckDB.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,46 @@ from zoo.sources.details import Details
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# What the details pass knows better than a listing. They are kept by revision, so that a new listing forgets none.
-DETAILS = ("library_name", "license", "model_type", "architecture", "num_classes", "labels", "label_source", "input_size",
-           "mean", "std", "interpolation", "crop_pct", "crop_mode", "feature_dim", "params_total", "weight_format",
-           "weight_bytes", "custom_code", "loadable", "not_loadable_reason", "accuracy", "detail_state", "detail_error")
-# Images, text and label spaces are what a committee of teachers is chosen by; a gated model answers nobody's config.
-CANDIDATES = ("gated IS NULL AND (library_name = 'timm' OR pipeline_tag IN "
-              "('image-classification', 'image-feature-extraction', 'text-classification'))")
+# What the details pass knows better than a listing. They are kept by revision, so that a new
+# listing forgets none.
+DETAILS = (
+    "library_name",
+    "license",
+    "model_type",
+    "architecture",
+    "num_classes",
+    "labels",
+    "label_source",
+    "input_size",
+    "mean",
+    "std",
+    "interpolation",
+    "crop_pct",
+    "crop_mode",
+    "feature_dim",
+    "params_total",
+    "weight_format",
+    "weight_bytes",
+    "custom_code",
+    "loadable",
+    "not_loadable_reason",
+    "accuracy",
+    "detail_state",
+    "detail_error",
+)
+# Images, text and label spaces are what a committee of teachers is chosen by; a gated model answers
+# nobody's config.
+CANDIDATES = (
+    "gated IS NULL AND (library_name = 'timm' OR pipeline_tag IN "
+    "('image-classification', 'image-feature-extraction', 'text-classification'))"
+)
 _GENERATIONS = 10  # of a lineage, before it is taken for a circle
 
 
 class Replaced(NamedTuple):
-    """Of the rows of a page: how many were there before, of them with another revision, and newly gated."""
+    """Of the rows of a page: how many were there before, of them with another revision, and newly
+    gated.
+    """
 
     known: int
     changed: int
@@ -38,67 +68,103 @@ class Ledger:
         self._db = catalogue.connection
         columns = ", ".join(f'"{name}" {COLUMNS[name]}' for name in DETAILS)
         self._db.execute(f"CREATE TABLE IF NOT EXISTS details (id VARCHAR, sha VARCHAR, {columns})")
-        self._db.execute("CREATE TABLE IF NOT EXISTS faults (id VARCHAR, error VARCHAR, raw VARCHAR, seen_at TIMESTAMP)")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS faults (id VARCHAR, error VARCHAR, raw VARCHAR, seen_at"
+            " TIMESTAMP)"
+        )
 
     def replace(self, rows: Sequence[Mapping[str, Any]], *, ordered: bool) -> Replaced:
-        """Write a page of rows with unique ids and creation times; says what of them was there before.
+        """Write a page of rows with unique ids and creation times; says what of them was there
+        before.
 
-        ``ordered``: the page is one span of creation times. Only that span is searched for the old rows, which keeps
-        a page as cheap in a table of millions as in an empty one; ``drop_duplicates`` finds the few others at the end.
+        ``ordered``: the page is one span of creation times. Only that span is searched for the old
+        rows, which keeps a page as cheap in a table of millions as in an empty one;
+        ``drop_duplicates`` finds the few others at the end.
         """
         times = [row["created_at"] for row in rows]
         where, values = "true", list[object]()
         if ordered and None not in times:
             where, values = "models.created_at BETWEEN ? AND ?", [min(times), max(times)]
         with self.catalogue.registered(table(rows, rows[0])):
-            # Found by their ids alone and deleted by number: a DELETE with RETURNING reads all columns of the table.
+            # Found by their ids alone and deleted by number: a DELETE with RETURNING reads all
+            # columns of the table.
             old = self._db.execute(
-                "SELECT models.rowid, models.sha IS DISTINCT FROM page.sha, page.gated IS NOT NULL AND models.gated IS NULL "
-                f"FROM models JOIN page ON models.id = page.id WHERE {where}", values).fetchall()
+                "SELECT models.rowid, models.sha IS DISTINCT FROM page.sha, page.gated IS NOT NULL"
+                " AND models.gated IS NULL FROM models JOIN page ON models.id = page.id WHERE"
+                f" {where}",
+                values,
+            ).fetchall()
             if old:
-                self._db.execute("DELETE FROM models WHERE rowid IN (SELECT unnest(?::BIGINT[]))", [[row[0] for row in old]])
+                self._db.execute(
+                    "DELETE FROM models WHERE rowid IN (SELECT unnest(?::BIGINT[]))",
+                    [[row[0] for row in old]],
+                )
             self._db.execute("INSERT INTO models BY NAME SELECT * FROM page")
-        return Replaced(len(old), sum(changed for _, changed, _ in old), sum(gated for *_, gated in old))
+        return Replaced(
+            len(old), sum(changed for _, changed, _ in old), sum(gated for *_, gated in old)
+        )
 
     def note_faults(self, faults: Iterable[tuple[str | None, str, str]]) -> None:
-        """Keep (id, what was odd, the start of the row) of rows that could not be read, or only in part."""
+        """Keep (id, what was odd, the start of the row) of rows that could not be read, or only in
+        part.
+        """
         rows = [[*fault, utc_now()] for fault in faults]
         if rows:
             self._db.executemany("INSERT INTO faults VALUES (?, ?, ?, ?)", rows)
 
     def drop_duplicates(self) -> int:
-        """Of rows with the same id, and of faults of the same row, keep the one that was seen last; returns how many
-        rows went."""
-        self._db.execute("DELETE FROM faults USING (SELECT raw, max(seen_at) AS newest FROM faults GROUP BY raw) AS last "
-                         "WHERE faults.raw = last.raw AND faults.seen_at < last.newest")
+        """Of rows with the same id, and of faults of the same row, keep the one that was seen last;
+        returns how many rows went.
+        """
+        self._db.execute(
+            "DELETE FROM faults USING (SELECT raw, max(seen_at) AS newest FROM faults GROUP BY raw)"
+            " AS last WHERE faults.raw = last.raw AND faults.seen_at < last.newest"
+        )
         found = self._db.execute(
-            "DELETE FROM models USING (SELECT id, max(indexed_at) AS newest FROM models GROUP BY id HAVING count(*) > 1) "
-            "AS twice WHERE models.id = twice.id AND models.indexed_at < twice.newest").fetchall()
+            "DELETE FROM models USING (SELECT id, max(indexed_at) AS newest FROM models GROUP BY id"
+            " HAVING count(*) > 1) AS twice WHERE models.id = twice.id AND models.indexed_at <"
+            " twice.newest"
+        ).fetchall()
         return int(found[0][0])
 
-    # --- details -------------------------------------------------------------------------------------------------
+    # --- details
+    # -------------------------------------------------------------------------------------------------  # noqa: E501
 
     def wanted(self, expression: str | None = None) -> pa.Table:
-        """The candidates (``expression``: SQL of the user's, over the columns) without details at their revision: id,
-        sha, pipeline_tag, weight_format, datasets; the most downloaded first. ``UserError`` for a faulty expression."""
+        """The candidates (``expression``: SQL of the user's, over the columns) without details at
+        their revision: id, sha, pipeline_tag, weight_format, datasets; the most downloaded first.
+        ``UserError`` for a faulty expression.
+        """
         import pyarrow as pa
 
-        query = (f"SELECT id, sha, pipeline_tag, weight_format, datasets FROM models WHERE source = 'hub' AND sha IS NOT NULL "
-                 f"AND removed_at IS NULL AND ({expression or CANDIDATES}\n) AND detail_state IS NULL "
-                 "ORDER BY downloads DESC NULLS LAST, id")
+        query = (
+            "SELECT id, sha, pipeline_tag, weight_format, datasets FROM models WHERE source ="
+            f" 'hub' AND sha IS NOT NULL AND removed_at IS NULL AND ({expression or CANDIDATES}\n)"
+            " AND detail_state IS NULL ORDER BY downloads DESC NULLS LAST, id"
+        )
         return pa.Table.from_batches(list(self.catalogue.batches(query)))
 
     def save_details(self, found: Sequence[tuple[str, str, Details]]) -> None:
-        """Keep the details of (id, revision, details), and the raw files they came from, at once."""
+        """Keep the details of (id, revision, details), and the raw files they came from, at
+        once.
+        """
         import pyarrow as pa
 
-        rows = table([{"id": model, "sha": sha, **details.fields} for model, sha, details in found], ("id", "sha", *DETAILS))
-        files = [{"id": model, "sha": sha, "file": name, "body": text} for model, sha, details in found
-                 for name, text in details.files.items()]
+        rows = table(
+            [{"id": model, "sha": sha, **details.fields} for model, sha, details in found],
+            ("id", "sha", *DETAILS),
+        )
+        files = [
+            {"id": model, "sha": sha, "file": name, "body": text}
+            for model, sha, details in found
+            for name, text in details.files.items()
+        ]
         with self.catalogue.transaction():
             self.catalogue.replace("details", rows, key=("id", "sha"))
             if files:
-                self.catalogue.replace("configs", pa.Table.from_pylist(files), key=("id", "sha", "file"))
+                self.catalogue.replace(
+                    "configs", pa.Table.from_pylist(files), key=("id", "sha", "file")
+                )
 
     def config(self, model: str, sha: str, file: str = "config.json") -> str | None:
         """The raw text that was kept of one file at one revision, or ``None``."""
@@ -107,24 +173,41 @@ class Ledger:
         return str(found[0][0]) if found else None
 
     def merge_details(self) -> None:
-        """Bring the details of each model's present revision into its row; a row that has them is left alone."""
-        assignments = ", ".join(f'"{name}" = coalesce(details."{name}", models."{name}")' for name in DETAILS)
+        """Bring the details of each model's present revision into its row; a row that has them is
+        left alone.
+        """
+        assignments = ", ".join(
+            f'"{name}" = coalesce(details."{name}", models."{name}")' for name in DETAILS
+        )
         with self.catalogue.transaction():
-            self._db.execute(f"UPDATE models SET {assignments} FROM details WHERE models.id = details.id AND "
-                             "models.sha = details.sha AND models.detail_state IS NULL AND models.removed_at IS NULL")
+            self._db.execute(
+                f"UPDATE models SET {assignments} FROM details WHERE models.id = details.id AND"
+                " models.sha = details.sha AND models.detail_state IS NULL AND models.removed_at"
+                " IS NULL"
+            )
             self._trace_families()
 
     def _trace_families(self) -> None:
-        """``family``: the root of each lineage as far as it is listed; a circle ends where it is noticed."""
-        self._db.execute("CREATE OR REPLACE TEMP TABLE parents AS SELECT id, base_model[1] AS base FROM models "
-                         "WHERE source = 'hub' AND len(base_model) > 0 AND base_model[1] <> id")
-        self._db.execute("CREATE OR REPLACE TEMP TABLE roots AS SELECT id, base AS root FROM parents")
+        """``family``: the root of each lineage as far as it is listed; a circle ends where it is
+        noticed.
+        """
+        self._db.execute(
+            "CREATE OR REPLACE TEMP TABLE parents AS SELECT id, base_model[1] AS base FROM models "
+            "WHERE source = 'hub' AND len(base_model) > 0 AND base_model[1] <> id"
+        )
+        self._db.execute(
+            "CREATE OR REPLACE TEMP TABLE roots AS SELECT id, base AS root FROM parents"
+        )
         for _ in range(_GENERATIONS):
-            moved = self._db.execute("UPDATE roots SET root = parents.base FROM parents WHERE roots.root = parents.id "
-                                     "AND parents.base <> roots.id").fetchall()
+            moved = self._db.execute(
+                "UPDATE roots SET root = parents.base FROM parents WHERE roots.root = parents.id "
+                "AND parents.base <> roots.id"
+            ).fetchall()
             if not moved[0][0]:
                 break
-        self._db.execute("UPDATE models SET family = roots.root FROM roots WHERE models.id = roots.id AND "
-                         "models.family IS DISTINCT FROM roots.root")
+        self._db.execute(
+            "UPDATE models SET family = roots.root FROM roots WHERE models.id = roots.id AND "
+            "models.family IS DISTINCT FROM roots.root"
+        )
         self._db.execute("DROP TABLE parents")
         self._db.execute("DROP TABLE roots")

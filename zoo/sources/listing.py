@@ -1,4 +1,6 @@
-"""The listing passes over the Hub: every public model, or what changed since, into the catalogue."""
+"""The listing passes over the Hub: every public model, or what changed since, into the
+catalogue.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,12 @@ from zoo.sources.rows import EXPAND, read
 PAGE_ROWS = 1_000
 _PAGE_CAP = 200_000_000  # bytes; a page of 1,000 rows without card data is about 1 MB
 _EMPTY_PAGES = 50  # in a row, before they are taken for an endless loop
-_MARGIN = dt.timedelta(minutes=10)  # between the clocks of the Hub's machines, and its search index behind them
-_TAIL = 10  # rows at the end of a page that must all be older than the watermark: one odd time must not end an update
+_MARGIN = dt.timedelta(
+    minutes=10
+)  # between the clocks of the Hub's machines, and its search index behind them
+# rows at the end of a page that must all be older than the watermark: one odd time must not end an
+# update
+_TAIL = 10
 GONE = "no longer on the Hub"
 
 
@@ -31,8 +37,10 @@ class Refused(Unavailable):
 
 @dataclass(frozen=True)
 class Page:
-    """``rows`` as they came (any JSON values); ``next`` is the address to go on from, ``None`` at the end; ``date`` is the
-    server's clock and ``total`` the size of the listing, where it tells them."""
+    """``rows`` as they came (any JSON values); ``next`` is the address to go on from, ``None`` at
+    the end; ``date`` is the server's clock and ``total`` the size of the listing, where it tells
+    them.
+    """
 
     rows: list[Any]
     next: str | None
@@ -60,7 +68,9 @@ class Scope:
 
 @dataclass
 class Pass:
-    """What a listing pass has done so far. It is saved with every page, so a pass that was cut goes on counting."""
+    """What a listing pass has done so far. It is saved with every page, so a pass that was cut goes
+    on counting.
+    """
 
     kind: str = "full"
     started: str = ""  # the Hub's clock at the first page, UTC; an update goes back to there
@@ -79,32 +89,51 @@ class Pass:
 
     def sentence(self) -> str:
         """The outcome for people."""
-        parts = [f"{self.rows:,} rows on {self.pages:,} pages", f"{self.appeared:,} new", f"{self.changed:,} changed",
-                 f"{self.newly_gated:,} newly gated", f"{self.removed:,} gone"]
+        parts = [
+            f"{self.rows:,} rows on {self.pages:,} pages",
+            f"{self.appeared:,} new",
+            f"{self.changed:,} changed",
+            f"{self.newly_gated:,} newly gated",
+            f"{self.removed:,} gone",
+        ]
         odd = f"; {self.faults:,} rows were odd (zoo.doctor lists them)" if self.faults else ""
         return f"{self.kind} listing: {', '.join(parts)}{odd}"
 
 
-def list_models(ledger: Ledger, client: Client, scope: Scope, *, update: bool = False,
-                progress: Progress | None = None) -> Pass:
-    """Bring the catalogue up to the Hub's listing of ``scope``; raises ``Unavailable`` where the Hub stops answering.
+def list_models(
+    ledger: Ledger,
+    client: Client,
+    scope: Scope,
+    *,
+    update: bool = False,
+    progress: Progress | None = None,
+) -> Pass:
+    """Bring the catalogue up to the Hub's listing of ``scope``; raises ``Unavailable`` where the
+    Hub stops answering.
 
-    A full pass goes in order of creation, so nothing moves under it; it goes on from the last page of a pass that was
-    cut. ``update`` goes from the last modified back to where the last completed pass began; without one it is a full pass.
-    Everything is saved page by page, the page and the way on in one transaction.
+    A full pass goes in order of creation, so nothing moves under it; it goes on from the last page
+    of a pass that was cut. ``update`` goes from the last modified back to where the last completed
+    pass began; without one it is a full pass. Everything is saved page by page, the page and the
+    way on in one transaction.
     """
     key, catalogue = scope.key(client.endpoint), ledger.catalogue
     last, job = _saved(catalogue, f"{key} last"), _saved(catalogue, f"{key} pass")
     kind = "update" if update and last else "full"
     if job is None or job.kind != kind:
         job = Pass(kind=kind, since=utc_now().isoformat(), total=last.total if last else None)
-    since = dt.datetime.fromisoformat(last.started) - _MARGIN if kind == "update" and last else dt.datetime.min
+    since = (
+        dt.datetime.fromisoformat(last.started) - _MARGIN
+        if kind == "update" and last
+        else dt.datetime.min
+    )
     listing = _Listing(ledger, client, scope, key, job, since)
     with (progress or Progress.silent()).over("listing", total=None, done=job.rows) as bar:
         for page in () if job.listed else listing.pages():
             listing.write(page)
             known = job.total if kind == "full" else None
-            bar.at(job.rows, total=scope.limit or page.total or known, quota=client.quota.left("api"))
+            bar.at(
+                job.rows, total=scope.limit or page.total or known, quota=client.quota.left("api")
+            )
             if job.listed:
                 break
     listing.finish()
@@ -122,9 +151,15 @@ class _Listing(NamedTuple):
     watermark: dt.datetime
 
     def pages(self) -> Iterator[Page]:
-        """The pages from where the pass was cut; from the start where the Hub does not know that place any more."""
-        start = first_url(self.client.endpoint, sort="createdAt" if self.job.kind == "full" else "lastModified",
-                          filters=self.scope.filters, pipeline_tag=self.scope.pipeline_tag)
+        """The pages from where the pass was cut; from the start where the Hub does not know that
+        place any more.
+        """
+        start = first_url(
+            self.client.endpoint,
+            sort="createdAt" if self.job.kind == "full" else "lastModified",
+            filters=self.scope.filters,
+            pipeline_tag=self.scope.pipeline_tag,
+        )
         try:
             yield from pages(self.client, self.job.cursor or start)
         except Refused:
@@ -137,17 +172,29 @@ class _Listing(NamedTuple):
         job, limit, now = self.job, self.scope.limit, utc_now()
         job.started = job.started or (page.date or now).isoformat()
         found = read(page.rows if limit is None else page.rows[: max(0, limit - job.rows)], now=now)
-        oldest = [row["last_modified"] for row in found.rows if row["last_modified"] is not None][-_TAIL:]
+        oldest = [row["last_modified"] for row in found.rows if row["last_modified"] is not None][
+            -_TAIL:
+        ]
         with self.ledger.catalogue.transaction():
             if found.rows:
                 before = self.ledger.replace(found.rows, ordered=job.kind == "full")
                 job.appeared += len(found.rows) - before.known
-                job.changed, job.newly_gated = job.changed + before.changed, job.newly_gated + before.gated
+                job.changed, job.newly_gated = (
+                    job.changed + before.changed,
+                    job.newly_gated + before.gated,
+                )
             self.ledger.note_faults(found.faults)
-            job.pages, job.rows, job.faults = job.pages + 1, job.rows + len(found.rows), job.faults + len(found.faults)
+            job.pages, job.rows, job.faults = (
+                job.pages + 1,
+                job.rows + len(found.rows),
+                job.faults + len(found.faults),
+            )
             job.cursor = page.next
-            job.listed = (page.next is None or (job.kind == "update" and bool(oldest) and max(oldest) < self.watermark)
-                          or (limit is not None and job.rows >= limit))
+            job.listed = (
+                page.next is None
+                or (job.kind == "update" and bool(oldest) and max(oldest) < self.watermark)
+                or (limit is not None and job.rows >= limit)
+            )
             _save(self.ledger.catalogue, f"{self.key} pass", job)
 
     def finish(self) -> None:
@@ -156,8 +203,14 @@ class _Listing(NamedTuple):
         with catalogue.transaction():
             self.ledger.drop_duplicates()
             if job.kind == "full" and self.scope.whole:
-                unseen = f"source = 'hub' AND removed_at IS NULL AND indexed_at < TIMESTAMP '{job.since}'"
-                job.removed = catalogue.mark(unseen, {"removed_at": utc_now(), "loadable": False, "not_loadable_reason": GONE})
+                unseen = (
+                    "source = 'hub' AND removed_at IS NULL AND indexed_at < TIMESTAMP"
+                    f" '{job.since}'"
+                )
+                job.removed = catalogue.mark(
+                    unseen,
+                    {"removed_at": utc_now(), "loadable": False, "not_loadable_reason": GONE},
+                )
             job.ended = utc_now().isoformat()
             if job.kind == "full":
                 job.total = job.rows
@@ -177,17 +230,31 @@ def _save(catalogue: Catalogue, name: str, job: Pass) -> None:
 def _date(header: str | None) -> dt.datetime | None:
     """The server's clock in UTC, where it tells it."""
     try:
-        return parsedate_to_datetime(header).astimezone(dt.UTC).replace(tzinfo=None) if header else None
+        return (
+            parsedate_to_datetime(header).astimezone(dt.UTC).replace(tzinfo=None)
+            if header
+            else None
+        )
     except (ValueError, TypeError):
         return None
 
 
-# --- pages: every one once, whatever the server or the line does on the way -----------------------------------------
+# --- pages: every one once, whatever the server or the line does on the way
+# -----------------------------------------
 
 
-def first_url(endpoint: str, *, sort: str, filters: Sequence[str] = (), pipeline_tag: str | None = None) -> str:
-    """The address of the first page. ``sort`` is ``createdAt`` (nothing moves under a crawl) or ``lastModified``."""
-    query = [("limit", str(PAGE_ROWS)), ("sort", sort), ("direction", "-1"), *(("filter", name) for name in filters)]
+def first_url(
+    endpoint: str, *, sort: str, filters: Sequence[str] = (), pipeline_tag: str | None = None
+) -> str:
+    """The address of the first page. ``sort`` is ``createdAt`` (nothing moves under a crawl) or
+    ``lastModified``.
+    """
+    query = [
+        ("limit", str(PAGE_ROWS)),
+        ("sort", sort),
+        ("direction", "-1"),
+        *(("filter", name) for name in filters),
+    ]
     if pipeline_tag:
         query.append(("pipeline_tag", pipeline_tag))
     return f"{endpoint}/api/models?{urlencode(query + [('expand', name) for name in EXPAND])}"
@@ -196,9 +263,9 @@ def first_url(endpoint: str, *, sort: str, filters: Sequence[str] = (), pipeline
 def pages(client: Client, url: str) -> Iterator[Page]:
     """The pages from ``url`` on, in order.
 
-    Properties that the server refuses to expand (HTTP 400) are dropped one by one. A page whose link leads back to a
-    page already seen is asked for again; ``Unavailable`` where it stays so, or the server stops answering; ``Refused``
-    where it does not want to.
+    Properties that the server refuses to expand (HTTP 400) are dropped one by one. A page whose
+    link leads back to a page already seen is asked for again; ``Unavailable`` where it stays so, or
+    the server stops answering; ``Refused`` where it does not want to.
     """
     from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 
@@ -212,17 +279,27 @@ def pages(client: Client, url: str) -> Iterator[Page]:
         if following in seen:
             raise Cut("its link to the next page leads back to a page already read")
         total = answer.headers.get("x-total-count", "")
-        return Page(rows, following, _date(answer.headers.get("date")), int(total) if total.isdecimal() else None)
+        return Page(
+            rows,
+            following,
+            _date(answer.headers.get("date")),
+            int(total) if total.isdecimal() else None,
+        )
 
     while True:
         try:
-            page: Page = client.get(without(url, refused), kind="api", cap=_PAGE_CAP, check=read).value
+            page: Page = client.get(
+                without(url, refused), kind="api", cap=_PAGE_CAP, check=read
+            ).value
         except BadRequestError as error:
             refused.append(_refused(url, refused, str(error)))
             continue
         except HfHubHTTPError as error:
-            raise Refused(f"the Hub refuses the listing (HTTP {error.response.status_code}); is the token of this machine still "
-                          "valid? `hf auth login` renews it, `hf auth logout` goes on without") from None
+            raise Refused(
+                f"the Hub refuses the listing (HTTP {error.response.status_code}); is the token of"
+                " this machine still valid? `hf auth login` renews it, `hf auth logout` goes on"
+                " without"
+            ) from None
         except TooLarge as error:
             raise Unavailable(f"a page of the listing is not what the Hub sends: {error}") from None
         yield page
@@ -230,7 +307,9 @@ def pages(client: Client, url: str) -> Iterator[Page]:
             return
         empty = 0 if page.rows else empty + 1
         if empty > _EMPTY_PAGES:
-            raise Unavailable(f"the Hub sent {empty} empty pages in a row, each with a link to the next")
+            raise Unavailable(
+                f"the Hub sent {empty} empty pages in a row, each with a link to the next"
+            )
         url = page.next
         seen.add(url)
 
@@ -240,13 +319,23 @@ def without(url: str, refused: Sequence[str]) -> str:
     if not refused:
         return url
     parts = urlsplit(url)
-    kept = [(name, value) for name, value in parse_qsl(parts.query) if name != "expand" or value not in refused]
+    kept = [
+        (name, value)
+        for name, value in parse_qsl(parts.query)
+        if name != "expand" or value not in refused
+    ]
     return urlunsplit(parts._replace(query=urlencode(kept)))
 
 
 def _refused(url: str, refused: Sequence[str], message: str) -> str:
-    """Which property to drop: the one that the message names, else the last, which is needed the least."""
-    asked = [value for name, value in parse_qsl(urlsplit(url).query) if name == "expand" and value not in refused]
+    """Which property to drop: the one that the message names, else the last, which is needed the
+    least.
+    """
+    asked = [
+        value
+        for name, value in parse_qsl(urlsplit(url).query)
+        if name == "expand" and value not in refused
+    ]
     if not asked:
         raise Refused(f"the Hub refuses the listing: {message.strip()[:300]}")
     named = [name for name in asked if f'"{name}"' in message or f"'{name}'" in message]

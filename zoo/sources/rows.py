@@ -12,19 +12,47 @@ from zoo.describe import natural, text
 
 Row = dict[str, Any]
 # Asked of the listing, the most needed first: a server that refuses one loses the last ones.
-EXPAND = ("sha", "createdAt", "lastModified", "tags", "pipeline_tag", "library_name", "gated", "downloads", "likes",
-          "author", "safetensors", "config", "disabled", "baseModels")
+EXPAND = (
+    "sha",
+    "createdAt",
+    "lastModified",
+    "tags",
+    "pipeline_tag",
+    "library_name",
+    "gated",
+    "downloads",
+    "likes",
+    "author",
+    "safetensors",
+    "config",
+    "disabled",
+    "baseModels",
+)
 _ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(?:/[\w-][\w.-]{0,95})?", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{40}")
 _MOST_TAGS = 500
 _MOST_ODD = 8  # values that one fault names
 _RELATIONS = ("quantized", "finetune", "adapter", "merge")
-_FORMATS = ("safetensors", "gguf", "onnx", "pytorch", "tf", "jax", "keras", "mlx", "openvino", "coreml", "tflite")
+_FORMATS = (
+    "safetensors",
+    "gguf",
+    "onnx",
+    "pytorch",
+    "tf",
+    "jax",
+    "keras",
+    "mlx",
+    "openvino",
+    "coreml",
+    "tflite",
+)
 _REPACKED = ("gguf", "onnx", "mlx", "openvino", "coreml")  # formats that others are changed into
 
 
 class Fault(NamedTuple):
-    """What was wrong with a row: its id where it has a usable one, and the start of what it held."""
+    """What was wrong with a row: its id where it has a usable one, and the start of what it
+    held.
+    """
 
     id: str | None
     error: str
@@ -32,15 +60,19 @@ class Fault(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The readable rows of a page (each id once, the last one wins) and the faults met on the way."""
+    """The readable rows of a page (each id once, the last one wins) and the faults met on the
+    way.
+    """
 
     rows: list[Row]
     faults: list[Fault]
 
 
 def read(page: Iterable[object], *, now: dt.datetime) -> Rows:
-    """The rows of a page; never raises on any JSON value. A row without a usable id is a fault alone; a row with a field
-    of an odd form is a row without that field, and a fault that names it."""
+    """The rows of a page; never raises on any JSON value. A row without a usable id is a fault
+    alone; a row with a field of an odd form is a row without that field, and a fault that names
+    it.
+    """
     faults, unique = [], {}
     for raw in page:
         row, fault = read_row(raw, now=now)
@@ -52,10 +84,21 @@ def read(page: Iterable[object], *, now: dt.datetime) -> Rows:
 
 
 def read_row(raw: object, *, now: dt.datetime) -> tuple[Row | None, Fault | None]:
-    """The columns that a listing knows, or ``None`` where there is no usable id; and what was wrong, if anything."""
+    """The columns that a listing knows, or ``None`` where there is no usable id; and what was
+    wrong, if anything.
+    """
     model = raw.get("id", raw.get("modelId")) if isinstance(raw, dict) else None
-    if not isinstance(raw, dict) or not isinstance(model, str) or not _ID.fullmatch(model) or ".." in model:
-        what = f"the id {str(model)[:80]!r} is none" if isinstance(raw, dict) else f"a {type(raw).__name__}, no object"
+    if (
+        not isinstance(raw, dict)
+        or not isinstance(model, str)
+        or not _ID.fullmatch(model)
+        or ".." in model
+    ):
+        what = (
+            f"the id {str(model)[:80]!r} is none"
+            if isinstance(raw, dict)
+            else f"a {type(raw).__name__}, no object"
+        )
         return None, Fault(None, clean(what, 200), clean(repr(raw)[:1_000], 500))
     values = _Values(raw)
     config = values.mapping("config")
@@ -63,22 +106,42 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[Row | None, Fault | None
     tags = _tags(values)
     reason = _reason(raw, tags)
     row: Row = {
-        "id": model, "source": "hub", "location": model, "indexed_at": now, "family": model,
+        "id": model,
+        "source": "hub",
+        "location": model,
+        "indexed_at": now,
+        "family": model,
         "author": values.text("author") or (model.split("/")[0] if "/" in model else None),
-        "sha": values.sha(), "created_at": values.time("createdAt"), "last_modified": values.time("lastModified"),
-        "downloads": values.count("downloads"), "likes": values.count("likes"), "gated": values.gated(),
-        "library_name": values.text("library_name"), "pipeline_tag": values.text("pipeline_tag"),
-        "model_type": values.text("model_type", config), "params_total": values.parameters(),
-        "architecture": text(architectures[0]) if isinstance(architectures, list) and architectures else None,
-        **tags, "base_model": tags["base_model"] or _bases(raw),
-        "loadable": False if reason else None, "not_loadable_reason": reason,
+        "sha": values.sha(),
+        "created_at": values.time("createdAt"),
+        "last_modified": values.time("lastModified"),
+        "downloads": values.count("downloads"),
+        "likes": values.count("likes"),
+        "gated": values.gated(),
+        "library_name": values.text("library_name"),
+        "pipeline_tag": values.text("pipeline_tag"),
+        "model_type": values.text("model_type", config),
+        "params_total": values.parameters(),
+        "architecture": text(architectures[0])
+        if isinstance(architectures, list) and architectures
+        else None,
+        **tags,
+        "base_model": tags["base_model"] or _bases(raw),
+        "loadable": False if reason else None,
+        "not_loadable_reason": reason,
     }
-    fault = Fault(model, clean("odd " + ", ".join(values.faults), 500), clean(repr(raw)[:1_000], 500)) if values.faults else None
+    fault = (
+        Fault(model, clean("odd " + ", ".join(values.faults), 500), clean(repr(raw)[:1_000], 500))
+        if values.faults
+        else None
+    )
     return row, fault
 
 
 class _Values:
-    """The values of a listing row, taken only in the form that is expected; the others are noted in ``faults``."""
+    """The values of a listing row, taken only in the form that is expected; the others are noted in
+    ``faults``.
+    """
 
     __slots__ = ("faults", "raw")
 
@@ -86,7 +149,9 @@ class _Values:
         self.raw, self.faults = raw, list[str]()
 
     def odd(self, name: str, value: object) -> Any:
-        """Note a value of an unexpected form (an absent one is fine); what is known of it is ``None``."""
+        """Note a value of an unexpected form (an absent one is fine); what is known of it is
+        ``None``.
+        """
         if value is not None and len(self.faults) < _MOST_ODD:
             self.faults.append(f"{name} {str(value)[:40]!r}")
         return None
@@ -107,7 +172,11 @@ class _Values:
     def parameters(self) -> int | None:
         weights = self.mapping("safetensors")
         total = natural(weights.get("total"))
-        return self.odd("total", weights.get("total") or "nothing") if weights and total is None else total
+        return (
+            self.odd("total", weights.get("total") or "nothing")
+            if weights and total is None
+            else total
+        )
 
     def sha(self) -> str | None:
         value = self.raw.get("sha")
@@ -160,13 +229,22 @@ def _tags(values: _Values) -> Row:
             bases.append(base if base and relation in _RELATIONS else rest)
     present = set(tags)
     weight_format = next((name for name in _FORMATS if name in present), None)
-    return {"tags": tags or None, "license": license_, "datasets": datasets or None, "languages": languages or None,
-            "base_model": list(dict.fromkeys(bases)) or None, "weight_format": weight_format,
-            "custom_code": "custom_code" in present, "repack": repack or bool(bases and weight_format in _REPACKED)}
+    return {
+        "tags": tags or None,
+        "license": license_,
+        "datasets": datasets or None,
+        "languages": languages or None,
+        "base_model": list(dict.fromkeys(bases)) or None,
+        "weight_format": weight_format,
+        "custom_code": "custom_code" in present,
+        "repack": repack or bool(bases and weight_format in _REPACKED),
+    }
 
 
 def _reason(raw: Mapping[str, Any], tags: Row) -> str | None:
-    """Why the model cannot be loaded, as far as a listing tells; ``None`` leaves it open for the details."""
+    """Why the model cannot be loaded, as far as a listing tells; ``None`` leaves it open for the
+    details.
+    """
     if raw.get("disabled") is True:
         return "disabled on the Hub"
     if tags["custom_code"]:
@@ -179,5 +257,9 @@ def _reason(raw: Mapping[str, Any], tags: Row) -> str | None:
 def _bases(raw: Mapping[str, Any]) -> list[str] | None:
     found = raw.get("baseModels")
     models = found.get("models") if isinstance(found, dict) else None
-    names = [text(item.get("id")) for item in models[:20] if isinstance(item, dict)] if isinstance(models, list) else []
+    names = (
+        [text(item.get("id")) for item in models[:20] if isinstance(item, dict)]
+        if isinstance(models, list)
+        else []
+    )
     return [name for name in names if name] or None

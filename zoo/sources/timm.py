@@ -1,4 +1,6 @@
-"""Every pretrained model that the installed timm knows: no network, no weights, no instantiation."""
+"""Every pretrained model that the installed timm knows: no network, no weights, no
+instantiation.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +16,49 @@ from zoo.describe import license_name
 from zoo.labels import LabelSpace, inferred
 
 SIZES = Path(__file__).with_name("timm_sizes.csv")
-# What the parts of timm's pretrained tags (resnet50.a1_in1k) say of the training data, in the Hub's dataset names.
+# What the parts of timm's pretrained tags (resnet50.a1_in1k) say of the training data, in the Hub's
+# dataset names.
 _DATASETS = {
-    "in1k": "imagenet-1k", "in12k": "imagenet-12k", "in21k": "imagenet-21k", "in22k": "imagenet-22k",
-    "inw21k": "imagenet-w21-p", "laion2b": "laion-2b", "laion400m": "laion-400m", "laiona": "laion-aesthetic",
-    "openai": "openai-wit-400m", "webli": "webli", "metaclip": "metaclip", "datacompxl": "datacomp-1b",
-    "datacomp1b": "datacomp-1b", "dfn2b": "dfn-2b", "dfn5b": "dfn-5b", "dfndr2b": "dfndr-2b", "yfcc15m": "yfcc-15m",
-    "cc12m": "cc-12m", "lvd142m": "lvd-142m", "lvd1689m": "lvd-1689m", "sat493m": "sat-493m", "sa1b": "sa-1b",
-    "jft": "jft-300m", "bamboo": "bamboo", "merged2b": "merged-2b", "m38m": "merged-38m", "swag": "instagram-3.6b",
-    "swsl": "instagram-1b", "ssl": "yfcc-100m", "wsl": "instagram-1b",
+    "in1k": "imagenet-1k",
+    "in12k": "imagenet-12k",
+    "in21k": "imagenet-21k",
+    "in22k": "imagenet-22k",
+    "inw21k": "imagenet-w21-p",
+    "laion2b": "laion-2b",
+    "laion400m": "laion-400m",
+    "laiona": "laion-aesthetic",
+    "openai": "openai-wit-400m",
+    "webli": "webli",
+    "metaclip": "metaclip",
+    "datacompxl": "datacomp-1b",
+    "datacomp1b": "datacomp-1b",
+    "dfn2b": "dfn-2b",
+    "dfn5b": "dfn-5b",
+    "dfndr2b": "dfndr-2b",
+    "yfcc15m": "yfcc-15m",
+    "cc12m": "cc-12m",
+    "lvd142m": "lvd-142m",
+    "lvd1689m": "lvd-1689m",
+    "sat493m": "sat-493m",
+    "sa1b": "sa-1b",
+    "jft": "jft-300m",
+    "bamboo": "bamboo",
+    "merged2b": "merged-2b",
+    "m38m": "merged-38m",
+    "swag": "instagram-3.6b",
+    "swsl": "instagram-1b",
+    "ssl": "yfcc-100m",
+    "wsl": "instagram-1b",
 }
 
 
 def cards() -> Iterator[ModelCard]:
-    """One card for each name of ``timm.list_pretrained()``, in that order; ids are those of the Hub (``timm/...``).
+    """One card for each name of ``timm.list_pretrained()``, in that order; ids are those of the Hub
+    (``timm/...``).
 
-    Weights lie on the Hub at ``location``. A name without a Hub repository, or that shares another's, is not loadable.
-    Label names are ImageNet's where the number of classes is that of an ImageNet.
+    Weights lie on the Hub at ``location``. A name without a Hub repository, or that shares
+    another's, is not loadable. Label names are ImageNet's where the number of classes is that of an
+    ImageNet.
     """
     import timm
     from timm.models import get_pretrained_cfg
@@ -47,35 +75,60 @@ def cards() -> Iterator[ModelCard]:
 def sizes(file: Path = SIZES) -> dict[tuple[str, int], tuple[int, int]]:
     """(architecture, number of classes) -> (scalars in the weights, width of the pooled features).
 
-    A table that ``benchmarks.make_timm_sizes`` made: building all models takes minutes. A newer model is not in it.
+    A table that ``benchmarks.make_timm_sizes`` made: building all models takes minutes. A newer
+    model is not in it.
     """
     with file.open(newline="") as lines:
-        return {(row[0], int(row[1])): (int(row[2]), int(row[3])) for row in csv.reader(lines) if row[1].isdecimal()}
+        return {
+            (row[0], int(row[1])): (int(row[2]), int(row[3]))
+            for row in csv.reader(lines)
+            if row[1].isdecimal()
+        }
 
 
 def _card(name: str, cfg: dict[str, Any], owners: set[str]) -> ModelCard:
     repository: str | None = cfg.get("hf_hub_id")
     reason = None
     if repository is None:
-        reason = "its weights are on no Hub repository as safetensors, only at an address of their own"
+        reason = (
+            "its weights are on no Hub repository as safetensors, only at an address of their own"
+        )
     elif repository in owners - {f"timm/{name}"}:
         reason = f"its weights are those of {repository}, which is listed by itself"
     # Unknown where the repository is not in timm's own layout, as far as its name tells.
-    loadable = False if reason else True if repository and repository.split("/")[1] == name else None
+    loadable = (
+        False if reason else True if repository and repository.split("/")[1] == name else None
+    )
     size = cfg.get("input_size") or (None, None, None)
     datasets = _datasets(cfg.get("tag") or "")
-    space = inferred(cfg.get("num_classes")) if datasets and "imagenet" in datasets[-1] else LabelSpace()
+    space = (
+        inferred(cfg.get("num_classes"))
+        if datasets and "imagenet" in datasets[-1]
+        else LabelSpace()
+    )
     return ModelCard(
-        id=repository if repository and not reason else f"timm/{name}", source="timm", location=repository,
-        author=repository.split("/")[0] if repository else None, library_name="timm",
+        id=repository if repository and not reason else f"timm/{name}",
+        source="timm",
+        location=repository,
+        author=repository.split("/")[0] if repository else None,
+        library_name="timm",
         pipeline_tag="image-classification" if space.labels else "image-feature-extraction",
         license=license_name(cfg.get("license")) if cfg.get("license") != "unknown" else None,
-        architecture=name.split(".")[0], datasets=datasets or None, num_classes=cfg.get("num_classes"),
-        labels=space.labels, label_source=space.source,
-        input_size=min(size[1:]) if size[1] else None, mean=tuple(cfg["mean"]), std=tuple(cfg["std"]),
-        interpolation=cfg.get("interpolation"), crop_pct=cfg.get("crop_pct"), crop_mode=cfg.get("crop_mode"),
-        weight_format="safetensors" if repository else None, custom_code=False,
-        loadable=loadable, not_loadable_reason=reason,
+        architecture=name.split(".")[0],
+        datasets=datasets or None,
+        num_classes=cfg.get("num_classes"),
+        labels=space.labels,
+        label_source=space.source,
+        input_size=min(size[1:]) if size[1] else None,
+        mean=tuple(cfg["mean"]),
+        std=tuple(cfg["std"]),
+        interpolation=cfg.get("interpolation"),
+        crop_pct=cfg.get("crop_pct"),
+        crop_mode=cfg.get("crop_mode"),
+        weight_format="safetensors" if repository else None,
+        custom_code=False,
+        loadable=loadable,
+        not_loadable_reason=reason,
     )
 
 
