@@ -11,9 +11,9 @@ from pathlib import Path
 from benchmarks.record import BenchRecord, read
 from selection import prediction
 from selection.scores.registry import ALIASES, DEFAULT
-from zoo.command import run
 from zoo.errors import UserError
 from zoo.files import write_text
+from zoo.terminal.command import run
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/truth.md")

@@ -12,10 +12,10 @@ import typer
 
 from benchmarks.record import BenchRecord, machine, read, versions
 from benchmarks.truth.table import CELLS, NONE, Cell, read_cells
-from selection.document import Figure, axis, document, layout, text
-from zoo.command import run
+from selection.report.document import Figure, axis, document, layout, text
 from zoo.errors import UserError
 from zoo.files import write_text
+from zoo.terminal.command import run
 
 RECORDS = Path(__file__).parent / "records"
 PALETTE = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#a463f2", "#9c6b4e", "#3ca951", "#9498a0")
@@ -319,7 +319,7 @@ def _seeds(cells: Sequence[Cell], seeds: Sequence[int]) -> str:
 
 
 def _others(name: str, records: Sequence[BenchRecord], figures: dict[str, Figure]) -> str:
-    commands = {"names": "python -m benchmarks.make_name_table"}
+    commands = {"names": "python -m benchmarks.build.make_name_table"}
     how = commands.get(name, f"python -m benchmarks.run {name}")
     parts = [
         f"<h2>{_text(name)}</h2>",

@@ -10,24 +10,24 @@ from typing import Annotated
 import typer
 
 from benchmarks.record import append
-from zoo.command import choose, run
+from zoo.terminal.command import choose, run
 
 RECORDS = Path(__file__).parent / "records"
 
 BENCHMARKS: dict[
     str, str
 ] = {  # name -> module with run(out: Path) -> list[BenchRecord], imported when asked for
-    "scoring": "benchmarks.scoring",
-    "coverage": "benchmarks.coverage",
-    "probing": "benchmarks.probing",
-    "catalogue": "benchmarks.catalogue",
-    "recall": "benchmarks.recall",
-    "external": "benchmarks.external",
-    "distillation": "benchmarks.distillation",
-    "distill_step": "benchmarks.distill_step",
-    "cifar100": "benchmarks.cifar100",
+    "scoring": "benchmarks.speed.scoring",
+    "coverage": "benchmarks.speed.coverage",
+    "probing": "benchmarks.speed.probing",
+    "catalogue": "benchmarks.speed.catalogue",
+    "recall": "benchmarks.speed.recall",
+    "external": "benchmarks.truth.external",
+    "distillation": "benchmarks.students.distillation",
+    "distill_step": "benchmarks.speed.distill_step",
+    "cifar100": "benchmarks.students.cifar100",
     "truth": "benchmarks.truth",
-    "halving": "benchmarks.halving",
+    "halving": "benchmarks.speed.halving",
 }
 
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.live import note, warn
 from distill.options import Options, from_config, prepare, settings_of
 from distill.run import RunFolder
-from zoo.command import choose, clean, run, split_list
+from distill.training.live import note, warn
 from zoo.errors import Unavailable, UserError
 from zoo.files import write_json, write_text
+from zoo.terminal.command import choose, clean, run, split_list
 
 if TYPE_CHECKING:
-    from distill.accuracy import Hits
     from distill.experiment import Experiment
-    from selection.interval import Interval
+    from selection.scores.accuracy import Hits
+    from selection.scores.interval import Interval
 
 # probe_kd from the committee's best teacher alone, best by its head on the validation split
 BEST_SINGLE = "best_single"
@@ -157,7 +157,7 @@ def _asked(method: str, options: Options) -> Options:
     """The options of ``method``, ``name:a=1:b=2``; ``UserError`` where there is no such method or
     setting.
     """
-    from distill.methods import METHODS, configure
+    from distill.methods.registry import METHODS, configure
 
     name, *settings = method.split(":")
     choose("method", name, [*METHODS, BEST_SINGLE])
@@ -170,7 +170,7 @@ def _same_runs(asked: Mapping[str, Options], source: RunFolder, *, teachers: int
     """Each method that another stands for: the run at hand rather than probe_kd, probe_kd rather
     than the rest.
     """
-    from distill.methods import METHODS, AnswersConfig, configure
+    from distill.methods.registry import METHODS, AnswersConfig, configure
 
     own = source.config()["method"]
     first: dict[Any, str] = {}
@@ -239,7 +239,7 @@ def _teachers(experiment: Experiment) -> tuple[Teaching, ...]:
 
 
 def _line(method: str, found: Comparison, error: str | None) -> Line:
-    from distill.accuracy import gain, hits, recovered
+    from selection.scores.accuracy import gain, hits, recovered
 
     mine, plain = (
         {seed: cell.results() for seed, cell in found.of(name).items()}
@@ -270,7 +270,7 @@ def _line(method: str, found: Comparison, error: str | None) -> Line:
 
 def figures_of(line: Line) -> list[str]:
     """The cells of a method's row after its name (``COLUMNS``), as text."""
-    from distill.accuracy import points
+    from selection.scores.accuracy import points
 
     seeds = f"{len(line.seeds)} of {len(line.seeds) + len(line.missing)}"
     if line.test is None:
@@ -336,7 +336,7 @@ def _command(
     """Train several methods and seeds on the same splits, and set them side by side with
     intervals.
     """
-    from distill.processes import resolve_device
+    from distill.training.processes import resolve_device
 
     chosen = list(dict.fromkeys(split_list(methods))) or list(DEFAULT_METHODS)
     if "plain" not in chosen:
@@ -352,7 +352,7 @@ def _command(
     write_json(source / "compare.json", _record(found))
     print(text_table(found))
     try:
-        from distill.compare_page import page
+        from distill.comparison_page import page
 
         target = out or source / "compare.html"
         write_text(target, page(found))

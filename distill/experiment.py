@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from distill.accuracy import accuracy, gain, hits, points
-from distill.batches import Batches
-from distill.data import Pixels, open_pixels, working_size
-from distill.live import Live, note
-from distill.loop import Schedule, fit, peak_memory, time_steps
-from distill.methods import METHODS
-from distill.methods import build as build_recipe
-from distill.model_card import model_card
+from distill.data.batches import Batches
+from distill.data.pixels import Pixels, open_pixels, working_size
+from distill.data.views import STILL, Augmentation
+from distill.methods.recipe import Context, Recipe
+from distill.methods.registry import METHODS
+from distill.methods.registry import build as build_recipe
 from distill.options import Options, settings_of, to_config
-from distill.processes import Processes, processes
-from distill.recipe import Context, Recipe
 from distill.run import RunFolder
-from distill.student import Student, StudentSpec, export
-from distill.teachers import VIEW_SEED, Committee, PreparedTeacher
-from distill.views import STILL, Augmentation
+from distill.student.model_card import model_card
+from distill.student.student import Student, StudentSpec, export
+from distill.teachers.prepared import VIEW_SEED, Committee, PreparedTeacher
+from distill.training.live import Live, note
+from distill.training.loop import Schedule, fit, peak_memory, time_steps
+from distill.training.processes import Processes, processes
+from selection.scores.accuracy import accuracy, gain, hits, points
 from zoo.home import home
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class Experiment:
         settings: Mapping[str, str] | None = None,
         device: str | torch.device = "cpu",
     ) -> Lesson:
-        """All that ``distill.loop.fit`` needs for one run; ``UserError`` where the method cannot
-        run here.
+        """All that ``distill.training.loop.fit`` needs for one run; ``UserError`` where the method
+        cannot run here.
 
         ``plain`` trains on the labelled images alone, for as many steps as the other methods.
         """

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.live import warn
+from distill.training.live import warn
 from zoo.errors import UserError
 
 if TYPE_CHECKING:
+    from distill.data.views import Augmentation
     from distill.experiment import Experiment, Plan
-    from distill.views import Augmentation
     from selection.task import Task
     from zoo.card import ModelCard
 
@@ -76,7 +76,7 @@ def prepare(
     resumed. Raises ``UserError``.
     """
     from distill.experiment import Experiment
-    from distill.teachers import Committee, committee_cards
+    from distill.teachers.prepared import Committee, committee_cards
     from selection.ranking import Ranking
     from selection.task import Task
 
@@ -107,11 +107,11 @@ def prepare(
 
 
 def _plan(options: Options, task: Task) -> Plan:
-    from distill.batches import batch_sizes
-    from distill.data import working_size
+    from distill.data.batches import batch_sizes
+    from distill.data.pixels import working_size
     from distill.experiment import Plan
-    from distill.loop import Schedule
-    from distill.student import StudentSpec, input_size
+    from distill.student.student import StudentSpec, input_size
+    from distill.training.loop import Schedule
 
     side = working_size(task.train, 512)
     size = options.size or input_size(side)
@@ -159,7 +159,7 @@ def _augmentation(options: Options, classes: tuple[str, ...], side: int) -> Augm
     Left and right are exchanged unless the classes are digits or letters, which change their
     meaning by it.
     """
-    from distill.views import Augmentation
+    from distill.data.views import Augmentation
 
     letters = all(len(name) <= 1 or name.isdigit() for name in classes)
     return Augmentation(

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from zoo.command import clean, run
 from zoo.errors import UserError
+from zoo.terminal.command import clean, run
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def predict(
     import timm.data
     import torch
 
-    from distill.student import reopen
-    from selection.images import decode
+    from distill.student.student import reopen
+    from selection.sources.images import decode
 
     network, config = reopen(student / "student" if (student / "student").is_dir() else student)
     names = [str(name) for name in config["label_names"]]
@@ -78,7 +78,7 @@ def predict(
 
 
 def _files(path: Path) -> list[Path]:
-    from selection.folder_task import find_images
+    from selection.sources.folder import find_images
 
     return [path / one for one in find_images(path)[0]] if path.is_dir() else [path]
 

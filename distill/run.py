@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.live import note
+from distill.training.live import note
 from zoo.errors import UserError
 from zoo.files import write_bytes, write_json, write_text
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.live import warn
 from distill.options import DEFAULT_METHOD, STEPS, Options, from_config, prepare, settings_of
 from distill.run import RunFolder
-from zoo.command import run, split_list
+from distill.training.live import warn
 from zoo.errors import UserError
+from zoo.terminal.command import run, split_list
 
 if TYPE_CHECKING:
     from zoo.card import ModelCard
@@ -97,10 +97,10 @@ def _command(
 ) -> int:
     """Train a small student from the teachers of a ranking, and export it for timm."""
     from distill.experiment import train, train_control
-    from distill.methods import METHODS, configure
-    from distill.model_card import licence_warning
-    from distill.processes import resolve_device
-    from distill.share import check
+    from distill.methods.registry import METHODS, configure
+    from distill.student.model_card import licence_warning
+    from distill.student.share import check
+    from distill.training.processes import resolve_device
 
     if offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -174,7 +174,7 @@ def _unchanged(option: str, kept: Any, written: Any) -> None:
 
 
 def _summary(run: RunFolder, *, onnx: bool, push: str | None) -> None:
-    from distill.share import push_student, write_onnx
+    from distill.student.share import push_student, write_onnx
 
     results = run.results()
     for split in ("validation", "test"):

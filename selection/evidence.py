@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from selection.cache import StoredOutputs
-    from selection.names import NameEncoder
     from selection.probe import Probe
+    from selection.probing.cache import StoredOutputs
+    from selection.recall.names import NameEncoder
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]

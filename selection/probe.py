@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from selection.images import PROBE_SIDE, CorruptImage, decode
-from selection.split import Rows, Split, by_class
+from selection.sources.images import PROBE_SIDE, CorruptImage, decode
+from selection.sources.split import Rows, Split, by_class
 from selection.task import Task
 from zoo.errors import UserError
 
@@ -29,7 +29,7 @@ class _Drawn(NamedTuple):
 class Probe:
     """N images of the training split, as even over the classes as it has images.
 
-    images   N RGB images, shorter side at most 512 pixels (``selection.images.decode``)
+    images   N RGB images, shorter side at most 512 pixels (``selection.sources.images.decode``)
     labels   (N,) int64 in [0, C)
     names    N names, for reports
     digest   sha256 over class names, labels and the encoded bytes of the images, in order

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from selection.ranking import Row
 from zoo.card import ModelCard
-from zoo.command import clean
+from zoo.terminal.command import clean
 
 
 class Progress:

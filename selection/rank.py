@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selection.budget import (
+from selection.probing.budget import (
     Budget,
     Costs,
     bytes_of,
@@ -26,19 +26,19 @@ from selection.budget import (
 )
 from selection.ranking import Ranking, Row, versions
 from selection.settings import Settings
-from zoo.command import clean, run, split_list
 from zoo.errors import Unavailable, UserError
+from zoo.terminal.command import clean, run, split_list
 
 if TYPE_CHECKING:
-    from selection.cache import FeatureCache
-    from selection.candidates import Candidates
     from selection.committee import Committee
     from selection.evidence import Evidence
-    from selection.halving import Halving
-    from selection.judge import Judge
     from selection.probe import Probe
-    from selection.probing import Asker
+    from selection.probing.cache import FeatureCache
+    from selection.probing.judge import Judge
+    from selection.probing.prober import Asker
+    from selection.probing.rounds import Halving
     from selection.progress import Progress
+    from selection.recall.candidates import Candidates
     from selection.scores.score import Score
     from selection.task import Task
 
@@ -88,12 +88,12 @@ def _rank(
     """``begin`` is when the budget began, ``reserve`` the seconds that follow, ``strict`` whether
     the process may be ended.
     """
-    from selection.cache import FeatureCache
-    from selection.candidates import MOST, UNBOUNDED, candidates
-    from selection.halving import DEAREST, halve, shortlist, sizes
-    from selection.judge import ordered_rows, row_of
     from selection.probe import Probe
+    from selection.probing.cache import FeatureCache
+    from selection.probing.judge import ordered_rows, row_of
+    from selection.probing.rounds import DEAREST, halve, shortlist, sizes
     from selection.progress import Progress
+    from selection.recall.candidates import MOST, UNBOUNDED, candidates
     from selection.scores.registry import resolve
     from selection.task import Task
     from zoo.home import feature_folder
@@ -211,7 +211,7 @@ def _asker(
 ) -> Iterator[Asker]:
     """This process, or Ray's workers for as long as the context lasts."""
     if settings.ray is not None:
-        from selection.workers import Workers
+        from selection.probing.workers import Workers
 
         many = Workers.connected(
             settings.ray,
@@ -224,7 +224,7 @@ def _asker(
         with many as workers:
             yield workers
         return
-    from selection.probing import Prober
+    from selection.probing.prober import Prober
 
     yield Prober(
         probe,
@@ -247,8 +247,8 @@ def _judge(
     budget: Budget,
     shown: Progress,
 ) -> Judge:
-    from selection.judge import Judge
-    from selection.names import NameEncoder
+    from selection.probing.judge import Judge
+    from selection.recall.names import NameEncoder
 
     named = settings.label_encoder
     encoder = (
@@ -394,8 +394,8 @@ def _command(
     is.
     """
     from selection.progress import Progress
-    from selection.table import show
-    from zoo.command import byte_size
+    from selection.report.table import show
+    from zoo.terminal.command import byte_size
 
     begin = time.monotonic() - (process_age() if _OWN_PROCESS else 0.0)
     for path in (out, report):
@@ -432,7 +432,7 @@ def _command(
         ranking.save(out)
         print(f"ranking: {out}")
     if report is not None:
-        from selection.report import described, write
+        from selection.report.report import described, write
 
         write(described(ranking, work.probe, work.evidence), report)
         print(f"report: {report}")

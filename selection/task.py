@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from selection import folder_task, hub_task, parquet_task
-from selection.images import CorruptImage
-from selection.split import Joined, Part, Rows, Source, Split, class_name, cut
+from selection.sources import folder as folder_task
+from selection.sources import hub as hub_task
+from selection.sources import parquet as parquet_task
+from selection.sources.images import CorruptImage
+from selection.sources.split import Joined, Part, Rows, Source, Split, class_name, cut
 from zoo.errors import UserError
 
 __all__ = ["CorruptImage", "Split", "Task"]

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from distill.batches import Batches
-from distill.data import Pixels
-from distill.recipe import Batch, Recipe, StudentState, TeacherOutputs, task_term
-from distill.student import Student, StudentSpec
-from distill.views import Augmentation
+from distill.data.batches import Batches
+from distill.data.pixels import Pixels
+from distill.data.views import Augmentation
+from distill.methods.recipe import Batch, Recipe, StudentState, TeacherOutputs, task_term
+from distill.student.student import Student, StudentSpec
 
 CLASSES = ("red", "green", "blue")
 SPEC = StudentSpec(architecture="test_efficientnet", size=32)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cifar100
-from benchmarks.cifar100 import RECIPES, Setting, main, measure, pack, pixels
+from benchmarks.students import cifar100
+from benchmarks.students.cifar100 import RECIPES, Setting, main, measure, pack, pixels
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def small(data: Path, folder: Path, **changes: Any) -> Setting:
 def test_the_networks_are_those_of_the_papers() -> None:
     import timm
 
-    import benchmarks.cifar_resnet  # noqa: F401
+    import benchmarks.students.cifar_resnet  # noqa: F401
 
     networks = {
         name: timm.create_model(name, num_classes=100) for name in ("resnet8x4", "resnet32x4")
@@ -92,7 +92,7 @@ def test_the_networks_are_those_of_the_papers() -> None:
 def test_the_losses_are_those_of_the_papers(name: str) -> None:
     import torch.nn.functional as F
 
-    from distill.recipe import Batch, StudentState, TeacherOutputs
+    from distill.methods.recipe import Batch, StudentState, TeacherOutputs
 
     torch.manual_seed(0)
     mine, said, labels = torch.randn(8, 100) * 2, torch.randn(8, 100) * 3, torch.arange(8)
@@ -186,7 +186,7 @@ def test_one_command_trains_all_and_a_second_call_reads_it(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("distill.loop.fit", refuse)
+    monkeypatch.setattr("distill.training.loop.fit", refuse)
     again = measure(setting)
     assert [(r.name, r.value) for r in again] == [(r.name, r.value) for r in records]
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import distillation_tasks
-from benchmarks.distillation import ALL, BLOCKS
-from benchmarks.distillation_tasks import Source, make
+from benchmarks.students import distillation_tasks
+from benchmarks.students.distillation import ALL, BLOCKS
+from benchmarks.students.distillation_tasks import Source, make
 from distill.compare import BEST_SINGLE
-from distill.methods import METHODS, configure
+from distill.methods.registry import METHODS, configure
 from distill.options import settings_of
 from selection.task import Task
 from zoo.errors import UserError

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import external
+from benchmarks.truth import external
 from zoo.errors import UserError
 
 

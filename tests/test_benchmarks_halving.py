@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.halving import Stored, _first, _probed, _turns
+from benchmarks.speed.halving import Stored, _first, _probed, _turns
 from selection.evidence import Evidence
-from selection.halving import halve, sizes
+from selection.probing.rounds import halve, sizes
 from zoo.card import ModelCard
 
 CLASSES, SAMPLES = 4, 200

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.label_sets import LABEL_SETS
-from benchmarks.make_name_table import _held, _measures, _ridge, _spans, _sparse
+from benchmarks.build.label_sets import LABEL_SETS
+from benchmarks.build.make_name_table import _held, _measures, _ridge, _spans, _sparse
 
 
 def test_ridge_solves_its_normal_equations() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import recall, synthetic_zoo
-from selection.recall import Recalled
+from benchmarks.speed import recall, synthetic_zoo
+from selection.recall.search import Recalled
 
 
 def test_names_are_unique_each_has_a_space_and_the_zoo_is_kept(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from distill.accuracy import accuracy, gain, recovered
 from distill.compare import Comparison, Line, Teaching, compare, main, text_table
 from distill.run import RunFolder
 from distill.train import main as train
-from selection.interval import Interval
+from selection.scores.accuracy import accuracy, gain, recovered
+from selection.scores.interval import Interval
 from tests.distill_setting import write_ranking, write_task, write_teacher
 
 
@@ -117,7 +117,7 @@ def test_the_table_says_what_is_missing_and_what_was_refused(tmp_path: Path) -> 
 
 def test_the_page_stands_alone_and_disarms_names(tmp_path: Path) -> None:
     pytest.importorskip("plotly")
-    from distill.compare_page import page
+    from distill.comparison_page import page
 
     text = page(comparison(tmp_path))
     assert HOSTILE not in text

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from distill import data
-from distill.data import Stream, open_pixels, square, working_size
-from distill.views import STILL, Augmentation, render, uniforms
+from distill.data import pixels as data
+from distill.data.pixels import Stream, open_pixels, square, working_size
+from distill.data.views import STILL, Augmentation, render, uniforms
 from zoo.errors import UserError
 from zoo.files import write_bytes
 

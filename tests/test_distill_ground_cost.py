@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distill.ground_cost import carried, ground_cost
+from distill.teachers.ground_cost import carried, ground_cost
 
 N, C, C_T, D = 400, 3, 6, 10
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from distill.batches import batch_sizes
-from distill.loop import Diverged, Schedule, fit, time_steps
-from distill.processes import Processes, processes, resolve_device
-from distill.recipe import Recipe, TeacherOutputs
+from distill.data.batches import batch_sizes
+from distill.methods.recipe import Recipe, TeacherOutputs
 from distill.run import RunFolder
-from distill.student import Student
+from distill.student.student import Student
+from distill.training.loop import Diverged, Schedule, fit, time_steps
+from distill.training.processes import Processes, processes, resolve_device
 from tests.distill_setting import Drops, batches, enlarged, pixels, student
 from zoo.errors import UserError
 
@@ -218,7 +218,7 @@ def test_answers_belong_to_the_image_and_view_of_the_batch() -> None:
         assert torch.equal(said[:, 0].long() % 100, batch.index)
         view = torch.div(said[:, 0].long(), 100, rounding_mode="floor")
         assert source.images[batch.index].shape[0] == len(view)
-        from distill.views import render
+        from distill.data.views import render
 
         again = render(
             source.images,

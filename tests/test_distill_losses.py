@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.losses import (
+from distill.methods.losses import (
     confidence_weights,
     correlation_distance,
     decoupled,
@@ -18,7 +18,7 @@ from distill.losses import (
     standardised,
     standardised_error,
 )
-from distill.recipe import task_term
+from distill.methods.recipe import task_term
 
 B, C = 6, 5
 

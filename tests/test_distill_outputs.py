@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill import outputs
-from distill.data import Pixels
-from distill.outputs import OutputsKey, open_outputs
-from distill.recipe import TeacherOutputs
-from distill.views import STILL, Augmentation, render
+from distill.data.pixels import Pixels
+from distill.data.views import STILL, Augmentation, render
+from distill.methods.recipe import TeacherOutputs
+from distill.teachers import outputs
+from distill.teachers.outputs import OutputsKey, open_outputs
 from zoo.errors import TeacherError, UserError
 
 
@@ -104,7 +104,7 @@ def test_lower_states_are_stored_apart_and_are_what_the_teacher_has(
 ) -> None:
     from tests.distill_setting import write_teacher
     from zoo.sources import folder
-    from zoo.split import SplitTeacher
+    from zoo.split_teacher import SplitTeacher
     from zoo.teacher import Teacher
 
     teacher = Teacher.load(folder.card(write_teacher(tmp_path / "zoo")), largest=24)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distill.predict import main, predict
-from distill.student import export
+from distill.student.student import export
 from tests.distill_setting import CLASSES, student, write_task
 from zoo.errors import UserError
 
@@ -26,7 +26,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_files_and_folders_get_classes_in_order(world: Path) -> None:
     from PIL import Image
 
-    from distill.data import square
+    from distill.data.pixels import square
 
     files = sorted((world / "images" / "red").iterdir())
     found = list(predict(world / "run" / "student", files, top=3))

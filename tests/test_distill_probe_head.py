@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.probe_head import fit, mixture, stratified
+from distill.teachers.probe_head import fit, mixture, stratified
 from zoo.errors import UserError
 
 N, D, C = 120, 12, 3

@@ -14,9 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.ground_cost import GroundCost
-from distill.methods import METHODS, build, configure
-from distill.recipe import (
+from distill.methods.recipe import (
     Batch,
     Context,
     Recipe,
@@ -25,11 +23,13 @@ from distill.recipe import (
     TeacherOutputs,
     refusal,
 )
+from distill.methods.registry import METHODS, build, configure
+from distill.teachers.ground_cost import GroundCost
 from zoo.card import ModelCard
 from zoo.errors import UserError
-from zoo.network import Network
-from zoo.preprocessing import Preprocessing
-from zoo.split import SplitTeacher
+from zoo.loading.network import Network
+from zoo.loading.preprocessing import Preprocessing
+from zoo.split_teacher import SplitTeacher
 from zoo.teacher import Teacher
 
 B, C, C_T, SIZE = 8, 3, 7, 32
@@ -350,7 +350,7 @@ def test_kd_reads_the_columns_of_the_tasks_classes() -> None:
 
 
 def test_transport_weights_favour_the_cheaper_teacher() -> None:
-    from distill.recipes.transport import committee_weights
+    from distill.methods.transport import committee_weights
 
     assert committee_weights([1.0, 1.0]).tolist() == [0.5, 0.5]
     cheap, dear = committee_weights([1.0, 3.0]).tolist()
@@ -362,7 +362,7 @@ def test_transport_weights_favour_the_cheaper_teacher() -> None:
 
 
 def test_a_teacher_of_shifted_stats_is_asked_in_its_own_range() -> None:
-    from distill.recipes.states import TeacherState
+    from distill.methods.states import TeacherState
 
     state = TeacherState(INFOS[0])
     data = batch(0, TEACHERS[:1])

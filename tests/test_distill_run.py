@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from distill.model_card import licence_warning, model_card
 from distill.run import RunFolder
-from distill.student import Student, StudentSpec, export, input_size, reopen
+from distill.student.model_card import licence_warning, model_card
+from distill.student.student import Student, StudentSpec, export, input_size, reopen
 from tests.distill_setting import CLASSES, pixels, student
 from zoo.errors import UserError
 

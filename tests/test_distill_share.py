@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from distill.share import check, push_student
-from distill.student import export
+from distill.student.share import check, push_student
+from distill.student.student import export
 from tests.distill_setting import student
 from zoo.errors import Unavailable, UserError
 
@@ -129,6 +129,6 @@ def test_what_cannot_be_passed_on_is_refused_before_training(
         check(onnx=False, push="birds/a/b", offline=False)
     with pytest.raises(UserError, match="--offline"):
         check(onnx=False, push="birds/student", offline=True)
-    monkeypatch.setattr("distill.share.find_spec", lambda name: None)
+    monkeypatch.setattr("distill.student.share.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"teacher-zoo\[onnx\]"):
         check(onnx=True, push=None, offline=True)

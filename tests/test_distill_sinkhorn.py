@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.sinkhorn import SCALING_RANGE, plan, top, transport_cost
+from distill.teachers.sinkhorn import SCALING_RANGE, plan, top, transport_cost
 
 B, C_T, C = 4, 7, 5
 
@@ -90,7 +90,7 @@ def test_marginals_at_the_default_iterations(dtype: torch.dtype) -> None:
 
 
 def test_scaling_and_log_domain_agree() -> None:
-    from distill.sinkhorn import _by_scaling, _in_logs
+    from distill.teachers.sinkhorn import _by_scaling, _in_logs
 
     p, q, cost = draw(3, sharp=4.0)
     scaled = cost / (float(cost.max()) / (SCALING_RANGE - 1))

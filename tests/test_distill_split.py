@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from zoo.card import ModelCard
-from zoo.network import Network
-from zoo.preprocessing import Preprocessing
-from zoo.split import CannotSplit, SplitTeacher, boundary, trunk
+from zoo.loading.network import Network
+from zoo.loading.preprocessing import Preprocessing
+from zoo.split_teacher import CannotSplit, SplitTeacher, boundary, trunk
 from zoo.teacher import Teacher
 
 SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED") or Path(__file__).parents[2] / "shared")

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from distill.experiment import verdict
-from distill.live import Live
 from distill.options import settings_of
 from distill.run import RunFolder
-from distill.teachers import columns
+from distill.teachers.prepared import columns
 from distill.train import main
+from distill.training.live import Live
 from tests.distill_setting import write_ranking, write_task, write_teacher
 from zoo.errors import UserError
 
@@ -172,7 +172,7 @@ def test_a_finished_run_is_not_trained_again_and_needs_resume(
 def test_resuming_gives_the_same_student(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill import loop
+    from distill.training import loop
 
     assert main(command(world, tmp_path / "whole", "--no-control")) == 0
     real, calls = loop.Tally.add, []
@@ -268,7 +268,7 @@ def test_nan_is_a_sentence_and_status_1(world: Path, tmp_path: Path, capsys: Sho
 def test_a_full_disk_before_training_leaves_no_run_and_the_same_command_goes_on(
     world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill import outputs
+    from distill.teachers.prepared import outputs
 
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
 
@@ -396,7 +396,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_student_may_start_from_a_folder(world: Path, tmp_path: Path, capsys: Shown) -> None:
-    from distill.student import Student, StudentSpec
+    from distill.student.student import Student, StudentSpec
 
     start = world / "zoo" / "headed"
     spec = StudentSpec.of(str(start), size=32, pretrained=True, model_args={})

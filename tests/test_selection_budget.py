@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from selection.budget import Budget, Costs, bytes_of, seconds_of, until
-from selection.probing import Answer, pay
+from selection.probing.budget import Budget, Costs, bytes_of, seconds_of, until
+from selection.probing.prober import Answer, pay
 from zoo.card import ModelCard
 from zoo.errors import UserError
 
@@ -84,7 +84,7 @@ def test_a_measured_model_is_estimated_by_its_own_rate_and_others_by_the_median(
 def test_downloads_are_paid_once_and_an_unknown_size_never_fits_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("zoo.download.is_local", lambda card: card.id == "here")
+    monkeypatch.setattr("zoo.loading.download.is_local", lambda card: card.id == "here")
     bound, costs = Budget(download=20e6), Costs()
     assert pay(bound, costs, card("there", source="hub", weight_bytes=15_000_000)) is None
     assert bound.download == 5e6
@@ -110,7 +110,7 @@ def test_downloads_are_paid_once_and_an_unknown_size_never_fits_a_bound(
 
 
 def test_a_learnt_download_changes_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.download.is_local", lambda card: False)
+    monkeypatch.setattr("zoo.loading.download.is_local", lambda card: False)
     costs = Costs(started=True)
     first, second = card("a", source="hub"), card("b", source="hub")
     before = costs.loading(second)

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from selection.cache import CacheKey, FeatureCache, StoredOutputs
+from selection.probing.cache import CacheKey, FeatureCache, StoredOutputs
 
 KEY = CacheKey("org/model", "a" * 40, "224 bicubic", "d" * 64)
 PARTS = ("features", "logits", "classifier_weights", "classifier_bias")
@@ -216,7 +216,7 @@ def test_two_processes_write_the_same_keys(tmp_path: Path) -> None:
 _WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from selection.cache import CacheKey, FeatureCache, StoredOutputs
+from selection.probing.cache import CacheKey, FeatureCache, StoredOutputs
 cache = FeatureCache(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:
@@ -339,7 +339,7 @@ def test_reading_needs_no_faiss(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from selection.cache import CacheKey, FeatureCache
+from selection.probing.cache import CacheKey, FeatureCache
 assert FeatureCache(Path({str(tmp_path)!r})).get({KEY!r}).features.shape == (20, 8)
 assert "faiss" not in sys.modules
 """

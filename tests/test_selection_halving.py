@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from selection.evidence import Evidence
-from selection.halving import DEAREST, Judged, bar, halve, shortlist, sizes
-from selection.judge import row_of
+from selection.probing.judge import row_of
+from selection.probing.rounds import DEAREST, Judged, bar, halve, shortlist, sizes
 from selection.ranking import Row, in_order
 from zoo.card import ModelCard
 

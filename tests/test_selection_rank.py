@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selection.budget import Budget
-from selection.cache import FeatureCache
-from selection.candidates import candidates
 from selection.probe import Probe
-from selection.probing import Prober
+from selection.probing.budget import Budget
+from selection.probing.cache import FeatureCache
+from selection.probing.prober import Prober
 from selection.rank import Settings, main, rank
 from selection.ranking import Ranking
+from selection.recall.candidates import candidates
 from selection.task import Task
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selection import label_build, recall
-from selection.candidates import candidates
-from selection.label_build import label_index
-from selection.label_index import LabelIndex, Lists, Texts
-from selection.names import NameEncoder
-from selection.recall import Recall
+from selection.recall import label_build
+from selection.recall import search as recall
+from selection.recall.candidates import candidates
+from selection.recall.label_build import label_index
+from selection.recall.label_index import LabelIndex, Lists, Texts
+from selection.recall.names import NameEncoder
+from selection.recall.search import Recall
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue
 
@@ -144,7 +145,6 @@ def test_wrong_input_is_refused(wrong: dict[str, object]) -> None:
 
 
 # --- the index of a catalogue
-# ----------------------------------------------------------------------------------------
 
 
 def book(path: Path, cards: Sequence[ModelCard]) -> Path:
@@ -261,7 +261,6 @@ def test_a_killed_build_leaves_nothing_that_is_read(
 
 
 # --- the shortlist
-# ---------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_candidates_come_by_label_names_with_a_share_for_those_without(

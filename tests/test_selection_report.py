@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selection.bridge import bridge, plan
-from selection.document import embedded
-from selection.document import text as label
 from selection.evidence import Evidence
-from selection.figures import against_size, heatmap, middle
-from selection.page import page
 from selection.ranking import Ranking, Row
-from selection.report import Report, examples, write
-from selection.table import letter
+from selection.report.bridge import bridge, plan
+from selection.report.document import embedded
+from selection.report.document import text as label
+from selection.report.figures import against_size, heatmap, middle
+from selection.report.page import page
+from selection.report.report import Report, examples, write
+from selection.report.table import letter
 from tests.browser import CHROMIUM, Browser
 
 HOSTILE = "</script><img src=http://evil.example/x onerror=\"document.title='owned'\"><!--"
@@ -420,7 +420,7 @@ def test_write_is_whole_or_not_at_all(
     write(report, path)
     before = path.read_text()
     assert before.startswith("<!DOCTYPE html>")
-    monkeypatch.setattr("selection.page.page", lambda report: 1 / 0)
+    monkeypatch.setattr("selection.report.page.page", lambda report: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write(report, path)
     assert path.read_text() == before

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from selection.ranking import Ranking, Row
-from selection.table import left_unprobed, show, summary
+from selection.report.table import left_unprobed, show, summary
 
 
 def ranking(*rows: Row, committee: tuple[str, ...] = ("a",), **candidates: object) -> Ranking:

@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from selection.images import CorruptImage
-from selection.split import Split, by_class, class_names, cut
+from selection.sources.images import CorruptImage
+from selection.sources.split import Split, by_class, class_names, cut
 from selection.task import SPLIT_SEED, Task
 from zoo.errors import Unavailable, UserError
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from selection.probing.workers import connect
 from selection.rank import Settings, main, rank
 from selection.ranking import Ranking
-from selection.workers import connect
 from zoo.errors import UserError
 
 needs_ray = pytest.mark.skipif(

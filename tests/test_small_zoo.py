@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.build.make_small_zoo import RECIPES, main
+from benchmarks.build.superclasses import GROUPS, SUPERCLASSES, classes_of
 from benchmarks.image_tables import read_table
-from benchmarks.make_small_zoo import RECIPES, main
-from benchmarks.superclasses import GROUPS, SUPERCLASSES, classes_of
 from zoo.sources.folder import cards, small_zoo
 from zoo.teacher import Teacher
 
@@ -117,7 +117,6 @@ def test_superclasses_name_the_classes_of_cifar100() -> None:
 
 
 # --- the script
-# ------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def write_data(folder: Path) -> None:

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import zoo.schema
+import zoo.sql
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import UserError
-from zoo.schema import COLUMNS
+from zoo.sql import COLUMNS
 
 CARDS = (
     ModelCard(
@@ -69,7 +69,6 @@ def ids(table: pd.DataFrame) -> list[str]:
 
 
 # --- round trips and laws
-# --------------------------------------------------------------------------------------------
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 cards = st.builds(
@@ -150,7 +149,6 @@ def test_locations(path: Path) -> None:
 
 
 # --- questions
-# -------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_where_columns_sort_and_limit(reader: Catalogue) -> None:
@@ -224,7 +222,6 @@ def test_batches_come_with_their_schema_even_when_empty(reader: Catalogue) -> No
 
 
 # --- faults of the user
-# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -294,7 +291,6 @@ def test_a_query_reaches_nothing_but_the_table(
 
 
 # --- files
-# -----------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_nothing_there_says_how_to_crawl(tmp_path: Path) -> None:
@@ -412,13 +408,13 @@ def test_a_path_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
 
 
 def version_is(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
-    for module in ("zoo.schema", "zoo.catalogue"):
+    for module in ("zoo.sql", "zoo.catalogue"):
         monkeypatch.setattr(f"{module}.SCHEMA_VERSION", version)
 
 
 def test_a_newer_schema_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     version_is(monkeypatch, 99)
-    monkeypatch.setattr(zoo.schema, "MIGRATIONS", dict.fromkeys(range(2, 100), ()))
+    monkeypatch.setattr(zoo.sql, "MIGRATIONS", dict.fromkeys(range(2, 100), ()))
     with Catalogue.open(path, write=True) as catalogue:
         catalogue.publish()
     monkeypatch.undo()
@@ -430,11 +426,11 @@ def test_a_newer_schema_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_an_older_catalogue_is_migrated_and_an_older_snapshot_read(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(zoo.schema.COLUMNS, "colour", "VARCHAR")
-    version_is(monkeypatch, zoo.schema.SCHEMA_VERSION + 1)
+    monkeypatch.setitem(zoo.sql.COLUMNS, "colour", "VARCHAR")
+    version_is(monkeypatch, zoo.sql.SCHEMA_VERSION + 1)
     monkeypatch.setitem(
-        zoo.schema.MIGRATIONS,
-        zoo.schema.SCHEMA_VERSION,
+        zoo.sql.MIGRATIONS,
+        zoo.sql.SCHEMA_VERSION,
         ("ALTER TABLE models ADD COLUMN colour VARCHAR",),
     )
     with Catalogue.open(path) as reader:
@@ -448,7 +444,7 @@ def test_an_older_catalogue_is_migrated_and_an_older_snapshot_read(
 
 
 def test_every_version_has_its_migration() -> None:
-    assert sorted(zoo.schema.MIGRATIONS) == list(range(2, zoo.schema.SCHEMA_VERSION + 1))
+    assert sorted(zoo.sql.MIGRATIONS) == list(range(2, zoo.sql.SCHEMA_VERSION + 1))
 
 
 def test_a_reader_needs_only_the_snapshot(path: Path, tmp_path: Path) -> None:

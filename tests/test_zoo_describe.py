@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.card import ModelCard
-from zoo.describe import (
+from zoo.loading.weights import Header
+from zoo.sources.describe import (
     card_data,
     describe,
     fraction,
@@ -21,7 +22,6 @@ from zoo.describe import (
     texts,
     timm_architectures,
 )
-from zoo.weights import Header
 
 PIPELINE = {
     "input_size": [3, 160, 192],
@@ -315,7 +315,6 @@ def test_timms_architectures_without_importing_it_are_those_of_timm() -> None:
 
 
 # --- front matter
-# ----------------------------------------------------------------------------------------------------  # noqa: E501
 
 CARD = """---
 license: Apache 2.0

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from tests.hub_server import FILE_FAULTS, Faults, Hub, Repo, weights
 from zoo.catalogue import Catalogue
 from zoo.errors import Unavailable, UserError
-from zoo.progress import Progress
 from zoo.sources.client import Client
 from zoo.sources.details import Candidate, Details, fetch
 from zoo.sources.hub import ask_details, crawl
 from zoo.sources.ledger import DETAILS, Ledger
+from zoo.terminal.progress import Progress
 
 TIMM = {
     "architecture": "resnet18",
@@ -77,7 +77,6 @@ def timm_files(**changes: Any) -> dict[str, bytes]:
 
 
 # --- what is said
-# ----------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_a_timm_model_tells_labels_pipeline_head_and_size() -> None:
@@ -179,7 +178,6 @@ def test_a_header_longer_than_the_first_range_takes_a_second_request() -> None:
 
 
 # --- hostile
-# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_a_label_of_10_MB_costs_its_own_model_only() -> None:
@@ -339,7 +337,6 @@ def test_any_files_give_a_row_or_a_reason(
 
 
 # --- the pass
-# --------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 @pytest.mark.parametrize("phase", [0, 1])
@@ -418,7 +415,7 @@ def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalog
 def test_the_small_zoo_says_on_the_hub_what_it_says_as_folders(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    from zoo.download import fetch as download
+    from zoo.loading.download import fetch as download
     from zoo.sources import folder
 
     own = {card.id: card for card in folder.cards(folder.small_zoo(), source="small")}

@@ -10,11 +10,11 @@ from tests.hub_server import Hub
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.doctor import examine, main
-from zoo.progress import Progress
 from zoo.sources.client import Client
 from zoo.sources.details import Details
 from zoo.sources.hub import ask_details, crawl
 from zoo.sources.ledger import Ledger
+from zoo.terminal.progress import Progress
 
 
 def card(name: str, sha: str = "a" * 40) -> ModelCard:

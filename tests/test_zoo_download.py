@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from tests.hub_server import FILE_FAULTS, Faults, Hub, Repo, weights
 from zoo.card import ModelCard
-from zoo.download import cached, fetch, is_local, remote_files, repository
 from zoo.errors import TeacherError
+from zoo.loading.download import cached, fetch, is_local, remote_files, repository
 
 TENSORS = weights({"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4)})
 CONFIG = json.dumps({"architecture": "resnet18", "num_classes": 3}).encode()
@@ -63,7 +63,6 @@ def load(given: Repo, tmp_path: Path, *, hub: Hub, **changes: Any) -> Path:
 
 
 # --- what comes
-# ------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_only_config_and_safetensors_come_and_are_the_hubs_own(tmp_path: Path) -> None:
@@ -170,7 +169,6 @@ def test_a_file_with_another_digest_is_never_used(tmp_path: Path) -> None:
 
 
 # --- what does not
-# ---------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 @pytest.mark.parametrize(
@@ -266,7 +264,6 @@ def test_a_path_among_the_siblings_is_left_out() -> None:
 
 
 # --- offline
-# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_offline_opens_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +297,6 @@ def test_a_folder_is_its_own_download(tmp_path: Path) -> None:
 
 
 # --- an independent server
-# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(

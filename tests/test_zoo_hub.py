@@ -23,14 +23,14 @@ from tests.hub_server import NOT_ROWS, PAGE_FAULTS, Faults, Hub, Repo
 from zoo.catalogue import Catalogue
 from zoo.crawl import main as crawl_command
 from zoo.errors import Unavailable, UserError
-from zoo.progress import Progress
-from zoo.schema import COLUMNS, table
 from zoo.sources.client import Client, Cut, TooLarge, parse
 from zoo.sources.hub import crawl
 from zoo.sources.ledger import Ledger
 from zoo.sources.listing import GONE, Scope, first_url, list_models, pages, without
 from zoo.sources.quota import Quota
 from zoo.sources.rows import EXPAND, read, read_row
+from zoo.sql import COLUMNS, table
+from zoo.terminal.progress import Progress
 
 ROOT = Path(__file__).parents[1]
 NOW = dt.datetime(2026, 9, 1)
@@ -58,7 +58,6 @@ def full(catalogue: Catalogue, hub: Hub, **options: Any) -> Any:
 
 
 # --- the law: what exists, each once
-# ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [None, *PAGE_FAULTS])
@@ -173,7 +172,6 @@ def test_thirty_kills_during_a_crawl_of_50_000(tmp_path: Path) -> None:
 
 
 # --- passes
-# ----------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_a_second_pass_resumes_at_the_cursor_and_repeats_no_page(catalogue: Catalogue) -> None:
@@ -412,7 +410,6 @@ def test_readers_see_the_last_snapshot_while_a_pass_runs(tmp_path: Path) -> None
 
 
 # --- lineage
-# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_family_is_the_root_of_the_lineage_and_circles_end(catalogue: Catalogue) -> None:
@@ -442,7 +439,6 @@ def test_family_is_the_root_of_the_lineage_and_circles_end(catalogue: Catalogue)
 
 
 # --- pacing, with a clock of our own
-# ---------------------------------------------------------------------------------
 
 
 class Clock:
@@ -507,7 +503,6 @@ def test_progress_says_rate_quota_and_the_time_to_the_end(monkeypatch: pytest.Mo
 
 
 # --- the client
-# ------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_the_token_goes_to_the_hub_and_to_no_other_host() -> None:
@@ -593,7 +588,6 @@ def test_a_cut_gzip_page_is_not_taken_for_whole() -> None:
 
 
 # --- any JSON whatsoever
-# ---------------------------------------------------------------------------------------------
 
 SCALARS = (
     st.none()

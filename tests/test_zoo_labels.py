@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.labels import LabelSpace, from_config, inferred, label_space
+from zoo.sources.labels import LabelSpace, from_config, inferred, label_space
 
 PETS = LabelSpace(("cat", "dog"), "config")
 

@@ -21,7 +21,7 @@ from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.crawl import main as crawl
 from zoo.query import main
-from zoo.schema import COLUMNS
+from zoo.sql import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "catalogue.md").read_text()
@@ -70,7 +70,6 @@ def ask(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str
 
 
 # --- the documentation
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +120,6 @@ def test_the_documented_columns_are_the_schema() -> None:
 
 
 # --- formats
-# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_csv_json_and_pandas_agree(capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,7 +199,6 @@ def test_sql_meets_limit_and_odd_types(capsys: pytest.CaptureFixture[str]) -> No
 
 
 # --- the table
-# -------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_cells_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,7 +298,6 @@ def test_a_table_is_cut_at_fifty_rows_and_says_so(capsys: pytest.CaptureFixture[
 
 
 # --- wrong input
-# -----------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 @pytest.mark.parametrize(

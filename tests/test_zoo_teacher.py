@@ -18,8 +18,8 @@ from PIL import Image
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
-from zoo.network import Network, _compare, bounded
-from zoo.preprocessing import from_transformers
+from zoo.loading.network import Network, _compare, bounded
+from zoo.loading.preprocessing import from_transformers
 from zoo.teacher import Preprocessing, Teacher, load_ahead, preprocessing_of
 
 torch = pytest.importorskip("torch")
@@ -91,7 +91,6 @@ def picture(height: int, width: int, seed: int = 0) -> Image.Image:
 
 
 # --- preprocessing
-# ---------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
@@ -223,7 +222,6 @@ def test_a_wrong_pipeline_is_the_models_fault(tmp_path: Path, wrong: dict[str, A
 
 
 # --- outputs
-# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 ARCHITECTURES = {
     "resnet18": RESNET,
@@ -422,7 +420,6 @@ def test_labels_only_where_they_fit(tmp_path: Path) -> None:
 
 
 # --- faulty and hostile models
-# ---------------------------------------------------------------------------------------
 
 
 def drop(state: dict[str, Any]) -> None:
@@ -640,7 +637,6 @@ def test_a_distrusted_network_must_still_answer(tmp_path: Path) -> None:
 
 
 # --- transformers
-# ----------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def write_transformers(folder: Path, **changes: Any) -> ModelCard:
@@ -747,7 +743,6 @@ def test_no_kernel_or_other_weights_are_fetched_for_a_config(tmp_path: Path) -> 
 
 
 # --- real teachers
-# ---------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 @pytest.mark.skipif(

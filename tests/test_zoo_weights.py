@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from zoo.errors import TeacherError
-from zoo.weights import (
+from zoo.loading.weights import (
     Header,
     header_length,
     parse_header,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.card import ModelCard
 from zoo.errors import UserError
 from zoo.home import default_catalogue
-from zoo.schema import SCHEMA_VERSION, prepare, quote, table, view
+from zoo.sql import SCHEMA_VERSION, prepare, quote, table, view
 from zoo.statement import column, misunderstood, select, unreadable
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ class Catalogue:
         return snapshot_of(self.path)
 
     # --- reading
-    # -------------------------------------------------------------------------------------------------  # noqa: E501
 
     def models(
         self,
@@ -154,7 +153,6 @@ class Catalogue:
             raise misunderstood(error, self.snapshot) from None
 
     # --- writing
-    # -------------------------------------------------------------------------------------------------  # noqa: E501
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -289,7 +287,6 @@ def snapshot_of(path: Path) -> Path:
 
 
 # --- opening
-# ---------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def _reader(path: Path) -> duckdb.DuckDBPyConnection:

@@ -12,9 +12,9 @@ import typer
 
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
-from zoo.command import clean, run, split_list
 from zoo.errors import UserError
-from zoo.schema import quote
+from zoo.sql import quote
+from zoo.terminal.command import clean, run, split_list
 
 _SHOWN = 5
 

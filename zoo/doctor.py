@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from zoo.catalogue import Catalogue, snapshot_of, utc_now
-from zoo.command import clean, run
 from zoo.errors import UserError
 from zoo.home import default_catalogue
 from zoo.sources.ledger import CANDIDATES, Ledger
+from zoo.terminal.command import clean, run
 
 _SHOWN = 5
 _STALE = dt.timedelta(days=30)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.catalogue import Catalogue
-from zoo.command import choose, clean, run, split_list
 from zoo.errors import UserError
-from zoo.schema import COLUMNS
+from zoo.sql import COLUMNS
 from zoo.statement import select
+from zoo.terminal.command import choose, clean, run, split_list
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.command import clean
 from zoo.errors import UserError
-from zoo.schema import COLUMNS
+from zoo.sql import COLUMNS
+from zoo.terminal.command import clean
 
 DESCENDING = (
     "downloads",

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
-from zoo.network import Network
-from zoo.network import load as load_network
-from zoo.preprocessing import Preprocessing, preprocessing_of
+from zoo.loading.network import Network
+from zoo.loading.network import load as load_network
+from zoo.loading.preprocessing import Preprocessing, preprocessing_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,7 +83,7 @@ class Teacher:
 
         Raises ``TeacherError``, with the reason, on any fault of the model.
         """
-        from zoo.download import fetch
+        from zoo.loading.download import fetch
 
         folder = fetch(card, offline=offline)
         preprocessing = preprocessing_of(card, folder).at_most(largest)

@@ -14,9 +14,9 @@ import typer
 
 from benchmarks.truth.table import CELLS, PROTOCOLS, SEEDS, Bench, plan
 from benchmarks.truth.targets import TARGETS
-from zoo.command import choose, run, split_list
 from zoo.errors import UserError
 from zoo.home import home
+from zoo.terminal.command import choose, run, split_list
 
 RECORDS = Path(__file__).parents[1] / "records"
 

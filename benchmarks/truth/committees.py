@@ -14,7 +14,7 @@ from benchmarks.truth.scores import evidence
 from benchmarks.truth.targets import Target
 from selection.committee import explained, knowledge
 from selection.evidence import Evidence
-from selection.names import NameEncoder
+from selection.recall.names import NameEncoder
 from selection.scores.registry import resolve
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.record import append_rows
 from benchmarks.truth.targets import Target
 from selection.evidence import Evidence
-from selection.names import NameEncoder
+from selection.recall.names import NameEncoder
 from selection.scores.registry import SCORES
 from selection.scores.score import NotApplicable, Score
 

@@ -247,10 +247,10 @@ def flips(target: Target) -> bool:
 def answers_of(
     features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, classes: int, device: str
 ) -> Any:
-    """The cross-fitted head (``distill.probe_head.ProbeHead``) of one teacher and its answers (N,
-    C) on all images.
+    """The cross-fitted head (``distill.teachers.probe_head.ProbeHead``) of one teacher and its
+    answers (N, C) on all images.
     """
-    from distill.probe_head import fit
+    from distill.teachers.probe_head import fit
 
     table = torch.from_numpy(features).to(device)
     truth = torch.from_numpy(labels).to(device)

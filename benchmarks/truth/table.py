@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from benchmarks.record import append_rows
 from benchmarks.truth.targets import TARGETS, Target, held_out, training
-from zoo.command import clean
+from zoo.terminal.command import clean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,7 +130,7 @@ class Bench:
         """
         import torch
 
-        from distill.probe_head import mixture
+        from distill.teachers.probe_head import mixture
 
         name = f"{rule}: " + " + ".join(sorted(entry.card.id for entry in members))
         if self._key(target, name, protocol, seed) in self._done():

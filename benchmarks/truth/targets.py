@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.superclasses import GROUPS, SUPERCLASSES
+from benchmarks.build.superclasses import GROUPS, SUPERCLASSES
 from zoo.errors import UserError
 
 POOL = {

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.make_small_zoo import RECIPES, Recipe, build
+from benchmarks.build.make_small_zoo import RECIPES, Recipe, build
+from benchmarks.build.superclasses import SUPERCLASSES, classes_of
 from benchmarks.record import append_rows
-from benchmarks.superclasses import SUPERCLASSES, classes_of
 from benchmarks.truth.targets import TARGETS, Target, datasets, images, shared
 from zoo.card import ModelCard
 from zoo.sources import folder

@@ -16,7 +16,7 @@ from selection.scores.score import Score
 from selection.scores.sfda import SFDA
 from selection.scores.transport import TRANSPORT
 from selection.scores.transrate import TRANSRATE
-from zoo.command import choose
+from zoo.terminal.command import choose
 
 DEFAULT = "transport"
 ALIASES = {DEFAULT: "transport_images_relative"}

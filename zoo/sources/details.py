@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zoo.command import clean
-from zoo.describe import describe, not_loadable
 from zoo.errors import TeacherError
+from zoo.loading.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
 from zoo.sources.client import Answer, Client, Cut, TooLarge, parse
-from zoo.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
+from zoo.sources.describe import describe, not_loadable
+from zoo.terminal.command import clean
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 _JSON_CAP = 8_000_000  # bytes; the names and descriptions of ImageNet-21k take 2 MB

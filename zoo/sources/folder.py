@@ -10,11 +10,11 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from zoo.card import ModelCard
-from zoo.command import clean
-from zoo.describe import Fields, describe, front_matter, not_loadable
 from zoo.errors import TeacherError, UserError
 from zoo.files import load_json
-from zoo.weights import PICKLES, read_headers, weight_files
+from zoo.loading.weights import PICKLES, read_headers, weight_files
+from zoo.sources.describe import Fields, describe, front_matter, not_loadable
+from zoo.terminal.command import clean
 
 _LARGEST_README = 2**20
 _SIGNS = ("config.json", "model.safetensors.index.json")

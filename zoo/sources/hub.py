@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from zoo.catalogue import Catalogue
 from zoo.errors import Unavailable, UserError
-from zoo.progress import Progress
 from zoo.sources.client import Client
 from zoo.sources.details import Candidate, Details, fetch
 from zoo.sources.ledger import Ledger
 from zoo.sources.listing import Scope, list_models
+from zoo.terminal.progress import Progress
 
 WORKERS = 8
 _BATCH = 100  # models whose details are written in one transaction: what a kill can lose

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.catalogue import Catalogue, utc_now
-from zoo.schema import COLUMNS, table
 from zoo.sources.details import Details
+from zoo.sql import COLUMNS, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,7 +128,6 @@ class Ledger:
         return int(found[0][0])
 
     # --- details
-    # -------------------------------------------------------------------------------------------------  # noqa: E501
 
     def wanted(self, expression: str | None = None) -> pa.Table:
         """The candidates (``expression``: SQL of the user's, over the columns) without details at

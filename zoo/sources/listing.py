@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import Unavailable
-from zoo.progress import Progress
 from zoo.sources.client import Answer, Client, Cut, TooLarge, parse
 from zoo.sources.ledger import Ledger
 from zoo.sources.rows import EXPAND, read
+from zoo.terminal.progress import Progress
 
 PAGE_ROWS = 1_000
 _PAGE_CAP = 200_000_000  # bytes; a page of 1,000 rows without card data is about 1 MB
@@ -240,7 +240,6 @@ def _date(header: str | None) -> dt.datetime | None:
 
 
 # --- pages: every one once, whatever the server or the line does on the way
-# -----------------------------------------
 
 
 def first_url(

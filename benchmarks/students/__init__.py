@@ -1,0 +1,1 @@
+"""How good the trained students are."""

@@ -1,0 +1,145 @@
+"""The tasks of the distillation benchmark: few labelled images of a real dataset, alone or with the
+rest unlabelled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoo.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SEED = 0
+ALONE_VALIDATION = 200  # an epoch of few images takes a second: it must not be spent on validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """``labels`` labelled images a class of ``classes`` classes (drawn by seed; None: all) of a
+    dataset of ../shared, and ``validation`` further training images that only choices of settings
+    may look at.
+    """
+
+    dataset: str
+    labels: int
+    validation: int
+    classes: int | None = None
+
+
+SOURCES = {
+    "flowers": Source(dataset="tf_flowers", labels=25, validation=500),
+    "cifar100": Source(dataset="cifar100", labels=25, validation=1000, classes=20),
+    "fashion": Source(dataset="fashion_mnist", labels=10, validation=1000),
+}
+POOLS = (
+    "alone",
+    "pool",
+)  # the labelled images alone; with the rest of the training images as unlabelled
+
+
+def shared() -> Path:
+    """The folder of real datasets and models: ``$TEACHER_ZOO_SHARED``, else ../shared beside the
+    project.
+    """
+    return Path(
+        os.environ.get("TEACHER_ZOO_SHARED") or Path(__file__).resolve().parents[3] / "shared"
+    )
+
+
+def make(name: str, pool: str, home: Path) -> Path:
+    """The task's folder under ``home``, written where it is not there yet: train, validation and
+    test Parquet files.
+
+    An unlabelled image has a null label. Raises ``UserError`` where the dataset is not at hand.
+    """
+    folder = home / f"{name}_{pool}"
+    if (folder / "test.parquet").is_file():
+        return folder
+    source = SOURCES[name]
+    origin = shared() / "datasets" / source.dataset
+    if not origin.is_dir():
+        raise UserError(
+            f"{origin} is not there: the benchmark reads real datasets from it (or from"
+            " $TEACHER_ZOO_SHARED)"
+        )
+    import pyarrow.parquet as pq
+
+    names = (origin / "labels.txt").read_text(encoding="utf-8").splitlines()
+    rng = np.random.default_rng(SEED)
+    kept = np.sort(rng.permutation(len(names))[: source.classes])
+    train, test = (
+        _only(pq.read_table(origin / f"{split}.parquet"), kept) for split in ("train", "test")
+    )
+    parts = _cut(train.column("label").to_numpy(), source, rng)
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = [names[i] for i in kept]
+    rest = parts["rest"] if pool == "pool" else parts["rest"][:0]
+    _write(
+        folder / "train.parquet",
+        train.take(np.concatenate([parts["labelled"], rest])),
+        chosen,
+        known=len(parts["labelled"]),
+    )
+    held = parts["validation"] if pool == "pool" else parts["validation"][:ALONE_VALIDATION]
+    _write(folder / "validation.parquet", train.take(held), chosen)
+    _write(folder / "test.parquet", test, chosen)
+    return folder
+
+
+def _only(table: pa.Table, kept: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
+    """The rows of the classes ``kept``, renumbered in their order."""
+    import pyarrow as pa
+
+    labels = table.column("label").to_numpy()
+    rows = np.flatnonzero(np.isin(labels, kept))
+    image = table.column("image").take(pa.array(rows))
+    return pa.table(
+        {"image": image, "label": pa.array(np.searchsorted(kept, labels[rows]), pa.int64())}
+    )
+
+
+def _cut(
+    labels: np.ndarray[tuple[int], np.dtype[np.int64]], source: Source, rng: np.random.Generator
+) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """Rows of ``labelled`` (the first of each class in a seeded order), ``validation`` and the
+    ``rest``.
+    """
+    order = rng.permutation(len(labels))
+    place = np.empty(len(labels), dtype=np.int64)  # of each image within its class
+    for label in np.unique(labels):
+        mine = order[labels[order] == label]
+        place[mine] = np.arange(len(mine))
+    labelled, others = order[place[order] < source.labels], order[place[order] >= source.labels]
+    return {
+        "labelled": labelled,
+        "validation": others[: source.validation],
+        "rest": others[source.validation :],
+    }
+
+
+def _write(path: Path, table: pa.Table, names: list[str], *, known: int | None = None) -> None:
+    """Write ``table`` with the ``datasets`` library's note on its columns; rows from ``known`` on
+    lose their label.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    labels = table.column("label").to_pylist()
+    if known is not None:
+        labels = labels[:known] + [None] * (len(labels) - known)
+    features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+    note = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    done = pa.table(
+        {"image": table.column("image"), "label": pa.array(labels, pa.int64())}
+    ).replace_schema_metadata(note)
+    partial = path.with_suffix(".part")
+    pq.write_table(done, partial, row_group_size=500)
+    os.replace(partial, path)

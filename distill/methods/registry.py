@@ -1,0 +1,227 @@
+"""The distillation methods by name: what each needs, its settings with defaults, and how it is
+built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UserError
+from zoo.terminal.command import choose
+
+if TYPE_CHECKING:
+    from distill.methods.recipe import Context, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainConfig:
+    """plain: cross-entropy alone, the control of every run; ``smoothing`` of its labels."""
+
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersConfig:
+    """kd (Hinton et al. 2015), probe_kd and its variants: distillation of the teachers' softened
+    answers.
+
+    ``answers``: ``probe_logits`` or ``logits`` (of ``TeacherOutputs``); ``loss``: kl, dkd (Zhao et
+    al. 2022), standardised (Sun et al. 2024) or dist (Huang et al. 2022); ``weighting`` of several
+    teachers: fitted (``TeacherInfo.weight``), equal (average, a control), or confidence (ca_mkd,
+    Zhang et al. 2022, a control: of each image; kl alone). ``task`` weighs the cross-entropy,
+    ``weight`` the teachers. dkd weighs its parts by ``target`` and ``others`` and rises over the
+    first ``warmup`` share of training; dist weighs ``between`` and ``within``.
+    """
+
+    answers: str = "probe_logits"
+    loss: str = "kl"
+    weighting: str = "fitted"
+    temperature: float = 1.0
+    task: float = 1.0
+    weight: float = 10.0
+    target: float = 1.0
+    others: float = 8.0
+    warmup: float = 1 / 12
+    between: float = 2.0
+    within: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransportConfig:
+    """After Lu, Ye, Zhan 2022. ``form`` is ``target`` (ours: the answer that the plan makes of the
+    teacher's) or ``cost``, the paper's objective d_eps(p, q), with ``eps`` a share of the largest
+    cost and ``classes`` the teacher's likeliest that are moved. ``weight`` is lambda; ``probe``
+    adds probe_kd's term with that weight (ours). The paper's recipe: form=cost, probe=0,
+    temperature=4.
+    """
+
+    form: str = "target"
+    weight: float = 2.0
+    probe: float = 10.0
+    temperature: float = 2.0
+    eps: float = 0.05
+    iterations: int = 50
+    classes: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig:
+    """After FitNets, Romero et al. 2015. ``weight`` of the regression; ``drop`` is the chance that
+    a teacher is left out for an image; ``probe`` as in talk.
+    """
+
+    probe: float = 10.0
+    weight: float = 3.0
+    drop: float = 0.5
+    momentum: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class TalkConfig:
+    """After Talking Models, Zhao et al. 2023. ``rounds`` N; weights of the three losses; ``width``
+    of a message at each position of the grid.
+
+    ``interactive`` False is the one-way control: the same modules, but the teacher speaks of its
+    own features. ``probe`` adds probe_kd's term with that weight (ours; the paper has labels
+    everywhere).
+    """
+
+    probe: float = 10.0
+    rounds: int = 1
+    interact: float = 1.0
+    message: float = 0.1
+    state: float = 0.1
+    width: int = 64
+    interactive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitteeConfig:
+    """After DiverseDistill, Liu et al. 2024. ``distance`` is l_d and ``relevance`` l_r;
+    ``embedding`` the width d of the teachers' embeddings E.
+
+    A teacher whose importance for an image is below ``threshold`` / K is not asked, after the first
+    ``warmup`` share of training. ``through`` False cuts the gradient at the frozen layers;
+    ``random`` shuffles the teachers' weights (the control). ``probe`` adds probe_kd's term, of the
+    student's answers and wherever the task term stands, with that weight (ours).
+    """
+
+    probe: float = 10.0
+    distance: float = 1.0
+    relevance: float = 1.0
+    embedding: int = 64
+    width: int = 128
+    threshold: float = 0.5
+    warmup: float = 0.1
+    through: bool = True
+    random: bool = False
+
+
+Config = (
+    PlainConfig | AnswersConfig | TransportConfig | FeatureConfig | TalkConfig | CommitteeConfig
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: its default settings, and the names of what it ``needs``.
+
+    features, logits, probe_logits, hidden  these of each teacher's ``TeacherOutputs``
+    split          teachers that can be run from the middle (zoo.split)
+    label_space    teachers that know all of the task's classes by name
+    three_classes  a task of at least three classes; two_teachers: at least two teachers
+    """
+
+    config: Config
+    needs: frozenset[str]
+
+
+def _method(config: Config, needs: str) -> Method:
+    return Method(config, frozenset(needs.split()))
+
+
+METHODS: dict[str, Method] = {
+    "plain": _method(PlainConfig(), ""),
+    "kd": _method(
+        AnswersConfig(answers="logits", temperature=4.0, task=0.1, weight=0.9), "logits label_space"
+    ),
+    "probe_kd": _method(AnswersConfig(), "probe_logits"),
+    "probe_kd_dkd": _method(AnswersConfig(loss="dkd", weight=1.0), "probe_logits three_classes"),
+    "probe_kd_ls": _method(
+        AnswersConfig(loss="standardised", temperature=2.0, weight=9.0), "probe_logits"
+    ),
+    "probe_kd_dist": _method(AnswersConfig(loss="dist", weight=5.0), "probe_logits"),
+    "transport": _method(TransportConfig(), "logits probe_logits"),
+    "feature": _method(FeatureConfig(), "features probe_logits"),
+    "talk": _method(TalkConfig(), "split hidden probe_logits"),
+    "one_way": _method(TalkConfig(interactive=False), "split hidden features probe_logits"),
+    "committee": _method(CommitteeConfig(), "split hidden probe_logits"),
+    "committee_random": _method(CommitteeConfig(random=True), "split hidden probe_logits"),
+    "average": _method(AnswersConfig(weighting="equal"), "probe_logits"),
+    "ca_mkd": _method(AnswersConfig(weighting="confidence"), "probe_logits two_teachers"),
+}
+
+
+def configure(name: str, settings: Mapping[str, str] | None = None) -> Config:
+    """The settings of method ``name``: its defaults, with ``settings`` (texts, as ``--set
+    weight=2`` gives them) instead.
+
+    Raises ``UserError`` for an unknown method or setting, or a value of the wrong kind.
+    """
+    config = METHODS[choose("method", name, METHODS)].config
+    fields = {field.name for field in dataclasses.fields(config)}
+    changes: dict[str, Any] = {}
+    for key, text in (settings or {}).items():
+        choose(f"setting of --method {name}", key, sorted(fields))
+        changes[key] = _parse(name, key, text, type(getattr(config, key)))
+    return dataclasses.replace(config, **changes)
+
+
+def _parse(name: str, key: str, text: str, kind: type) -> object:
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[str(text).lower()]
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{key}={text} of --method {name} is no {kind.__name__}") from error
+
+
+def build(name: str, context: Context, settings: Mapping[str, str] | None = None) -> Recipe:
+    """The recipe of method ``name`` for ``context``, its weights drawn from ``context.seed``.
+
+    Raises ``UserError`` where the method is unknown, a setting is wrong, or the task or teachers
+    lack what it needs.
+    """
+    import torch
+
+    from distill.methods.recipe import refusal
+
+    config = configure(name, settings)
+    if reason := refusal(METHODS[name].needs, context):
+        raise UserError(f"--method {name} cannot run here: {reason}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed)
+        return _recipe(config, context)
+
+
+def _recipe(config: Config, context: Context) -> Recipe:
+    from distill.methods.answers import AnswersRecipe
+    from distill.methods.committee import CommitteeRecipe
+    from distill.methods.feature import Feature
+    from distill.methods.recipe import Plain
+    from distill.methods.talk import Talk
+    from distill.methods.transport import Transport
+
+    kinds: dict[type[Config], Any] = {
+        PlainConfig: Plain,
+        AnswersConfig: AnswersRecipe,
+        TransportConfig: Transport,
+        FeatureConfig: Feature,
+        TalkConfig: Talk,
+        CommitteeConfig: CommitteeRecipe,
+    }
+    recipe: Recipe = kinds[type(config)](config, context)
+    return recipe

@@ -1,0 +1,105 @@
+"""What talk and committee share: states on a common grid, small networks over them, and the
+teachers' own states.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from distill.methods.recipe import TeacherInfo, TeacherOutputs
+from zoo.split_teacher import GRID, SplitTeacher
+
+
+def on_grid(state: Tensor, size: int = GRID) -> Tensor:
+    """A state (B, c, h, w) averaged (or repeated) onto (B, c, size, size).
+
+    Tokens come as (B, c, n, 1); those of a square of patches, with or without tokens before it, are
+    folded back.
+    """
+    if state.shape[3] == 1 and state.shape[2] > 3:
+        side = math.isqrt(state.shape[2])
+        state = state[:, :, state.shape[2] - side * side :].unflatten(2, (side, side))[..., 0]
+    return functional.adaptive_avg_pool2d(state.float(), size)
+
+
+def mlp(inputs: int, outputs: int, width: int) -> nn.Sequential:
+    """A two-layer network over vectors (B, inputs) that first normalises its input."""
+    return nn.Sequential(
+        nn.LayerNorm(inputs), nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, outputs)
+    )
+
+
+def position_mlp(inputs: int, outputs: int, width: int) -> nn.Sequential:
+    """The same at each position of a map (B, inputs, g, g), with a view of its neighbours."""
+    return nn.Sequential(
+        nn.GroupNorm(1, inputs),
+        nn.Conv2d(inputs, width, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(width, outputs, 1),
+    )
+
+
+class TeacherState(nn.Module):
+    """One teacher's lower state, on a grid, in units of its own mean and spread.
+
+    Mean and spread (c,) are learned from the teacher's own states of the first ``LEARN`` batches,
+    so that what a recipe puts into the frozen upper layers lies in the range these layers know.
+    ``state_dict()`` holds them.
+    """
+
+    LEARN = 8
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, info: TeacherInfo, *, splitter: SplitTeacher | None = None) -> None:
+        super().__init__()
+        asked = splitter or info.splitter  # shuffled in the control
+        assert asked is not None
+        self.splitter: SplitTeacher = asked
+        self.seen = 0
+        channels, self.prefix = self.splitter.channels, self.splitter.prefix
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("spread", torch.ones(channels))
+        self.before = nn.Linear(channels, self.prefix * channels) if self.prefix else None
+
+    @property
+    def learning(self) -> bool:
+        """Whether mean and spread still need the teacher's own states."""
+        return self.seen < self.LEARN
+
+    @torch.no_grad()
+    def own(self, answers: TeacherOutputs) -> Tensor:
+        """The teacher's own stored state of the batch, standardised: (B, c, g, g)."""
+        assert answers.hidden is not None
+        hidden = answers.hidden.float()
+        if self.training and self.learning:
+            share = 1 / (self.seen + 1)
+            self.mean.lerp_(hidden.mean(dim=(0, 2, 3)), share)
+            self.spread.lerp_(hidden.std(dim=(0, 2, 3), correction=0).clamp(min=1e-3), share)
+            self.seen += 1
+        return (hidden - self.mean[:, None, None]) / self.spread[:, None, None]
+
+    def ask(self, state: Tensor) -> Tensor:
+        """The teacher's features (B, D_t) after its upper layers, from a standardised state (B, c,
+        g, g); with gradient.
+        """
+        prefix = None
+        if (
+            self.before is not None
+        ):  # tokens before the patches: a linear image of the patches' mean
+            prefix = self.before(state.mean(dim=(2, 3))).unflatten(1, (self.prefix, -1))
+            prefix = prefix * self.spread + self.mean
+        raw = state * self.spread[:, None, None] + self.mean[:, None, None]
+        features: Tensor = self.splitter.upper(self.splitter.join(raw, prefix)).features
+        return features
+
+    def get_extra_state(self) -> Any:
+        return self.seen
+
+    def set_extra_state(self, state: Any) -> None:
+        self.seen = int(state)

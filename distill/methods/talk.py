@@ -1,0 +1,122 @@
+"""Talking Models: student and teachers exchange messages in a shared space; and the one-way
+control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from distill.methods.answers import ProbeTerm
+from distill.methods.losses import standardised_error
+from distill.methods.recipe import (
+    Batch,
+    Context,
+    Recipe,
+    StudentState,
+    TeacherInfo,
+    TeacherOutputs,
+    task_term,
+)
+from distill.methods.registry import TalkConfig
+from distill.methods.states import TeacherState, mlp, on_grid, position_mlp
+
+
+class Interpreter(nn.Module):
+    """One teacher's encoders and decoder: lower state <-> message at each position, features ->
+    message.
+    """
+
+    def __init__(self, info: TeacherInfo, config: TalkConfig) -> None:
+        super().__init__()
+        self.state = TeacherState(info)
+        channels = self.state.splitter.channels
+        self.encode_low = position_mlp(channels, config.width, config.width)
+        self.decode_low = position_mlp(config.width, channels, config.width)
+        self.encode_high = mlp(info.feature_dim, config.width, config.width)
+
+
+class Talk(Recipe):
+    """Cross-entropy + interact L_interact + message L_MC + state L_SC, after Zhao et al. 2023
+    (arXiv 2310.03188).
+
+    From the paper: encoders and decoders of every model, messages both ways, the teacher's
+    interpretation and answer, and the three losses. Our reading: the student's low state is
+    encoded, decoded into the teacher's hidden space and run through its frozen upper layers; the
+    features that come out are encoded, and decoded into the student's pooled space, where the
+    student's features regress them. In a further round the student adds what it heard to its
+    message. L_MC: both sides' messages about one image agree. L_SC: decoding a message gives back
+    the state it is about. Messages and the student's states are compared standardised over the
+    batch, teachers' states in units of their own spread; each loss is averaged over teachers and
+    rounds. ``interactive`` False is one_way.
+    """
+
+    def __init__(self, config: TalkConfig, context: Context) -> None:
+        super().__init__()
+        self.config = config
+        self.probe = ProbeTerm(config.probe, context)
+        width = config.width
+        self.teachers = nn.ModuleList(Interpreter(info, config) for info in context.teachers)
+        self.encode_low = position_mlp(context.low_shape[0], width, width)
+        self.encode_high = mlp(context.feature_dim, width, width)
+        self.decode_high = mlp(width, context.feature_dim, width)
+
+    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+        config = self.config
+        low = on_grid(student.low)
+        sums = torch.zeros(3, device=low.device)
+        for interpreter, answers in zip(self.teachers, batch.answers, strict=True):
+            for losses in self._rounds(interpreter, answers, low, student.features.float()):
+                sums = sums + torch.stack(losses)
+        interact, message, state = sums / (len(self.teachers) * config.rounds)
+        return {
+            "cross_entropy": task_term(student.logits, batch.labels),
+            "interact": config.interact * interact,
+            "message": config.message * message,
+            "state": config.state * state,
+            **self.probe(student.logits, batch),
+        }
+
+    def _rounds(
+        self, teacher: Interpreter, answers: TeacherOutputs, low: Tensor, high: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(L_interact, L_MC, L_SC) of each round with one teacher."""
+        own = teacher.state.own(answers)  # (B, c, g, g)
+        own_message = teacher.encode_low(own)  # (B, d, g, g)
+        about_high = self.encode_high(high.detach())  # (B, d)
+        asked = self.encode_low(low)  # (B, d, g, g)
+        for _ in range(self.config.rounds):
+            understood = teacher.decode_low(asked)  # (B, c, g, g)
+            answered = teacher.encode_high(self._thought(teacher, answers, understood))  # (B, d)
+            heard = self.decode_high(answered)  # (B, D_s)
+            interact = _apart(heard, high)
+            message = _apart(_rows(asked), _rows(own_message)) + _apart(about_high, answered)
+            state = (
+                mse_loss(teacher.decode_low(own_message), own)
+                + mse_loss(understood, own)
+                + _apart(self.decode_high(about_high), high.detach())
+            )
+            yield interact, message, state
+            asked = self.encode_low(low) + self.encode_high(heard)[:, :, None, None]
+
+    def _thought(self, teacher: Interpreter, answers: TeacherOutputs, understood: Tensor) -> Tensor:
+        """The teacher's features (B, D_t): of what it understood, or in the one-way control of the
+        image itself.
+        """
+        if self.config.interactive:
+            thought: Tensor = teacher.state.ask(understood)
+            return thought
+        assert answers.features is not None
+        return answers.features.float()
+
+
+def _apart(one: Tensor, other: Tensor) -> Tensor:
+    return standardised_error(one, other).mean()
+
+
+def _rows(message: Tensor) -> Tensor:
+    """(B, d, g, g) -> (B g g, d)."""
+    return message.movedim(1, -1).flatten(0, 2)

@@ -1,0 +1,1 @@
+"""The student network and what is exported of it."""

@@ -1,0 +1,317 @@
+"""The student: a timm network, its preprocessing, and the states that the recipes read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distill.methods.recipe import StudentState
+from zoo.errors import TeacherError, UserError
+from zoo.files import write_bytes, write_json
+from zoo.terminal.command import choose
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSpec:
+    """Which network: timm's ``architecture`` with ``model_args``, input ``size`` in pixels,
+    ``pretrained`` or from scratch.
+
+    ``weights`` is a folder in Hub layout whose network, weights included, is the start; then it
+    says the architecture.
+
+    Small inputs: most networks of timm divide the size by 32, which leaves one position of a
+    32-pixel image. timm has no common option for a finer stem, and the exported student must open
+    in plain timm, so small images are enlarged instead (``input_size``); where a family has an
+    option (``output_stride`` of ResNets, ``patch_size`` of ConvNeXt and ViT), ``model_args`` takes
+    it and the export records it.
+    """
+
+    architecture: str
+    size: int
+    pretrained: bool = False
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+
+    @classmethod
+    def of(
+        cls, student: str, *, size: int, pretrained: bool, model_args: Mapping[str, Any]
+    ) -> StudentSpec:
+        """``student`` is a name of timm, or a folder with ``config.json`` and ``model.safetensors``
+        (with ``pretrained``).
+        """
+        if not (folder := Path(student)).is_dir():
+            return cls(
+                architecture=student, size=size, pretrained=pretrained, model_args=model_args
+            )
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            architecture, kept = str(config["architecture"]), dict(config.get("model_args") or {})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"--student {student} is a folder, but not one of a timm model"
+                f" ({type(error).__name__}: {error}); expected config.json and model.safetensors,"
+                " or a name of timm"
+            ) from error
+        return cls(
+            architecture=architecture,
+            size=size,
+            pretrained=pretrained,
+            model_args={**kept, **model_args},
+            weights=student if pretrained else None,
+        )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What timm makes the network with: one with a place for every patch must know its input
+        size.
+        """
+        return ({"img_size": self.size} if _sized(self.architecture) else {}) | dict(
+            self.model_args
+        )
+
+
+def input_size(image_side: int) -> int:
+    """The student's default input size for images of median shorter side ``image_side``: 64 pixels.
+
+    Images smaller than 64 are enlarged to it (see ``StudentSpec``), larger ones reduced; ``--size``
+    says otherwise.
+    """
+    return 32 if image_side <= 16 else 64
+
+
+class Student(nn.Module):
+    """A timm network that takes views in [0, 1] and shows its states; ``spec`` and ``classes``
+    describe it.
+
+    ``feature_dim``, ``hidden_shape`` and ``low_shape`` are the shapes of ``StudentState`` without
+    the batch.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, spec: StudentSpec, classes: tuple[str, ...]) -> None:
+        from zoo.split_teacher import boundary
+
+        super().__init__()
+        self.network, self.spec, self.classes = network, spec, classes
+        cfg = (getattr(network, "pretrained_cfg", None) or {}) if spec.pretrained else {}
+        for name, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(
+                name, torch.tensor(cfg.get(name) or usual).view(1, 3, 1, 1), persistent=False
+            )
+        self._passing: dict[str, Tensor] = {}  # states of the forward pass at work
+        boundary(network).register_forward_hook(self._keep_low)
+        heads: Any = network.get_classifier()
+        (heads[0] if isinstance(heads, tuple) else heads).register_forward_pre_hook(
+            self._keep_features
+        )
+        with torch.no_grad():
+            state = self.eval()(
+                torch.rand(2, 3, spec.size, spec.size, generator=torch.Generator().manual_seed(0))
+            )
+        self.train()
+        self.feature_dim, self.hidden_shape, self.low_shape = (
+            state.features.shape[1],
+            _shape(state.hidden),
+            _shape(state.low),
+        )
+
+    @classmethod
+    def create(cls, spec: StudentSpec, classes: tuple[str, ...], *, seed: int) -> Student:
+        """A student with weights drawn from ``seed`` (or pretrained ones, where they are at
+        hand).
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = _network(spec, len(classes))
+            try:
+                return cls(network, spec, classes)
+            except (RuntimeError, AssertionError) as error:
+                raise UserError(
+                    f"student {spec.architecture} fails on {spec.size} pixel images ({error}); give"
+                    " a larger --size or another --student"
+                ) from error
+
+    def forward(self, view: Tensor) -> StudentState:
+        """``view`` (B, 3, s, s) in [0, 1] -> the states, with gradient."""
+        hidden = self.network.forward_features((view - self.mean) / self.std)
+        logits = self.network.forward_head(hidden)  # (B, C)
+        features = self._passing.pop("features").flatten(1)  # (B, D_s)
+        width = int(getattr(self.network, "num_features", hidden.shape[1]))
+        low = _as_map(self._passing.pop("low"), None)
+        return StudentState(
+            logits=logits, features=features, hidden=_as_map(hidden, width), low=low
+        )
+
+    @torch.no_grad()
+    def logits(self, images: Tensor, *, batch_size: int = 256) -> Tensor:
+        """``images`` (N, 3, s, s) uint8 -> (N, C) float32 on the CPU, in eval mode."""
+        training = self.training
+        self.eval()
+        parts = [
+            self(chunk.to(self.mean.device).float() / 255).logits.float().cpu()
+            for chunk in images.split(batch_size)
+        ]
+        self.train(training)
+        return torch.cat(parts)
+
+    def _keep_low(self, module: nn.Module, given: Any, output: Any) -> None:
+        self._passing["low"] = output[0] if isinstance(output, (tuple, list)) else output
+
+    def _keep_features(self, module: nn.Module, given: Any) -> None:
+        self._passing["features"] = given[0]
+
+
+@cache
+def _sized(architecture: str) -> bool:
+    """Whether the network is made for one input size: plain transformers and mixers are,
+    ``fastvit`` for one is not.
+    """
+    import timm
+
+    try:
+        with torch.device("meta"):
+            timm.create_model(architecture, img_size=224)
+    except TypeError as error:
+        return "img_size" not in str(error)
+    except (RuntimeError, AssertionError, ValueError):
+        return True  # it knew the argument, but would have another size
+    return True
+
+
+def _network(spec: StudentSpec, classes: int) -> Any:
+    """The network with its first weights; ``UserError`` where timm does not make it."""
+    import timm
+
+    if not timm.is_model(spec.architecture):
+        choose("student", spec.architecture, timm.list_models())
+    if spec.weights:
+        return _reopened(Path(spec.weights), classes)
+    try:
+        return timm.create_model(
+            spec.architecture, pretrained=spec.pretrained, num_classes=classes, **spec.arguments
+        )
+    except (TypeError, AssertionError, ValueError) as error:
+        raise UserError(
+            f"student {spec.architecture} does not accept {spec.arguments or 'its defaults'}:"
+            f" {error}"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        if not spec.pretrained:
+            raise
+        raise UserError(
+            f"no pretrained weights of {spec.architecture} at hand ({error}); connect to the Hub,"
+            " or leave out --pretrained"
+        ) from error
+
+
+def _reopened(folder: Path, classes: int) -> Any:
+    """The network of ``folder`` with a new head, as safely as a teacher is opened."""
+    from zoo.loading.network import load
+    from zoo.loading.preprocessing import from_config, read_json
+
+    try:
+        preprocessing = from_config(read_json(folder / "config.json"), folder)
+        network = load(folder, preprocessing).module.train().requires_grad_(True)
+    except TeacherError as error:
+        raise UserError(f"--student {folder} cannot be opened: {error}") from error
+    network.reset_classifier(classes)
+    network.pretrained_cfg = {
+        **(network.pretrained_cfg or {}),
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+    }
+    return network
+
+
+def _shape(state: Tensor) -> tuple[int, int, int]:
+    c, h, w = state.shape[1:]
+    return int(c), int(h), int(w)
+
+
+def _as_map(hidden: Tensor, width: int | None) -> Tensor:
+    """(B, c, h, w) from a map, a channels-last map of ``width`` channels, or tokens (B, n, c) as
+    (B, c, n, 1).
+    """
+    if hidden.ndim == 3:
+        return hidden.transpose(1, 2).unsqueeze(-1)
+    if (
+        hidden.ndim == 4
+        and width is not None
+        and hidden.shape[1] != width
+        and hidden.shape[-1] == width
+    ):
+        return hidden.permute(0, 3, 1, 2)
+    return hidden if hidden.ndim == 4 else hidden.flatten(1)[:, :, None, None]
+
+
+def export(student: Student, folder: Path) -> None:
+    """Write ``config.json`` (timm's Hub layout, with preprocessing and label names) and
+    ``model.safetensors``.
+
+    ``timm.create_model("local-dir:FOLDER", pretrained=True)`` then opens it without this package.
+    """
+    from safetensors.torch import save
+
+    network, spec = student.network, student.spec
+    cfg = getattr(network, "pretrained_cfg", None) or {}
+    state = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    write_bytes(folder / "model.safetensors", save(state, metadata={"format": "pt"}))
+    write_json(
+        folder / "config.json",
+        {
+            "architecture": spec.architecture.split(".")[0],
+            "num_classes": len(student.classes),
+            "num_features": int(network.num_features),
+            **({"model_args": spec.arguments} if spec.arguments else {}),
+            "label_names": list(student.classes),
+            "pretrained_cfg": {
+                "input_size": [3, spec.size, spec.size],
+                "fixed_input_size": bool(cfg.get("fixed_input_size", False)),
+                "interpolation": "bilinear",
+                "crop_pct": 1.0,
+                "crop_mode": "center",
+                "mean": [float(v) for v in student.mean.flatten()],
+                "std": [float(v) for v in student.std.flatten()],
+                "num_classes": len(student.classes),
+                "pool_size": None,
+                "first_conv": cfg.get("first_conv"),
+                "classifier": cfg.get("classifier"),
+                "license": None,
+            },
+        },
+    )
+
+
+def reopen(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """An exported student in eval mode, as timm opens it, and its ``config.json``; ``UserError``
+    where it is not one.
+    """
+    import timm
+    from safetensors import SafetensorError
+
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if len(config["label_names"]) != config["num_classes"]:
+            raise KeyError("label_names")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} is not an exported student ({type(error).__name__}: {error}); give the"
+            " student/ folder of a run"
+        ) from error
+    try:
+        return timm.create_model(f"local-dir:{folder}", pretrained=True).eval(), config
+    except (OSError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"the student in {folder} cannot be opened: {error}") from error

@@ -1,0 +1,1 @@
+"""What teachers contribute: stored outputs, heads, ground costs."""

@@ -1,0 +1,293 @@
+"""The committee at work: its cards, its stored answers, and what a recipe may know of each
+teacher.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from distill.data.pixels import Pixels
+from distill.data.views import STILL, Augmentation
+from distill.methods.recipe import TeacherInfo, TeacherOutputs
+from distill.teachers.outputs import HIDDEN, WHAT, OutputsKey, open_outputs
+from distill.training.live import note
+from zoo.card import ModelCard
+from zoo.errors import TeacherError, Unavailable, UserError
+from zoo.home import home
+from zoo.terminal.command import clean
+
+if TYPE_CHECKING:
+    from distill.experiment import Experiment
+    from distill.teachers.probe_head import ProbeHead
+    from selection.ranking import Ranking, Row
+    from zoo.split_teacher import SplitTeacher
+    from zoo.teacher import Teacher
+
+HEAD_ROWS = 20_000  # images times views that a head is fitted on at most
+VIEW_SEED = 0  # one for all runs, so that they share stored answers; --seed moves the student alone
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedTeacher:
+    """One teacher as a run uses it.
+
+    outputs     what it says of the training images, N of them, with its head's answers
+    head        its linear head, fitted out of fold on the labelled training images
+    validation  (n, C) float32, the head's answers on the validation split
+    """
+
+    info: TeacherInfo
+    outputs: TeacherOutputs
+    head: ProbeHead
+    validation: Tensor
+
+
+@dataclass(eq=False)
+class Committee:
+    """The teachers of a run. ``cards`` may be empty: then no teacher helps, and only ``plain`` can
+    be trained.
+
+    A teacher whose input is larger than ``teacher_size`` pixels looks at images of that size
+    instead.
+    """
+
+    cards: tuple[ModelCard, ...]
+    device: str = "cpu"
+    offline: bool = False
+    teacher_size: int | None = None
+    _loaded: dict[str, Teacher] = field(default_factory=dict)
+    _prepared: dict[tuple[str, bool], PreparedTeacher] = field(default_factory=dict)
+
+    def prepare(
+        self, experiment: Experiment, *, split: bool = False
+    ) -> tuple[PreparedTeacher, ...]:
+        """Every teacher, in order, with ``split`` also its lower states. What is stored is found
+        again.
+        """
+        for card in self.cards:
+            if (card.id, split) not in self._prepared:
+                self._prepared[card.id, split] = self._one(card, experiment, split=split)
+                if not split:
+                    self._loaded.pop(
+                        card.id, None
+                    )  # its answers are at hand, its weights need no more memory
+        found = [self._prepared[card.id, split] for card in self.cards]
+        return _weighted(found, torch.from_numpy(experiment.pixels.labels)) if found else ()
+
+    def _one(self, card: ModelCard, experiment: Experiment, *, split: bool) -> PreparedTeacher:
+        from distill.teachers.ground_cost import ground_cost
+        from distill.teachers.probe_head import fit
+
+        plan, classes = experiment.plan, experiment.task.classes
+        labels = torch.from_numpy(experiment.pixels.labels)
+        ask = partial(
+            self.answers, card, experiment.pixels, augmentation=plan.answered, views=plan.views
+        )
+        said = ask()
+        splitter, reason = self._splitter(card) if split else (None, None)
+        hidden = ask(what=HIDDEN).hidden if splitter else None
+        assert said.features is not None
+        views = max(1, HEAD_ROWS // max(1, int((labels >= 0).sum())))  # enough for the head
+        head = fit(said.features[:views], labels, num_classes=len(classes))
+        index = torch.arange(len(labels))
+        probe = torch.stack([head.logits(view, index).half() for view in said.features])
+        cost = ground_cost(
+            said.features[0],
+            None if said.logits is None else said.logits[0],
+            labels,
+            num_classes=len(classes),
+        )
+        width = 0 if said.logits is None else int(said.logits.shape[-1])
+        names = card.labels if card.labels and len(card.labels) == width else None
+        info = TeacherInfo(
+            card=card,
+            feature_dim=int(said.features.shape[-1]),
+            columns=columns(names, classes),
+            cost=cost,
+            splitter=splitter,
+            split_reason=reason,
+        )
+        return PreparedTeacher(
+            info=info,
+            outputs=replace(said, hidden=hidden, probe_logits=probe),
+            head=head,
+            validation=self.predicted(
+                card, head, experiment.split("validation", experiment.work_size)
+            ),
+        )
+
+    def predicted(self, card: ModelCard, head: ProbeHead, pixels: Pixels) -> Tensor:
+        """(n, C) float32 what a teacher's ``head`` says of other images than the training ones."""
+        said = self.answers(card, pixels)
+        assert said.features is not None
+        return head.predict(said.features[0])
+
+    def _splitter(self, card: ModelCard) -> tuple[SplitTeacher | None, str | None]:
+        from zoo.split_teacher import CannotSplit, SplitTeacher
+
+        try:
+            return SplitTeacher(self.load(card)), None
+        except CannotSplit as error:
+            return None, str(error)
+        except TeacherError as error:
+            raise _unusable(card, error) from error
+
+    def load(self, card: ModelCard) -> Teacher:
+        """The teacher itself, loaded once; ``TeacherError`` where that fails."""
+        from zoo.teacher import Teacher
+
+        if card.id not in self._loaded:
+            self._loaded[card.id] = Teacher.load(
+                card, device=self.device, offline=self.offline, largest=self.teacher_size
+            )
+        return self._loaded[card.id]
+
+    def answers(
+        self,
+        card: ModelCard,
+        pixels: Pixels,
+        *,
+        augmentation: Augmentation = STILL,
+        views: int = 1,
+        what: tuple[str, ...] = WHAT,
+    ) -> TeacherOutputs:
+        """The stored answers of one teacher; ``Unavailable`` where they are not complete and it
+        cannot be loaded.
+        """
+        folder = home() / "distill" / "answers"
+        key = OutputsKey(
+            dataset=pixels.digest,
+            teacher=card.id,
+            revision=card.revision,
+            preprocessing=self._preprocessing(card, folder),
+            augmentation=augmentation.key,
+            view_seed=VIEW_SEED,
+            what=what,
+        )
+        try:
+            return open_outputs(
+                pixels,
+                key,
+                lambda: self.load(card),
+                augmentation=augmentation,
+                views=views,
+                folder=folder,
+            )
+        except TeacherError as error:
+            raise _unusable(card, error) from error
+
+    def _preprocessing(self, card: ModelCard, folder: Path) -> str:
+        """The preprocessing as text, without loading the model; of a vanished folder, what its
+        stored answers remember.
+        """
+        from zoo.teacher import preprocessing_of
+
+        if (
+            card.source in ("folder", "small")
+            and not (Path(card.location or "") / "config.json").is_file()
+        ):
+            for file in folder.glob("*/key.json"):
+                known = json.loads(file.read_text(encoding="utf-8"))
+                if (known["teacher"], known["revision"]) == (card.id, card.revision):
+                    return str(known["preprocessing"])
+        return preprocessing_of(card).at_most(self.teacher_size).key
+
+
+def _unusable(card: ModelCard, error: TeacherError) -> Unavailable:
+    return Unavailable(
+        f"the teacher {clean(card.id, 80)} cannot be used: {error}; take it out of the committee of"
+        " the ranking, or rank again"
+    )
+
+
+def _weighted(teachers: Sequence[PreparedTeacher], labels: Tensor) -> tuple[PreparedTeacher, ...]:
+    """The same teachers, each with its share in the mixture of their answers to the labelled images
+    (out of fold).
+    """
+    from distill.teachers.probe_head import mixture
+
+    rows = (labels >= 0).nonzero()[:, 0]
+    answers = [
+        t.outputs.probe_logits[0, rows].float()
+        for t in teachers
+        if t.outputs.probe_logits is not None
+    ]  # (n, C) each
+    shares = mixture(torch.stack(answers), labels[rows]).tolist()
+    return tuple(
+        replace(t, info=replace(t.info, weight=float(w)))
+        for t, w in zip(teachers, shares, strict=True)
+    )
+
+
+def committee_cards(
+    ranking: Ranking, *, top: int | None, catalogue: Path | None
+) -> tuple[ModelCard, ...]:
+    """The cards of the ranking's committee, shortened to ``top``.
+
+    A folder model is read from its folder, others come from the catalogue, or, where it lacks them,
+    from the ranking's row. Raises ``UserError`` where a member has no row or failed.
+    """
+    rows = {row.model: row for row in ranking.rows}
+    cards = []
+    for model in ranking.committee[:top]:
+        row = rows.get(model)
+        if row is None or row.error:
+            why = "has no row" if row is None else f"failed there ({clean(row.error, 200)})"
+            raise UserError(
+                f"the ranking's committee names {clean(model, 80)}, which {why}: rank again"
+            )
+        card = _card(row, catalogue)
+        if row.revision not in (card.revision, "unknown"):
+            note(
+                f"{clean(model, 80)} has changed since it was ranked (revision"
+                f" {clean(card.revision[:12])}, ranked {clean(row.revision[:12])})"
+            )
+        cards.append(card)
+    return tuple(cards)
+
+
+def _card(row: Row, catalogue: Path | None) -> ModelCard:
+    sha = None if row.revision == "unknown" else row.revision
+    bare = ModelCard(
+        id=row.model, source=row.source, location=row.location, sha=sha, license=row.license
+    )
+    if row.source in ("folder", "small"):
+        from zoo.sources import folder
+
+        if row.location is None or not (Path(row.location) / "config.json").is_file():
+            return bare
+        return folder.card(Path(row.location), source=row.source, model=row.model)
+    try:
+        from zoo.catalogue import Catalogue
+
+        with Catalogue.open(catalogue) as opened:
+            found = opened.cards(models=[row.model])
+    except (UserError, Unavailable, ImportError):
+        found = []
+    return replace(found[0], sha=sha or found[0].sha) if found else bare
+
+
+def columns(labels: Sequence[str] | None, classes: Sequence[str]) -> tuple[int, ...] | None:
+    """The place of each of ``classes`` in a teacher's ``labels``, by name without regard to case;
+    None where one is missing.
+    """
+
+    def plain(name: str) -> str:
+        return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
+
+    places: dict[str, list[int]] = {}
+    for place, label in enumerate(labels or ()):
+        for name in {plain(label), *(plain(part) for part in label.split(","))}:
+            places.setdefault(name, []).append(place)
+    found = [places.get(plain(name), []) for name in classes]
+    if any(len(one) != 1 for one in found) or len({one[0] for one in found}) < len(found):
+        return None
+    return tuple(one[0] for one in found)

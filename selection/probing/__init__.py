@@ -1,0 +1,1 @@
+"""Running teachers on a probe, within a budget, with a cache."""

@@ -1,0 +1,1 @@
+"""Which models are candidates, without running any."""

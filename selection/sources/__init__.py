@@ -1,0 +1,1 @@
+"""Where a task's images come from: folders, tables, the Hub."""

@@ -1,0 +1,216 @@
+"""A task that lies as image files in one sub-folder a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from selection.sources.images import MAX_BYTES, CorruptImage
+from selection.sources.split import Part, Rows, class_name, spread
+from zoo.errors import UserError
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+}
+UNLABELLED = ("unlabelled", "unlabeled")
+_IGNORED = {
+    "__macosx",
+    "thumbs.db",
+    "desktop.ini",
+    "icon\r",
+    "lost+found",
+    "@eadir",
+    "$recycle.bin",
+}
+# Everything else is a candidate, told by its content when it is read: names of images lie often
+# enough.
+_NO_IMAGE = {
+    *(
+        ".txt",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".md",
+        ".html",
+        ".htm",
+        ".log",
+        ".pdf",
+    ),
+    *(".ini", ".db", ".py", ".ipynb", ".npy", ".npz", ".mat", ".h5", ".parquet", ".arrow"),
+    *(".zip", ".gz", ".tar", ".mp4", ".avi", ".mov"),
+}
+
+
+class Files:
+    """Image files, named by their paths under ``root``."""
+
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        self.root = root
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def raw(self, row: int) -> bytes:
+        try:
+            with open(os.path.join(self.root, self.paths[row]), "rb") as file:
+                if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:
+                    raise CorruptImage(
+                        f"a file of {size / 2**20:.0f} MiB, more than {MAX_BYTES // 2**20}"
+                    )
+                return file.read()
+        except OSError as error:
+            raise CorruptImage(error.strerror or type(error).__name__) from error
+
+    def name(self, row: int) -> str:
+        return os.fsencode(self.paths[row]).decode("utf-8", "replace")
+
+    def stamp(self, rows: Rows) -> Iterator[bytes]:
+        sizes = np.zeros(len(rows), dtype=np.int64)
+        for i, row in enumerate(rows):
+            yield os.fsencode(self.paths[row])
+            try:
+                sizes[i] = os.stat(os.path.join(self.root, self.paths[row])).st_size
+            except OSError:
+                sizes[i] = -1
+        yield sizes.tobytes()
+        for i in spread(len(rows)):
+            try:
+                with open(os.path.join(self.root, self.paths[rows[i]]), "rb") as file:
+                    yield file.read(65_536)
+            except OSError:
+                yield b""
+
+
+def find_images(folder: Path, *, leave_out: Iterable[str] = ()) -> tuple[list[str], int]:
+    """Paths relative to ``folder`` of all files below it that may be images, sorted, and how many
+    links led nowhere.
+
+    Hidden files and known non-images are passed over; folders in ``leave_out`` (names at the top)
+    too. Links are followed, a folder is visited once, so a loop ends. No file is opened.
+    """
+    found: list[str] = []
+    broken = 0
+    top = os.stat(folder)
+    seen = {(top.st_dev, top.st_ino)}
+    skip = set(leave_out)
+    todo = [""]
+    while todo:
+        inside = todo.pop()
+        for entry in _entries(folder / inside):
+            path = f"{inside}{entry.name}"
+            if entry.is_dir():
+                status = entry.stat()
+                if (status.st_dev, status.st_ino) not in seen and path not in skip:
+                    seen.add((status.st_dev, status.st_ino))
+                    todo.append(f"{path}/")
+            elif os.path.splitext(entry.name)[1].lower() not in _NO_IMAGE:
+                if entry.is_file():
+                    found.append(path)
+                else:  # a link to nowhere, a pipe, a socket
+                    broken += 1
+    return sorted(found), broken
+
+
+def sub_folders(folder: Path) -> list[str]:
+    """Names of the folders directly in ``folder`` that are no system litter, sorted."""
+    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+
+
+def read(folder: Path, warnings: list[str]) -> tuple[dict[str, Part], list[Files], int]:
+    """The parts by split name, the unlabelled files and the number of broken links of a folder of
+    class folders.
+    """
+    names = sub_folders(folder)
+    loose = [name for name in names if name.lower() in UNLABELLED]
+    rest = [name for name in names if name not in loose]
+    parts: dict[str, Part] = {}
+    broken = 0
+    if _has_splits(folder, rest):
+        for name in rest:
+            kind = SPLITS.get(name.lower())
+            if kind is None:
+                warnings.append(
+                    f"folder {class_name(name)!r} beside train/ is no split and is not used"
+                )
+            elif kind in parts:
+                warnings.append(
+                    f"folder {class_name(name)!r} is a second {kind} split and is not used"
+                )
+            else:
+                parts[kind], missed = _part(folder, name, sub_folders(folder / name), warnings)
+                broken += missed
+                loose += [
+                    f"{name}/{one}"
+                    for one in sub_folders(folder / name)
+                    if one.lower() in UNLABELLED and kind == "train"
+                ]
+    else:
+        parts["train"], broken = _part(folder, "", rest, warnings)
+    unlabelled = []
+    for name in loose:
+        paths, missed = find_images(folder / name)
+        broken += missed
+        unlabelled.append(Files(folder, [f"{name}/{path}" for path in paths]))
+    return parts, unlabelled, broken
+
+
+def _has_splits(folder: Path, names: Sequence[str]) -> bool:
+    """Whether ``train`` holds class folders itself; a class may be called train too, so its
+    neighbours count.
+    """
+    train = [name for name in names if SPLITS.get(name.lower()) == "train"]
+    others = [name for name in names if name not in train]
+    if not train or not sub_folders(folder / train[0]):
+        return False
+    return not others or any(name.lower() in SPLITS for name in others)
+
+
+def _part(folder: Path, inside: str, names: Sequence[str], warnings: list[str]) -> tuple[Part, int]:
+    paths: list[str] = []
+    labels: list[int] = []
+    classes: dict[str, int] = {}
+    broken = 0
+    for name in names:
+        if name.lower() in UNLABELLED:
+            continue
+        shown = class_name(name) or "unnamed"
+        if shown in classes:
+            warnings.append(f"two folders read as class {shown!r}; their images are taken together")
+        below = f"{inside}/{name}" if inside else name
+        found, missed = find_images(folder / below)
+        broken += missed
+        if found:
+            label = classes.setdefault(shown, len(classes))
+            paths += [f"{below}/{path}" for path in found]
+            labels += [label] * len(found)
+        else:
+            warnings.append(f"class folder {shown!r} holds no image")
+    return Part(Files(folder, paths), np.asarray(labels, dtype=np.int64), tuple(classes)), broken
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                one
+                for one in entries
+                if not one.name.startswith(".") and one.name.lower() not in _IGNORED
+            ]
+    except OSError as error:
+        raise UserError(f"cannot read folder {folder}: {error.strerror}") from error

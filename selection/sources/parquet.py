@@ -1,0 +1,230 @@
+"""A task that lies in Parquet files with an image and a label column, as the ``datasets`` library
+writes them.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selection.sources.folder import SPLITS, UNLABELLED
+from selection.sources.images import CorruptImage
+from selection.sources.split import Part, Rows, class_name, class_names, spread
+from zoo.errors import UserError
+
+_HELD = 2**30  # bytes of encoded images kept in memory
+_NAME = re.compile(r"^([a-z]+)(?:[-_.].*)?\.parquet$", re.IGNORECASE)
+
+
+class Table:
+    """The image column of Parquet files, read a row group at a time; at most ``_HELD`` bytes of
+    groups stay in memory.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = [open_parquet(path) for path in files]
+        self.paths = list(files)
+        self.column = _column(self.files[0], files[0], "image", ("image", "img"), "Image")
+        self._groups = [
+            (f, g) for f, file in enumerate(self.files) for g in range(file.metadata.num_row_groups)
+        ]
+        sizes = [self.files[f].metadata.row_group(g).num_rows for f, g in self._groups]
+        self._starts = np.cumsum([0, *sizes]).tolist()
+        self._held: OrderedDict[int, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def raw(self, row: int) -> bytes:
+        group = bisect.bisect_right(self._starts, row) - 1
+        value = self._group(group)[row - self._starts[group]].as_py()
+        if not isinstance(value, bytes):
+            raise CorruptImage("the row holds no image bytes")
+        return value
+
+    def name(self, row: int) -> str:
+        group = bisect.bisect_right(self._starts, row) - 1
+        return f"{self.paths[self._groups[group][0]].name}#{row}"
+
+    def stamp(self, rows: Rows) -> Iterator[bytes]:
+        """File names and sizes, 32 spread blocks of 4 KiB of each file, and ``rows``."""
+        for path in self.paths:
+            size = path.stat().st_size
+            yield f"{path.name} {size}".encode()
+            with path.open("rb") as file:
+                for block in spread(size // 4096 + 1):
+                    file.seek(block * 4096)
+                    yield file.read(4096)
+        yield rows.tobytes()
+
+    def _group(self, group: int) -> Any:
+        with self._lock:
+            if group in self._held:
+                self._held.move_to_end(group)
+                return self._held[group]
+            file, inner = self._groups[group]
+            self._held[group] = _images(self.files[file], inner, self.column)
+            while len(self._held) > 1 and sum(one.nbytes for one in self._held.values()) > _HELD:
+                self._held.popitem(last=False)
+            return self._held[group]
+
+
+def open_parquet(path: Path) -> Any:
+    """The Parquet file at ``path``, memory-mapped; ``UserError`` where it is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path, memory_map=True)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path} is no readable Parquet file: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def files_by_split(folder: Path) -> dict[str, list[Path]]:
+    """The Parquet files of each split in ``folder``, in ``folder/data`` or in ``folder/SPLIT``;
+    shards in order.
+    """
+    found: dict[str, list[Path]] = {}
+    for place in (folder, folder / "data"):
+        for path in sorted(place.glob("*.parquet")):
+            match = _NAME.match(path.name)
+            kind = _kind(match.group(1)) if match else None
+            if kind is not None and not path.name.startswith("."):
+                found.setdefault(kind, []).append(path)
+        for inner in sorted(place.glob("*/")) if not found and place.is_dir() else ():
+            kind = _kind(inner.name)
+            shards = sorted(inner.glob("*.parquet")) if kind is not None else []
+            if kind is not None and shards:
+                found.setdefault(kind, []).extend(shards)
+        if found:
+            break
+    return found
+
+
+def _kind(word: str) -> str | None:
+    return "unlabelled" if word.lower() in UNLABELLED else SPLITS.get(word.lower())
+
+
+def read(folder: Path, files: dict[str, list[Path]]) -> tuple[dict[str, Part], list[Table]]:
+    """The parts by split name and the sources of unlabelled images of a folder of Parquet files."""
+    parts = {kind: _part(folder, paths) for kind, paths in files.items() if kind != "unlabelled"}
+    return parts, [Table(files["unlabelled"])] if "unlabelled" in files else []
+
+
+def _part(folder: Path, paths: list[Path]) -> Part:
+    import pyarrow as pa
+
+    table = Table(paths)
+    column = _column(table.files[0], paths[0], "label", ("label", "labels", "class"), "ClassLabel")
+    try:
+        values = pa.chunked_array(
+            [
+                chunk
+                for file in table.files
+                for chunk in file.read(columns=[column]).column(0).chunks
+            ]
+        )
+    except (pa.ArrowException, LookupError, OSError) as error:
+        raise UserError(
+            f"the label column {column!r} of {paths[0]} and its shards cannot be read: {error}"
+        ) from error
+    noted = _features(table.files[0]).get(column, {}).get("names")
+    names = noted if isinstance(noted, list) and noted else _names_beside(folder)
+    labels, classes = to_labels(values, names, str(paths[0]))
+    return Part(table, labels, classes)
+
+
+def to_labels(values: Any, names: Sequence[str] | None, where: str) -> tuple[Rows, tuple[str, ...]]:
+    """A label column (an Arrow chunked array of whole numbers or text) as (n,) int64 and its class
+    names.
+
+    Null, -1 and empty text are unlabelled. Whole numbers without ``names`` are named by themselves.
+    """
+    import pyarrow as pa
+    import pyarrow.types as kinds
+
+    if kinds.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if kinds.is_string(values.type) or kinds.is_large_string(values.type):
+        texts = [class_name(one) if one is not None else "" for one in values.to_pylist()]
+        found = tuple(sorted(set(texts) - {""}))
+        index = {name: i for i, name in enumerate(found)} | {"": -1}
+        return np.asarray([index[text] for text in texts], dtype=np.int64), found
+    try:
+        numbers = values.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
+    except (pa.ArrowException, ValueError) as error:
+        raise UserError(
+            f"the label column of {where} holds {values.type}; whole numbers or text are expected"
+        ) from error
+    if not names:
+        present = np.unique(numbers[numbers != -1])
+        labels = np.where(numbers == -1, -1, np.searchsorted(present, numbers))
+        return labels.astype(np.int64), tuple(str(one) for one in present)
+    if len(numbers) and (numbers.min() < -1 or numbers.max() >= len(names)):
+        bad = numbers.max() if numbers.max() >= len(names) else numbers.min()
+        raise UserError(
+            f"label {bad} in {where}, but there are {len(names)} class names "
+            f"(0 to {len(names) - 1}; -1 or null: unlabelled)"
+        )
+    return numbers, class_names(names)
+
+
+def _column(file: Any, path: Path, purpose: str, usual: Sequence[str], feature: str) -> str:
+    """The column for ``purpose``: one of the usual names, else the one that the metadata gives this
+    feature.
+    """
+    present = file.schema_arrow.names
+    tagged = [
+        name
+        for name, spec in _features(file).items()
+        if spec.get("_type") == feature and name in present
+    ]
+    for name in [*(one for one in usual if one in present), *tagged]:
+        return name
+    raise UserError(
+        f"{path} has no column {purpose!r} (it has: {class_name(', '.join(present)) or 'none'})"
+    )
+
+
+def _features(file: Any) -> dict[str, dict[str, Any]]:
+    """What the ``datasets`` library noted on each column; empty where there is no such note."""
+    try:
+        noted = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+        features = noted["info"]["features"]
+        return {name: spec for name, spec in features.items() if isinstance(spec, dict)}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _names_beside(folder: Path) -> list[str] | None:
+    path = folder / "labels.txt"
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+
+
+def _images(file: Any, group: int, column: str) -> Any:
+    """The encoded images of one row group, an Arrow column of bytes."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    struct = pa.types.is_struct(file.schema_arrow.field(column).type)
+    try:
+        values = file.read_row_group(
+            group, columns=[f"{column}.bytes" if struct else column]
+        ).column(0)
+    except (pa.ArrowException, OSError, IndexError) as error:
+        raise CorruptImage(f"the Parquet file is damaged: {str(error).splitlines()[0]}") from error
+    return pc.struct_field(values, "bytes") if struct else values

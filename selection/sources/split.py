@@ -1,0 +1,179 @@
+"""One split of a task: images and labels, read when they are asked for."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from selection.sources.images import decode
+
+Rows = npt.NDArray[np.int64]
+
+
+class Source(Protocol):
+    """Where encoded images lie: a folder, Parquet files, memory. Safe to read from several
+    threads.
+    """
+
+    def __len__(self) -> int: ...
+
+    def raw(self, row: int) -> bytes:
+        """The encoded bytes of one image; raises ``CorruptImage`` where there are none."""
+
+    def name(self, row: int) -> str:
+        """A short name of one image for messages and reports."""
+
+    def stamp(self, rows: Rows) -> Iterator[bytes]:
+        """Cheap evidence of the content of ``rows``: names, sizes and a sample of bytes, never the
+        place on disk.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images of ``source`` at ``rows`` (n,) with ``labels`` (n,) int64 in [0, C), or -1 where
+    unlabelled.
+    """
+
+    source: Source
+    rows: Rows
+    labels: Rows
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def raw(self, i: int) -> bytes:
+        """The encoded bytes of image ``i``; raises ``CorruptImage`` (a ``ValueError``)."""
+        return self.source.raw(int(self.rows[i]))
+
+    def image(self, i: int, *, shorter: int | None = None) -> Image.Image:
+        """Image ``i`` as RGB, see ``selection.sources.images.decode``; raises ``CorruptImage``."""
+        return decode(self.raw(i), shorter=shorter)
+
+    def names(self, i: int) -> str:
+        """The name of image ``i``: its path in the task's folder, or its file and row."""
+        return self.source.name(int(self.rows[i]))
+
+    def subset(self, positions: Rows | Sequence[int]) -> Split:
+        """The images at ``positions`` of this split, in that order."""
+        chosen = np.asarray(positions, dtype=np.int64)
+        return Split(self.source, self.rows[chosen], self.labels[chosen], self.classes)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over class names, labels, image names, file sizes and a sample of the bytes, in
+        the split's order.
+
+        Cheap on purpose (no whole read of 300,000 files): an edit that keeps a file's size can go
+        unseen. The probe's digest covers every byte of the images that it drew.
+        """
+        digest = hashlib.sha256()
+        digest.update("\0".join(self.classes).encode("utf-8", "surrogatepass"))
+        digest.update(self.labels.tobytes())
+        for part in self.source.stamp(self.rows):
+            digest.update(len(part).to_bytes(8, "little") + part)
+        return digest.hexdigest()
+
+
+class Joined:
+    """Several sources, one after the other."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = list(sources)
+        self._starts = np.cumsum([0, *map(len, self._sources)]).tolist()
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def _at(self, row: int) -> tuple[Source, int]:
+        which = bisect.bisect_right(self._starts, row) - 1
+        return self._sources[which], row - self._starts[which]
+
+    def raw(self, row: int) -> bytes:
+        source, inner = self._at(row)
+        return source.raw(inner)
+
+    def name(self, row: int) -> str:
+        source, inner = self._at(row)
+        return source.name(inner)
+
+    def stamp(self, rows: Rows) -> Iterator[bytes]:
+        for source, start in zip(self._sources, self._starts, strict=False):
+            inner = rows[(rows >= start) & (rows < start + len(source))] - start
+            yield from source.stamp(inner)
+
+
+def by_class(labels: Rows, count: int) -> list[Rows]:
+    """The positions of each of ``count`` classes in ``labels`` (n,), ascending; -1 belongs to
+    none.
+    """
+    order = np.argsort(labels, kind="stable")
+    edges = np.searchsorted(labels[order], np.arange(count + 1))
+    return [order[start:stop] for start, stop in itertools.pairwise(edges)]
+
+
+def cut(labels: Rows, count: int, *, share: float, seed: Sequence[int]) -> tuple[Rows, Rows]:
+    """Cut ``labels`` (n,) stratified into the positions that stay and those that go, both
+    ascending.
+
+    Of a class of n images ``round(share * n)`` go, at least one where n >= 3, never so many that
+    fewer than two stay.
+    """
+    goes = np.zeros(len(labels), dtype=bool)
+    for label, rows in enumerate(by_class(labels, count)):
+        take = min(max(round(share * len(rows)), 1), len(rows) - 2)
+        if take > 0:
+            goes[np.random.default_rng([*seed, label]).permutation(rows)[:take]] = True
+    return np.flatnonzero(~goes), np.flatnonzero(goes)
+
+
+def spread(count: int, most: int = 32) -> list[int]:
+    """At most ``most`` positions spread evenly over ``count``."""
+    return (
+        np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+        if count
+        else []
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A split as its files state it: ``labels`` (n,) index ``names``, -1 where unlabelled."""
+
+    source: Source
+    labels: Rows
+    names: tuple[str, ...]
+
+
+def class_names(given: Sequence[Any]) -> tuple[str, ...]:
+    """Printable, distinct class names: no control characters, at most 200 letters, numbered where
+    two would be equal.
+    """
+    seen: dict[str, int] = {}
+    names = []
+    for i, one in enumerate(given):
+        name = class_name(one) or f"class {i}"
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(names)
+
+
+def class_name(given: Any) -> str:
+    """One class name without control characters, whatever bytes a folder's name holds."""
+    import os
+    import unicodedata
+
+    from zoo.terminal.command import clean
+
+    text = os.fsencode(given).decode("utf-8", "replace") if isinstance(given, str) else str(given)
+    return clean(unicodedata.normalize("NFC", text), limit=200)

@@ -1,0 +1,1 @@
+"""From a card to a loaded network: download, weights, preprocessing."""

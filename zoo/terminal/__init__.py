@@ -1,0 +1,1 @@
+"""What commands share: arguments and errors, progress, tables."""
