@@ -28,7 +28,7 @@ _BATCH = 10_000
 # the order of rows can bound the row groups of a snapshot by their bytes; with more, label lists of
 # a thousand names do not fit. Fewer checkpoints make a page of a crawl cheaper; what lies in the
 # log is replayed after a kill.
-_WRITER = {
+_WRITER: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "400MB",
     "threads": "1",
     "preserve_insertion_order": "false",
@@ -334,7 +334,11 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
     """
     import duckdb
 
-    connection = duckdb.connect(database, config={} if database == ":memory:" else _WRITER)
+    connection = (
+        duckdb.connect(database)
+        if database == ":memory:"
+        else duckdb.connect(database, config=_WRITER)
+    )
     setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
     for statement in (
         "SET autoinstall_known_extensions = false",

@@ -58,7 +58,8 @@ class ProbeTerm(nn.Module):
                     if a.probe_logits is not None
                 ),
             )
-        return task_term(logits, batch.labels) + sum(self(logits, batch).values())
+        terms: list[Tensor] = list(self(logits, batch).values())
+        return torch.stack([task_term(logits, batch.labels), *terms]).sum()
 
 
 def fitted_shares(context: Context) -> Tensor:

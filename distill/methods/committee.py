@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,14 +66,15 @@ class CommitteeRecipe(Recipe):
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         config, labels = self.config, batch.labels
-        for member, answers in zip(self.members, batch.answers, strict=True):
+        members = cast("list[Member]", list(self.members))
+        for member, answers in zip(members, batch.answers, strict=True):
             if member.state.learning:
                 member.state.own(answers)
         x = on_grid(student.hidden)  # (B, c, g, g)
         alpha = self._importance(x, progress)  # (B, K), 0 where a teacher is not asked
         answer = torch.zeros_like(student.features, dtype=torch.float32)  # (B, D_s)
         relevance = torch.zeros((), device=x.device)
-        for k, member in enumerate(self.members):
+        for k, member in enumerate(members):
             rows = alpha[:, k].detach().nonzero()[:, 0]
             self._asked += len(rows)
             if len(rows) == 0:

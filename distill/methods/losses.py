@@ -79,7 +79,8 @@ def correlation_distance(student: Tensor, teacher: Tensor, *, epsilon: float = 1
     """
     a = student - student.mean(dim=1, keepdim=True)
     b = teacher - teacher.mean(dim=1, keepdim=True)
-    return 1 - (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1) + epsilon)
+    norms: Tensor = a.norm(dim=1) * b.norm(dim=1)
+    return 1 - (a * b).sum(dim=1) / (norms + epsilon)
 
 
 def dist(student: Tensor, teacher: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ control.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -64,11 +65,16 @@ class Talk(Recipe):
         self.encode_high = mlp(context.feature_dim, width, width)
         self.decode_high = mlp(width, context.feature_dim, width)
 
+    @property
+    def interpreters(self) -> list[Interpreter]:
+        """The modules of ``teachers``, typed."""
+        return cast("list[Interpreter]", list(self.teachers))
+
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         config = self.config
         low = on_grid(student.low)
         sums = torch.zeros(3, device=low.device)
-        for interpreter, answers in zip(self.teachers, batch.answers, strict=True):
+        for interpreter, answers in zip(self.interpreters, batch.answers, strict=True):
             for losses in self._rounds(interpreter, answers, low, student.features.float()):
                 sums = sums + torch.stack(losses)
         interact, message, state = sums / (len(self.teachers) * config.rounds)

@@ -96,6 +96,7 @@ class Student(nn.Module):
     the batch.
     """
 
+    network: Any  # a network of timm, which carries no types
     mean: Tensor
     std: Tensor
 
@@ -103,15 +104,16 @@ class Student(nn.Module):
         from zoo.split_teacher import boundary
 
         super().__init__()
-        self.network, self.spec, self.classes = network, spec, classes
+        self.network = network
+        self.spec, self.classes = spec, classes
         cfg = (getattr(network, "pretrained_cfg", None) or {}) if spec.pretrained else {}
         for name, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(
                 name, torch.tensor(cfg.get(name) or usual).view(1, 3, 1, 1), persistent=False
             )
         self._passing: dict[str, Tensor] = {}  # states of the forward pass at work
-        boundary(network).register_forward_hook(self._keep_low)
-        heads: Any = network.get_classifier()
+        boundary(self.network).register_forward_hook(self._keep_low)
+        heads = self.network.get_classifier()
         (heads[0] if isinstance(heads, tuple) else heads).register_forward_pre_hook(
             self._keep_features
         )

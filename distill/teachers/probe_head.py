@@ -49,7 +49,8 @@ class ProbeHead:
         fold = self.fold.to(features.device)[index]
         pick = torch.nn.functional.one_hot(fold.clamp(min=0), heads).float()
         pick = torch.where(fold[:, None] >= 0, pick, 1 / heads)  # (n, F)
-        return (answers * pick[..., None]).sum(dim=-2)
+        mixed: Tensor = (answers * pick[..., None]).sum(dim=-2)
+        return mixed
 
     def predict(self, features: Tensor) -> Tensor:
         """(n, C) float32 answers for ``features`` (n, D) of other images, such as a test split: the
