@@ -344,7 +344,7 @@ def test_a_reader_sees_the_old_or_the_new_snapshot(path: Path) -> None:
         assert reader.count() == 3
         writer.publish()
         assert reader.count() == 4
-    assert [file.name for file in path.parent.iterdir() if "tmp" in file.name] == []
+    assert [file.name for file in path.parent.iterdir() if "part" in file.name.split(".")] == []
 
 
 def test_a_failed_publish_leaves_the_old_snapshot(
@@ -360,7 +360,7 @@ def test_a_failed_publish_leaves_the_old_snapshot(
             writer.publish()
     with Catalogue.open(path) as reader:
         assert reader.count() == 3
-    assert [file.name for file in path.parent.iterdir() if "tmp" in file.name] == []
+    assert [file.name for file in path.parent.iterdir() if "part" in file.name.split(".")] == []
 
 
 def test_a_full_disk_is_the_operating_systems_error(path: Path) -> None:

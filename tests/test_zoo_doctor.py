@@ -52,14 +52,14 @@ def test_what_a_killed_process_left_is_mended_once(path: Path) -> None:
             "UPDATE models SET detail_state = NULL, labels = NULL WHERE library_name = 'timm'"
         )
         Ledger(catalogue).save_details([("no/body", "b" * 40, Details({}, {"config.json": "{}"}))])
-        (path.parent / ".c.parquet.1.tmp").write_bytes(b"half")
+        (path.parent / ".c.parquet.1.part").write_bytes(b"half")
     mended = " | ".join(examine(path).mended)
     for part in (
         "3 rows stood there twice",
         "details of",
         "rows of details",
         "rows of configs",
-        ".c.parquet.1.tmp",
+        ".c.parquet.1.part",
         "anew",
     ):
         assert part in mended

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.card import ModelCard
 from zoo.errors import UserError
+from zoo.files import replacing
 from zoo.home import default_catalogue
 from zoo.sql import SCHEMA_VERSION, prepare, quote, table, view
 from zoo.statement import column, misunderstood, select, unreadable
@@ -237,7 +238,6 @@ class Catalogue:
         """Write the snapshot beside the database and rename it into place; readers see the old or
         the new one.
         """
-        partial = self.snapshot.with_name(f".{self.snapshot.name}.{os.getpid()}.tmp")
         # Not sorted, which would take gigabytes, but like with like: filters and top lists skip
         # most row groups.
         parts = (
@@ -246,17 +246,13 @@ class Catalogue:
             for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM")
             for downloads in ("< 1000", ">= 1000")
         )
-        try:
-            with self._full_disk_is_told():
-                self._connection.execute("CHECKPOINT")
-                self._connection.execute(
-                    f"COPY ({' UNION ALL '.join(parts)}) TO {quote(str(partial))} (FORMAT parquet,"
-                    " COMPRESSION zstd, ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA"
-                    f" {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})"
-                )
-            os.replace(partial, self.snapshot)
-        finally:
-            partial.unlink(missing_ok=True)
+        with self._full_disk_is_told(), replacing(self.snapshot) as partial:
+            self._connection.execute("CHECKPOINT")
+            self._connection.execute(
+                f"COPY ({' UNION ALL '.join(parts)}) TO {quote(str(partial))} (FORMAT parquet,"
+                " COMPRESSION zstd, ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA"
+                f" {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})"
+            )
         return self.snapshot
 
     def replace(self, name: str, rows: pa.Table, *, key: Sequence[str] = ("id",)) -> None:

@@ -15,6 +15,7 @@ import typer
 
 from zoo.catalogue import Catalogue, snapshot_of, utc_now
 from zoo.errors import UserError
+from zoo.files import remove_partial
 from zoo.home import default_catalogue
 from zoo.sources.ledger import CANDIDATES, Ledger
 from zoo.terminal.command import clean, run
@@ -115,8 +116,7 @@ class _Visit:
                 f"(SELECT 1 FROM models WHERE models.id = {table}.id AND models.sha = {table}.sha)"
             ):
                 mended.append(f"{found:,} rows of {table} were of revisions that are gone")
-        for partial in self.catalogue.path.parent.glob(f".{self.catalogue.snapshot.name}.*.tmp"):
-            partial.unlink(missing_ok=True)
+        for partial in remove_partial(self.catalogue.snapshot):
             mended.append(f"{partial.name} was left by a process that was killed")
 
     def count(self) -> None:

@@ -1,20 +1,27 @@
-"""Files: JSON read within bounds, anything written whole or not at all."""
+"""Files: JSON read with a size limit, anything written whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
+import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import TeacherError
 
-_LARGEST_JSON = 32 * 2**20
+_LARGEST_JSON = 32 * 2**20  # bytes
+_PARTIAL = ".part"  # ends the name of a file that is not complete
 
 
 def load_json(path: Path) -> Any:
-    """The JSON value in a model's file; ``TeacherError`` where it is none, cannot be read or is
-    larger than 32 MiB.
+    """The JSON value in a model's file, of at most 32 MiB.
+
+    Raises ``TeacherError`` where the file cannot be read, is larger, or is not JSON.
     """
     try:
         if path.stat().st_size > _LARGEST_JSON:
@@ -28,28 +35,64 @@ def load_json(path: Path) -> Any:
         raise TeacherError(f"{path.name} is not valid JSON ({str(error)[:100]})") from None
 
 
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write ``data`` to ``path``, whole or not at all: a reader sees the old file or the new one.
-    Makes the folder.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` for the block to write; it takes the place of ``path`` when
+    the block ends.
+
+    A reader sees the old content or the new, also after a crash: the new file is on the disk
+    before it is renamed. When the block fails, ``path`` stays as it was and the temporary file is
+    removed. The block may make a folder instead of a file; an older folder is then removed just
+    before the new one is renamed. The parent folder is made where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
     try:
-        with open(partial, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
+        yield partial
+        if partial.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        _remove(partial)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say which file
         raise
 
 
+def remove_partial(path: Path) -> list[Path]:
+    """Remove what killed writers of ``path`` left beside it; returns the removed paths.
+
+    The caller makes sure that nobody is writing ``path`` now.
+    """
+    pattern = f".{glob.escape(path.name)}.*{_PARTIAL}"
+    partials = sorted(path.parent.glob(pattern))
+    for partial in partials:
+        _remove(partial)
+    return partials
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write ``data`` to ``path``, whole or not at all (see ``replacing``)."""
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
 def write_text(path: Path, text: str) -> None:
-    """The same with ``text`` as UTF-8."""
+    """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """The same with ``value`` as JSON."""
+    """Write ``value`` to ``path`` as JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
