@@ -419,7 +419,7 @@ def _command(
         catalogue=catalogue,
         unlabelled=unlabelled,
         label_encoder=label_encoder,
-        max_size=byte_size(max_size, "--max-size") if max_size else None,
+        max_size=byte_size(max_size) if max_size else None,
     )
     reserve = _AFTER + (_REPORT if report else 0.0)
     ranking, work = _rank(

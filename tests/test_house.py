@@ -63,11 +63,15 @@ def test_importing_a_command_loads_nothing_heavy(command: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy_and_exits_0(command: str, tmp_path: Path) -> None:
-    code = (
-        f"import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module({command!r},"
-        f" run_name='__main__')\nexcept SystemExit as e: print(); print([m for m in {HEAVY!r} if m"
-        " in sys.modules], e.code)"
-    )
+    code = f"""
+import runpy, sys
+sys.argv = ["x", "--help"]
+try:
+    runpy.run_module({command!r}, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    print()
+    print([name for name in {HEAVY!r} if name in sys.modules], end.code)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

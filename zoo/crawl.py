@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,77 +14,90 @@ from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import UserError
 from zoo.sql import quote
-from zoo.terminal.command import clean, run, split_list
+from zoo.terminal.command import clean, run
+from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_of
 
 _SHOWN = 5
 
 
-def crawl(
+@dataclass(frozen=True, kw_only=True)
+class CrawlOptions:
+    """What is put into the catalogue."""
+
     source: Annotated[
         str,
         typer.Option(
-            help=(
-                "hub (every public model), timm (every pretrained model timm knows, no network),"
-                " small (the packaged "
-                "zoo), or a FOLDER of models."
-            )
+            help="hub (every public model), timm (every pretrained model timm knows, no network),"
+            " small (the packaged zoo), or a FOLDER of models."
         ),
-    ] = "hub",
+    ] = "hub"
     pipeline_tag: Annotated[
         str | None, typer.Option(help="Hub: only this task, e.g. image-classification.")
-    ] = None,
+    ] = None
     filter: Annotated[
-        list[str] | None,
+        tuple[str, ...],
         typer.Option(
             help="Hub: only models with this tag, e.g. timm; repeat, or separate by commas."
         ),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many models.")] = None,
+    ] = ()
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many models.")] = None
     update: Annotated[
         bool, typer.Option("--update", help="Hub: only what changed since the last crawl.")
-    ] = False,
+    ] = False
     details: Annotated[
         str | None,
         typer.Option(
-            help=(
-                "Hub: the models whose configs and weight headers are fetched, as an SQL"
-                " expression; none: no details."
-            ),
+            help="Hub: the models whose configs and weight headers are fetched, as an SQL"
+            " expression; none: no details."
         ),
-    ] = None,
-    endpoint: Annotated[
-        str | None, typer.Option(help="Hub: another address, e.g. a mirror.")
-    ] = None,
-    catalogue: Annotated[Path | None, typer.Option(help="The catalogue's file.")] = None,
-) -> None:
-    """Put models into the catalogue: from the Hub, from timm, or from a folder. Run it again to go
-    on or to refresh.
-    """
-    if source == "hub":
-        from zoo.sources.hub import crawl as crawl_hub
-        from zoo.sources.listing import Scope
+    ] = None
+    endpoint: Annotated[str | None, typer.Option(help="Hub: another address, e.g. a mirror.")] = (
+        None
+    )
+    catalogue: CatalogueFile = None
 
-        scope = Scope(pipeline_tag=pipeline_tag, filters=tuple(split_list(filter)), limit=limit)
-        with Catalogue.open(catalogue, write=True) as opened:
-            said = crawl_hub(opened, scope, update=update, details=details, endpoint=endpoint)
-            said.append(f"catalogue: {opened.path} ({opened.count():,} models)")
-        print("\n".join(clean(line) for line in said))
-        return
-    for option, value in {
-        "--pipeline-tag": pipeline_tag,
-        "--filter": filter,
-        "--update": update,
-        "--details": details,
-        "--endpoint": endpoint,
-    }.items():
-        if value:
-            raise UserError(
-                f"{option} is for --source hub only; with --source {source} leave it out"
-            )
-    if source == "timm":
-        _crawl_timm(catalogue, limit)
+    def __post_init__(self) -> None:
+        """Options of the Hub are refused for other sources."""
+        check_bounds(self)
+        if self.source == "hub":
+            return
+        for name in ("pipeline_tag", "filter", "update", "details", "endpoint"):
+            if getattr(self, name):
+                raise UserError(
+                    f"{flag_of(CrawlOptions, name)} is for --source hub only; with --source"
+                    f" {self.source} leave it out"
+                )
+
+
+def crawl(options: CrawlOptions) -> None:
+    """Put models into the catalogue: from the Hub, from timm, or from a folder.
+
+    Run it again to go on or to refresh.
+    """
+    if options.source == "hub":
+        _crawl_hub(options)
+    elif options.source == "timm":
+        _crawl_timm(options.catalogue, options.limit)
     else:
-        _crawl_folder(catalogue, source, limit)
+        _crawl_folder(options.catalogue, options.source, options.limit)
+
+
+def _crawl_hub(options: CrawlOptions) -> None:
+    from zoo.sources.hub import crawl as crawl_hub
+    from zoo.sources.listing import Scope
+
+    scope = Scope(pipeline_tag=options.pipeline_tag, filters=options.filter, limit=options.limit)
+    with Catalogue.open(options.catalogue, write=True) as catalogue:
+        sentences = crawl_hub(
+            catalogue,
+            scope,
+            update=options.update,
+            details=options.details,
+            endpoint=options.endpoint,
+        )
+        sentences.append(_location(catalogue))
+    for sentence in sentences:
+        print(clean(sentence))
 
 
 def _crawl_timm(file: Path | None, limit: int | None) -> None:
@@ -150,16 +163,20 @@ def _store(
             f'  ... and {len(failed) - _SHOWN:,} more: python -m zoo.query --where "not loadable" '
             "--columns id,not_loadable_reason"
         )
-    print(clean(f"catalogue: {catalogue.path} ({catalogue.count():,} models)"))
+    print(clean(_location(catalogue)))
     print(
         "next: python -m zoo.query --where loadable --sort params_total, or python -m"
         " selection.rank --task YOUR_FOLDER"
     )
 
 
+def _location(catalogue: Catalogue) -> str:
+    return f"catalogue: {catalogue.path} ({catalogue.count():,} models)"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return run(crawl, argv, name="zoo.crawl")
+    return run(command_of(CrawlOptions, crawl), argv, name="zoo.crawl")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from zoo.catalogue import Catalogue, snapshot_of, utc_now
 from zoo.errors import UserError
@@ -19,6 +17,7 @@ from zoo.files import remove_partial
 from zoo.home import default_catalogue
 from zoo.sources.ledger import CANDIDATES, Ledger
 from zoo.terminal.command import clean, run
+from zoo.terminal.options import CatalogueFile, command_of
 
 _SHOWN = 5
 _STALE = dt.timedelta(days=30)
@@ -202,18 +201,23 @@ def _age(then: dt.datetime) -> str:
     return "a moment"
 
 
-def doctor(
-    catalogue: Annotated[Path | None, typer.Option(help="The catalogue's file.")] = None,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """Which catalogue is examined."""
+
+    catalogue: CatalogueFile = None
+
+
+def doctor(options: DoctorOptions) -> int:
     """Is the catalogue sound, how old is it, how complete? What can be mended is mended."""
-    found = examine(catalogue or default_catalogue())
+    found = examine(options.catalogue or default_catalogue())
     print("\n".join(found.lines()))
     return 1 if found.broken else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return run(doctor, argv, name="zoo.doctor")
+    return run(command_of(DoctorOptions, doctor), argv, name="zoo.doctor")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +18,8 @@ from zoo.catalogue import Catalogue
 from zoo.errors import UserError
 from zoo.sql import COLUMNS
 from zoo.statement import select
-from zoo.terminal.command import choose, clean, run, split_list
+from zoo.terminal.command import choose, clean, run
+from zoo.terminal.options import CatalogueFile, check_bounds, command_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,56 +42,66 @@ _WIDEST = 100
 _NARROWEST = 8
 
 
-def query(
+@dataclass(frozen=True, kw_only=True)
+class QueryOptions:
+    """What is asked of the catalogue, and in what format the answer is printed."""
+
     where: Annotated[
         str | None,
         typer.Option(
-            help=(
-                "Only models that meet this SQL expression, e.g. \"license = 'apache-2.0' and"
-                ' num_classes > 100".'
-            )
+            help="Only models that meet this SQL expression, e.g. \"license = 'apache-2.0' and"
+            ' num_classes > 100".'
         ),
-    ] = None,
+    ] = None
     sql: Annotated[
         str | None, typer.Option(help="A whole SELECT over the table models, instead of the rest.")
-    ] = None,
+    ] = None
     columns: Annotated[
-        list[str] | None, typer.Option(help="Columns to show; repeat, or separate by commas.")
-    ] = None,
+        tuple[str, ...], typer.Option(help="Columns to show; repeat, or separate by commas.")
+    ] = ()
     sort: Annotated[
         str | None,
         typer.Option(
-            help=(
-                "COL, 'COL desc' or -COL; downloads, likes, accuracy and times come largest first"
-                " by themselves."
-            )
+            help="COL, 'COL desc' or -COL; downloads, likes, accuracy and times come largest first"
+            " by themselves."
         ),
-    ] = None,
+    ] = None
     limit: Annotated[
         int | None,
-        typer.Option(min=0, help="At most this many rows; a table shows 50 if not told."),
-    ] = None,
-    format: Annotated[str, typer.Option(help="table, csv, json or parquet.")] = "table",
-    catalogue: Annotated[Path | None, typer.Option(help="The catalogue's file.")] = None,
-) -> None:
+        typer.Option(min=0, help=f"At most this many rows (default of a table: {_TABLE_ROWS})."),
+    ] = None
+    format: Annotated[str, typer.Option(help="table, csv, json or parquet.")] = "table"
+    catalogue: CatalogueFile = None
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        choose("format", self.format, ("table", *_WRITERS))
+        if self.sql and (self.where or self.columns or self.sort):
+            raise UserError("--sql is a whole query; put --where, --columns and --sort into it")
+
+
+def query(options: QueryOptions) -> None:
     """Ask the catalogue. Columns and examples: docs/catalogue.md."""
-    choose("format", format, ("table", *_WRITERS))
-    if sql and (where or columns or sort):
-        raise UserError("--sql is a whole query; put --where, --columns and --sort into it")
-    if format == "parquet" and sys.stdout.isatty():
+    as_table, limit = options.format == "table", options.limit
+    if options.format == "parquet" and sys.stdout.isatty():
         raise UserError(
             "parquet is no text for a terminal; send it into a file: ... --format parquet >"
             " models.parquet"
         )
-    chosen = split_list(columns) or (_table_columns(sort) if format == "table" else None)
-    if format == "table" and limit is None:
-        limit = _TABLE_ROWS
-    with Catalogue.open(catalogue) as opened:
-        batches = opened.batches(sql or select(where=where, columns=chosen, sort=sort, limit=limit))
-        if format == "table":
-            _write_table(batches, limit or 0, total=None if sql else opened.count(where))
+    columns: Sequence[str] = options.columns
+    if as_table:
+        columns = columns or _table_columns(options.sort)
+        limit = _TABLE_ROWS if limit is None else limit
+    with Catalogue.open(options.catalogue) as catalogue:
+        statement = options.sql or select(
+            where=options.where, columns=columns or None, sort=options.sort, limit=limit
+        )
+        batches = catalogue.batches(statement)
+        if as_table:
+            total = None if options.sql else catalogue.count(options.where)
+            _write_table(batches, limit or 0, total=total)
         else:
-            _WRITERS[format](batches if limit is None else _first(batches, limit))
+            _WRITERS[options.format](batches if limit is None else _first(batches, limit))
 
 
 def _table_columns(sort: str | None) -> list[str]:
@@ -255,7 +266,7 @@ def _count(number: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return run(query, argv, name="zoo.query")
+    return run(command_of(QueryOptions, query), argv, name="zoo.query")
 
 
 if __name__ == "__main__":

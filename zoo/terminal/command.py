@@ -107,9 +107,9 @@ def choose(kind: str, given: str, valid: Iterable[str]) -> str:
     raise UserError(f"no {kind} {given!r}{hint} (valid: {', '.join(few)})")
 
 
-def byte_size(text: str, option: str) -> int:
+def byte_size(text: str) -> int:
     """``"20GB"`` -> 20e9 bytes; a bare number is bytes; units kB, MB, GB, TB."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
     if not match or float(match[1]) <= 0:
-        raise UserError(f"{option} {text!r}: expected a size such as 500MB or 20GB")
+        raise UserError(f"{text!r}: expected a size such as 500MB or 20GB")
     return int(float(match[1]) * 1000 ** " kmgt".index(match[2] or " "))
