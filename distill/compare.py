@@ -111,7 +111,13 @@ def compare(
     options, cards = from_config(source.config())
     asked = {method: _asked(method, options) for method in methods}
     same = _same_runs(asked, source, teachers=len(cards))
-    experiment = prepare(options, device=device, offline=offline, cards=cards)
+    experiment = prepare(
+        options,
+        device=device,
+        offline=offline,
+        cards=cards,
+        revision=source.config()["task"].get("revision"),
+    )
     runs = {
         (method, options.seed + i): _folder(source, method, options.seed + i)
         for i in range(seeds)

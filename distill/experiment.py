@@ -166,7 +166,7 @@ class Experiment:
         """
         rows = self.validation.usable
         labels = torch.from_numpy(self.validation.labels[rows])
-        logits = student.logits(torch.from_numpy(self.validation.images[rows]))
+        logits = torch.cat([student.logits(chunk) for chunk in self.validation.chunks(rows)])
         answer = logits.argmax(1)
         agreement = [
             {
@@ -189,9 +189,8 @@ class Experiment:
         for name in ("validation", "test"):
             pixels = self.split(name, self.size)
             labels = pixels.labels[pixels.usable]
-            predicted = (
-                student.logits(torch.from_numpy(pixels.images[pixels.usable])).argmax(1).numpy()
-            )
+            logits = [student.logits(chunk) for chunk in pixels.chunks(pixels.usable)]
+            predicted = torch.cat(logits).argmax(1).numpy()
             share = accuracy(predicted == labels)
             found[name] = {
                 "images": len(labels),

@@ -71,9 +71,10 @@ def prepare(
     offline: bool = False,
     catalogue: Path | None = None,
     cards: tuple[ModelCard, ...] | None = None,
+    revision: str | None = None,
 ) -> Experiment:
     """The experiment that ``options`` describe; ``cards`` are the committee of a run that is
-    resumed. Raises ``UserError``.
+    resumed, ``revision`` the commit of its Hub dataset. Raises ``UserError``.
     """
     from distill.experiment import Experiment
     from distill.teachers.prepared import Committee, committee_cards
@@ -90,11 +91,13 @@ def prepare(
             "--mix needs the teachers' answers on the blends themselves: leave out --views 1, or"
             " --mix"
         )
-    task = Task.open(options.task, unlabelled=options.unlabelled)
+    ranking = Ranking.load(Path(options.ranking)) if cards is None and options.ranking else None
+    if ranking is not None and options.task == f"hf:{ranking.task}":
+        revision = ranking.split.get("revision")
+    task = Task.open(options.task, unlabelled=options.unlabelled, revision=revision)
     for text in task.warnings:
         warn(text)
-    if cards is None and options.ranking:
-        ranking = Ranking.load(Path(options.ranking))
+    if ranking is not None:
         cards = committee_cards(ranking, top=options.top, catalogue=catalogue)
         if ranking.split.get("digest") not in (None, task.digest):
             warn(
@@ -198,6 +201,7 @@ def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
             "name": task.name,
             "digest": task.digest,
             "split_seed": task.split_seed,
+            "revision": task.revision,
             "labelled": len(task.train),
             "unlabelled": len(task.unlabelled) if task.unlabelled is not None else 0,
         },

@@ -110,7 +110,15 @@ def _command(
     check(onnx=onnx, push=push, offline=offline)
     options, cards = _options(context, out, resume=resume)
     configure(options.method, settings_of(options.settings))
-    experiment = prepare(options, device=device, offline=offline, catalogue=catalogue, cards=cards)
+    before = RunFolder(out).config()["task"] if cards is not None else {}
+    experiment = prepare(
+        options,
+        device=device,
+        offline=offline,
+        catalogue=catalogue,
+        cards=cards,
+        revision=before.get("revision"),
+    )
     if not experiment.committee.cards and METHODS[options.method].needs:
         warn(
             "the ranking's committee is empty: none of the teachers helps this task, so the student"

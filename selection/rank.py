@@ -169,7 +169,11 @@ def _rank(
         Ranking(
             task=opened.name,
             classes=opened.classes,
-            split={"digest": opened.digest, "seed": opened.split_seed},
+            split={
+                "digest": opened.digest,
+                "seed": opened.split_seed,
+                "revision": opened.revision,
+            },
             probe={"size": probe.size, "seed": probe.seed, "digest": probe.digest},
             score=score.name,
             catalogue=found.catalogue,

@@ -35,7 +35,8 @@ class Task:
     Labels of ``train``, ``validation`` and ``test`` are in [0, C); every class has at least two
     images in ``train``. ``unlabelled`` holds all images without a label (-1), or is None.
     ``skipped`` counts links that led nowhere; an image that cannot be decoded is found when it is
-    read. ``warnings`` are sentences for the user.
+    read. ``warnings`` are sentences for the user. ``revision`` is the commit of a dataset of the
+    Hub, and None for a task of this machine.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Task:
     skipped: int = 0
     warnings: list[str] = field(default_factory=list)
     split_seed: int = SPLIT_SEED
+    revision: str | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -57,19 +59,33 @@ class Task:
         return hashlib.sha256(" ".join(split.digest for split in splits).encode()).hexdigest()
 
     @classmethod
-    def open(cls, spec: str | Path, *, unlabelled: str | Path | None = None) -> Task:
+    def open(
+        cls,
+        spec: str | Path,
+        *,
+        unlabelled: str | Path | None = None,
+        revision: str | None = None,
+    ) -> Task:
         """Open a folder of class folders or of Parquet files, ``hf:org/name``, or the built-in
         ``digits``.
 
         No image is decoded. A missing test split is cut from train (20 % of each class), then a
         missing validation split (20 % of the rest), stratified by a fixed seed; classes keep two
         training images first. A class with fewer than two training images is dropped with a
-        warning. ``unlabelled`` is a folder of more images, found recursively, or of Parquet files.
+        warning. ``unlabelled`` is a folder of more images, found recursively, or of Parquet files;
+        ``revision`` the commit to read a Hub dataset at, the newest if None.
         Raises ``UserError`` where the input is wrong, ``Unavailable`` where the Hub cannot be
         reached.
         """
         warnings: list[str] = []
-        name, parts, loose, skipped = _read(str(spec), warnings)
+        commit = None
+        if str(spec).startswith("hf:") and not Path(spec).expanduser().exists():
+            name = str(spec)[3:]
+            parts, commit = hub_task.read(name, revision)
+            loose: Sequence[Source] = []
+            skipped = 0
+        else:
+            name, parts, loose, skipped = _read(str(spec), warnings)
         if unlabelled is not None:
             more, broken = _more_images(
                 Path(unlabelled).expanduser(), [*(part.source for part in parts.values()), *loose]
@@ -77,6 +93,7 @@ class Task:
             loose, skipped = [*loose, more], skipped + broken
         task = _assemble(name, parts, loose, warnings)
         task.skipped = skipped
+        task.revision = commit
         return task
 
 
@@ -87,8 +104,6 @@ def _read(spec: str, warnings: list[str]) -> tuple[str, dict[str, Part], Sequenc
     path = Path(spec).expanduser()
     if spec and path.exists():
         return _read_folder(path, warnings)
-    if spec.startswith("hf:"):
-        return spec[3:], hub_task.read(spec[3:]), [], 0
     if spec in BUILT_IN:
         return spec, {"train": _digits()}, [], 0
     near = difflib.get_close_matches(path.name, [*_siblings(path), *BUILT_IN], n=1, cutoff=0.5)

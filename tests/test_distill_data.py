@@ -231,6 +231,31 @@ def test_a_blend_is_between_two_images_and_says_so() -> None:
     assert 70 < int(shown.mixed.sum()) < 130
 
 
+def test_a_damaged_image_is_no_partner_of_a_blend() -> None:
+    source, index = images(40), torch.arange(1, 40)
+    source[0] = 0  # what a damaged image is stored as
+    blend = Augmentation(crop="none", flip=False, colour=0, mix=1.0)
+    shown = [
+        render(source, index, view, augmentation=blend, seed=0, size=16, partners=index).pixels
+        for view in (torch.full_like(index, number) for number in range(20))
+    ]
+    whole = source[1:].float() / 255
+    for pixels in shown:
+        scale = (pixels.flatten(1) * whole.flatten(1)).sum(1) / whole.flatten(1).square().sum(1)
+        darkened = (pixels - whole * scale[:, None, None, None]).abs().amax((1, 2, 3)) < 1e-4
+        assert not (darkened & (scale < 0.99)).any()
+
+
+def test_chunks_are_the_rows_in_order_and_never_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = open_pixels([Photos(11, bad=(3,))], size=8, folder=tmp_path)
+    monkeypatch.setattr(data, "CHUNK", 4)
+    chunks = list(pixels.chunks(pixels.usable))
+    assert [len(chunk) for chunk in chunks] == [4, 4, 2]
+    assert (torch.cat(chunks).numpy() == pixels.images[pixels.usable]).all()
+
+
 def test_a_stream_passes_over_every_row_and_can_be_entered_anywhere() -> None:
     rows = np.arange(100, 110)
 

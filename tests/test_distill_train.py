@@ -4,6 +4,7 @@ weights.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from distill.experiment import verdict
-from distill.options import settings_of
+from distill.options import Options, prepare, settings_of, to_config
 from distill.run import RunFolder
 from distill.teachers.prepared import columns
 from distill.train import main
@@ -268,7 +269,7 @@ def test_nan_is_a_sentence_and_status_1(world: Path, tmp_path: Path, capsys: Sho
 def test_a_full_disk_before_training_leaves_no_run_and_the_same_command_goes_on(
     world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill.teachers.prepared import outputs
+    from distill.teachers import outputs
 
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
 
@@ -413,3 +414,28 @@ def test_a_student_may_start_from_a_folder(world: Path, tmp_path: Path, capsys: 
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="not one of a timm model"):
         StudentSpec.of(str(tmp_path / "empty"), size=32, pretrained=True, model_args={})
+
+
+def test_a_dataset_of_the_hub_is_opened_at_the_commit_that_was_ranked(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selection.ranking import Ranking
+    from selection.task import Task
+
+    opened, commits = Task.open(str(world / "squares")), []
+    opened.revision = "c" * 40
+
+    def open_at(spec: str, *, unlabelled: object, revision: str | None) -> Task:
+        commits.append(revision)
+        return opened
+
+    monkeypatch.setattr(Task, "open", open_at)
+    ranking = Ranking.load(world / "ranking.json")
+    split = ranking.split | {"revision": "c" * 40}
+    dataclasses.replace(ranking, task="org/name", split=split).save(tmp_path / "ranking.json")
+    options = Options(
+        task="hf:org/name", student="test_efficientnet", ranking=str(tmp_path / "ranking.json")
+    )
+    experiment = prepare(options)
+    assert commits == ["c" * 40]
+    assert to_config(options, experiment)["task"]["revision"] == "c" * 40

@@ -536,11 +536,17 @@ def test_a_hub_dataset_through_its_library(monkeypatch: pytest.MonkeyPatch, tmp_
     }
     loaded = datasets.DatasetDict(train=datasets.Dataset.from_dict(rows, features=features))
     asked: list[Any] = []
+
+    def load(path: str, config: str | None, revision: str | None) -> Any:
+        asked.append((path, config, revision))
+        return loaded
+
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *given: asked.append(given) or loaded)
+    monkeypatch.setattr(datasets, "load_dataset", load)
     task = Task.open("hf:someone/birds:small")
     assert (
-        asked == [("someone/birds", "small")]
+        asked == [("someone/birds", "small", None)]
+        and task.revision is None
         and task.name == "someone/birds:small"
         and task.classes == ("b", "a")
     )
@@ -550,7 +556,16 @@ def test_a_hub_dataset_through_its_library(monkeypatch: pytest.MonkeyPatch, tmp_
         and len(task.digest) == 64
     )
 
-    def unreachable(*given: object) -> None:
+    commit = "c0ffee" + "0" * 34
+    address = f"hf://datasets/someone/birds@{commit}/train.parquet"
+    loaded["train"].info.download_checksums = {address: {"num_bytes": 9}}
+    assert Task.open("hf:someone/birds").revision == commit
+    assert Task.open("hf:someone/birds", revision=commit).revision == commit
+    assert asked[-1] == ("someone/birds", None, commit)
+    with pytest.raises(UserError, match=f"at revision {commit}, and f00d is wanted"):
+        Task.open("hf:someone/birds", revision="f00d")
+
+    def unreachable(*given: object, **named: object) -> None:
         raise ConnectionError("no route")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)

@@ -28,6 +28,7 @@ class Batches:
 
     images: Tensor  # (N, 3, s, s) uint8, on the device where it fits
     labels: Tensor  # (N,) int64 on the device
+    usable: Tensor  # (n,) int64 on the device, the rows that could be decoded
     streams: tuple[Stream, Stream]  # labelled, unlabelled
     sizes: tuple[int, int]  # images of each kind in a batch
     size: int  # of the view, pixels
@@ -74,6 +75,7 @@ class Batches:
         return cls(
             images=images,
             labels=torch.from_numpy(pixels.labels).to(device),
+            usable=torch.from_numpy(pixels.usable).to(device),
             sizes=sizes,
             size=size,
             streams=(Stream(labelled, seed=seed), Stream(unlabelled, seed=seed + 1)),
@@ -104,6 +106,7 @@ class Batches:
             augmentation=self.augmentation,
             seed=self.view_seed,
             size=self.size,
+            partners=self.usable,
         )
         return Batch(
             view=shown.pixels,

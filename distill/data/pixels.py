@@ -20,6 +20,7 @@ from zoo.files import write_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from selection.task import Split
 
@@ -50,6 +51,16 @@ class Pixels:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def chunks(self, rows: Labels) -> Iterator[Tensor]:
+        """The images ``rows`` (n,) as uint8 tensors (at most ``CHUNK``, 3, s, s), in order.
+
+        A split of 100,000 images is read piece by piece, never copied out of its map as a whole.
+        """
+        import torch
+
+        for start in range(0, len(rows), CHUNK):
+            yield torch.from_numpy(self.images[rows[start : start + CHUNK]])
 
 
 def square(image: Image, size: int) -> Bytes:

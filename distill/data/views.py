@@ -61,26 +61,40 @@ def uniforms(seed: int, view: Tensor, index: Tensor) -> Tensor:
 
 
 def render(
-    images: Tensor, index: Tensor, view: Tensor, *, augmentation: Augmentation, seed: int, size: int
+    images: Tensor,
+    index: Tensor,
+    view: Tensor,
+    *,
+    augmentation: Augmentation,
+    seed: int,
+    size: int,
+    partners: Tensor | None = None,
 ) -> View:
     """The views ``view`` (B,) of the images ``index`` (B,), each (3, size, size).
 
-    ``images`` (N, 3, s, s) uint8, on any device; the result is on ``index``'s device.
+    ``images`` (N, 3, s, s) uint8, on any device; the result is on ``index``'s device, and so are
+    ``partners``: the rows (P,), ascending, that an image may be blended with. None: all of them.
     """
     draws = uniforms(seed, view, index)  # (B, 12)
     pixels = _one(images, index, draws, augmentation, size)  # (B, 3, size, size)
     if not augmentation.mix:
         return View(pixels, torch.zeros_like(index, dtype=torch.bool))
-    count = len(images)
-    partner = (
-        index + 1 + (draws[:, 8] * (count - 1)).long().clamp(max=count - 2)
-    ) % count  # never the image itself
+    partner = _partner(index, draws[:, 8], partners, len(images))
     other = _one(images, partner, uniforms(~seed, view, partner), augmentation, size)
     mixed = draws[:, 9] < augmentation.mix  # (B,)
     share = torch.where(mixed, 0.5 * draws[:, 10], torch.zeros_like(draws[:, 10]))[
         :, None, None, None
     ]
     return View(pixels * (1 - share) + other * share, mixed)
+
+
+def _partner(index: Tensor, draw: Tensor, partners: Tensor | None, images: int) -> Tensor:
+    """(B,) the row that each of ``index`` (B,) is blended with, never the image itself."""
+    place = index if partners is None else torch.searchsorted(partners, index)
+    count = images if partners is None else len(partners)
+    ahead = 1 + (draw * (count - 1)).long().clamp(max=count - 2)
+    place = (place + ahead) % count
+    return place if partners is None else partners[place]
 
 
 def _one(

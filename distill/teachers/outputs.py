@@ -114,6 +114,7 @@ class _Asker:
         self.teacher, self.pixels, self.augmentation = teacher, pixels, augmentation
         self.key, self.batch_size = key, batch_size
         self.images = torch.from_numpy(pixels.images)
+        self.usable = torch.from_numpy(pixels.usable).to(teacher.device)
         self.split: SplitTeacher | None = None
         self.width = teacher.feature_dim + teacher.num_classes  # numbers stored of one image
         if "hidden" in key.what:
@@ -134,6 +135,7 @@ class _Asker:
                 augmentation=self.augmentation,
                 seed=self.key.view_seed,
                 size=self.pixels.size,
+                partners=self.usable,
             )
             for name, value in self._answer(shown.pixels).items():
                 if value is not None:

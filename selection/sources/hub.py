@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from selection.sources.folder import SPLITS
 from selection.sources.images import CorruptImage
@@ -14,6 +14,7 @@ from selection.sources.parquet import to_labels
 from selection.sources.split import Part, Rows, spread
 from zoo.errors import Unavailable, UserError
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SPEC = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 
 
@@ -51,8 +52,21 @@ class HubImages:
                 yield b""
 
 
-def read(spec: str) -> dict[str, Part]:
-    """The parts by split name of the Hub dataset ``org/name`` or ``org/name:config``."""
+class HubDataset(NamedTuple):
+    """The parts of a Hub dataset by split name, and the commit they were read at.
+
+    ``revision`` is None where the library does not say.
+    """
+
+    parts: dict[str, Part]
+    revision: str | None
+
+
+def read(spec: str, revision: str | None = None) -> HubDataset:
+    """Read the Hub dataset ``org/name`` or ``org/name:config``, at the commit ``revision``.
+
+    Without ``revision`` it is the newest. ``UserError`` where only another one is at hand offline.
+    """
     if not _SPEC.fullmatch(spec):
         raise UserError(
             f"'hf:{spec}' names no Hub dataset; expected hf:org/name or hf:org/name:config"
@@ -63,7 +77,13 @@ def read(spec: str) -> dict[str, Part]:
             f"a local folder {path!r} stands where the Hub dataset was meant; give --task {path} to"
             " use it"
         )
-    loaded = _load(path, config or None)
+    loaded = _load(path, config or None, revision)
+    at = _revision(next(iter(loaded.values())))
+    if revision is not None and at not in (None, revision):
+        raise UserError(
+            f"hf:{spec} is on this machine at revision {at}, and {revision} is wanted; leave out"
+            " --offline to fetch that, or rank again"
+        )
     kinds = {name: SPLITS.get(str(name).lower()) for name in loaded}
     if "train" not in kinds.values():
         if len(loaded) != 1:
@@ -71,14 +91,25 @@ def read(spec: str) -> dict[str, Part]:
                 f"hf:{spec} has no split 'train' (it has: {', '.join(map(str, loaded))})"
             )
         kinds = dict.fromkeys(kinds, "train")
-    return {
+    parts = {
         kind: _part(loaded[name], str(name), spec)
         for name, kind in kinds.items()
         if kind is not None
     }
+    return HubDataset(parts, at or revision)
 
 
-def _load(path: str, config: str | None) -> Any:
+def _revision(dataset: Any) -> str | None:
+    """The Hub commit that ``dataset`` was read at, as its addresses or its folder name it."""
+    addresses = " ".join(dataset.info.download_checksums or ())
+    folders = [Path(file["filename"]).parent.name for file in dataset.cache_files]
+    commit = re.search(r"@([0-9a-f]{40})/", addresses)
+    if commit:
+        return commit.group(1)
+    return next((name for name in folders if _COMMIT.fullmatch(name)), None)
+
+
+def _load(path: str, config: str | None, revision: str | None) -> Any:
     import datasets
     from huggingface_hub import constants
 
@@ -90,7 +121,7 @@ def _load(path: str, config: str | None) -> Any:
     ):  # --offline, maybe after both were imported
         constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
-        return datasets.load_dataset(path, config)
+        return datasets.load_dataset(path, config, revision=revision)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError, OSError) as error:
         raise Unavailable(
             f"the dataset hf:{path} could not be fetched ({str(error).splitlines()[0]}); "
