@@ -18,10 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import zoo.sql
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
-from zoo.errors import UserError
+from zoo.errors import CatalogueLocked, UserError
 from zoo.sql import COLUMNS
 
 CARDS = (
@@ -132,13 +131,13 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
 def test_marking_and_removing(path: Path) -> None:
     with Catalogue.open(path, write=True) as catalogue:
         assert (
-            catalogue.mark("source = 'hub'", {"loadable": True, "not_loadable_reason": None}) == 2
+            catalogue.update("source = 'hub'", {"loadable": True, "not_loadable_reason": None}) == 2
         )
         assert catalogue.count("loadable") == 2
         catalogue.remove(["a/small", "no such"])
         assert [card.id for card in catalogue.cards()] == ["a/large", "b/unknown"]
         with pytest.raises(UserError, match="loadable"):
-            catalogue.mark("true", {"loadabel": True})
+            catalogue.update("true", {"loadabel": True})
 
 
 def test_locations(path: Path) -> None:
@@ -332,7 +331,7 @@ def test_readers_read_while_another_process_writes_and_a_second_writer_is_told_w
         assert process.stdout.readline() == "open\n"
         with Catalogue.open(path) as catalogue:
             assert catalogue.count() == 3
-        with pytest.raises(UserError, match=f"process {process.pid} .* is writing"):
+        with pytest.raises(CatalogueLocked, match=f"process {process.pid} .* is writing"):
             Catalogue.open(path, write=True)
         process.communicate("")
     Catalogue.open(path, write=True).close()
@@ -407,44 +406,21 @@ def test_a_path_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
         Catalogue.open(tmp_path, write=True)
 
 
-def version_is(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
-    for module in ("zoo.sql", "zoo.catalogue"):
-        monkeypatch.setattr(f"{module}.SCHEMA_VERSION", version)
+def with_schema_version(path: Path, version: str) -> None:
+    """Make the catalogue and its snapshot say that another version wrote them."""
+    with duckdb.connect(str(path)) as database:
+        database.execute("UPDATE state SET value = ? WHERE key = 'schema_version'", [version])
+        database.execute(
+            f"COPY models TO '{path.with_suffix('.parquet')}' (FORMAT parquet, KV_METADATA"
+            f" {{teacher_zoo_schema: '{version}'}})"
+        )
 
 
-def test_a_newer_schema_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    version_is(monkeypatch, 99)
-    monkeypatch.setattr(zoo.sql, "MIGRATIONS", dict.fromkeys(range(2, 100), ()))
-    with Catalogue.open(path, write=True) as catalogue:
-        catalogue.publish()
-    monkeypatch.undo()
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    with_schema_version(path, "99")
     for write in (False, True):
         with pytest.raises(UserError, match=r"newer teacher-zoo .schema 99"):
             Catalogue.open(path, write=write)
-
-
-def test_an_older_catalogue_is_migrated_and_an_older_snapshot_read(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(zoo.sql.COLUMNS, "colour", "VARCHAR")
-    version_is(monkeypatch, zoo.sql.SCHEMA_VERSION + 1)
-    monkeypatch.setitem(
-        zoo.sql.MIGRATIONS,
-        zoo.sql.SCHEMA_VERSION,
-        ("ALTER TABLE models ADD COLUMN colour VARCHAR",),
-    )
-    with Catalogue.open(path) as reader:
-        assert reader.count("colour IS NULL") == 3
-    for _ in range(2):
-        with Catalogue.open(path, write=True) as writer:
-            assert writer.mark("id = 'a/small'", {"colour": "red"}) == 1
-            writer.publish()
-    with Catalogue.open(path) as reader:
-        assert reader.count("colour = 'red'") == 1
-
-
-def test_every_version_has_its_migration() -> None:
-    assert sorted(zoo.sql.MIGRATIONS) == list(range(2, zoo.sql.SCHEMA_VERSION + 1))
 
 
 def test_a_reader_needs_only_the_snapshot(path: Path, tmp_path: Path) -> None:
@@ -458,3 +434,78 @@ def test_a_reader_needs_only_the_snapshot(path: Path, tmp_path: Path) -> None:
 def test_now_has_no_zone() -> None:
     assert utc_now().tzinfo is None
     assert abs(utc_now() - dt.datetime.now(dt.UTC).replace(tzinfo=None)) < dt.timedelta(minutes=1)
+
+
+# --- what stands beside a catalogue is the user's
+
+
+def photos(folder: Path) -> bytes:
+    """The user's own table, in a file that the snapshot of `photos.duckdb` would be called."""
+    file = folder / "photos.parquet"
+    pd.DataFrame({"picture": ["beach.jpg"]}).to_parquet(file)
+    return file.read_bytes()
+
+
+def test_a_foreign_parquet_file_is_refused_before_any_work_and_not_replaced(tmp_path: Path) -> None:
+    before = photos(tmp_path)
+    with pytest.raises(UserError, match=r"photos\.parquet is not a snapshot of teacher-zoo"):
+        Catalogue.open(tmp_path / "photos.duckdb", write=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["photos.parquet"]
+    assert (tmp_path / "photos.parquet").read_bytes() == before
+
+
+def test_a_foreign_parquet_file_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    with Catalogue.open(tmp_path / "photos.duckdb", write=True) as catalogue:
+        catalogue.upsert(CARDS)
+        before = photos(tmp_path)
+        with pytest.raises(UserError, match="is not a snapshot of teacher-zoo"):
+            catalogue.publish()
+    assert (tmp_path / "photos.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"not Parquet at all", None])
+def test_what_is_no_parquet_file_is_not_replaced_either(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "photos.parquet"
+    if content is None:
+        file.mkdir()
+        (file / "part-0.parquet").write_bytes(b"x")
+    else:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match="is not a snapshot of teacher-zoo"):
+        Catalogue.open(tmp_path / "photos.duckdb", write=True)
+    assert [each.name for each in tmp_path.iterdir()] == ["photos.parquet"]
+    assert content is None or file.read_bytes() == content
+
+
+def test_our_own_snapshot_is_replaced_also_where_the_database_is_gone(path: Path) -> None:
+    path.unlink()
+    with Catalogue.open(path, write=True) as catalogue:
+        catalogue.upsert(CARDS[:1])
+        catalogue.publish()
+    with Catalogue.open(path) as reader:
+        assert reader.count() == 1
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.PARQUET", "x.db", "x", "x.v1.csv"])
+def test_a_writer_expects_a_duckdb_name(tmp_path: Path, name: str) -> None:
+    """`x.db` and `x.v1` would share one snapshot with `x.duckdb`, and a snapshot is read only."""
+    with pytest.raises(UserError, match=r"expected a name that ends in \.duckdb"):
+        Catalogue.open(tmp_path / name, write=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_snapshot_given_as_the_catalogue_stays_as_it_is(path: Path) -> None:
+    snapshot = path.with_suffix(".parquet")
+    before = snapshot.read_bytes()
+    with pytest.raises(UserError, match=r"such as .*catalogue\.duckdb"):
+        Catalogue.open(snapshot, write=True)
+    assert snapshot.read_bytes() == before
+
+
+def test_a_foreign_database_with_other_schemas_is_not_written_into(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as other:
+        other.execute("CREATE SCHEMA shop; CREATE TABLE shop.sales (i INT)")
+    with pytest.raises(UserError, match=r"something else .tables: sales"):
+        Catalogue.open(tmp_path / "x.duckdb", write=True)

@@ -191,3 +191,21 @@ def test_terminal_escapes_in_names_are_not_printed(
     out = capsys.readouterr().out
     assert "not loadable" in out
     assert not set(out) & set("\x1b\x07\u202e")
+
+
+@pytest.mark.parametrize("name", ["photos.duckdb", "photos.parquet"])
+def test_a_crawl_beside_foreign_files_leaves_them_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    import pandas as pd
+
+    file = tmp_path / "photos.parquet"
+    pd.DataFrame({"picture": ["beach.jpg"]}).to_parquet(file)
+    before = file.read_bytes()
+    assert main(["--source", "small", "--catalogue", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "photos.parquet" in error and "--catalogue" in error
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [
+        ("photos.parquet", before)
+    ]

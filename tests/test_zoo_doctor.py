@@ -103,18 +103,31 @@ def test_what_is_left_to_do_is_said(tmp_path: Path) -> None:
 def test_while_another_process_writes_only_the_snapshot_is_examined(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zoo.errors import UserError
+    from zoo.errors import CatalogueLocked
 
     real = Catalogue.open
 
     def locked(given: Path | None = None, *, write: bool = False) -> Catalogue:
         if write:
-            raise UserError("process 7 (python) is writing the catalogue c.duckdb; wait")
+            raise CatalogueLocked("any wording", holder="process 7 (python)")
         return real(given)
 
     monkeypatch.setattr(Catalogue, "open", locked)
     found = examine(path)
-    assert any("only its snapshot" in fact for fact in found.facts)
+    assert (
+        "process 7 (python) is writing the catalogue: only its snapshot is examined" in found.facts
+    )
+
+
+def test_a_foreign_file_beside_no_catalogue_is_not_taken_for_one(tmp_path: Path) -> None:
+    import pandas as pd
+
+    pd.DataFrame({"picture": ["beach.jpg"]}).to_parquet(tmp_path / "photos.parquet")
+    before = (tmp_path / "photos.parquet").read_bytes()
+    assert main(["--catalogue", str(tmp_path / "photos.duckdb")]) == 2
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [
+        ("photos.parquet", before)
+    ]
 
 
 def test_no_catalogue_is_said_with_the_way_to_one(

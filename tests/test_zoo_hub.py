@@ -29,7 +29,7 @@ from zoo.sources.ledger import Ledger
 from zoo.sources.listing import GONE, Scope, first_url, list_models, pages, without
 from zoo.sources.quota import Quota
 from zoo.sources.rows import EXPAND, read, read_row
-from zoo.sql import COLUMNS, table
+from zoo.sql import COLUMNS, arrow_table
 from zoo.terminal.progress import Progress
 
 ROOT = Path(__file__).parents[1]
@@ -614,7 +614,7 @@ ROWS = JSONS | st.fixed_dictionaries(
 def test_any_json_is_a_row_or_a_recorded_fault(page: list[Any]) -> None:
     found = read(page, now=NOW)
     assert len(found.rows) == len({row["id"] for row in found.rows}) <= len(page)
-    assert table(found.rows).num_rows == len(found.rows)
+    assert arrow_table(found.rows).num_rows == len(found.rows)
     unreadable = [row for row in page if read_row(row, now=NOW)[0] is None]
     assert len([fault for fault in found.faults if fault.id is None]) == len(unreadable)
     for fault in found.faults:

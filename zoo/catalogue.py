@@ -1,6 +1,4 @@
-"""The catalogue: a DuckDB file with one writer, and a Parquet snapshot beside it for every
-reader.
-"""
+"""The catalogue: a DuckDB file with one writer, and a Parquet snapshot for every reader."""
 
 from __future__ import annotations
 
@@ -16,40 +14,57 @@ from zoo.card import ModelCard
 from zoo.errors import UserError
 from zoo.files import replacing
 from zoo.home import default_catalogue
-from zoo.sql import SCHEMA_VERSION, prepare, quote, table, view
-from zoo.statement import column, misunderstood, select, unreadable
+from zoo.sql import (
+    PUBLISHED,
+    SCHEMA_VERSION,
+    arrow_table,
+    check_replaceable,
+    column,
+    open_database,
+    open_snapshot,
+    query_error,
+    quote,
+    select,
+    snapshot_of,
+)
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
     import pyarrow as pa
 
-_BATCH = 10_000
-# The writer's share of the 700 MB that a crawl of millions may take. One thread that need not keep
-# the order of rows can bound the row groups of a snapshot by their bytes; with more, label lists of
-# a thousand names do not fit. Fewer checkpoints make a page of a crawl cheaper; what lies in the
-# log is replayed after a kill.
-_WRITER: dict[str, str | bool | int | float | list[str]] = {
-    "memory_limit": "400MB",
-    "threads": "1",
-    "preserve_insertion_order": "false",
-    "checkpoint_threshold": "64MB",
-}
-_MACROS = (
-    # ImageNet's names are synonyms in one string: "tench, Tinca tinca"
-    (
-        "CREATE TEMP MACRO has_label(labels, name) AS "
-        "list_contains(string_split(lower(array_to_string(labels, ', ')), ', '), lower(name))"
-    ),
-)
+__all__ = ["Catalogue", "snapshot_of", "utc_now"]
+
+_BATCH_ROWS = 10_000
 
 
 class Catalogue:
-    """Models and what is known of them; a context manager.
+    """Models and what is known of them; a context manager made by ``Catalogue.open``.
 
     A reader (the default) sees the last published snapshot and needs no lock, so any number may
     read while one writer crawls. A writer excludes every other writer. Expressions and queries of
     the user run on a connection that can reach no other file and no network.
+
+    Parameters
+    ----------
+    path : Path
+        The database file; its snapshot lies beside it (``catalogue.parquet``).
+    connection : duckdb.DuckDBPyConnection
+        To the database for a writer, to a view of the snapshot for a reader.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from zoo.card import ModelCard
+    >>> path = Path(tempfile.mkdtemp()) / "catalogue.duckdb"
+    >>> with Catalogue.open(path, write=True) as catalogue:
+    ...     catalogue.upsert([ModelCard(id="timm/resnet18", source="timm", params_total=7)])
+    ...     catalogue.publish().name
+    1
+    'catalogue.parquet'
+    >>> with Catalogue.open(path) as catalogue:
+    ...     catalogue.models(where="params_total < 9", columns=["id"])["id"].tolist()
+    ['timm/resnet18']
     """
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
@@ -59,14 +74,26 @@ class Catalogue:
 
     @classmethod
     def open(cls, path: Path | None = None, *, write: bool = False) -> Catalogue:
-        """The catalogue at ``path`` (default: under ``$TEACHER_ZOO_HOME``); ``write`` makes it
-        where there is none.
+        """Open the catalogue at ``path``.
 
-        Raises ``UserError`` where there is nothing to read, another process is writing, or the file
-        is damaged, foreign, or from a newer version of this tool.
+        Parameters
+        ----------
+        path : Path, optional
+            The ``.duckdb`` file; a reader may also name a snapshot (``.parquet``) itself. Default:
+            ``catalogue.duckdb`` under ``$TEACHER_ZOO_HOME``.
+        write : bool
+            Open the database itself, and make it where there is none.
+
+        Raises
+        ------
+        UserError
+            If there is nothing to read, the file is damaged, foreign or from a newer version of
+            this tool, or publishing would replace a file that is not a snapshot of this tool.
+        CatalogueLocked
+            If another process is writing.
         """
         path = Path(path) if path is not None else default_catalogue()
-        return cls(path, _writer(path) if write else _reader(path))
+        return cls(path, open_database(path) if write else open_snapshot(path))
 
     def __enter__(self) -> Catalogue:
         return self
@@ -93,54 +120,78 @@ class Catalogue:
         sort: str | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
-        """The models that meet ``where`` (a boolean SQL expression over the columns), as a table.
+        """The models that meet a condition, as a table.
 
-        ``sort`` names columns, separated by commas: ``COL``, ``COL asc``, ``COL desc`` or ``-COL``
-        (descending). Without a direction it is ascending, except for downloads, likes, accuracy and
-        the times: most or latest first. Unknown values come last. Raises ``UserError`` for a faulty
-        expression, naming the nearest column to a misspelt one.
+        Parameters
+        ----------
+        where : str, optional
+            A boolean SQL expression over the columns; default: all models.
+        columns : sequence of str, optional
+            Columns of the table; default: all.
+        sort : str, optional
+            Columns separated by commas: ``COL``, ``COL asc``, ``COL desc`` or ``-COL``
+            (descending). Without a direction it is ascending, except for downloads, likes, accuracy
+            and the times: most or latest first. Unknown values come last.
+        limit : int, optional
+            At most this many rows.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per model; an unknown value is ``NA`` (``None`` in a column of objects).
+
+        Raises
+        ------
+        UserError
+            For a faulty expression or an unknown column; the message names the nearest column.
         """
         return self.sql(select(where=where, columns=columns, sort=sort, limit=limit))
 
     def sql(self, query: str) -> pd.DataFrame:
-        """The answer to one SELECT over the table ``models``. Raises ``UserError`` for anything
-        else.
-        """
-        frame: pd.DataFrame = self._answer(query, lambda relation: relation.df())
+        """The result of one SELECT over the table ``models``; ``UserError`` for anything else."""
+        frame: pd.DataFrame = self._run(query, lambda relation: relation.df())
         return frame
 
     def batches(self, query: str) -> Iterator[pa.RecordBatch]:
-        """The answer to one SELECT, piece by piece and at least one: answers larger than memory."""
+        """The result of one SELECT in batches, the first of them empty: for results larger than
+        memory.
+        """
         import pyarrow as pa
 
-        reader = self._answer(query, lambda relation: relation.to_arrow_reader(_BATCH))
+        reader = self._run(query, lambda relation: relation.to_arrow_reader(_BATCH_ROWS))
         yield pa.RecordBatch.from_pylist([], reader.schema)
         try:
             yield from reader
         except (pa.ArrowException, OSError) as error:  # a row that cannot be converted, met midway
-            raise misunderstood(error, self.snapshot) from None
+            raise query_error(error, self.snapshot) from None
 
     def cards(
         self, *, where: str | None = None, models: Sequence[str] = (), limit: int | None = None
     ) -> list[ModelCard]:
-        """Cards in order of id; ``models`` narrows to exact ids or globs (``timm/resnet*``), and
-        meets ``where``.
+        """Cards in order of id.
+
+        Parameters
+        ----------
+        where : str, optional
+            As for ``models``.
+        models : sequence of str
+            Exact ids or globs (``timm/resnet*``); a card must meet one of them and ``where``.
+        limit : int, optional
+            At most this many cards.
         """
         if models:
-            wanted = " OR ".join(
-                f"id {'GLOB' if set('*?[') & set(m) else '='} {quote(m)}" for m in models
-            )
-            where = f"({wanted})" + (f" AND ({where}\n)" if where else "")
+            where = " AND ".join([_any_of(models), *([f"({where}\n)"] if where else [])])
         query = select(where=where, sort="id", limit=limit)
-        rows = self._answer(query, lambda relation: relation.to_arrow_table().to_pylist())
+        rows = self._run(query, lambda relation: relation.to_arrow_table().to_pylist())
         return [ModelCard.from_row(row) for row in rows]
 
     def count(self, where: str | None = None) -> int:
         """How many models meet ``where``."""
         query = "SELECT count(*) FROM models" + (f" WHERE ({where}\n)" if where else "")
-        return int(self._answer(query, lambda relation: relation.fetchall())[0][0])
+        return int(self._run(query, lambda relation: relation.fetchall())[0][0])
 
-    def _answer(self, query: str, fetch: Callable[[duckdb.DuckDBPyRelation], Any]) -> Any:
+    def _run(self, query: str, fetch: Callable[[duckdb.DuckDBPyRelation], Any]) -> Any:
+        """Run a query of the user's, if it is one SELECT."""
         import duckdb
 
         try:
@@ -151,20 +202,20 @@ class Catalogue:
                 )
             return fetch(self._connection.sql(query))
         except duckdb.Error as error:
-            raise misunderstood(error, self.snapshot) from None
+            raise query_error(error, self.snapshot) from None
 
     # --- writing
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written inside becomes true at once, or not at all (also after kill -9)."""
+        """Everything written in the block is kept, or nothing of it (also after kill -9)."""
         if self._in_transaction:
             yield
             return
         self._connection.execute("BEGIN")
         self._in_transaction = True
         try:
-            with self._full_disk_is_told():
+            with self._full_disk_as_oserror():
                 try:
                     yield
                 except BaseException:
@@ -175,8 +226,8 @@ class Catalogue:
             self._in_transaction = False
 
     @contextlib.contextmanager
-    def _full_disk_is_told(self) -> Iterator[None]:
-        """DuckDB's error becomes the operating system's, which commands explain."""
+    def _full_disk_as_oserror(self) -> Iterator[None]:
+        """DuckDB's error on a full disk becomes the operating system's, which commands explain."""
         import duckdb
 
         try:
@@ -187,41 +238,42 @@ class Catalogue:
             raise
 
     def upsert(self, cards: Iterable[ModelCard]) -> int:
-        """Add ``cards``, replacing rows of the same id (the last card of an id wins); returns how
-        many ids.
+        """Add ``cards``, replacing rows of the same id (the last card of an id wins).
+
+        Returns how many ids were written.
         """
         unique = list({card.id: card for card in cards}.values())
         if unique:
-            self.replace("models", table(map(vars, unique)))
+            self.replace_rows("models", arrow_table(map(vars, unique)))
         return len(unique)
 
     def locations(self, where: str) -> dict[str, str | None]:
         """Id -> location of the rows that meet ``where`` (trusted SQL, not the user's)."""
-        return dict(
-            self._connection.execute(f"SELECT id, location FROM models WHERE {where}").fetchall()
-        )
+        query = f"SELECT id, location FROM models WHERE {where}"
+        return dict(self._connection.execute(query).fetchall())
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Forget these models."""
+        """Remove the rows of these models."""
         self._connection.execute(
             "DELETE FROM models WHERE id IN (SELECT unnest(?::VARCHAR[]))", [sorted(ids)]
         )
 
-    def mark(self, where: str, values: Mapping[str, object]) -> int:
-        """Set columns of the rows that meet ``where`` (trusted SQL, not the user's); returns how
-        many rows.
+    def update(self, where: str, values: Mapping[str, object]) -> int:
+        """Set columns of the rows that meet ``where`` (trusted SQL, not the user's).
+
+        Returns how many rows were set.
         """
         assignments = ", ".join(f"{column(name)} = ?" for name in values)
         query = f"UPDATE models SET {assignments} WHERE {where}"
         return int(self._connection.execute(query, list(values.values())).fetchall()[0][0])
 
     def state(self, key: str) -> str | None:
-        """What ``set_state`` saved under ``key`` (a crawl's cursor, a watermark), or ``None``."""
-        found = self._connection.execute("SELECT value FROM state WHERE key = ?", [key]).fetchall()
-        return None if not found else found[0][0]
+        """The value of ``key`` (a crawl's cursor, a watermark), or ``None``."""
+        rows = self._connection.execute("SELECT value FROM state WHERE key = ?", [key]).fetchall()
+        return rows[0][0] if rows else None
 
     def set_state(self, key: str, value: str | None) -> None:
-        """Save ``value`` under ``key``; ``None`` forgets it."""
+        """Save ``value`` under ``key``; ``None`` removes the key."""
         with self.transaction():
             self._connection.execute("DELETE FROM state WHERE key = ?", [key])
             if value is not None:
@@ -235,9 +287,11 @@ class Catalogue:
         return self._connection
 
     def publish(self) -> Path:
-        """Write the snapshot beside the database and rename it into place; readers see the old or
-        the new one.
+        """Write the snapshot and rename it into place; readers see the old one or the new one.
+
+        Raises ``UserError`` where the file to be replaced is not a snapshot of this tool.
         """
+        check_replaceable(self.snapshot, self._connection)
         # Not sorted, which would take gigabytes, but like with like: filters and top lists skip
         # most row groups.
         parts = (
@@ -246,26 +300,25 @@ class Catalogue:
             for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM")
             for downloads in ("< 1000", ">= 1000")
         )
-        with self._full_disk_is_told(), replacing(self.snapshot) as partial:
+        with self._full_disk_as_oserror(), replacing(self.snapshot) as partial:
             self._connection.execute("CHECKPOINT")
             self._connection.execute(
                 f"COPY ({' UNION ALL '.join(parts)}) TO {quote(str(partial))} (FORMAT parquet,"
                 " COMPRESSION zstd, ROW_GROUP_SIZE_BYTES '32MB', KV_METADATA"
                 f" {{teacher_zoo_schema: '{SCHEMA_VERSION}'}})"
             )
+        self.set_state(PUBLISHED, self.snapshot.name)
         return self.snapshot
 
-    def replace(self, name: str, rows: pa.Table, *, key: Sequence[str] = ("id",)) -> None:
-        """Put ``rows``, each with a ``key`` of its own, in the place of those of the table ``name``
-        with the same key.
-        """
-        matches = " AND ".join(f"{name}.{part} = page.{part}" for part in key)
-        with self.registered(rows):
-            self._connection.execute(f"DELETE FROM {name} USING page WHERE {matches}")
-            self._connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM page")
+    def replace_rows(self, table: str, rows: pa.Table, *, key: Sequence[str] = ("id",)) -> None:
+        """Write ``rows``, unique by ``key``, into ``table``, replacing those of the same key."""
+        matches = " AND ".join(f"{table}.{part} = page.{part}" for part in key)
+        with self.as_page(rows):
+            self._connection.execute(f"DELETE FROM {table} USING page WHERE {matches}")
+            self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM page")
 
     @contextlib.contextmanager
-    def registered(self, rows: pa.Table) -> Iterator[None]:
+    def as_page(self, rows: pa.Table) -> Iterator[None]:
         """A transaction in which ``rows`` are the table ``page``."""
         self._connection.register("page", rows)
         try:
@@ -275,81 +328,12 @@ class Catalogue:
             self._connection.unregister("page")
 
 
-def snapshot_of(path: Path) -> Path:
-    """Where the snapshot of the catalogue at ``path`` lies; a path that is itself a snapshot is its
-    own.
-    """
-    return path.with_suffix(".parquet")
-
-
-# --- opening
-
-
-def _reader(path: Path) -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    snapshot = snapshot_of(path)
-    if not snapshot.is_file():
-        if path.is_file() and path != snapshot:
-            raise UserError(
-                f"the catalogue {path} was never published; let the crawl finish: python -m"
-                " zoo.crawl"
-            )
-        raise UserError(
-            f"there is no catalogue at {path}; make one, for example: python -m zoo.crawl --source"
-            " timm (every model timm knows, no network), --source FOLDER, or python -m zoo.crawl"
-            " (the Hub)"
-        )
-    try:
-        connection = _connect(":memory:", snapshot)
-        view(connection, snapshot)
-    except duckdb.Error as error:
-        raise unreadable(error, snapshot) from None
-    return connection
-
-
-def _writer(path: Path) -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = _connect(str(path), path.resolve().parent)
-        prepare(connection, path)
-    except duckdb.Error as error:
-        raise unreadable(error, path) from None
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(
-            f"the catalogue {path} cannot be made: {path.parent} is not a folder"
-        ) from None
-    return connection
-
-
-def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
-    """A connection that can reach ``allowed`` (a file, or a folder and what is in it) and nothing
-    else.
-    """
-    import duckdb
-
-    connection = (
-        duckdb.connect(database)
-        if database == ":memory:"
-        else duckdb.connect(database, config=_WRITER)
-    )
-    setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
-    for statement in (
-        "SET autoinstall_known_extensions = false",
-        "SET autoload_known_extensions = false",
-        "SET python_enable_replacements = false",
-        "SET enable_progress_bar = false",
-        f"SET {setting} = [{quote(str(allowed))}]",
-        "SET enable_external_access = false",
-        *_MACROS,
-        "SET lock_configuration = true",
-    ):
-        connection.execute(statement)
-    return connection
-
-
 def utc_now() -> dt.datetime:
     """Now, as the catalogue keeps times: UTC without a zone."""
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+
+
+def _any_of(models: Sequence[str]) -> str:
+    """A condition that the id is one of ``models``: exact ids or globs."""
+    terms = [f"id {'GLOB' if set('*?[') & set(model) else '='} {quote(model)}" for model in models]
+    return f"({' OR '.join(terms)})"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.catalogue import Catalogue, snapshot_of, utc_now
-from zoo.errors import UserError
+from zoo.errors import CatalogueLocked, UserError
 from zoo.files import remove_partial
 from zoo.home import default_catalogue
 from zoo.sources.ledger import CANDIDATES, Ledger
@@ -60,11 +60,12 @@ def examine(path: Path) -> Findings:
         try:
             with Catalogue.open(path, write=True) as catalogue:
                 _Visit(catalogue, found).run()
-        except UserError as error:
-            if "is writing the catalogue" not in str(error):
-                raise
-            found.facts.append(f"{str(error).split(';')[0]}: only its snapshot was examined")
+        except CatalogueLocked as error:
+            found.facts.append(
+                f"{error.holder} is writing the catalogue: only its snapshot is examined"
+            )
     elif snapshot.is_file():
+        Catalogue.open(path).close()  # raises UserError for a foreign file
         found.broken.append(
             f"the database {path} is missing beside its snapshot; crawl again to make it anew"
         )

@@ -19,3 +19,11 @@ class TeacherError(RuntimeError):
     """One model could not be used; the message is the reason its row carries. Never stops a
     ranking.
     """
+
+
+class CatalogueLocked(UserError):
+    """Another process writes the catalogue; ``holder`` says which one."""
+
+    def __init__(self, message: str, *, holder: str = "another process") -> None:
+        super().__init__(message)
+        self.holder = holder

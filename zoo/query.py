@@ -16,8 +16,7 @@ import typer
 
 from zoo.catalogue import Catalogue
 from zoo.errors import UserError
-from zoo.sql import COLUMNS
-from zoo.statement import select
+from zoo.sql import COLUMNS, select
 from zoo.terminal.command import choose, clean, run
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of
 

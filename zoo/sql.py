@@ -1,23 +1,24 @@
-"""The catalogue's table: its columns, its version, and how an older file becomes one of today."""
+"""DuckDB under the catalogue: connections, tables, a user's queries, errors as sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.card import ModelCard
-from zoo.errors import UserError
+from zoo.errors import CatalogueLocked, UserError
+from zoo.terminal.command import clean
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
-# Version n's statements turn a catalogue of version n - 1 into one of version n; every new column
-# needs its ALTER here.
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+SCHEMA_VERSION = "1"
 _SQL_TYPES = {
     "str": "VARCHAR",
     "int": "BIGINT",
@@ -30,11 +31,158 @@ _SQL_TYPES = {
 COLUMNS: dict[str, str] = {
     f.name: _SQL_TYPES[str(f.type).removesuffix(" | None")] for f in fields(ModelCard)
 }
+# The writer's share of the 700 MB that a crawl of millions may take. One thread that need not keep
+# the order of rows can bound the row groups of a snapshot by their bytes; with more, label lists of
+# a thousand names do not fit. Fewer checkpoints make a page of a crawl cheaper; what lies in the
+# log is replayed after a kill.
+_WRITER_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "400MB",
+    "threads": "1",
+    "preserve_insertion_order": "false",
+    "checkpoint_threshold": "64MB",
+}
+# ImageNet's names are synonyms in one string: "tench, Tinca tinca"
+_HAS_LABEL = (
+    "CREATE TEMP MACRO has_label(labels, name) AS "
+    "list_contains(string_split(lower(array_to_string(labels, ', ')), ', '), lower(name))"
+)
+PUBLISHED = "published"  # key of the state: the name of the snapshot that the database wrote
+DESCENDING = (  # columns of which a user wants the most or the latest first
+    "downloads",
+    "likes",
+    "accuracy",
+    "created_at",
+    "last_modified",
+    "indexed_at",
+    "removed_at",
+)
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = COLUMNS) -> pa.Table:
-    """``rows`` as an Arrow table of ``columns``, in the catalogue's types; what a row lacks is
-    unknown.
+def quote(text: str) -> str:
+    """``text`` as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+# --- opening
+
+
+def snapshot_of(path: Path) -> Path:
+    """The snapshot of the catalogue at ``path``; a snapshot is its own."""
+    return path.with_suffix(".parquet")
+
+
+def open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
+    """A connection with the view ``models`` of the snapshot of the catalogue at ``path``."""
+    import duckdb
+
+    snapshot = snapshot_of(path)
+    if not snapshot.is_file():
+        if path.is_file() and path != snapshot:
+            raise UserError(
+                f"the catalogue {path} was never published; let the crawl finish: python -m"
+                " zoo.crawl"
+            )
+        raise UserError(
+            f"there is no catalogue at {path}; make one, for example: python -m zoo.crawl --source"
+            " timm (every model timm knows, no network), --source FOLDER, or python -m zoo.crawl"
+            " (the Hub)"
+        )
+    try:
+        connection = _connect(":memory:", snapshot)
+        create_view(connection, snapshot)
+    except duckdb.Error as error:
+        raise open_error(error, snapshot) from None
+    return connection
+
+
+def open_database(path: Path) -> duckdb.DuckDBPyConnection:
+    """A connection to the database at ``path``, made where there is none, for the one writer."""
+    import duckdb
+
+    # Other endings would share one snapshot, and .parquet would be the snapshot itself.
+    if path.suffix != ".duckdb" and not path.is_dir():
+        raise UserError(
+            f"the catalogue {path} cannot be written: expected a name that ends in .duckdb, such as"
+            f" --catalogue {path.with_suffix('.duckdb')}"
+        )
+    if not path.exists():
+        check_replaceable(snapshot_of(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = _connect(str(path), path.resolve().parent)
+        create_tables(connection, path)
+    except duckdb.Error as error:
+        raise open_error(error, path) from None
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(
+            f"the catalogue {path} cannot be made: {path.parent} is not a folder"
+        ) from None
+    try:
+        check_replaceable(snapshot_of(path), connection)
+    except UserError:
+        connection.close()
+        raise
+    return connection
+
+
+def check_replaceable(snapshot: Path, database: duckdb.DuckDBPyConnection | None = None) -> None:
+    """Raise ``UserError`` where publishing would replace a file that is not a snapshot.
+
+    A file without the mark of a snapshot is the user's. A damaged one is ours where ``database``
+    has published under that name before.
+    """
+    import duckdb
+
+    if not os.path.lexists(snapshot):
+        return
+    try:
+        with _connect(":memory:", snapshot) as connection:
+            version = snapshot_version(connection, snapshot)
+        if version is not None:
+            check_version(version, snapshot)
+            return
+    except duckdb.Error:
+        if database is not None and snapshot.is_file():
+            query = "SELECT count(*) FROM state WHERE key = ? AND value = ?"
+            published = database.execute(query, [PUBLISHED, snapshot.name]).fetchall()[0][0]
+            if published:
+                return
+    raise UserError(
+        f"{snapshot} is not a snapshot of teacher-zoo, and publishing the catalogue would replace"
+        " it; move it away, or give another file with --catalogue"
+    )
+
+
+def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
+    """A connection that can reach nothing but ``allowed`` (a file, or a folder and what is in
+    it).
+    """
+    import duckdb
+
+    settings = {} if database == ":memory:" else _WRITER_SETTINGS
+    connection = duckdb.connect(database, config=settings)
+    setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
+    for statement in (
+        "SET autoinstall_known_extensions = false",
+        "SET autoload_known_extensions = false",
+        "SET python_enable_replacements = false",
+        "SET enable_progress_bar = false",
+        f"SET {setting} = [{quote(str(allowed))}]",
+        "SET enable_external_access = false",
+        _HAS_LABEL,
+        "SET lock_configuration = true",
+    ):
+        connection.execute(statement)
+    return connection
+
+
+# --- tables
+
+
+def arrow_table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = COLUMNS) -> pa.Table:
+    """``rows`` as an Arrow table of ``columns``, in the catalogue's types.
+
+    A column that a row lacks is NULL in it.
     """
     import pyarrow as pa
 
@@ -47,80 +195,157 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = COLUMNS) -
         "VARCHAR[]": pa.list_(pa.string()),
         "DOUBLE[]": pa.list_(pa.float64()),
     }
-    return pa.Table.from_pylist(
-        list(rows), pa.schema([(name, types[COLUMNS[name]]) for name in columns])
-    )
+    schema = pa.schema([(name, types[COLUMNS[name]]) for name in columns])
+    return pa.Table.from_pylist(list(rows), schema)
 
 
-def quote(text: str) -> str:
-    """``text`` as a literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make the tables where there are none, all at once, and bring those of an older version up to
-    date, step by step.
-
-    Raises ``UserError`` for tables of something else, or of a newer version.
-    """
-    tables = {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
+def create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make the catalogue's tables in an empty database; raise ``UserError`` for a foreign one."""
+    query = "SELECT DISTINCT table_name FROM information_schema.tables ORDER BY 1"
+    tables = [name for (name,) in connection.execute(query).fetchall()]
     if not tables:
         columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
         connection.execute("BEGIN")
-        connection.execute(
-            f"CREATE TABLE models ({columns})"
-        )  # no primary key: a page costs a tenth without one
+        # no primary key: a page of a crawl costs a tenth without one
+        connection.execute(f"CREATE TABLE models ({columns})")
         connection.execute(
             "CREATE TABLE configs (id VARCHAR, sha VARCHAR, file VARCHAR, body VARCHAR)"
         )
         connection.execute("CREATE TABLE state (key VARCHAR, value VARCHAR)")
-        connection.execute("INSERT INTO state VALUES ('schema_version', ?)", [str(SCHEMA_VERSION)])
+        connection.execute("INSERT INTO state VALUES ('schema_version', ?)", [SCHEMA_VERSION])
         connection.execute("COMMIT")
-    elif not {"models", "state"} <= tables:
+    elif not {"models", "state"} <= set(tables):
         raise UserError(
-            f"{path} is a DuckDB file of something else (tables: {', '.join(sorted(tables))}); "
-            "give another file with --catalogue"
+            f"{path} is a DuckDB file of something else (tables: {', '.join(tables)}); give another"
+            " file with --catalogue"
         )
-    query = "SELECT value FROM state WHERE key = 'schema_version'"
-    for step in range(_version(connection, query, path) + 1, SCHEMA_VERSION + 1):
-        connection.execute("BEGIN")
-        for statement in MIGRATIONS[step]:
-            connection.execute(statement)
-        connection.execute("UPDATE state SET value = ? WHERE key = 'schema_version'", [str(step)])
-        connection.execute("COMMIT")
+    rows = connection.execute("SELECT value FROM state WHERE key = 'schema_version'").fetchall()
+    check_version(rows[0][0] if rows else None, path)
 
 
-def view(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> None:
-    """Make ``models`` a view of the snapshot; columns newer than it are unknown. ``UserError`` as
-    for ``prepare``.
-    """
+def create_view(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> None:
+    """Make ``models`` a view of ``snapshot``; raise ``UserError`` for a foreign file."""
+    check_version(snapshot_version(connection, snapshot), snapshot)
+    columns = ", ".join(f'"{name}"' for name in COLUMNS)
     file = quote(str(snapshot))
-    _version(
-        connection,
-        f"SELECT value FROM parquet_kv_metadata({file}) WHERE decode(key) = 'teacher_zoo_schema'",
-        snapshot,
-    )
-    there = {row[0] for row in connection.execute(f"DESCRIBE FROM read_parquet({file})").fetchall()}
-    columns = ", ".join(
-        f'"{name}"' if name in there else f'NULL::{kind} AS "{name}"'
-        for name, kind in COLUMNS.items()
-    )
     connection.execute(f"CREATE VIEW models AS SELECT {columns} FROM read_parquet({file})")
 
 
-def _version(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
-    """The version that ``path`` says it has; ``UserError`` where this version of the tool cannot
-    know what is in it.
-    """
-    found = connection.execute(query).fetchall()
-    version = int(found[0][0]) if found and found[0][0].isdigit() else 0
-    if version > SCHEMA_VERSION:
+def snapshot_version(connection: duckdb.DuckDBPyConnection, file: Path) -> str | None:
+    """The schema version that a snapshot bears as its mark; ``None`` for any other Parquet file."""
+    query = (
+        f"SELECT decode(value) FROM parquet_kv_metadata({quote(str(file))})"
+        " WHERE decode(key) = 'teacher_zoo_schema'"
+    )
+    rows = connection.execute(query).fetchall()
+    return str(rows[0][0]) if rows else None
+
+
+def check_version(version: str | None, path: Path) -> None:
+    """Raise ``UserError`` unless ``version``, which ``path`` says it has, is that of this tool."""
+    if version == SCHEMA_VERSION:
+        return
+    if version is not None and version.isdecimal() and int(version) > int(SCHEMA_VERSION):
         raise UserError(
-            f"{path} was written by a newer teacher-zoo (schema {version}, this one knows up to "
-            f"{SCHEMA_VERSION}); upgrade teacher-zoo or give another file with --catalogue"
+            f"{path} was written by a newer teacher-zoo (schema {version}, this one knows"
+            f" {SCHEMA_VERSION}); upgrade teacher-zoo or give another file with --catalogue"
         )
-    if version < 1:
+    raise UserError(f"{path} is not a catalogue of teacher-zoo; give another file with --catalogue")
+
+
+# --- queries
+
+
+def select(
+    *,
+    where: str | None = None,
+    columns: Sequence[str] | None = None,
+    sort: str | None = None,
+    limit: int | None = None,
+) -> str:
+    """The SELECT that ``Catalogue.models`` runs for these arguments."""
+    names = [column(name) for name in columns or COLUMNS]
+    query = f"SELECT {', '.join(names)} FROM models"
+    if where and where.strip():
+        query += f" WHERE ({where}\n)"  # the line break ends a trailing comment
+    if sort:
+        query += f" ORDER BY {_order(sort)}"
+    if limit is not None:
+        if limit < 0:
+            raise UserError(f"limit {limit}: a number of models, 0 or more, is expected")
+        query += f" LIMIT {limit}"
+    return query
+
+
+def _order(sort: str) -> str:
+    terms = []
+    for term in sort.split(","):
+        matched = re.fullmatch(r"\s*(-?)\s*(\w+)\s*(asc|desc)?\s*", term, re.IGNORECASE)
+        if not matched:
+            raise UserError(
+                f"sort {term.strip()!r}: a column is expected, alone or as 'COL desc', 'COL asc' or"
+                " -COL"
+            )
+        minus, name, direction = matched.groups()
+        if minus:
+            direction = "DESC"
+        elif not direction:
+            direction = "DESC" if name.lower() in DESCENDING else "ASC"
+        terms.append(f"{column(name)} {direction} NULLS LAST")
+    return ", ".join([*terms, "id"])
+
+
+def column(name: str) -> str:
+    """``name`` quoted for SQL; raises ``UserError`` with the nearest column for a misspelt name."""
+    if name.lower() in COLUMNS:
+        return f'"{name.lower()}"'
+    near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.6)
+    if near:
         raise UserError(
-            f"{path} is not a catalogue of teacher-zoo; give another file with --catalogue"
+            f"no column {name!r}; did you mean {near[0]!r}? (docs/catalogue.md explains them all)"
         )
-    return version
+    raise UserError(
+        f"no column {name!r} (text stands in single quotes: license = 'mit'; "
+        f"columns: {', '.join(COLUMNS)})"
+    )
+
+
+# --- errors
+
+
+def open_error(error: Exception, path: Path) -> UserError:
+    """DuckDB's error on opening or reading ``path``, as a sentence that says what to do."""
+    holder = re.search(r"held in (\S+) \(PID (\d+)\)", str(error))
+    if holder or "set lock on file" in str(error):
+        process = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "another process"
+        return CatalogueLocked(
+            f"{process} is writing the catalogue {path}; wait for it to end, or give another file"
+            " with --catalogue (reading works meanwhile)",
+            holder=process,
+        )
+    return UserError(
+        f"the catalogue {path} cannot be read ({_first_line(str(error))}); if it is damaged, remove"
+        " it and crawl again, or give another file with --catalogue"
+    )
+
+
+def query_error(error: Exception, snapshot: Path) -> UserError:
+    """DuckDB's error on a user's query, as a sentence."""
+    kind, text = type(error).__name__, str(error)
+    missing = re.search(r'column "([^"]+)" not found|column named "([^"]+)"', text)
+    if missing:
+        try:
+            column(missing[1] or missing[2])
+        except UserError as nearest:
+            return nearest
+    if "operations are disabled" in text or kind == "PermissionException":
+        return UserError(
+            "a query reads the table models only; files and the network are out of its reach"
+        )
+    if kind in ("IOException", "SerializationException", "InternalException", "FatalException"):
+        return open_error(error, snapshot)
+    return UserError(f"the query was not understood: {_first_line(text)}")
+
+
+def _first_line(text: str) -> str:
+    return clean(text.strip().splitlines()[0] if text.strip() else "no reason given", 300)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.catalogue import Catalogue, utc_now
 from zoo.sources.details import Details
-from zoo.sql import COLUMNS, table
+from zoo.sql import COLUMNS, arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +85,7 @@ class Ledger:
         where, values = "true", list[object]()
         if ordered and None not in times:
             where, values = "models.created_at BETWEEN ? AND ?", [min(times), max(times)]
-        with self.catalogue.registered(table(rows, rows[0])):
+        with self.catalogue.as_page(arrow_table(rows, rows[0])):
             # Found by their ids alone and deleted by number: a DELETE with RETURNING reads all
             # columns of the table.
             old = self._db.execute(
@@ -149,7 +149,7 @@ class Ledger:
         """
         import pyarrow as pa
 
-        rows = table(
+        rows = arrow_table(
             [{"id": model, "sha": sha, **details.fields} for model, sha, details in found],
             ("id", "sha", *DETAILS),
         )
@@ -159,9 +159,9 @@ class Ledger:
             for name, text in details.files.items()
         ]
         with self.catalogue.transaction():
-            self.catalogue.replace("details", rows, key=("id", "sha"))
+            self.catalogue.replace_rows("details", rows, key=("id", "sha"))
             if files:
-                self.catalogue.replace(
+                self.catalogue.replace_rows(
                     "configs", pa.Table.from_pylist(files), key=("id", "sha", "file")
                 )
 

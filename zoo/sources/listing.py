@@ -207,7 +207,7 @@ class _Listing(NamedTuple):
                     "source = 'hub' AND removed_at IS NULL AND indexed_at < TIMESTAMP"
                     f" '{job.since}'"
                 )
-                job.removed = catalogue.mark(
+                job.removed = catalogue.update(
                     unseen,
                     {"removed_at": utc_now(), "loadable": False, "not_loadable_reason": GONE},
                 )
