@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.compare import COLUMNS, Comparison, Line, figures_of
+from distill.comparison import COLUMNS, Comparison, MethodResult, figures_of
 from distill.run import RunFolder
 from selection.report.document import Figure, axis, document, layout, text
 from selection.scores.accuracy import hits, points
@@ -68,7 +68,7 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def best_of(comparison: Comparison) -> Line | None:
+def best_of(comparison: Comparison) -> MethodResult | None:
     """The finished method with the best validation accuracy, plain aside."""
     done = [
         line for line in comparison.lines if line.validation is not None and line.method != "plain"
@@ -76,7 +76,7 @@ def best_of(comparison: Comparison) -> Line | None:
     return max(done, key=lambda line: line.validation or 0.0, default=None)
 
 
-def _opening(best: Line | None) -> str:
+def _opening(best: MethodResult | None) -> str:
     if best is None or best.lift is None:
         return "No method with teachers is finished yet."
     words = (

@@ -1,11 +1,7 @@
-"""One task, one kind of student and one committee: trained by any method and seed, with the plain
-control beside it.
-"""
+"""One task, one kind of student and one committee, ready to be trained by any method and seed."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -16,50 +12,45 @@ import torch
 
 from distill.data.batches import Batches
 from distill.data.pixels import Pixels, open_pixels, working_size
-from distill.data.views import STILL, Augmentation
 from distill.methods.recipe import Context, Recipe
 from distill.methods.registry import METHODS
 from distill.methods.registry import build as build_recipe
-from distill.options import Options, settings_of, to_config
-from distill.run import RunFolder
-from distill.student.model_card import model_card
-from distill.student.student import Student, StudentSpec, export
-from distill.teachers.prepared import VIEW_SEED, Committee, PreparedTeacher
-from distill.training.live import Live, note
-from distill.training.loop import Schedule, fit, peak_memory, time_steps
-from distill.training.processes import Processes, processes
-from selection.scores.accuracy import accuracy, gain, hits, points
+from distill.options import Options
+from distill.student.student import Student
+from distill.teachers.prepared import (
+    VIEW_SEED,
+    PreparedTeacher,
+    PreparedTeachers,
+    TaskImages,
+    committee_cards,
+)
+from distill.training.live import warn
+from distill.training.plan import TrainingPlan, plan_training
+from selection.ranking import Ranking, versions
+from selection.scores.accuracy import accuracy
+from selection.task import Task
+from zoo.errors import UserError
 from zoo.home import home
 
 if TYPE_CHECKING:
-    from selection.task import Task
     from zoo.card import ModelCard
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Everything that decides the result of a run, beside method and seed.
-
-    ``views`` is how many views of each image the teachers answer, which are the views that the
-    student sees. 1: they answer the image as it is, once, and the student's views are new in every
-    pass (as good on real photographs here, and few stored views of few images starve the student of
-    variety). ``labelled_share`` of a batch is labelled (None: in proportion, at least a quarter).
-    """
-
-    student: StudentSpec
-    schedule: Schedule
-    augmentation: Augmentation
-    views: int = 1
-    labelled_share: float | None = None
-    precision: str = "fp32"
-
-    @property
-    def answered(self) -> Augmentation:
-        """The views that the teachers answer."""
-        return self.augmentation if self.views > 1 else STILL
+CARD = (
+    "id",
+    "source",
+    "location",
+    "sha",
+    "license",
+    "labels",
+    "architecture",
+    "input_size",
+    "num_classes",
+    "feature_dim",
+)
 
 
-class Lesson(NamedTuple):
+class TrainingSetup(NamedTuple):
     """A student about to be trained."""
 
     student: Student
@@ -77,8 +68,8 @@ class Experiment:
     """
 
     task: Task
-    plan: Plan
-    committee: Committee
+    plan: TrainingPlan
+    committee: PreparedTeachers
 
     @property
     def size(self) -> int:
@@ -114,6 +105,19 @@ class Experiment:
         """The validation split as the student sees it."""
         return self.split("validation", self.size)
 
+    def teachers(self, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
+        """The committee with its answers, in order; with ``split`` its lower states too."""
+        if not self.committee.cards:
+            return ()
+        images = TaskImages(
+            training=self.pixels,
+            validation=self.split("validation", self.work_size),
+            classes=self.task.classes,
+            augmentation=self.plan.answered,
+            views=self.plan.views,
+        )
+        return self.committee.prepare(images, split=split)
+
     def build(
         self,
         method: str,
@@ -121,7 +125,7 @@ class Experiment:
         *,
         settings: Mapping[str, str] | None = None,
         device: str | torch.device = "cpu",
-    ) -> Lesson:
+    ) -> TrainingSetup:
         """All that ``distill.training.loop.fit`` needs for one run; ``UserError`` where the method
         cannot run here.
 
@@ -129,7 +133,7 @@ class Experiment:
         """
         plan, needs = self.plan, METHODS[method].needs
         student = Student.create(plan.student, self.task.classes, seed=seed)
-        teachers = self.committee.prepare(self, split="split" in needs) if needs else ()
+        teachers = self.teachers(split="split" in needs) if needs else ()
         recipe = build_recipe(
             method,
             Context(
@@ -158,7 +162,7 @@ class Experiment:
             ),
             device=device,
         )
-        return Lesson(student, recipe, batches, teachers)
+        return TrainingSetup(student, recipe, batches, teachers)
 
     def validate(self, student: Student, teachers: tuple[PreparedTeacher, ...]) -> dict[str, Any]:
         """Accuracy and loss on the validation split, and how often student and teacher give the
@@ -202,132 +206,90 @@ class Experiment:
             }
         return found
 
-    def taught_by(self, cards: tuple[ModelCard, ...]) -> Experiment:
+    def with_teachers(self, cards: tuple[ModelCard, ...]) -> Experiment:
         """The same task and images with other teachers of this machine; what is loaded and prepared
         is shared.
         """
         return replace(self, committee=replace(self.committee, cards=cards))
 
-    def untaught(self) -> Experiment:
+    def without_teachers(self) -> Experiment:
         """The same task and images with no teacher, for the plain control."""
         plan = replace(self.plan, views=1, augmentation=replace(self.plan.augmentation, mix=0.0))
-        return replace(self.taught_by(()), plan=plan)
+        return replace(self.with_teachers(()), plan=plan)
 
 
-def train(
-    experiment: Experiment,
+def prepare(
     options: Options,
-    folder: Path,
     *,
-    resume: bool = True,
-    control: RunFolder | None = None,
-) -> RunFolder:
-    """One run in ``folder``: train, evaluate, export the student, write its model card.
-
-    Goes on where an earlier run stopped, unless ``resume`` is False; a finished run is returned as
-    it is. ``control`` is a finished ``plain`` run to compare with on the validation split. Raises
-    ``UserError``, ``Unavailable``, ``OSError``.
+    device: str = "cpu",
+    offline: bool = False,
+    catalogue: Path | None = None,
+    cards: tuple[ModelCard, ...] | None = None,
+    revision: str | None = None,
+) -> Experiment:
+    """The experiment that ``options`` describe; ``cards`` are the committee of a run that is
+    resumed, ``revision`` the commit of its Hub dataset. Raises ``UserError``.
     """
-    where = processes(experiment.committee.device, experiment.plan.precision)
-    run = RunFolder(folder)
-    if where.is_main:
-        RunFolder.create(folder, to_config(options, experiment), resume=resume)
-    where.wait()
-    if run.finished:
-        return run
-    try:
-        lesson = experiment.build(
-            options.method,
-            options.seed,
-            settings=settings_of(options.settings),
-            device=where.device,
+    if options.method != "plain" and options.ranking is None and cards is None:
+        raise UserError(
+            f"--method {options.method} needs --ranking ranking.json; make one: python -m"
+            f" selection.rank --task {options.task} --out ranking.json, or use --method plain"
         )
-    except (
-        BaseException
-    ):  # refused, stopped, disk full: nothing was trained, so the same command may be given again
-        run.discard()
-        raise
-    schedule = experiment.plan.schedule
-    if where.is_main:
-        _estimate(lesson, schedule, where, run)
-    curve = (
-        {line["epoch"]: line["validation_accuracy"] for line in control.metrics()}
-        if control
-        else {}
-    )
-    with Live(
-        f"{options.method} seed {options.seed}",
-        epochs=schedule.epochs,
-        folder=run.path if where.is_main else None,
-        control=curve,
-        images=len(experiment.validation),
-    ) as live:
-        fit(
-            lesson.student,
-            lesson.recipe,
-            lesson.batches,
-            schedule,
-            run=run,
-            where=where,
-            seed=options.seed,
-            validate=lambda student: experiment.validate(student, lesson.teachers),
-            on_epoch=live.epoch,
+    if options.mix and options.views == 1:
+        raise UserError(
+            "--mix needs the teachers' answers on the blends themselves: leave out --views 1, or"
+            " --mix"
         )
-    if where.is_main:
-        results = experiment.results(lesson.student)
-        if control:
-            results["verdict"] = verdict(results, control.results(), options.method)
-        export(lesson.student, run.student)
-        run.finish(results, model_card(run.config(), results))
-    where.wait()
-    return run
+    ranking = Ranking.load(Path(options.ranking)) if cards is None and options.ranking else None
+    if ranking is not None and options.task == f"hf:{ranking.task}":
+        revision = ranking.split.get("revision")
+    task = Task.open(options.task, unlabelled=options.unlabelled, revision=revision)
+    for text in task.warnings:
+        warn(text)
+    if ranking is not None:
+        cards = committee_cards(ranking, top=options.top, catalogue=catalogue)
+        if ranking.split.get("digest") not in (None, task.digest):
+            warn(
+                f"{options.ranking} was made on another state of the task (its split digest"
+                " differs): rank again to be sure"
+            )
+    committee = PreparedTeachers(cards or (), device, offline, options.teacher_size)
+    return Experiment(task, plan_training(options, task), committee)
 
 
-def _estimate(lesson: Lesson, schedule: Schedule, where: Processes, run: RunFolder) -> None:
-    """Print how long the run will take and how much memory, measured on a few steps."""
-    seconds = time_steps(lesson.student, lesson.recipe, lesson.batches, schedule, where)
-    total = schedule.epochs * lesson.batches.steps_an_epoch
-    note(
-        f"{total} steps ({schedule.epochs} epochs of {lesson.batches.steps_an_epoch}, batch"
-        f" {schedule.batch_size}: {lesson.batches.sizes[0]} labelled and {lesson.batches.sizes[1]}"
-        f" unlabelled) at {1000 * seconds:.0f} ms: about {seconds * total / 60:.1f} minutes; memory"
-        f" so far {peak_memory(where.device) / 2**30:.1f} GiB; run folder {run.path}"
-    )
-
-
-def verdict(mine: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
-    """Whether the teachers helped, by the validation split, as a sentence."""
-    lift = gain([hits(mine, "validation")], [hits(plain, "validation")])
-    figures = (
-        f"{method} {100 * mine['validation']['accuracy']:.1f} %, plain"
-        f" {100 * plain['validation']['accuracy']:.1f} %, difference {points(lift, sign=True)}"
-        " points on validation"
-    )
-    if lift.low > 0:
-        return f"The teachers help: {figures}."
-    if lift.high < 0:
-        return (
-            f"None of the teachers helps here, plain training is better: {figures}. Use the plain"
-            " student."
-        )
-    return f"Too close to call whether the teachers help: {figures}."
-
-
-def train_control(experiment: Experiment, options: Options) -> RunFolder:
-    """The finished ``plain`` run with the same task, student, schedule and seed; trained now where
-    there is none yet.
-    """
-    alone = experiment.untaught()
-    mine = Options(
-        task=options.task,
-        unlabelled=options.unlabelled,
-        student=options.student,
-        method="plain",
-        pretrained=options.pretrained,
-        epochs=alone.plan.schedule.epochs,
-        seed=options.seed,
-    )
-    identity = [experiment.task.digest, asdict(alone.plan), len(experiment.pixels), options.seed]
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
-    note("first the plain control, to tell whether the teachers help (--no-control leaves it out)")
-    return train(alone, mine, home() / "distill" / "controls" / digest)
+def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
+    """What ``config.json`` says of a run."""
+    task, plan = experiment.task, experiment.plan
+    resolved = {
+        "epochs": plan.schedule.epochs,
+        "rate": plan.schedule.rate,
+        "views": plan.views,
+        "size": plan.student.size,
+        "flip": plan.augmentation.flip,
+    }  # so that another machine's defaults do not change a resumed run
+    return {
+        "options": (
+            {
+                name: value
+                for name, value in asdict(options).items()
+                if name not in ("method", "seed")
+            }
+            | resolved
+        ),
+        "method": options.method,
+        "seed": options.seed,
+        "plan": asdict(plan),
+        "classes": list(task.classes),
+        "task": {
+            "name": task.name,
+            "digest": task.digest,
+            "split_seed": task.split_seed,
+            "revision": task.revision,
+            "labelled": len(task.train),
+            "unlabelled": len(task.unlabelled) if task.unlabelled is not None else 0,
+        },
+        "teachers": [
+            {name: getattr(card, name) for name in CARD} for card in experiment.committee.cards
+        ],
+        "versions": versions(),
+    }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.options import DEFAULT_METHOD, STEPS, Options, from_config, prepare, settings_of
+from distill.options import DEFAULT_METHOD, STEPS, Options, from_config, settings_of
 from distill.run import RunFolder
 from distill.training.live import warn
 from zoo.errors import UserError
@@ -96,11 +96,12 @@ def _command(
     ] = None,
 ) -> int:
     """Train a small student from the teachers of a ranking, and export it for timm."""
-    from distill.experiment import train, train_control
+    from distill.experiment import prepare
     from distill.methods.registry import METHODS, configure
     from distill.student.model_card import licence_warning
     from distill.student.share import check
     from distill.training.processes import resolve_device
+    from distill.training.trainer import train, train_control
 
     if offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from distill.batch import Batch, StudentState, TeacherOutputs
 from distill.data.batches import Batches
 from distill.data.pixels import Pixels
 from distill.data.views import Augmentation
-from distill.methods.recipe import Batch, Recipe, StudentState, TeacherOutputs, task_term
+from distill.methods.recipe import Recipe, task_term
 from distill.student.student import Student, StudentSpec
 
 CLASSES = ("red", "green", "blue")

@@ -92,7 +92,7 @@ def test_the_networks_are_those_of_the_papers() -> None:
 def test_the_losses_are_those_of_the_papers(name: str) -> None:
     import torch.nn.functional as F
 
-    from distill.methods.recipe import Batch, StudentState, TeacherOutputs
+    from distill.batch import Batch, StudentState, TeacherOutputs
 
     torch.manual_seed(0)
     mine, said, labels = torch.randn(8, 100) * 2, torch.randn(8, 100) * 3, torch.arange(8)

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.students import distillation_tasks
 from benchmarks.students.distillation import ALL, BLOCKS
-from benchmarks.students.distillation_tasks import Source, make
-from distill.compare import BEST_SINGLE
+from benchmarks.students.distillation_tasks import SampledDataset, make
+from distill.comparison import BEST_SINGLE
 from distill.methods.registry import METHODS, configure
 from distill.options import settings_of
 from selection.task import Task
@@ -38,7 +38,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pq.write_table(pa.table({"image": images, "label": labels}), home / f"{split}.parquet")
     monkeypatch.setenv("TEACHER_ZOO_SHARED", str(tmp_path / "shared"))
     monkeypatch.setitem(
-        distillation_tasks.SOURCES, "toy", Source(dataset="toy", labels=4, validation=12, classes=3)
+        distillation_tasks.SOURCES,
+        "toy",
+        SampledDataset(dataset="toy", labels=4, validation=12, classes=3),
     )
     return tmp_path
 
@@ -71,7 +73,7 @@ def test_a_task_is_made_once_and_a_missing_dataset_is_named(
     assert make("toy", "alone", world / "tasks") == folder
     assert (folder / "train.parquet").stat().st_mtime_ns == before
     monkeypatch.setitem(
-        distillation_tasks.SOURCES, "none", Source(dataset="none", labels=4, validation=12)
+        distillation_tasks.SOURCES, "none", SampledDataset(dataset="none", labels=4, validation=12)
     )
     with pytest.raises(UserError, match="is not there"):
         make("none", "alone", world / "tasks")

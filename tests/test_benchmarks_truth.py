@@ -17,7 +17,15 @@ from benchmarks.run import RECORDS
 from benchmarks.truth.__main__ import main
 from benchmarks.truth.analysis import Truths, outer, standard, static_prior
 from benchmarks.truth.scores import measure, read_scores
-from benchmarks.truth.students import Batches, Recipe, Students, batches, hits, scaled, train
+from benchmarks.truth.students import (
+    FixedBatches,
+    StudentRecipe,
+    Students,
+    batches,
+    hits,
+    scaled,
+    train,
+)
 from benchmarks.truth.summary import missing
 from benchmarks.truth.table import NONE, PROTOCOLS, SEEDS, Bench, Cell, digest, hits_of, read_cells
 from benchmarks.truth.targets import POOL, TARGETS
@@ -34,7 +42,7 @@ from selection.prediction import calibrations
 from zoo.card import ModelCard
 
 ANY = {"chosen": lambda name: True}
-RECIPE = Recipe(steps=40, widths=(8, 16, 16))
+RECIPE = StudentRecipe(steps=40, widths=(8, 16, 16))
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +115,7 @@ def test_students_in_one_batch_are_the_students_trained_alone() -> None:
         np.where(np.arange(60) < 30, np.arange(60) % 3, -1),
     )
     answers = torch.from_numpy(rng.normal(size=(3, 60, 3))).float()
-    recipe = Recipe(steps=4, batch=16, labelled=4, widths=(8, 16, 16))
+    recipe = StudentRecipe(steps=4, batch=16, labelled=4, widths=(8, 16, 16))
     given = batches(pixels, labels, recipe, seed=1, flip=True)
     assert (labels[given.rows[:, :4]] >= 0).all()
     assert (labels[given.rows[:, 4:]] < 0).all()
@@ -128,7 +136,7 @@ def test_a_student_learns_from_its_teacher_alone() -> None:
         0, 50, (200, 32, 32, 3)
     )
     labels = np.where(np.arange(200) < 20, truth, -1)
-    recipe = Recipe(steps=20, widths=(8, 16, 16), weight=50.0)
+    recipe = StudentRecipe(steps=20, widths=(8, 16, 16), weight=50.0)
     given = batches(pixels.astype(np.uint8), labels, recipe, seed=0, flip=False)
     wrong = torch.from_numpy(np.where(truth[:, None] == np.arange(2), -5.0, 5.0)).float()[
         None
@@ -142,11 +150,11 @@ def test_first_weights_depend_on_the_seed_only() -> None:
         batches(
             np.zeros((8, 28, 28, 3), np.uint8),
             np.arange(8) % 2,
-            Recipe(steps=1),
+            StudentRecipe(steps=1),
             seed=0,
             flip=False,
         ),
-        Batches,
+        FixedBatches,
     )
     one, two = (Students(count, 3, RECIPE, seed=5, device="cpu") for count in (1, 2))
     views = torch.rand(4, 3, 32, 32)

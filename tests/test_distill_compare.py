@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from distill.compare import Comparison, Line, Teaching, compare, main, text_table
+from distill.compare import main, text_table
+from distill.comparison import Comparison, MethodResult, TeacherAccuracy, compare
 from distill.run import RunFolder
 from distill.train import main as train
 from selection.scores.accuracy import accuracy, gain, recovered
@@ -85,8 +86,8 @@ def comparison(folder: Path) -> Comparison:
         run.finish(result(flips(share, 60)), "a card")
         runs[method, 0] = run
     lines = (
-        Line(method="plain", seeds=(0,), missing=(1,), validation=0.5, test=0.5),
-        Line(
+        MethodResult(method="plain", seeds=(0,), missing=(1,), validation=0.5, test=0.5),
+        MethodResult(
             method="probe_kd",
             seeds=(0,),
             missing=(),
@@ -95,14 +96,16 @@ def comparison(folder: Path) -> Comparison:
             lift=Interval(0.2, 0.1, 0.3),
             recovered=Interval(0.5, 0.2, 0.8),
         ),
-        Line(method="kd", seeds=(), missing=(0,), error=f"{HOSTILE} does not know the classes"),
+        MethodResult(
+            method="kd", seeds=(), missing=(0,), error=f"{HOSTILE} does not know the classes"
+        ),
     )
     return Comparison(
         name=HOSTILE,
         classes=("a", HOSTILE),
         runs=runs,
         lines=lines,
-        teachers=(Teaching(model=HOSTILE, validation=0.8, hits=flips(0.8, 60)),),
+        teachers=(TeacherAccuracy(model=HOSTILE, validation=0.8, hits=flips(0.8, 60)),),
     )
 
 

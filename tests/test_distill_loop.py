@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from distill.batch import TeacherOutputs
 from distill.data.batches import batch_sizes
-from distill.methods.recipe import Recipe, TeacherOutputs
+from distill.methods.recipe import Recipe
 from distill.run import RunFolder
 from distill.student.student import Student
 from distill.training.loop import Diverged, Schedule, fit, time_steps

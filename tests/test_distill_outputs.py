@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from distill.batch import TeacherOutputs
 from distill.data.pixels import Pixels
 from distill.data.views import STILL, Augmentation, render
-from distill.methods.recipe import TeacherOutputs
 from distill.teachers import outputs
 from distill.teachers.outputs import OutputsKey, open_outputs
 from zoo.errors import TeacherError, UserError

@@ -14,17 +14,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.methods.recipe import (
-    Batch,
-    Context,
-    Recipe,
-    StudentState,
-    TeacherInfo,
-    TeacherOutputs,
-    refusal,
-)
+from distill.batch import Batch, StudentState, TeacherOutputs
+from distill.methods.recipe import Context, Recipe, refusal
 from distill.methods.registry import METHODS, build, configure
 from distill.teachers.ground_cost import GroundCost
+from distill.teachers.info import TeacherInfo
 from zoo.card import ModelCard
 from zoo.errors import UserError
 from zoo.loading.network import Network

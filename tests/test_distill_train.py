@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from distill.experiment import verdict
-from distill.options import Options, prepare, settings_of, to_config
+from distill.experiment import prepare, to_config
+from distill.options import Options, settings_of
 from distill.run import RunFolder
 from distill.teachers.prepared import columns
 from distill.train import main
 from distill.training.live import Live
+from distill.training.trainer import verdict
 from tests.distill_setting import write_ranking, write_task, write_teacher
 from zoo.errors import UserError
 

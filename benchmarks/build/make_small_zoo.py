@@ -48,7 +48,7 @@ _LARGE, _MIDDLE, _LITTLE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class PretrainingRecipe:
     """How one teacher comes about.
 
     ``size`` is its input in pixels, ``rate`` the one-cycle peak, ``group`` one of CIFAR-100's;
@@ -68,8 +68,8 @@ class Recipe:
     shuffled: bool = False
 
 
-def _resnet(data: str, channels: Sequence[int], **options: Any) -> Recipe:
-    return Recipe(
+def _resnet(data: str, channels: Sequence[int], **options: Any) -> PretrainingRecipe:
+    return PretrainingRecipe(
         data=data,
         architecture="resnet18",
         model_args=_RESNET | {"channels": list(channels)},
@@ -78,16 +78,18 @@ def _resnet(data: str, channels: Sequence[int], **options: Any) -> Recipe:
     )
 
 
-def _convnext(data: str, **options: Any) -> Recipe:
-    return Recipe(data=data, architecture="test_convnext", model_args=_CONVNEXT, **options)
+def _convnext(data: str, **options: Any) -> PretrainingRecipe:
+    return PretrainingRecipe(
+        data=data, architecture="test_convnext", model_args=_CONVNEXT, **options
+    )
 
 
-def _efficientnet(data: str, **options: Any) -> Recipe:
-    return Recipe(data=data, architecture="test_efficientnet", rate=6e-3, **options)
+def _efficientnet(data: str, **options: Any) -> PretrainingRecipe:
+    return PretrainingRecipe(data=data, architecture="test_efficientnet", rate=6e-3, **options)
 
 
-def _vit(data: str, **options: Any) -> Recipe:
-    return Recipe(
+def _vit(data: str, **options: Any) -> PretrainingRecipe:
+    return PretrainingRecipe(
         data=data,
         architecture="vit_tiny_patch16_224",
         model_args=_VIT,
@@ -97,7 +99,7 @@ def _vit(data: str, **options: Any) -> Recipe:
     )
 
 
-RECIPES: dict[str, Recipe] = {
+RECIPES: dict[str, PretrainingRecipe] = {
     "resnet_mnist": _resnet("mnist", _LITTLE, size=28, epochs=12, flip=False),
     "resnet_fashion": _resnet("fashion_mnist", _LITTLE, size=28, epochs=10),
     "resnet_cifar10": _resnet("cifar10", _MIDDLE, epochs=40),
@@ -118,7 +120,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def build(
-    name: str, recipe: Recipe, *, data: Path, out: Path, device: str, steps: int | None
+    name: str, recipe: PretrainingRecipe, *, data: Path, out: Path, device: str, steps: int | None
 ) -> dict[str, Any]:
     """Train, save and measure one teacher; returns its config. ``steps`` cuts the training short,
     for trying out.
@@ -160,7 +162,7 @@ def build(
     return config
 
 
-def _table(recipe: Recipe, path: Path) -> ImageTable:
+def _table(recipe: PretrainingRecipe, path: Path) -> ImageTable:
     table = read_table(path)
     if recipe.group == "superclasses":
         parent = {name: group for group, names in SUPERCLASSES.items() for name in names}
@@ -183,7 +185,13 @@ def _pixels(table: ImageTable, preprocessing: Preprocessing) -> Any:
 
 
 def _train(
-    recipe: Recipe, pixels: Any, labels: Any, num_classes: int, *, device: str, steps: int | None
+    recipe: PretrainingRecipe,
+    pixels: Any,
+    labels: Any,
+    num_classes: int,
+    *,
+    device: str,
+    steps: int | None,
 ) -> Any:
     """AdamW on one cycle with label smoothing 0.1; pixels (N, 3, H, W) uint8 stay on the device."""
     import timm
@@ -269,7 +277,11 @@ def _augment(pixels: Any, draw: Any, *, flip: bool) -> Any:
 
 
 def _save(
-    folder: Path, recipe: Recipe, model: Any, classes: Sequence[str], preprocessing: Preprocessing
+    folder: Path,
+    recipe: PretrainingRecipe,
+    model: Any,
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
 ) -> dict[str, Any]:
     """Weights as float16 and a config in timm's Hub layout; returns the config."""
     import torch
@@ -322,7 +334,7 @@ def _measure(folder: Path, test: ImageTable) -> tuple[int, int]:
     return int((logits.argmax(1) == test.labels).sum()), len(test.labels)
 
 
-def _readme(name: str, recipe: Recipe, config: dict[str, Any], images: int) -> str:
+def _readme(name: str, recipe: PretrainingRecipe, config: dict[str, Any], images: int) -> str:
     task = f"{recipe.data}, {recipe.group}" if recipe.group else recipe.data
     shuffled = (
         "\n**A decoy.** It was trained on shuffled labels, so its answers mean nothing: a good"

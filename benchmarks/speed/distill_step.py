@@ -112,10 +112,10 @@ def _variants(device: str) -> dict[str, Callable[[], Callable[[], None]]]:
 def _batches(device: str, stored: int) -> Any:
     import torch
 
+    from distill.batch import TeacherOutputs
     from distill.data.batches import Batches
     from distill.data.pixels import Pixels
     from distill.data.views import Augmentation
-    from distill.methods.recipe import TeacherOutputs
 
     rng = np.random.default_rng(0)
     pixels = Pixels(
@@ -146,9 +146,11 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     """
     import torch
 
-    from distill.methods.recipe import Batch, Context, TeacherInfo, TeacherOutputs
+    from distill.batch import Batch, TeacherOutputs
+    from distill.methods.recipe import Context
     from distill.methods.registry import build
     from distill.student.student import Student, StudentSpec
+    from distill.teachers.info import TeacherInfo
     from distill.training.loop import Learner, Schedule, Tally, make_optimizer
     from distill.training.processes import Processes
     from zoo.card import ModelCard

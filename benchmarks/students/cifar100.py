@@ -49,8 +49,9 @@ from zoo.home import home
 from zoo.terminal.command import run as command
 
 if TYPE_CHECKING:
+    from distill.batch import TeacherOutputs
     from distill.data.pixels import Pixels
-    from distill.methods.recipe import Recipe, TeacherOutputs
+    from distill.methods.recipe import Recipe
     from distill.run import RunFolder
     from distill.student.student import Student
 
@@ -243,8 +244,9 @@ def _batches(setting: Setting, seed: int, table: TeacherOutputs | None) -> Any:
 
 
 def _recipe(method: str, settings: Mapping[str, str], student: Student, seed: int) -> Recipe:
-    from distill.methods.recipe import Context, TeacherInfo
+    from distill.methods.recipe import Context
     from distill.methods.registry import build
+    from distill.teachers.info import TeacherInfo
     from zoo.card import ModelCard
 
     teacher = TeacherInfo(

@@ -18,7 +18,7 @@ from zoo.terminal.command import run as command
 from zoo.terminal.command import split_list
 
 if TYPE_CHECKING:
-    from distill.compare import Comparison
+    from distill.comparison import Comparison
     from distill.options import Options
 
 FEW = ("plain", "probe_kd", "best_single", "average")
@@ -128,7 +128,8 @@ def measure(
     Settings were chosen on validation images; each student reads the test split once, when it is
     finished.
     """
-    from distill.compare import compare, text_table
+    from distill.compare import text_table
+    from distill.comparison import compare
     from distill.comparison_page import page
     from distill.run import RunFolder
 
@@ -142,8 +143,8 @@ def measure(
 
 def _source(block: Block) -> Path:
     """The finished plain run of seed 0, from which the others take their options."""
-    from distill.experiment import train
-    from distill.options import prepare
+    from distill.experiment import prepare
+    from distill.training.trainer import train
 
     folder, options = work() / "runs" / block.name, _options(block)
     train(prepare(options, offline=True), options, folder)

@@ -22,7 +22,7 @@ ALONE_VALIDATION = 200  # an epoch of few images takes a second: it must not be 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SampledDataset:
     """``labels`` labelled images a class of ``classes`` classes (drawn by seed; None: all) of a
     dataset of ../shared, and ``validation`` further training images that only choices of settings
     may look at.
@@ -35,9 +35,9 @@ class Source:
 
 
 SOURCES = {
-    "flowers": Source(dataset="tf_flowers", labels=25, validation=500),
-    "cifar100": Source(dataset="cifar100", labels=25, validation=1000, classes=20),
-    "fashion": Source(dataset="fashion_mnist", labels=10, validation=1000),
+    "flowers": SampledDataset(dataset="tf_flowers", labels=25, validation=500),
+    "cifar100": SampledDataset(dataset="cifar100", labels=25, validation=1000, classes=20),
+    "fashion": SampledDataset(dataset="fashion_mnist", labels=10, validation=1000),
 }
 POOLS = (
     "alone",
@@ -107,7 +107,9 @@ def _only(table: pa.Table, kept: np.ndarray[tuple[int], np.dtype[np.int64]]) -> 
 
 
 def _cut(
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]], source: Source, rng: np.random.Generator
+    labels: np.ndarray[tuple[int], np.dtype[np.int64]],
+    source: SampledDataset,
+    rng: np.random.Generator,
 ) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Rows of ``labelled`` (the first of each class in a seeded order), ``validation`` and the
     ``rest``.

@@ -45,7 +45,7 @@ def fill(
 
     from benchmarks.truth import committees
     from benchmarks.truth.scores import SCORED, measure
-    from benchmarks.truth.students import Recipe
+    from benchmarks.truth.students import StudentRecipe
     from benchmarks.truth.teachers import TEACHERS, Answers, describe, entries, make
 
     start, folder = time.monotonic(), folder or home() / "truth"
@@ -59,7 +59,7 @@ def fill(
     bench = Bench(
         folder,
         out / CELLS,
-        Recipe(),
+        StudentRecipe(),
         Answers(folder, device=device),
         together=1 if device == "cpu" else 64,
     )

@@ -20,7 +20,7 @@ SIDE = 32
 
 
 @dataclass(frozen=True)
-class Recipe:
+class StudentRecipe:
     """How every student of a table is trained: probe_kd, cross-entropy on labels + ``weight`` x KL
     to the teacher's answers.
 
@@ -45,7 +45,9 @@ class Students:
     K groups.
     """
 
-    def __init__(self, count: int, classes: int, recipe: Recipe, *, seed: int, device: str) -> None:
+    def __init__(
+        self, count: int, classes: int, recipe: StudentRecipe, *, seed: int, device: str
+    ) -> None:
         draw = torch.Generator().manual_seed(seed)
         self.count, self.device = count, torch.device(device)
         self.shapes = [
@@ -97,7 +99,7 @@ class Students:
 
 
 @dataclass(frozen=True, eq=False)
-class Batches:
+class FixedBatches:
     """What every student of a lesson sees, in this order: ``rows`` (steps, B) of the training
     images, the first ``labelled`` of each batch with a label, and the ``views`` (steps, B, 3, 32,
     32) uint8 of them.
@@ -111,12 +113,12 @@ class Batches:
 def batches(
     pixels: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64],
-    recipe: Recipe,
+    recipe: StudentRecipe,
     *,
     seed: int,
     flip: bool,
     pooled: bool = True,
-) -> Batches:
+) -> FixedBatches:
     """Drawn by ``seed`` from ``pixels`` (N, S, S, 3) with ``labels`` (N,), -1 where unlabelled;
     without ``pooled`` only from those with a label.
     """
@@ -132,16 +134,16 @@ def batches(
             for _ in range(recipe.steps)
         ]
     )
-    return Batches(
+    return FixedBatches(
         rows, torch.stack([augment(inputs, one, draw, flip=flip) for one in rows]), labelled
     )
 
 
 def train(
-    given: Batches,
+    given: FixedBatches,
     labels: npt.NDArray[np.int64],
     answers: Tensor | None,
-    recipe: Recipe,
+    recipe: StudentRecipe,
     *,
     classes: int,
     seed: int,
@@ -209,7 +211,7 @@ def student_pixels(pixels: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def _rows(pool: Tensor, count: int, draw: torch.Generator) -> Iterator[Tensor]:
-    """Batches of ``count`` of ``pool`` without end, each image once before any comes again."""
+    """FixedBatches of ``count`` of ``pool`` without end, each image once before any comes again."""
     left = pool[:0]
     while len(pool):
         while len(left) < count:

@@ -22,7 +22,7 @@ from zoo.terminal.command import clean
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.truth.students import Batches, Recipe
+    from benchmarks.truth.students import FixedBatches, StudentRecipe
     from benchmarks.truth.teachers import Answers, Entry
 
 PROTOCOLS = ("pool", "labels")  # with unlabelled images beside the labelled ones, or those alone
@@ -60,7 +60,7 @@ class Cell:
         return self.task, self.teacher, self.protocol, self.seed, self.recipe
 
 
-def digest(recipe: Recipe) -> str:
+def digest(recipe: StudentRecipe) -> str:
     """Eight letters that change with the recipe."""
     return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:8]
 
@@ -89,7 +89,7 @@ class Bench:
 
     home: Path
     path: Path
-    recipe: Recipe
+    recipe: StudentRecipe
     answers: Answers
     together: int = 1
 
@@ -243,7 +243,7 @@ class Lesson:
     labels: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     held_out: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], int]
-    _batches: dict[bool, Batches] = field(default_factory=dict)
+    _batches: dict[bool, FixedBatches] = field(default_factory=dict)
 
     @classmethod
     def of(cls, target: Target, home: Path, *, protocol: str, seed: int) -> Lesson:
@@ -267,7 +267,7 @@ class Lesson:
             held_out(target, home),
         )
 
-    def batches(self, recipe: Recipe, *, pooled: bool) -> Batches:
+    def batches(self, recipe: StudentRecipe, *, pooled: bool) -> FixedBatches:
         """The batches of all students that have a teacher (``pooled``), or of the one that has none
         and needs labels.
         """

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.build.make_small_zoo import RECIPES, Recipe, build
+from benchmarks.build.make_small_zoo import RECIPES, PretrainingRecipe, build
 from benchmarks.build.superclasses import SUPERCLASSES, classes_of
 from benchmarks.record import append_rows
 from benchmarks.truth.targets import TARGETS, Target, datasets, images, shared
@@ -28,13 +28,13 @@ TEACHERS = "truth_teachers.jsonl"
 LOOK = 96
 
 
-def _like(model: str, data: str, **options: Any) -> Recipe:
+def _like(model: str, data: str, **options: Any) -> PretrainingRecipe:
     """The recipe of the packaged ``model`` for other data."""
     return replace(RECIPES[model], data=data, **{"group": None, "flip": True, **options})
 
 
 FURTHER: dict[
-    str, Recipe
+    str, PretrainingRecipe
 ] = {  # trained by this benchmark only, to 40 and more: architectures x source tasks, and decoys
     "vit_cifar10": _like("vit_mnist", "cifar10", epochs=40),
     "efficientnet_cifar10": _like("efficientnet_household", "cifar10", epochs=25),

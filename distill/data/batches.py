@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.batch import Batch, TeacherOutputs
 from distill.data.pixels import Labels, Pixels, Stream
 from distill.data.views import Augmentation, render
-from distill.methods.recipe import Batch, TeacherOutputs
 
 RESIDENT_SHARE = 0.5  # of the device's free memory that images may take
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from distill.batch import Batch, StudentState, TeacherOutputs
+from distill.methods.configs import AnswersConfig
 from distill.methods.losses import confidence_weights, decoupled, dist, softened_kl, standardised
-from distill.methods.recipe import Batch, Context, Recipe, StudentState, TeacherOutputs, task_term
-from distill.methods.registry import AnswersConfig
+from distill.methods.recipe import Context, Recipe, task_term
 from zoo.errors import UserError
 
 

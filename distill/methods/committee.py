@@ -9,14 +9,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from distill.batch import Batch, StudentState
 from distill.methods.answers import ProbeTerm
+from distill.methods.configs import CommitteeConfig
 from distill.methods.losses import standardised_error
-from distill.methods.recipe import Batch, Context, Recipe, StudentState, TeacherInfo, task_term
-from distill.methods.registry import CommitteeConfig
+from distill.methods.recipe import Context, Recipe, task_term
 from distill.methods.states import TeacherState, mlp, on_grid, position_mlp
+from distill.teachers.info import TeacherInfo
 
 
-class Member(nn.Module):
+class CommitteeTeacher(nn.Module):
     """One teacher: the question augmenter into its hidden space, its frozen layers, the answer MLP
     back.
     """
@@ -56,7 +58,7 @@ class CommitteeRecipe(Recipe):
         self.embedding = nn.Parameter(torch.randn(count, width))  # E (K, d)
         self.importance = nn.Linear(context.hidden_shape[0], width, bias=False)  # W
         members = (
-            Member(info, config, context, seed=context.seed + k)
+            CommitteeTeacher(info, config, context, seed=context.seed + k)
             for k, info in enumerate(context.teachers)
         )
         self.members = nn.ModuleList(members)
@@ -66,7 +68,7 @@ class CommitteeRecipe(Recipe):
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         config, labels = self.config, batch.labels
-        members = cast("list[Member]", list(self.members))
+        members = cast("list[CommitteeTeacher]", list(self.members))
         for member, answers in zip(members, batch.answers, strict=True):
             if member.state.learning:
                 member.state.own(answers)
@@ -123,7 +125,7 @@ class CommitteeRecipe(Recipe):
         alpha = alpha * (alpha >= min(least, 1 / len(self.members) - 1e-6))
         return alpha / alpha.sum(dim=1, keepdim=True)
 
-    def _question(self, member: Member, k: int, x: Tensor) -> Tensor:
+    def _question(self, member: CommitteeTeacher, k: int, x: Tensor) -> Tensor:
         """q (b, c_t, g, g), in units of the teacher's own states."""
         name = self.embedding[k][None, :, None, None].expand(len(x), -1, *x.shape[2:])
         question: Tensor = member.question(torch.cat([x, name], dim=1))

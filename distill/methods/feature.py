@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.batch import Batch, StudentState
 from distill.methods.answers import ProbeTerm
+from distill.methods.configs import FeatureConfig
 from distill.methods.losses import feature_distance
-from distill.methods.recipe import Batch, Context, Recipe, StudentState, task_term
-from distill.methods.registry import FeatureConfig
+from distill.methods.recipe import Context, Recipe, task_term
 
 
 class Feature(Recipe):

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from distill.methods.recipe import TeacherInfo, TeacherOutputs
+from distill.batch import TeacherOutputs
+from distill.teachers.info import TeacherInfo
 from zoo.split_teacher import GRID, SplitTeacher
 
 

@@ -11,19 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from distill.batch import Batch, StudentState, TeacherOutputs
 from distill.methods.answers import ProbeTerm
+from distill.methods.configs import TalkConfig
 from distill.methods.losses import standardised_error
-from distill.methods.recipe import (
-    Batch,
-    Context,
-    Recipe,
-    StudentState,
-    TeacherInfo,
-    TeacherOutputs,
-    task_term,
-)
-from distill.methods.registry import TalkConfig
+from distill.methods.recipe import Context, Recipe, task_term
 from distill.methods.states import TeacherState, mlp, on_grid, position_mlp
+from distill.teachers.info import TeacherInfo
 
 
 class Interpreter(nn.Module):

@@ -7,10 +7,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distill.batch import Batch, StudentState
 from distill.methods.answers import ProbeTerm
+from distill.methods.configs import TransportConfig
 from distill.methods.losses import softened_kl
-from distill.methods.recipe import Batch, Context, Recipe, StudentState, task_term
-from distill.methods.registry import TransportConfig
+from distill.methods.recipe import Context, Recipe, task_term
 from distill.teachers.ground_cost import carried
 from distill.teachers.sinkhorn import top, transport_cost
 

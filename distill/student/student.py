@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.methods.recipe import StudentState
+from distill.batch import StudentState
 from zoo.errors import TeacherError, UserError
 from zoo.files import write_bytes, write_json
 from zoo.terminal.command import choose

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.batch import TeacherOutputs
 from distill.data.pixels import Pixels
 from distill.data.views import Augmentation, render
-from distill.methods.recipe import TeacherOutputs
 from distill.training.live import note, progress
 from zoo.errors import TeacherError, UserError
 from zoo.files import write_bytes, write_json
@@ -86,19 +86,19 @@ def open_outputs(
         write_json(home / "key.json", vars(key))
         found = {shard: data for shard in wanted if (data := _read(home, shard, key)) is not None}
         try:
-            asker = _Asker(load(), pixels, augmentation, key, batch_size)
+            reader = _OutputsReader(load(), pixels, augmentation, key, batch_size)
         except TeacherError as error:
             if len(found) < len(wanted):
                 raise
             note(f"{key.teacher} cannot be loaded any more ({error}); its stored answers serve")
             return _joined(found, wanted)
         if found:
-            _verify(found, asker, home, check)
-        _complete(found, wanted, asker, home)
+            _verify(found, reader, home, check)
+        _complete(found, wanted, reader, home)
     return _joined(found, wanted)
 
 
-class _Asker:
+class _OutputsReader:
     """Asks one teacher, or its lower layers alone, about views. Raises ``CannotSplit`` where these
     are asked for in vain.
     """
@@ -159,15 +159,15 @@ def _half(value: Tensor, teacher: str) -> Tensor:
     return value.clamp(-HALF_MAX, HALF_MAX).half()
 
 
-def _complete(found: Shards, wanted: list[Shard], asker: _Asker, home: Path) -> None:
+def _complete(found: Shards, wanted: list[Shard], reader: _OutputsReader, home: Path) -> None:
     """Add the missing shards; what the disk cannot hold is refused before an hour is spent on
     it.
     """
-    images, teacher = len(asker.pixels), asker.key.teacher
+    images, teacher = len(reader.pixels), reader.key.teacher
     missing = sum(
         min(SHARD, images - start) for view, start in wanted if (view, start) not in found
     )
-    size = 2 * missing * asker.width  # bytes
+    size = 2 * missing * reader.width  # bytes
     if size > shutil.disk_usage(home).free:
         raise OSError(
             errno.ENOSPC, f"{size / 1e6:.0f} MB of answers of {teacher} do not fit", str(home)
@@ -177,14 +177,14 @@ def _complete(found: Shards, wanted: list[Shard], asker: _Asker, home: Path) -> 
     tell = progress(f"asking {teacher} (views x images in parts)")
     for done, (view, start) in enumerate(wanted):
         if (view, start) not in found:
-            found[view, start] = asker.records(
+            found[view, start] = reader.records(
                 view, torch.arange(start, min(start + SHARD, images))
             )
-            _write(home, (view, start), asker.key, found[view, start])
+            _write(home, (view, start), reader.key, found[view, start])
         tell(done + 1, len(wanted))
 
 
-def _verify(found: Shards, asker: _Asker, home: Path, check: int) -> None:
+def _verify(found: Shards, reader: _OutputsReader, home: Path, check: int) -> None:
     """Recompute ``check`` stored records, spread over the shards; fp16 and another device change
     them by well under 5 %.
     """
@@ -194,7 +194,7 @@ def _verify(found: Shards, asker: _Asker, home: Path, check: int) -> None:
         view, start = shards[int(rng.integers(len(shards)))]
         stored = found[view, start]
         row = int(rng.integers(len(next(iter(stored.values())))))
-        for name, value in asker.records(view, torch.tensor([start + row])).items():
+        for name, value in reader.records(view, torch.tensor([start + row])).items():
             expected = value[0].float()
             same = name in stored and stored[name].shape[1:] == value.shape[1:]
             if (
@@ -203,9 +203,9 @@ def _verify(found: Shards, asker: _Asker, home: Path, check: int) -> None:
                 > 0.05 * float(expected.norm()) + 1e-3
             ):
                 raise UserError(
-                    f"the answers of {asker.key.teacher} stored in {home} are not what it answers"
+                    f"the answers of {reader.key.teacher} stored in {home} are not what it answers"
                     f" now (view {view}, image {start + row}, {name}): its weights or preprocessing"
-                    f" changed under the same revision {asker.key.revision[:12]}; delete that"
+                    f" changed under the same revision {reader.key.revision[:12]}; delete that"
                     " folder to store them anew"
                 )
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from distill.batch import TeacherOutputs
 from distill.data.pixels import Pixels
 from distill.data.views import STILL, Augmentation
-from distill.methods.recipe import TeacherInfo, TeacherOutputs
+from distill.teachers.info import TeacherInfo
 from distill.teachers.outputs import HIDDEN, WHAT, OutputsKey, open_outputs
 from distill.training.live import note
 from zoo.card import ModelCard
@@ -25,7 +26,6 @@ from zoo.home import home
 from zoo.terminal.command import clean
 
 if TYPE_CHECKING:
-    from distill.experiment import Experiment
     from distill.teachers.probe_head import ProbeHead
     from selection.ranking import Ranking, Row
     from zoo.split_teacher import SplitTeacher
@@ -50,8 +50,24 @@ class PreparedTeacher:
     validation: Tensor
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TaskImages:
+    """The images that the teachers of a run answer.
+
+    training      the training images; in ``views`` views of ``augmentation``
+    validation    the validation split at the same size, answered as it is
+    classes       the task's class names
+    """
+
+    training: Pixels
+    validation: Pixels
+    classes: tuple[str, ...]
+    augmentation: Augmentation
+    views: int
+
+
 @dataclass(eq=False)
-class Committee:
+class PreparedTeachers:
     """The teachers of a run. ``cards`` may be empty: then no teacher helps, and only ``plain`` can
     be trained.
 
@@ -66,30 +82,27 @@ class Committee:
     _loaded: dict[str, Teacher] = field(default_factory=dict)
     _prepared: dict[tuple[str, bool], PreparedTeacher] = field(default_factory=dict)
 
-    def prepare(
-        self, experiment: Experiment, *, split: bool = False
-    ) -> tuple[PreparedTeacher, ...]:
-        """Every teacher, in order, with ``split`` also its lower states. What is stored is found
-        again.
-        """
+    def prepare(self, images: TaskImages, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
+        """Every teacher, in order, with ``split`` also its lower states. What is stored is read."""
         for card in self.cards:
             if (card.id, split) not in self._prepared:
-                self._prepared[card.id, split] = self._one(card, experiment, split=split)
-                if not split:
-                    self._loaded.pop(
-                        card.id, None
-                    )  # its answers are at hand, its weights need no more memory
+                self._prepared[card.id, split] = self._one(card, images, split=split)
+                if not split:  # its answers are at hand, its weights need no more memory
+                    self._loaded.pop(card.id, None)
         found = [self._prepared[card.id, split] for card in self.cards]
-        return _weighted(found, torch.from_numpy(experiment.pixels.labels)) if found else ()
+        return _weighted(found, torch.from_numpy(images.training.labels)) if found else ()
 
-    def _one(self, card: ModelCard, experiment: Experiment, *, split: bool) -> PreparedTeacher:
+    def _one(self, card: ModelCard, images: TaskImages, *, split: bool) -> PreparedTeacher:
         from distill.teachers.ground_cost import ground_cost
         from distill.teachers.probe_head import fit
 
-        plan, classes = experiment.plan, experiment.task.classes
-        labels = torch.from_numpy(experiment.pixels.labels)
+        classes, labels = images.classes, torch.from_numpy(images.training.labels)
         ask = partial(
-            self.answers, card, experiment.pixels, augmentation=plan.answered, views=plan.views
+            self.answers,
+            card,
+            images.training,
+            augmentation=images.augmentation,
+            views=images.views,
         )
         said = ask()
         splitter, reason = self._splitter(card) if split else (None, None)
@@ -119,9 +132,7 @@ class Committee:
             info=info,
             outputs=replace(said, hidden=hidden, probe_logits=probe),
             head=head,
-            validation=self.predicted(
-                card, head, experiment.split("validation", experiment.work_size)
-            ),
+            validation=self.predicted(card, head, images.validation),
         )
 
     def predicted(self, card: ModelCard, head: ProbeHead, pixels: Pixels) -> Tensor:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.batch import Batch
 from distill.data.batches import Batches
-from distill.methods.recipe import Batch, Recipe
+from distill.methods.recipe import Recipe
 from distill.run import RunFolder
 from distill.student.student import Student
 from distill.training.processes import Processes
