@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from distill.batch import Batch, StudentState, TeacherOutputs
 from distill.methods.recipe import Context, Recipe, refusal
 from distill.methods.registry import METHODS, build, configure
+from distill.methods.states import MapNorm
 from distill.teachers.ground_cost import GroundCost
 from distill.teachers.info import TeacherInfo
 from zoo.card import ModelCard
@@ -427,3 +428,14 @@ def test_the_probe_term_is_probe_kds_and_weighs_as_told(name: str) -> None:
     found = build(name, context, {"probe": "2"})(data, state, progress=0.5)
     assert torch.allclose(found["answers"], own)
     assert "answers" not in build(name, context, {"probe": "0"})(data, state, progress=0.5)
+
+
+def test_map_norm_is_group_norm_in_one_group() -> None:
+    draw = torch.Generator().manual_seed(0)
+    maps = torch.randn(3, 5, 4, 4, generator=draw)
+    ours, torchs = MapNorm(5), torch.nn.GroupNorm(1, 5)
+    with torch.no_grad():
+        for mine, its in zip(ours.parameters(), torchs.parameters(), strict=True):
+            mine.copy_(torch.randn(5, generator=draw))
+            its.copy_(mine)
+    assert torch.allclose(ours(maps), torchs(maps), atol=1e-6)

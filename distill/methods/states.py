@@ -35,10 +35,28 @@ def mlp(inputs: int, outputs: int, width: int) -> nn.Sequential:
     )
 
 
+class MapNorm(nn.Module):
+    """Group normalisation in one group: each map (c, h, w) to mean 0 and variance 1, then a scale
+    and a shift for each channel.
+
+    Torch up to 2.13 crashes on a CPU in the backward pass of ``nn.GroupNorm`` where the input needs
+    no gradient, as a teacher's state does; layer normalisation over all three axes is the same.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        normal = functional.layer_norm(maps, maps.shape[1:])  # (B, c, h, w)
+        return normal * self.weight[:, None, None] + self.bias[:, None, None]
+
+
 def position_mlp(inputs: int, outputs: int, width: int) -> nn.Sequential:
     """The same at each position of a map (B, inputs, g, g), with a view of its neighbours."""
     return nn.Sequential(
-        nn.GroupNorm(1, inputs),
+        MapNorm(inputs),
         nn.Conv2d(inputs, width, 3, padding=1),
         nn.GELU(),
         nn.Conv2d(width, outputs, 1),
