@@ -159,7 +159,7 @@ def choose(
     return Committee(tuple(members), covered)
 
 
-def explained(
+def choose_explained(
     known: Mapping[str, Knowledge],
     *,
     size: int,

@@ -1,26 +1,29 @@
-"""What accuracy a score's value promises: calibrated on the truth tables of
-``benchmarks.truth``.
-"""
+"""The accuracy to expect of a student, from a score: calibrated on ``benchmarks.truth``."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from zoo.files import write_text
+
 TABLE = Path(__file__).with_name("prediction.json")
+# of the labelled images, that the probe must hold: the calibration's values were read on all
+PROBE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """Expected test accuracy of the student, in [0, 1], and the interval that held ``level`` of the
-    tasks left out.
+class ExpectedAccuracy:
+    """A student's expected test accuracy in [0, 1], between ``low`` and ``high``.
+
+    The interval held the accuracy in the share ``level`` of the tasks left out.
     """
 
-    expected: float
+    accuracy: float
     low: float
     high: float
     level: float
@@ -28,13 +31,16 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Calibration:
-    """For one ``score``: logit(accuracy) = ``weights`` . (1, value / log C, log10 C, log10 images a
-    class), and how far off.
+    """logit(accuracy) = ``weights`` . (1, value / log C, log10 C, log10 images a class).
 
-    ``half_width`` is the conformal quantile of |residual|, in logits, over groups of tasks left
-    out; ``coverage`` what the interval held on outer folds; ``student`` and ``tasks`` say whose
-    accuracy this is. ``most`` are the greatest number of classes and of labelled images a class
-    that were measured, ``least`` the smallest.
+    score       the score whose values it reads
+    half_width  in logits: the conformal quantile of |residual| over groups of tasks left out
+    level       the share that the quantile stands for
+    coverage    the share that the interval held on outer folds
+    least       (classes, labelled images a class) of the smallest task that was measured
+    most        the same of the largest
+    tasks       how many tasks were measured
+    student     whose accuracy this is
     """
 
     score: str
@@ -47,71 +53,94 @@ class Calibration:
     tasks: int
     student: str
 
-    def predict(self, value: float, *, classes: int, images: float) -> Prediction:
-        """The prediction for a teacher of score ``value`` on a task of ``classes`` with ``images``
-        labelled images a class.
-        """
-        return self._at(
-            sum(
-                w * x
-                for w, x in zip(
-                    self.weights, inputs(value, classes=classes, images=images), strict=True
-                )
-            )
+    def covers(self, *, classes: int, images: float, probe_size: int) -> bool:
+        """Whether a task, and the probe that a value was read on, are like those measured."""
+        lowest_classes, lowest_images = self.least
+        highest_classes, highest_images = self.most
+        return (
+            lowest_classes <= classes <= highest_classes
+            and lowest_images <= images <= highest_images
+            and probe_size >= PROBE_SHARE * classes * images
         )
 
-    def _at(self, logit: float) -> Prediction:
-        return Prediction(
-            _sigmoid(logit),
-            _sigmoid(logit - self.half_width),
-            _sigmoid(logit + self.half_width),
-            self.level,
+    def expect(self, value: float, *, classes: int, images: float) -> ExpectedAccuracy:
+        """The accuracy to expect from a score's ``value`` on a task like those measured."""
+        terms = inputs(value, classes=classes, images=images)
+        logit = sum(weight * term for weight, term in zip(self.weights, terms, strict=True))
+        return ExpectedAccuracy(
+            accuracy=_sigmoid(logit),
+            low=_sigmoid(logit - self.half_width),
+            high=_sigmoid(logit + self.half_width),
+            level=self.level,
         )
 
 
 def inputs(value: float, *, classes: int, images: float) -> tuple[float, float, float, float]:
-    """What the calibration reads. A value in nats over log C is the share of what there is to know,
-    at most 1.
+    """What the calibration reads.
+
+    A value in nats over log C is the share of what there is to know, at most 1.
     """
     return 1.0, value / math.log(classes), math.log10(classes), math.log10(images)
 
 
-def predict(value: float, *, score: str, classes: int, images: float) -> Prediction | None:
-    """Expected accuracy of a small student that learns from this teacher, with an interval whose
-    coverage was measured.
+def expected_accuracy(
+    value: float, *, score: str, classes: int, images: float, probe_size: int
+) -> ExpectedAccuracy | None:
+    """The accuracy to expect of a small student that learns from a teacher.
 
-    ``value`` is the score's on the probe, ``classes`` the task's, ``images`` the labelled images a
-    class. ``None`` where the score has no calibration, or the task lies outside what was measured.
     A guide, not a promise: it was measured on one small student with unlabelled images beside the
     labelled ones (``Calibration.student``).
+
+    Parameters
+    ----------
+    value : float
+        The score's value on the probe.
+    score : str
+        The score's full name.
+    classes : int
+        Classes of the task.
+    images : float
+        Labelled training images a class.
+    probe_size : int
+        Images that the value was read on.
+
+    Returns
+    -------
+    ExpectedAccuracy or None
+        With an interval whose coverage was measured. ``None`` if the score has no calibration, the
+        task is unlike those measured, or the value was read on less than half of the labelled
+        images: the calibration's values were read on all of them.
     """
-    found = calibrations().get(score)
-    if found is None or not math.isfinite(value):
+    calibration = calibrations().get(score)
+    if calibration is None or not math.isfinite(value):
         return None
-    inside = all(
-        low <= own <= high
-        for low, own, high in zip(found.least, (classes, images), found.most, strict=True)
-    )
-    return found.predict(value, classes=classes, images=images) if inside else None
+    if not calibration.covers(classes=classes, images=images, probe_size=probe_size):
+        return None
+    return calibration.expect(value, classes=classes, images=images)
 
 
 @cache
 def calibrations() -> dict[str, Calibration]:
-    """The packaged table, by score; empty where none is packaged."""
+    """The packaged calibrations by score; empty if none is packaged."""
     if not TABLE.is_file():
         return {}
-    found: dict[str, Calibration] = {}
-    for row in json.loads(TABLE.read_text(encoding="utf-8")):
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
-        }
-        found[row["score"]] = Calibration(**fields)
-    return found
+    rows: list[dict[str, Any]] = json.loads(TABLE.read_text(encoding="utf-8"))
+    return {row["score"]: _calibration(row) for row in rows}
 
 
-def write(found: list[Calibration], path: Path = TABLE) -> None:
+def _calibration(row: dict[str, Any]) -> Calibration:
+    """One row of the table; fields of a newer version are left out."""
+    known = {field.name for field in fields(Calibration)}
+    values = {name: value for name, value in row.items() if name in known}
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+    return Calibration(**values)
+
+
+def write(table: list[Calibration], path: Path = TABLE) -> None:
     """Keep the calibrations as the packaged table."""
-    path.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps([asdict(row) for row in table], indent=1) + "\n")
 
 
 def _sigmoid(value: float) -> float:

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median_low
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selection.probing.budget import (
-    Budget,
-    Costs,
-    bytes_of,
-    leave_at_once,
-    process_age,
-    seconds_of,
-    watched,
-)
+from selection.probing.budget import Budget, CostModel, parse_gigabytes, parse_seconds
 from selection.ranking import Ranking, Row, versions
 from selection.settings import Settings
 from zoo.errors import Unavailable, UserError
@@ -33,9 +22,8 @@ if TYPE_CHECKING:
     from selection.committee import Committee
     from selection.evidence import Evidence
     from selection.probe import Probe
-    from selection.probing.cache import FeatureCache
-    from selection.probing.judge import Judge
-    from selection.probing.prober import Asker
+    from selection.probing.evaluator import ProbeEvaluator
+    from selection.probing.prober import Prober
     from selection.probing.rounds import Halving
     from selection.progress import Progress
     from selection.recall.candidates import Candidates
@@ -44,306 +32,320 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "main", "rank"]
 
-SHORTLIST = (
-    64  # models that a budget begins with, in its first twenty minutes; in proportion beyond
-)
-SPARE = 3  # models that stay in the race beside the committee's size
-_OWN_PROCESS = __name__ == "__main__"
-_AFTER = 0.8  # seconds kept back for the table and the end of the process
-_REPORT = 3.0  # and for the page
-_SLOW = 0.4  # of the seconds that opening everything took, for the end where that is more
-_MOST_AFTER = 0.2  # of the budget, for comparing and choosing
-
-
-@dataclass
-class Work:
-    """A ranking in the making: what the report needs beyond the ``Ranking`` itself."""
-
-    task: Task
-    probe: Probe
-    evidence: dict[str, Evidence] = field(default_factory=dict)
+# models probed in the first round per 20 minutes of budget; longer budgets scale it linearly
+SHORTLIST = 64
+SPARE = 3  # models kept in the rounds beyond the committee's size
 
 
 def rank(
     task: str | Task, settings: Settings | None = None, *, progress: Progress | None = None
 ) -> Ranking:
-    """Rank the catalogue's models as teachers for ``task`` and choose a committee.
+    """Rank the catalogue's models as teachers for a task and choose a committee.
 
-    ``task`` is a folder, ``hf:org/name``, ``digits`` or an open ``Task``. Raises ``UserError`` for
-    wrong input and ``Unavailable`` where every model failed; a single model's failure is a row with
-    its reason.
+    Parameters
+    ----------
+    task : str or Task
+        A folder, ``hf:org/name``, the built-in ``digits``, or an open ``Task``.
+    settings : Settings, optional
+        Score, filters, budget. The default ranks at most 50 models by transport.
+    progress : Progress, optional
+        Reports models as they finish; silent by default.
+
+    Returns
+    -------
+    Ranking
+        One row per model, best first; a failed model is a row with its reason.
+
+    Raises
+    ------
+    UserError
+        If the task or a setting is wrong; the message says how to mend it.
+    Unavailable
+        If no model could be ranked.
     """
-    return _rank(task, settings or Settings(), progress)[0]
+    settings = settings or Settings()
+    return rank_on_probe(task, settings, budget=Budget.of(settings), progress=progress).ranking
 
 
-def _rank(
-    task: str | Task,
-    settings: Settings,
-    progress: Progress | None,
-    *,
-    begin: float | None = None,
-    reserve: float = 0.1,
-    strict: bool = False,
-) -> tuple[Ranking, Work]:
-    """``begin`` is when the budget began, ``reserve`` the seconds that follow, ``strict`` whether
-    the process may be ended.
-    """
+@dataclass(frozen=True)
+class RankedProbe:
+    """A ranking with the probe and the evidence that it was read from, which the page shows."""
+
+    ranking: Ranking
+    probe: Probe
+    evidence: Mapping[str, Evidence]
+
+
+@dataclass(frozen=True)
+class RankingInputs:
+    """What is ranked, on what, by what."""
+
+    task: Task
+    probe: Probe
+    candidates: Candidates
+    score: Score
+    also: tuple[Score, ...]
+
+
+def rank_on_probe(
+    task: str | Task, settings: Settings, *, budget: Budget, progress: Progress | None = None
+) -> RankedProbe:
+    """Rank as ``rank`` does, within a budget whose clock is already running."""
+    settings.check()
+    inputs = _open_inputs(task, settings, budget)
+    halving = _evaluate(inputs, settings, budget, progress)
+    return _assemble(inputs, halving, settings, budget)
+
+
+def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> RankingInputs:
+    """Open the task, find the candidates for its classes and draw the probe."""
     from selection.probe import Probe
-    from selection.probing.cache import FeatureCache
-    from selection.probing.judge import ordered_rows, row_of
-    from selection.probing.rounds import DEAREST, halve, shortlist, sizes
-    from selection.progress import Progress
-    from selection.recall.candidates import MOST, UNBOUNDED, candidates
     from selection.scores.registry import resolve
     from selection.task import Task
-    from zoo.home import feature_folder
 
-    settings.check()
-    budget = Budget(
-        settings.budget or math.inf, math.inf if settings.download is None else settings.download
+    score, also = resolve(settings.score), tuple(resolve(name) for name in settings.also)
+    if isinstance(task, str):
+        task = Task.open(task, unlabelled=settings.unlabelled)
+    found = _candidates(task, settings, budget)
+    probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)
+    return RankingInputs(task, probe, found, score, also)
+
+
+def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
+    """The models to consider: at most 50, or within a budget as many as it might pay for."""
+    from selection.probing.rounds import LARGEST_SHARE
+    from selection.recall.candidates import MOST, UNBOUNDED, candidates
+
+    most, largest = MOST, None
+    if budget.limited:
+        most = max(UNBOUNDED, _shortlist_size(budget))  # some cost more than the budget can pay
+        affordable = CostModel().largest_download(LARGEST_SHARE * budget.left())
+        largest = min(budget.download, affordable)
+    return candidates(
+        task.classes,
+        catalogue=settings.catalogue,
+        where=settings.where,
+        models=settings.models,
+        offline=settings.offline,
+        most=most,
+        largest=largest,
     )
-    budget.begin = budget.begin if begin is None else begin
-    budget.reserve = reserve if budget.bounded else 0.0
-    score, also = resolve(settings.score), [resolve(name) for name in settings.also]
-    if settings.offline and isinstance(task, str) and task.startswith("hf:"):
-        _forbid_network()
-    most = max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200)) if budget.bounded else MOST
-    with watched(budget, strict=strict):
-        opened = Task.open(task, unlabelled=settings.unlabelled) if isinstance(task, str) else task
-        found = candidates(
-            opened.classes,
-            catalogue=settings.catalogue,
-            where=settings.where,
-            models=settings.models,
-            offline=settings.offline,
-            most=(
-                max(most, UNBOUNDED) if budget.bounded else MOST
-            ),  # some cost more than the budget can pay
-            largest=(
-                min(budget.download, Costs().largest(DEAREST * budget.left()))
-                if budget.bounded
-                else None
-            ),
-        )
-        probe = Probe.draw(opened, size=settings.probe_size, seed=settings.seed)
-    if budget.bounded:  # a machine that was slow so far will be slow in the end
-        budget.reserve = max(
-            reserve, min(_SLOW * (time.monotonic() - budget.begin), 0.1 * budget.seconds)
-        )
+
+
+def _shortlist_size(budget: Budget) -> int:
+    return max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200))
+
+
+def _evaluate(
+    inputs: RankingInputs, settings: Settings, budget: Budget, progress: Progress | None
+) -> Halving:
+    """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
+    from selection.probing.rounds import halve, shortlist, sizes
+    from selection.progress import Progress
+
+    found, probe = inputs.candidates, inputs.probe
     shown = progress or Progress.silent()
-    rounds = sizes(probe.size, len(opened.classes)) if budget.bounded else [probe.size]
-    keep = settings.top + SPARE
-    cache = FeatureCache(feature_folder(), max_bytes=settings.max_size)
-    with shown.shown(), _asker(settings, probe, cache, budget, shown) as asker:
-        judge = _judge(settings, opened, probe, score, asker, budget, shown)
-        chosen, dear = found.cards, 0
-        if budget.bounded:
-            chosen, dear = shortlist(
-                found.cards, judge, size=rounds[0], most=most, left=budget.left()
+    with shown.shown(), _prober(settings, probe, budget, shown) as prober:
+        evaluator = _evaluator(inputs, settings, prober, shown)
+        cards, rounds, keep, too_costly = found.cards, [probe.size], len(found.cards), 0
+        if budget.limited:
+            rounds, keep = sizes(probe.size, len(inputs.task.classes)), settings.top + SPARE
+            prober.warm_up(cards, rounds[0])
+            cards, too_costly = shortlist(
+                cards,
+                evaluator,
+                size=rounds[0],
+                most=_shortlist_size(budget),
+                left=budget.left(),
             )
         halving = halve(
-            chosen,
-            judge,
+            cards,
+            evaluator,
             sizes=rounds,
-            keep=keep if budget.bounded else len(chosen),
+            keep=keep,
             left=budget.left,
-            begun=lambda number, models, images: shown.round(number, len(rounds), models, images),
+            on_round=lambda number, models, images: shown.round(
+                number, len(rounds), models, images
+            ),
         )
-    halving.left_out["budget"] += dear
-    halving.left_out["limit"] += found.left_out + len(found.cards) - len(chosen) - dear
-    rows = [
-        replace(row_of(card), error=card.not_loadable_reason or "cannot be loaded safely")
-        for card in found.failed
-    ]
-    rows += halving.rows.values()
-    _nothing(rows, halving, budget)
-    ordered, late = ordered_rows(rows, halving.evidence, score, also, budget.left)
-    committee = _committee(halving, settings.top, lead=ordered[0].model)
-    ordered = [_with_expected(row, score.name, opened) for row in ordered]
-    work = Work(
-        opened,
-        probe,
-        {row.model: halving.evidence[row.model] for row in ordered if row.value is not None},
-    )
-    return (
-        Ranking(
-            task=opened.name,
-            classes=opened.classes,
-            split={
-                "digest": opened.digest,
-                "seed": opened.split_seed,
-                "revision": opened.revision,
-            },
-            probe={"size": probe.size, "seed": probe.seed, "digest": probe.digest},
-            score=score.name,
-            catalogue=found.catalogue,
-            versions=versions(),
-            rows=tuple(ordered),
-            committee=committee.models,
-            committee_reasons=committee.reasons(),
-            warnings=(*_warnings(work, ordered), *([halving.note] if halving.note else []), *late),
-            candidates=_counts(found, halving),
-        ),
-        work,
-    )
-
-
-def _with_expected(row: Row, score: str, task: Task) -> Row:
-    """The row with the accuracy to be expected of a student, where that was calibrated."""
-    from selection.prediction import predict
-
-    if row.value is None:
-        return row
-    classes = len(task.classes)
-    found = predict(row.value, score=score, classes=classes, images=len(task.train) / classes)
-    return replace(
-        row,
-        expected=(
-            {
-                "accuracy": found.expected,
-                **{k: v for k, v in asdict(found).items() if k != "expected"},
-            }
-            if found
-            else None
-        ),
-    )
+    halving.left_out["budget"] += too_costly
+    halving.left_out["limit"] += found.left_out + len(found.cards) - len(cards) - too_costly
+    return halving
 
 
 @contextmanager
-def _asker(
-    settings: Settings, probe: Probe, cache: FeatureCache, budget: Budget, shown: Progress
-) -> Iterator[Asker]:
+def _prober(settings: Settings, probe: Probe, budget: Budget, shown: Progress) -> Iterator[Prober]:
     """This process, or Ray's workers for as long as the context lasts."""
-    if settings.ray is not None:
-        from selection.probing.workers import Workers
+    from selection.probing.cache import FeatureCache
+    from selection.probing.prober import LocalProber, ProbeStore
+    from zoo.home import feature_folder
 
-        many = Workers.connected(
-            settings.ray,
-            probe,
-            cache,
+    cache = FeatureCache(feature_folder(), max_bytes=settings.max_size)
+    store = ProbeStore(probe, cache, device=settings.device)
+    if settings.ray is None:
+        yield LocalProber(
+            store,
             device=settings.device,
             offline=settings.offline,
             budget=budget,
+            on_model=shown.started,
+            on_images=shown.advance,
         )
-        with many as workers:
-            yield workers
         return
-    from selection.probing.prober import Prober
+    from selection.probing.workers import RayProber
 
-    yield Prober(
-        probe,
-        cache,
-        device=settings.device,
-        offline=settings.offline,
-        budget=budget,
-        costs=Costs(),
-        started=shown.started,
-        batch_done=shown.advance,
-    )
+    with RayProber.connected(
+        settings.ray, store, device=settings.device, offline=settings.offline, budget=budget
+    ) as workers:
+        yield workers
 
 
-def _judge(
-    settings: Settings,
-    task: Task,
-    probe: Probe,
-    score: Score,
-    asker: Asker,
-    budget: Budget,
-    shown: Progress,
-) -> Judge:
-    from selection.probing.judge import Judge
+def _evaluator(
+    inputs: RankingInputs, settings: Settings, prober: Prober, shown: Progress
+) -> ProbeEvaluator:
+    from selection.probing.evaluator import ProbeEvaluator
     from selection.recall.names import NameEncoder
 
-    named = settings.label_encoder
-    encoder = (
-        NameEncoder.sentence_transformer(named, offline=settings.offline)
-        if named
-        else NameEncoder.table()
+    if settings.label_encoder:
+        encoder = NameEncoder.sentence_transformer(settings.label_encoder, offline=settings.offline)
+    else:
+        encoder = NameEncoder.table()
+    return ProbeEvaluator(
+        inputs.task,
+        inputs.probe,
+        encoder,
+        inputs.score,
+        settings.seed,
+        prober,
+        on_row=lambda row, cached: shown.finished(row, cached=cached),
     )
-    base, taken = budget.reserve, [0.0]
-
-    def told(row: Row, cached: bool, seconds: float) -> None:
-        """Keep back what comparing the finalists and choosing among them will take, by what scoring
-        was seen to take.
-        """
-        if row.probe_size and budget.bounded:
-            taken.append(
-                seconds * (probe.size / row.probe_size) ** 0.5
-            )  # much of it does not grow with the images
-            finalists = min(settings.top + SPARE, shown.models)
-            budget.reserve = base + min(
-                _MOST_AFTER * budget.seconds, 2 * finalists * median_low(taken)
-            )
-        shown.finished(row, cached=cached)
-
-    return Judge(task, probe, encoder, score, settings.seed, asker, told)
 
 
-def _nothing(rows: Sequence[Row], halving: Halving, budget: Budget) -> None:
-    """Say why where no model was ranked at all."""
+def _assemble(
+    inputs: RankingInputs, halving: Halving, settings: Settings, budget: Budget
+) -> RankedProbe:
+    """Order the rows, choose the committee and put the ranking together."""
+    from selection.probing.evaluator import ordered_rows
+
+    task, probe, found = inputs.task, inputs.probe, inputs.candidates
+    rows = [*_unloadable_rows(found), *halving.rows.values()]
+    _check_any_ranked(rows, halving, settings.budget)
+    ordered, late = ordered_rows(
+        rows, halving.evidence, inputs.score, inputs.also, budget.left_to_compare
+    )
+    committee = _choose_committee(halving, settings.top, lead=ordered[0].model)
+    ordered = [_with_expected_accuracy(row, inputs.score.name, task) for row in ordered]
+    ranking = Ranking(
+        task=task.name,
+        classes=task.classes,
+        split={"digest": task.digest, "seed": task.split_seed, "revision": task.revision},
+        probe={"size": probe.size, "seed": probe.seed, "digest": probe.digest},
+        score=inputs.score.name,
+        catalogue=found.catalogue,
+        versions=versions(),
+        rows=tuple(ordered),
+        committee=committee.models,
+        committee_reasons=committee.reasons(),
+        warnings=(
+            *_warnings(task, probe, ordered),
+            *([halving.note] if halving.note else []),
+            *late,
+        ),
+        candidates=_counts(found, halving),
+    )
+    ranked = {row.model: halving.evidence[row.model] for row in ordered if row.value is not None}
+    return RankedProbe(ranking, probe, ranked)
+
+
+def _unloadable_rows(found: Candidates) -> list[Row]:
+    """Rows of models that the catalogue knows to be unusable."""
+    from selection.probing.evaluator import empty_row
+
+    return [
+        replace(empty_row(card), error=card.not_loadable_reason or "cannot be loaded safely")
+        for card in found.failed
+    ]
+
+
+def _check_any_ranked(rows: Sequence[Row], halving: Halving, seconds: float | None) -> None:
+    """Raise ``Unavailable`` with the reason if no model was ranked at all."""
     if any(row.value is not None for row in rows):
         return
-    short = {"budget": f"{budget.seconds:.0f} s", "budget_gb": "the download bound"}
-    left = [
-        f"{halving.left_out[name]} did not fit {words}"
-        for name, words in short.items()
-        if halving.left_out[name]
+    limits = {"budget": f"{seconds or 0:.0f} s", "budget_gb": "the download bound"}
+    left_out = [
+        f"{halving.left_out[reason]} did not fit {limit}"
+        for reason, limit in limits.items()
+        if halving.left_out[reason]
     ]
-    if left:
+    if left_out:
         failed = f"; {len(rows)} failed" if rows else ""
         raise Unavailable(
-            f"no model could be probed within the budget: {', '.join(left)}{failed}; what is stored"
-            " is kept, so give more (--budget 2m) or run again"
+            f"no model could be probed within the budget: {', '.join(left_out)}{failed}; what is"
+            " stored is kept, so give more (--budget 2m) or run again"
         )
     raise Unavailable(f"all {len(rows)} models failed; the first: {rows[0].model}: {rows[0].error}")
 
 
-def _committee(halving: Halving, size: int, *, lead: str) -> Committee:
-    """Chosen on the images of the last round that still had more models than the committee may
-    have.
-    """
+def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
+    """Choose on the images of the last round that still left a choice."""
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    from selection.committee import explained, knowledge
+    from selection.committee import choose_explained, knowledge
 
-    material = halving.material(size + 1)
-    rows = np.arange(material.images)
+    last = halving.committee_round(size + 1)
+    images = np.arange(last.images)
+    known = {}
     with threadpool_limits(1, "blas"):
-        seen = {
-            name: halving.evidence[name] for name in material.models if name in halving.evidence
-        }
-        return explained(
-            {
-                name: knowledge(one.at(rows) if len(one.labels) > len(rows) else one)
-                for name, one in seen.items()
-            },
-            size=size,
-            lead=lead,
-        )
+        for name in last.models:
+            if name in halving.evidence:
+                evidence = halving.evidence[name]
+                known[name] = knowledge(
+                    evidence.at(images) if len(evidence.labels) > len(images) else evidence
+                )
+        return choose_explained(known, size=size, lead=lead)
+
+
+def _with_expected_accuracy(row: Row, score: str, task: Task) -> Row:
+    """The row with the accuracy to expect of a student, where that was calibrated."""
+    from selection.prediction import expected_accuracy
+
+    if row.value is None or row.probe_size is None:
+        return row
+    classes = len(task.classes)
+    accuracy = expected_accuracy(
+        row.value,
+        score=score,
+        classes=classes,
+        images=len(task.train) / classes,
+        probe_size=row.probe_size,
+    )
+    return replace(row, expected=asdict(accuracy)) if accuracy else row
 
 
 def _counts(found: Candidates, halving: Halving) -> dict[str, Any]:
-    left_out = {name: halving.left_out[name] for name in ("budget", "budget_gb", "limit")}
-    rounds = [{"images": one.images, "models": len(one.models)} for one in halving.rounds]
-    counts = {"known": found.known, "loadable": found.loadable, "touched": found.touched or None}
-    return counts | {"probed": len(halving.evidence), "rounds": rounds, "left_out": left_out}
+    """How many models were known, probed and left out, for ``ranking.json``."""
+    return {
+        "known": found.known,
+        "loadable": found.loadable,
+        "touched": found.touched or None,
+        "probed": len(halving.evidence),
+        "rounds": [{"images": done.images, "models": len(done.models)} for done in halving.rounds],
+        "left_out": {
+            reason: halving.left_out[reason] for reason in ("budget", "budget_gb", "limit")
+        },
+    }
 
 
-def _forbid_network() -> None:
-    """Tell the Hub's libraries, which read this when they are first imported; for the rest of the
-    process.
-    """
-    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-
-
-def _warnings(work: Work, rows: Sequence[Row]) -> list[str]:
-    found = [*work.task.warnings, *work.probe.warnings]
-    if work.probe.skipped:
-        found.append(
-            f"{work.probe.skipped} images of the training split could not be read and were skipped"
+def _warnings(task: Task, probe: Probe, rows: Sequence[Row]) -> list[str]:
+    warnings = [*task.warnings, *probe.warnings]
+    if probe.skipped:
+        warnings.append(
+            f"{probe.skipped} images of the training split could not be read and were skipped"
         )
-    return found + [text for row in rows for text in row.warnings]
+    for row in rows:
+        warnings += row.warnings
+    return warnings
 
 
 def _command(
@@ -401,21 +403,18 @@ def _command(
     from selection.report.table import show
     from zoo.terminal.command import byte_size
 
-    begin = time.monotonic() - (process_age() if _OWN_PROCESS else 0.0)
     for path in (out, report):
         if path is not None and path.is_dir():
             raise UserError(f"{path} is a folder; give a file to write")
-    if offline:
-        _forbid_network()
     settings = Settings(
         models=tuple(split_list(models)),
         where=where,
         top=top,
         score=score,
-        also=_further(also),
+        also=_further_scores(also),
         probe_size=probe_size,
-        budget=None if budget is None else seconds_of(budget),
-        download=None if budget_gb is None else bytes_of(budget_gb),
+        budget=None if budget is None else parse_seconds(budget),
+        download=None if budget_gb is None else parse_gigabytes(budget_gb),
         ray=ray,
         seed=seed,
         offline=offline,
@@ -425,25 +424,30 @@ def _command(
         label_encoder=label_encoder,
         max_size=byte_size(max_size) if max_size else None,
     )
-    reserve = _AFTER + (_REPORT if report else 0.0)
-    ranking, work = _rank(
-        task, settings, Progress.live(), begin=begin, reserve=reserve, strict=_OWN_PROCESS
-    )
-    for line in ranking.warnings:
+    limits = Budget.of(settings, report=report is not None)
+    if offline:
+        _forbid_network()
+    ranked = rank_on_probe(task, settings, budget=limits, progress=Progress.live())
+    for line in ranked.ranking.warnings:
         print(f"warning: {clean(line, 400)}", file=sys.stderr)
-    show(ranking)
+    show(ranked.ranking)
     if out is not None:
-        ranking.save(out)
+        ranked.ranking.save(out)
         print(f"ranking: {out}")
     if report is not None:
         from selection.report.report import described, write
 
-        write(described(ranking, work.probe, work.evidence), report)
+        write(described(ranked.ranking, ranked.probe, ranked.evidence), report)
         print(f"report: {report}")
     return 0
 
 
-def _further(also: Sequence[str] | None) -> tuple[str, ...]:
+def _forbid_network() -> None:
+    """Tell the Hub's libraries, which read this when they are first imported, for this process."""
+    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+
+def _further_scores(also: Sequence[str] | None) -> tuple[str, ...]:
     from selection.scores.registry import SCORES
 
     names = split_list(also)
@@ -452,10 +456,7 @@ def _further(also: Sequence[str] | None) -> tuple[str, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    status = run(_command, argv, name="selection.rank")
-    if _OWN_PROCESS:
-        leave_at_once(status)
-    return status
+    return run(_command, argv, name="selection.rank")
 
 
 if __name__ == "__main__":

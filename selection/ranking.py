@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,21 +108,13 @@ class Ranking:
 
     @classmethod
     def load(cls, path: Path) -> Ranking:
-        """Read ``ranking.json``; ``UserError`` where the file is absent or not one."""
+        """Read ``ranking.json``.
+
+        Fields that a newer version has added are left out. Raises ``UserError`` if the file is
+        absent or no ranking.
+        """
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            rows = tuple(
-                Row(**(row | {"warnings": tuple(row.get("warnings", ()))})) for row in raw["rows"]
-            )
-            lists: dict[str, Any] = {
-                name: tuple(raw.get(name, ())) for name in ("classes", "committee", "warnings")
-            }
-            plain: dict[str, Any] = {
-                name: raw[name]
-                for name in ("task", "split", "probe", "score", "catalogue", "versions")
-            }
-            facts = {name: raw.get(name, {}) for name in ("candidates", "committee_reasons")}
-            return cls(**plain, **lists, **facts, rows=rows)
+            return _from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise UserError(
                 f"no ranking at {path}; make one: python -m selection.rank --task TASK --out {path}"
@@ -132,6 +124,25 @@ class Ranking:
                 f"{path} is not a ranking ({type(error).__name__}: {error}); "
                 f"make one: python -m selection.rank --task TASK --out {path}"
             ) from None
+
+
+def _from_json(values: dict[str, Any]) -> Ranking:
+    values = _known_fields(Ranking, values)
+    for name in ("classes", "committee", "warnings"):
+        values[name] = tuple(values.get(name, ()))
+    values["rows"] = tuple(_row_from_json(row) for row in values["rows"])
+    return Ranking(**values)
+
+
+def _row_from_json(values: dict[str, Any]) -> Row:
+    values = _known_fields(Row, values)
+    return Row(**values | {"warnings": tuple(values.get("warnings", ()))})
+
+
+def _known_fields(noun: type[Row] | type[Ranking], values: dict[str, Any]) -> dict[str, Any]:
+    """The values that this version has a field for."""
+    names = {known.name for known in fields(noun)}
+    return {name: value for name, value in values.items() if name in names}
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:

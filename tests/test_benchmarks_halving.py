@@ -34,12 +34,18 @@ def test_classes_take_turns(seen: dict[str, Evidence]) -> None:
 
 @pytest.mark.parametrize("share", [0.3, 0.6])
 def test_no_more_is_spent_than_there_is(seen: dict[str, Evidence], share: float) -> None:
-    asks = Stored(seen, "transport", RATES)
+    evaluator = Stored(seen, "transport", RATES)
     bound = share * sum(RATES.values()) * SAMPLES
-    halve(CARDS, asks, sizes=sizes(SAMPLES, CLASSES), keep=3, left=lambda: bound - asks.spent)
-    assert 0 < asks.spent <= bound
-    assert asks.spent == pytest.approx(
-        sum(RATES[name] * images for name, images in asks.held.items())
+    halve(
+        CARDS,
+        evaluator,
+        sizes=sizes(SAMPLES, CLASSES),
+        keep=3,
+        left=lambda: bound - evaluator.spent,
+    )
+    assert 0 < evaluator.spent <= bound
+    assert evaluator.spent == pytest.approx(
+        sum(RATES[name] * images for name, images in evaluator.held.items())
     )
 
 
@@ -51,7 +57,7 @@ def test_with_all_the_time_every_way_finds_the_best(seen: dict[str, Evidence]) -
 
 
 def test_halving_spares_the_hopeless(seen: dict[str, Evidence]) -> None:
-    asks = Stored(seen, "transport", RATES)
-    halved = halve(CARDS, asks, sizes=sizes(SAMPLES, CLASSES), keep=3, left=lambda: math.inf)
+    evaluator = Stored(seen, "transport", RATES)
+    halved = halve(CARDS, evaluator, sizes=sizes(SAMPLES, CLASSES), keep=3, left=lambda: math.inf)
     assert _first(halved) == "m11"
-    assert asks.held["m0"] < asks.held["m11"] == SAMPLES
+    assert evaluator.held["m0"] < evaluator.held["m11"] == SAMPLES

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from selection.committee import Knowledge, choose, explained, knowledge
+from selection.committee import Knowledge, choose, choose_explained, knowledge
 from selection.scores.registry import SCORES
 from tests.test_selection_scores import teacher
 
@@ -126,7 +126,7 @@ def experts(n: int = 400) -> tuple[dict[str, Knowledge], np.ndarray]:
 
 def test_the_facts_say_who_covers_what_and_what_each_adds() -> None:
     teachers, labels = experts()
-    found = explained(teachers, size=3)
+    found = choose_explained(teachers, size=3)
     assert found.models == ("ab", "cd")
     ab, cd = found.members
     assert ab.classes == ("c0", "c1")
@@ -143,7 +143,7 @@ def test_the_facts_say_who_covers_what_and_what_each_adds() -> None:
 
 
 def test_a_near_duplicate_is_named_as_such_and_never_joins() -> None:
-    found = explained(experts()[0], size=4)
+    found = choose_explained(experts()[0], size=4)
     passed = {one.model: one for one in found.passed}
     assert passed["ab-near"].twin == "ab"
     assert passed["ab-near"].why == "its answers are those of ab"
@@ -153,22 +153,22 @@ def test_a_near_duplicate_is_named_as_such_and_never_joins() -> None:
 
 def test_classes_that_nobody_knows_are_named() -> None:
     teachers = experts()[0]
-    found = explained({"ab": teachers["ab"]}, size=3)
+    found = choose_explained({"ab": teachers["ab"]}, size=3)
     assert found.uncovered == ("c2", "c3")
 
 
 def test_no_committee_is_an_answer_with_its_reason() -> None:
-    found = explained({"nothing": experts()[0]["nothing"]}, size=3)
+    found = choose_explained({"nothing": experts()[0]["nothing"]}, size=3)
     assert found.models == ()
     assert found.sentence.startswith("none: no model tells these classes better")
     assert found.uncovered == ("c0", "c1", "c2", "c3")
-    assert explained({}, size=3).sentence == "none: no model could be read"
+    assert choose_explained({}, size=3).sentence == "none: no model could be read"
 
 
 def test_reasons_are_plain_json() -> None:
     import json
 
-    reasons = explained(experts()[0], size=2).reasons()
+    reasons = choose_explained(experts()[0], size=2).reasons()
     assert json.loads(json.dumps(reasons)) == reasons
     assert reasons["images"] == 400
     assert set(reasons) == {"sentence", "images", "members", "passed", "uncovered"}
@@ -180,7 +180,7 @@ def test_knowledge_of_a_real_head_answers_the_simplex_and_a_perfect_copy_is_its_
     np.testing.assert_allclose(one.answers.sum(axis=1), 1.0)
     assert one.benefit.shape == (len(one.labels),)
     assert (one.benefit >= 0).all()
-    found = explained({"a": one, "copy": knowledge(evidence), "b": knowledge(other)}, size=3)
+    found = choose_explained({"a": one, "copy": knowledge(evidence), "b": knowledge(other)}, size=3)
     assert "copy" not in found.models
     assert next(passed.twin for passed in found.passed if passed.model == "copy") == "a"
 

@@ -12,8 +12,15 @@ import numpy as np
 import pytest
 
 from selection.evidence import Evidence
-from selection.probing.judge import row_of
-from selection.probing.rounds import DEAREST, Judged, bar, halve, shortlist, sizes
+from selection.probing.evaluator import empty_row
+from selection.probing.rounds import (
+    LARGEST_SHARE,
+    Evaluation,
+    halve,
+    shortlist,
+    sizes,
+    survival_threshold,
+)
 from selection.ranking import Row, in_order
 from zoo.card import ModelCard
 
@@ -34,33 +41,35 @@ class Fake:
         failing: Sequence[str] = (),
     ) -> None:
         self.values, self.width, self.break_in, self.failing = values, width, break_in, failing
-        self.asked: list[tuple[int, list[str]]] = []
+        self.rounds: list[tuple[int, list[str]]] = []
         self.spent = 0.0
         self.held: dict[str, int] = {}
 
     def cost(self, card: ModelCard, size: int) -> float:
         return max(0, size - self.held.get(card.id, 0))
 
-    def judged(self, cards: Sequence[ModelCard], size: int, allowance: float) -> Iterator[Judged]:
-        self.asked.append((size, [card.id for card in cards]))
+    def evaluate(
+        self, cards: Sequence[ModelCard], size: int, allowance: float
+    ) -> Iterator[Evaluation]:
+        self.rounds.append((size, [card.id for card in cards]))
         end = self.spent + allowance
         for card in cards:
             need = self.cost(card, size)
-            if self.spent + need > end or (len(self.asked) == self.break_in and card is cards[-1]):
-                yield Judged(row_of(card), None, "budget")
+            if self.spent + need > end or (len(self.rounds) == self.break_in and card is cards[-1]):
+                yield Evaluation(empty_row(card), skipped="budget")
                 continue
             self.spent, self.held[card.id] = self.spent + need, max(size, self.held.get(card.id, 0))
             yield self._one(card, size)
 
-    def _one(self, card: ModelCard, size: int) -> Judged:
+    def _one(self, card: ModelCard, size: int) -> Evaluation:
         if card.id in self.failing:
-            return Judged(Row(**{**row_of(card).__dict__, "error": "broken"}), None)
+            return Evaluation(Row(**{**empty_row(card).__dict__, "error": "broken"}))
         value, half = self.values[card.id], self.width / math.sqrt(size)
         known = {"value": value, "low": value - half, "high": value + half, "probe_size": size}
         evidence = Evidence(
             features=np.zeros((size, 1)), labels=np.zeros(size, dtype=np.int64), classes=("a",)
         )
-        return Judged(Row(**{**row_of(card).__dict__, **known}), evidence)
+        return Evaluation(Row(**{**empty_row(card).__dict__, **known}), evidence)
 
 
 def cards(values: dict[str, float]) -> list[ModelCard]:
@@ -86,8 +95,8 @@ def test_rounds_double_from_four_a_class_to_the_whole_probe() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_bounds_alone_keep_the_best_and_ask_no_image_twice(seed: int) -> None:
     values = zoo(seed)
-    asks = Fake(values)
-    done = halve(cards(values), asks, sizes=ROUNDS, keep=4, left=lambda: math.inf)
+    evaluator = Fake(values)
+    done = halve(cards(values), evaluator, sizes=ROUNDS, keep=4, left=lambda: math.inf)
     best = sorted(values, key=lambda name: -values[name])
     assert in_order(list(done.rows.values()))[0].model == best[0]
     assert set(best[:4]) <= set(
@@ -96,8 +105,10 @@ def test_bounds_alone_keep_the_best_and_ask_no_image_twice(seed: int) -> None:
     assert [one.images for one in done.rounds] == ROUNDS
     models = [set(one.models) for one in done.rounds]
     assert all(later <= earlier for earlier, later in pairwise(models))
-    assert asks.spent == sum(done.rows[name].probe_size or 0 for name in values)  # each image once
-    assert asks.spent < 500 * len(values)
+    assert evaluator.spent == sum(
+        done.rows[name].probe_size or 0 for name in values
+    )  # each image once
+    assert evaluator.spent < 500 * len(values)
     for name, row in done.rows.items():
         assert (row.dropped is None) == (name in done.rounds[-1].models)
         assert len(done.evidence[name].labels) == row.probe_size
@@ -107,15 +118,15 @@ def test_bounds_alone_keep_the_best_and_ask_no_image_twice(seed: int) -> None:
 def test_what_is_spent_never_exceeds_the_budget(share: float) -> None:
     for seed in range(10):
         values = zoo(seed)
-        asks, bound = Fake(values, width=20.0), share * 500 * len(values)
+        evaluator, bound = Fake(values, width=20.0), share * 500 * len(values)
         done = halve(
             cards(values),
-            asks,
+            evaluator,
             sizes=ROUNDS,
             keep=4,
-            left=lambda asks=asks, bound=bound: bound - asks.spent,
+            left=lambda evaluator=evaluator, bound=bound: bound - evaluator.spent,
         )
-        assert 0 < asks.spent <= bound
+        assert 0 < evaluator.spent <= bound
         assert len(done.rows) + done.left_out["budget"] == len(values)
         if share >= 0.25:
             assert done.rounds[-1].images == 500
@@ -148,23 +159,27 @@ def test_a_round_that_is_not_finished_does_not_count() -> None:
 
 def test_a_first_round_that_is_not_finished_counts_and_says_how_many_were_left_out() -> None:
     values = zoo(1, 12)
-    asks = Fake(values)
-    done = halve(cards(values), asks, sizes=ROUNDS, keep=3, left=lambda: 64 * 6 - asks.spent)
+    evaluator = Fake(values)
+    done = halve(
+        cards(values), evaluator, sizes=ROUNDS, keep=3, left=lambda: 64 * 6 - evaluator.spent
+    )
     assert done.rounds[0].models
     assert len(done.rows) == 4  # two thirds of six
     assert done.left_out["budget"] == 8
 
 
 def test_a_shortlist_passes_over_what_the_budget_cannot_pay() -> None:
-    class Dear(Fake):
+    class Costly(Fake):
         def cost(self, card: ModelCard, size: int) -> float:
             return 1e6 if card.id in ("m00", "m02", "m09") else super().cost(card, size)
 
     known = cards(zoo(0, 12))
-    chosen, dear = shortlist(known, Dear(zoo(0, 12)), size=64, most=5, left=64 / DEAREST)
+    chosen, too_costly = shortlist(
+        known, Costly(zoo(0, 12)), size=64, most=5, left=64 / LARGEST_SHARE
+    )
     assert [card.id for card in chosen] == ["m01", "m03", "m04", "m05", "m06"]
-    assert dear == 2
-    assert shortlist(known, Fake({}), size=64, most=50, left=63 / DEAREST) == ([], 12)
+    assert too_costly == 2
+    assert shortlist(known, Fake({}), size=64, most=50, left=63 / LARGEST_SHARE) == ([], 12)
 
 
 def test_large_models_do_not_keep_small_ones_from_being_asked() -> None:
@@ -174,38 +189,40 @@ def test_large_models_do_not_keep_small_ones_from_being_asked() -> None:
         def cost(self, card: ModelCard, size: int) -> float:
             return super().cost(card, size) * (20 if int(card.id[1:]) < 8 else 1)
 
-    asks = Uneven(values)
-    done = halve(cards(values), asks, sizes=ROUNDS, keep=3, left=lambda: 64 * 120 - asks.spent)
-    order = asks.asked[0][1]
+    evaluator = Uneven(values)
+    done = halve(
+        cards(values), evaluator, sizes=ROUNDS, keep=3, left=lambda: 64 * 120 - evaluator.spent
+    )
+    order = evaluator.rounds[0][1]
     assert order == [f"m{i:02}" for i in (0, 1, *range(8, 20), *range(2, 8))]
     assert set(order[:14]) <= set(done.rows)  # two large ones, the best guesses, and all small ones
     assert done.left_out["budget"] == 5  # one more large one fitted, of six
     plenty = Uneven(values)
     halve(cards(values), plenty, sizes=ROUNDS, keep=3, left=lambda: math.inf)
-    assert plenty.asked[0][1] == list(values)
+    assert plenty.rounds[0][1] == list(values)
 
 
 def test_failed_models_are_rows_and_go_no_further() -> None:
     values = zoo(2, 8)
-    asks = Fake(values, failing=("m03",))
-    done = halve(cards(values), asks, sizes=ROUNDS, keep=8, left=lambda: math.inf)
+    evaluator = Fake(values, failing=("m03",))
+    done = halve(cards(values), evaluator, sizes=ROUNDS, keep=8, left=lambda: math.inf)
     assert done.rows["m03"].error == "broken"
-    assert "m03" not in asks.asked[1][1]
+    assert "m03" not in evaluator.rounds[1][1]
     assert "m03" not in done.evidence
 
 
 def test_stored_answers_are_free() -> None:
     values = zoo(3, 10)
-    asks = Fake(values)
-    asks.held = dict.fromkeys(values, 500)
-    done = halve(cards(values), asks, sizes=ROUNDS, keep=10, left=lambda: 0.0)
-    assert asks.spent == 0
+    evaluator = Fake(values)
+    evaluator.held = dict.fromkeys(values, 500)
+    done = halve(cards(values), evaluator, sizes=ROUNDS, keep=10, left=lambda: 0.0)
+    assert evaluator.spent == 0
     assert done.rounds[-1] == type(done.rounds[-1])(
         500, tuple(sorted(values, key=lambda name: -values[name]))
     )
 
 
-def test_the_bar_is_the_kth_lower_bound() -> None:
+def test_the_threshold_is_the_kth_lower_bound() -> None:
     rows = [
         Row(
             model=str(i),
@@ -218,15 +235,19 @@ def test_the_bar_is_the_kth_lower_bound() -> None:
         )
         for i, low in enumerate([5.0, 1.0, 3.0])
     ]
-    assert bar(rows, 2) == 3.0
-    assert bar(rows, 3) == -math.inf
+    assert survival_threshold(rows, 2) == 3.0
+    assert survival_threshold(rows, 3) == -math.inf
 
 
 def test_a_committee_is_chosen_where_there_still_was_a_choice() -> None:
     values = zoo(4, 12)
-    asks = Fake(values, width=20)
+    evaluator = Fake(values, width=20)
     done = halve(
-        cards(values), asks, sizes=ROUNDS, keep=6, left=lambda: 0.2 * 500 * 12 - asks.spent
+        cards(values),
+        evaluator,
+        sizes=ROUNDS,
+        keep=6,
+        left=lambda: 0.2 * 500 * 12 - evaluator.spent,
     )
-    assert len(done.rounds[-1].models) < 5 <= len(done.material(5).models)
-    assert done.material(100) == done.rounds[0]
+    assert len(done.rounds[-1].models) < 5 <= len(done.committee_round(5).models)
+    assert done.committee_round(100) == done.rounds[0]

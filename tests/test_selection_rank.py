@@ -12,17 +12,19 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from selection.probe import Probe
-from selection.probing.budget import Budget
+from selection.probing.budget import Budget, CostModel
 from selection.probing.cache import FeatureCache
-from selection.probing.prober import Prober
+from selection.probing.prober import LocalProber, ProbeStore
 from selection.rank import Settings, main, rank
 from selection.ranking import Ranking
 from selection.recall.candidates import candidates
@@ -427,34 +429,59 @@ def test_answers_do_not_depend_on_the_steps_they_were_made_in(home: Path) -> Non
     }
 
 
-def prober(budget: Budget, size: int = 200) -> Prober:
+def prober(budget: Budget, size: int = 200) -> LocalProber:
     probe = Probe.draw(Task.open("digits"), size=size)
-    return Prober(probe, FeatureCache(feature_folder()), device="cpu", budget=budget)
+    store = ProbeStore(probe, FeatureCache(feature_folder()), device="cpu")
+    return LocalProber(store, device="cpu", budget=budget)
+
+
+def small_cards(*names: str) -> list[ModelCard]:
+    return [card for card in folder.cards(SMALL, source="small") if card.id in names]
 
 
 def test_a_model_stops_between_batches_and_goes_on_from_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    card = next(card for card in folder.cards(SMALL, source="small") if card.id == "resnet_mnist")
+    [card] = small_cards("resnet_mnist")
     short = Budget()
     monkeypatch.setattr(short, "left", lambda: -1.0)
-    [stopped] = prober(short).ask([card], 200)
-    assert stopped.stored is None
-    assert stopped.left_out == "budget"
+    [stopped] = prober(short).probe([card], 200)
+    assert stopped.outputs is None
+    assert stopped.skipped == "budget"
     assert stopped.error == "the budget ended after 64 of 200 images"
     seen = forwarded(monkeypatch)
-    [done] = prober(Budget()).ask([card], 200)
-    assert done.stored is not None
-    assert len(done.stored.features) == 200
+    [done] = prober(Budget()).probe([card], 200)
+    assert done.outputs is not None
+    assert len(done.outputs.features) == 200
     assert sum(count for _, count in seen) == 136
 
 
 def test_a_model_that_cannot_end_in_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    cards = [card for card in folder.cards(SMALL, source="small") if card.id in MODELS]
+    cards = small_cards(*MODELS)
     seen = forwarded(monkeypatch)
-    answers = list(prober(Budget()).ask(cards, 200, end=-math.inf))
-    assert [(answer.left_out, answer.error) for answer in answers] == [("budget", None)] * 3
+    results = list(prober(Budget()).probe(cards, 200, deadline=-math.inf))
+    assert [(result.skipped, result.error) for result in results] == [("budget", None)] * 3
     assert seen == []
+
+
+def test_a_learnt_bandwidth_holds_no_second_of_another_models_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from zoo.teacher import Teacher
+
+    outputs = Teacher.outputs
+
+    def slow(self: Teacher, *arguments: Any, **options: Any) -> object:
+        time.sleep(2.0)  # the second model is loaded long before the first one is done
+        return outputs(self, *arguments, **options)
+
+    monkeypatch.setattr(Teacher, "outputs", slow)
+    monkeypatch.setattr(CostModel, "download_bytes", lambda self, card: 100_000_000)
+    running = prober(Budget(600.0))
+    fast = running.costs.load_seconds(small_cards("vit_mnist")[0])
+    for _ in running.probe(small_cards(*MODELS[:2]), 32):
+        pass
+    assert running.costs.load_seconds(small_cards("vit_mnist")[0]) < min(fast, 2.0)
 
 
 def test_a_budget_that_is_spent_says_in_one_line_that_nothing_could_be_probed(

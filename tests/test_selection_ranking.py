@@ -107,6 +107,15 @@ def test_json_round_trip_and_contract(tmp_path: Path) -> None:
     assert list(tmp_path.rglob(".*")) == []  # no temporary file is left
 
 
+def test_fields_that_a_newer_version_added_are_left_out(tmp_path: Path) -> None:
+    made = ranking(row("best", 2.0), row("bad", None, error="why"))
+    raw = json.loads(made.to_json())
+    raw["added"] = {"by": "a newer version"}
+    raw["rows"] = [values | {"added": 1} for values in raw["rows"]]
+    (tmp_path / "ranking.json").write_text(json.dumps(raw))
+    assert Ranking.load(tmp_path / "ranking.json") == made
+
+
 def test_to_frame_has_a_line_a_model() -> None:
     frame = ranking(
         replace(row("best", 2.0), scores={"logme": 0.5}), row("bad", None, error="why")

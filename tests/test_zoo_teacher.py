@@ -620,8 +620,8 @@ def test_loading_ahead_keeps_order_and_failures(tmp_path: Path) -> None:
         write(tmp_path / "c", classes=3),
     ]
     loaded = list(load_ahead(cards))
-    assert [card.id for card, _ in loaded] == ["a", "b", "c"]
-    assert [getattr(teacher, "num_classes", "failed") for _, teacher in loaded] == [5, "failed", 3]
+    assert [one.card.id for one in loaded] == ["a", "b", "c"]
+    assert [getattr(one.teacher, "num_classes", "failed") for one in loaded] == [5, "failed", 3]
 
 
 def test_a_distrusted_network_must_still_answer(tmp_path: Path) -> None:

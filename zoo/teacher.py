@@ -5,6 +5,7 @@ preprocessing.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from zoo.loading.preprocessing import Preprocessing, preprocessing_of
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Outputs", "Preprocessing", "Teacher", "load_ahead", "preprocessing_of"]
+__all__ = ["Loaded", "Outputs", "Preprocessing", "Teacher", "load_ahead", "preprocessing_of"]
 
 _MOST_WORKERS = 16
 
@@ -282,18 +283,27 @@ class Teacher:
         return int(features.shape[1])
 
 
+class Loaded(NamedTuple):
+    """A card's teacher, or the reason why there is none, and the seconds that loading took."""
+
+    card: ModelCard
+    teacher: Teacher | TeacherError
+    seconds: float
+
+
 def load_ahead(
     cards: Iterable[ModelCard], *, device: str = "cpu", offline: bool = False
-) -> Iterator[tuple[ModelCard, Teacher | TeacherError]]:
-    """Each card with its teacher, or the reason why there is none; the next one loads while the
-    caller works on this one.
-    """
+) -> Iterator[Loaded]:
+    """Load each card's teacher; the next one loads while the caller works on this one."""
 
-    def attempt(card: ModelCard) -> tuple[ModelCard, Teacher | TeacherError]:
+    def attempt(card: ModelCard) -> Loaded:
+        begin = time.perf_counter()
+        teacher: Teacher | TeacherError
         try:
-            return card, Teacher.load(card, device=device, offline=offline)
+            teacher = Teacher.load(card, device=device, offline=offline)
         except TeacherError as error:
-            return card, error
+            teacher = error
+        return Loaded(card, teacher, time.perf_counter() - begin)
 
     yield from _ahead(attempt, cards, ahead=1, workers=1, name="load")
 

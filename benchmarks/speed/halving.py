@@ -23,8 +23,8 @@ from benchmarks.truth.table import CELLS, read_cells
 from benchmarks.truth.targets import TARGETS, Target
 from benchmarks.truth.teachers import Answers, Entry, entries
 from selection.evidence import Evidence
-from selection.probing.judge import row_of
-from selection.probing.rounds import Halving, Judged, halve, sizes
+from selection.probing.evaluator import empty_row
+from selection.probing.rounds import Evaluation, Halving, halve, sizes
 from selection.ranking import in_order
 from selection.recall.names import NameEncoder
 from selection.scores.interval import compare, interval
@@ -53,7 +53,7 @@ class Sample(Target):
 
 @dataclass
 class Stored:
-    """The ``Asks`` of a simulation: rounds read the beginnings of stored ``evidence``.
+    """The ``Evaluator`` of a simulation: rounds read the beginnings of stored ``evidence``.
 
     A unit of cost is one image forwarded, or a second where the ``rates`` are seconds an image.
     """
@@ -68,13 +68,15 @@ class Stored:
         """What the images take that ``card`` has not answered yet."""
         return self.rates.get(card.id, 1.0) * max(0, size - self.held.get(card.id, 0))
 
-    def judged(self, cards: Sequence[ModelCard], size: int, allowance: float) -> Iterator[Judged]:
-        """As ``selection.probing.judge.Judge`` does, from what is stored."""
+    def evaluate(
+        self, cards: Sequence[ModelCard], size: int, allowance: float
+    ) -> Iterator[Evaluation]:
+        """As ``selection.probing.evaluator.ProbeEvaluator`` does, from what is stored."""
         end, score = self.spent + allowance, resolve(self.score)
         for card in cards:
             need = self.cost(card, size)
             if self.spent + need > end:
-                yield Judged(row_of(card), None, "budget")
+                yield Evaluation(empty_row(card), skipped="budget")
                 continue
             self.spent += need
             self.held[card.id] = size
@@ -83,9 +85,9 @@ class Stored:
             )
             found = interval(score, seen, rng=np.random.default_rng(0))
             row = replace(
-                row_of(card), value=found.value, low=found.low, high=found.high, probe_size=size
+                empty_row(card), value=found.value, low=found.low, high=found.high, probe_size=size
             )
-            yield Judged(row, seen)
+            yield Evaluation(row, seen)
 
 
 def run(out: Path) -> list[BenchRecord]:
@@ -196,13 +198,17 @@ def _probed(
     size, classes = len(seen[cards[0].id].labels), len(np.unique(seen[cards[0].id].labels))
     full = sum(rates[card.id] * size for card in cards)
     order = [cards[i] for i in np.random.default_rng(0).permutation(len(cards))]
-    asks = Stored(seen, "transport", rates)
+    evaluator = Stored(seen, "transport", rates)
     halved = halve(
-        order, asks, sizes=sizes(size, classes), keep=KEEP, left=lambda: share * full - asks.spent
+        order,
+        evaluator,
+        sizes=sizes(size, classes),
+        keep=KEEP,
+        left=lambda: share * full - evaluator.spent,
     )
     result = {}
     if any(row.value is not None for row in halved.rows.values()):
-        result["halving"] = (_first(halved), asks.spent, float(sum(asks.held.values())))
+        result["halving"] = (_first(halved), evaluator.spent, float(sum(evaluator.held.values())))
     few = max(2 * classes, round(share * size))
     for score in ("transport", "knn"):
         values = {card.id: resolve(score).value(seen[card.id].at(np.arange(few))) for card in order}
@@ -262,23 +268,23 @@ def _compared(
     """
     rounds, score = sizes(PROBE, classes), "transport"
     full = Stored(seen, score)
-    whole = in_order([one.row for one in full.judged(cards, PROBE, math.inf)])
+    whole = in_order([evaluation.row for evaluation in full.evaluate(cards, PROBE, math.inf)])
     values = {row.model: row for row in whole}
     result: dict[str, float] = {}
     for name, bound in (("quarter", SHARE * full.spent), ("bounds", math.inf)):
-        asks = Stored(seen, score)
+        evaluator = Stored(seen, score)
         halved = halve(
             cards,
-            asks,
+            evaluator,
             sizes=rounds,
             keep=KEEP,
-            left=lambda asks=asks, bound=bound: bound - asks.spent,  # type: ignore[misc]
+            left=lambda evaluator=evaluator, bound=bound: bound - evaluator.spent,  # type: ignore[misc]
         )
         top = _first(halved)
         gap = compare(resolve(score), seen[whole[0].model], seen[top], rng=np.random.default_rng(0))
         best, mine = values[whole[0].model], values[top]
         result |= {
-            f"{name}.forwards": asks.spent / full.spent,
+            f"{name}.forwards": evaluator.spent / full.spent,
             f"{name}.same": float(top == whole[0].model),
             f"{name}.within": float(not gap.decided or top == whole[0].model),
             f"{name}.interval": float((mine.value or 0) >= (best.low or 0)),

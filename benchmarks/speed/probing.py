@@ -126,9 +126,9 @@ def _loading(cards: Sequence[ModelCard], files: Sequence[bytes], device: str) ->
             )
 
     def ahead() -> None:
-        for _, teacher in load_ahead(cards, device=device):
-            assert isinstance(teacher, Teacher)
-            teacher.outputs(Image.open(io.BytesIO(data)) for data in files)
+        for loaded in load_ahead(cards, device=device):
+            assert isinstance(loaded.teacher, Teacher)
+            loaded.teacher.outputs(Image.open(io.BytesIO(data)) for data in files)
 
     ratios = [_seconds(serial)[0] / _seconds(ahead)[0] for _ in range(_ROUNDS)]
     setting = {

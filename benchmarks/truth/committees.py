@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.truth.scores import evidence
 from benchmarks.truth.targets import Target
-from selection.committee import explained, knowledge
+from selection.committee import choose_explained, knowledge
 from selection.evidence import Evidence
 from selection.recall.names import NameEncoder
 from selection.scores.registry import resolve
@@ -35,7 +35,7 @@ def sets(
     known = {name: knowledge(one) for name, one in seen.items()}
     rng = np.random.default_rng((seed, zlib.crc32(target.name.encode())))
     chosen = {
-        f"committee of {size}": explained(known, size=size, lead=order[0]).models
+        f"committee of {size}": choose_explained(known, size=size, lead=order[0]).models
         for size in (2, 3, 4)
     }
     return chosen | {

@@ -4,50 +4,48 @@ from __future__ import annotations
 
 import math
 import os
-import queue
 import re
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from statistics import median_low
-from typing import TypeVar
 
+from selection.settings import Settings
 from zoo.card import ModelCard
 from zoo.errors import UserError
 
-T = TypeVar("T")
-
-hurried = threading.Event()  # set where the end of the process must not be waited for
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_START = 4.0  # seconds that loading torch and timm takes, once
-_LOADING = 0.3  # seconds to build a small network whose weights are here
-_READING = 200e6  # bytes of weights that are read and built a second
-_BANDWIDTH = 10e6  # bytes a second, until a download was measured
+START_SECONDS = 4.0  # to import torch and timm, once
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_LOAD_SECONDS = 0.3  # to build a small network whose weights are on this machine
+_READ_RATE = 200e6  # bytes of weights a second that are read and built
+_BANDWIDTH = 10e6  # bytes a second, as long as no download was measured
+_SMALLEST_MEASURED = 5_000_000  # bytes; a smaller download measures latency, not bandwidth
+_RUN_SECONDS = 0.1  # of a model's run that do not depend on the number of images
 _CAUTION = 1.3  # an estimate should rather be too long
-_OVERHEAD = 0.1  # seconds of a model's run that do not depend on the number of images
+_TYPICAL_PARAMETERS = 25_000_000  # where a card does not tell
+_FINISH_SECONDS = 1.5  # to start the interpreter, print the table and end
+_REPORT_SECONDS = 3.0  # to write the page
+_COMPARE_SHARE = 0.1  # of the budget, to compare the finalists and choose a committee ...
+_MOST_COMPARE_SECONDS = 30.0  # ... and no more than this
 
 
-def seconds_of(text: str, option: str = "--budget") -> float:
-    """``"90s"``, ``"20m"``, ``"2h"``, or minutes without a unit -> seconds; ``UserError`` for
-    anything else.
+def parse_seconds(text: str, option: str = "--budget") -> float:
+    """Read a time such as 90s, 20m or 2h as seconds.
+
+    >>> parse_seconds("90s"), parse_seconds("2h"), parse_seconds("5")  # minutes without a unit
+    (90.0, 7200.0, 300.0)
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text.lower())
     if not match or float(match[1]) <= 0:
         raise UserError(
             f"{option} {text!r}: expected a time such as 90s, 20m or 2h (a bare number is minutes)"
         )
-    return float(match[1]) * _UNITS[match[2] or "m"]
+    return float(match[1]) * _UNIT_SECONDS[match[2] or "m"]
 
 
-def bytes_of(gigabytes: float, option: str = "--budget-gb") -> float:
-    """Gigabytes (10**9) -> bytes, 0 meaning no download at all; ``UserError`` for negative or no
-    number.
-    """
+def parse_gigabytes(gigabytes: float, option: str = "--budget-gb") -> float:
+    """Turn gigabytes (10**9) into bytes; 0 means no download at all."""
     if not (math.isfinite(gigabytes) and gigabytes >= 0):
         raise UserError(
             f"{option} {gigabytes:g}: expected gigabytes to download at most, 0 or more, such as 5"
@@ -57,200 +55,145 @@ def bytes_of(gigabytes: float, option: str = "--budget-gb") -> float:
 
 @dataclass
 class Budget:
-    """Wall clock ``seconds`` from ``begin`` (``time.monotonic``) and bytes to ``download``;
-    infinite where not bounded.
+    """Seconds from ``start`` (``time.monotonic``) and bytes to download; infinite without a limit.
 
-    ``reserve`` are the seconds kept back for what follows the probing: scores, committee, table.
+    ``reserve`` are the seconds kept back for what follows the probing: comparisons and committee.
+    The deadline is soft: it is checked before a model and a round begin, and between the batches of
+    a model.
     """
 
     seconds: float = math.inf
     download: float = math.inf
-    begin: float = field(default_factory=time.monotonic)
+    start: float = field(default_factory=time.monotonic)
     reserve: float = 0.0
 
+    @classmethod
+    def of(cls, settings: Settings, *, report: bool = False) -> Budget:
+        """The budget of a ranking that begins now, with a page to write at its end or not.
+
+        The time in which an interpreter starts and ends is not in ``seconds``.
+        """
+        if settings.budget is None:
+            return cls(download=_or_inf(settings.download))
+        seconds = settings.budget - _FINISH_SECONDS - (_REPORT_SECONDS if report else 0.0)
+        compare = min(_MOST_COMPARE_SECONDS, _COMPARE_SHARE * settings.budget)
+        return cls(seconds, _or_inf(settings.download), reserve=compare)
+
     @property
-    def bounded(self) -> bool:
-        """Whether the time is."""
+    def limited(self) -> bool:
+        """Whether the time is limited."""
         return math.isfinite(self.seconds)
 
-    @property
-    def end(self) -> float:
-        """When probing has to be over, on the clock of ``time.monotonic``."""
-        return self.begin + self.seconds - self.reserve
-
     def left(self) -> float:
-        """Seconds left for probing; below zero when time is up."""
-        return self.end - time.monotonic()
+        """Seconds left for probing; negative after the deadline."""
+        return self.left_to_compare() - self.reserve
+
+    def left_to_compare(self) -> float:
+        """Seconds left for what follows the probing."""
+        return self.start + self.seconds - time.monotonic()
+
+    def pay_download(self, need: int | None) -> bool:
+        """Take ``need`` bytes from the download limit; False, and nothing taken, if it is short.
+
+        ``None`` is an unknown size, which fits no limit.
+        """
+        if need == 0 or math.isinf(self.download):
+            return True
+        if need is None or need > self.download:
+            return False
+        self.download -= need
+        return True
 
 
-def until(answers: Iterable[T], left: Callable[[], float], stop: Callable[[], None]) -> Iterator[T]:
-    """The answers as they come, made in a thread of their own, until no time is left; then it is
-    told to ``stop``.
-    """
-    arrived: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            for answer in answers:
-                arrived.put((answer,))
-            arrived.put(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answers are read
-            arrived.put(error)
-
-    over = False
-    threading.Thread(target=work, name="probe", daemon=True).start()
-    try:
-        while True:
-            try:
-                answer = arrived.get(timeout=max(0.0, left()))
-            except queue.Empty:
-                return
-            over = answer is None or isinstance(answer, BaseException)
-            if isinstance(answer, BaseException):
-                raise answer
-            if answer is None:
-                return
-            yield answer[0]
-    finally:
-        if not over:
-            stop()
+def _or_inf(limit: float | None) -> float:
+    return math.inf if limit is None else limit
 
 
-@contextmanager
-def watched(budget: Budget, *, strict: bool) -> Iterator[None]:
-    """Opening a task and a catalogue cannot be stopped half way; where time is up within the
-    context, a ``strict`` process ends with one line and status 1.
-    """
-    if not strict or not budget.bounded:
-        yield
-        return
-    hurried.set()
+class CostModel:
+    """Estimated seconds of a model, corrected by what earlier models took.
 
-    def give_up() -> None:
-        print(
-            f"error: the budget of {budget.seconds:g} s ended while task and catalogue were read,"
-            " before any model could be probed; give more, such as --budget 1m",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)
-
-    timer = threading.Timer(max(0.0, budget.left() + budget.reserve), give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def process_age() -> float:
-    """Seconds since this process was started, as far as the system tells (Linux), else 0."""
-    try:
-        ticks = float(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
-        return max(
-            0.0,
-            float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK"),
-        )
-    except (OSError, ValueError, IndexError):
-        return 0.0
-
-
-def leave_at_once(status: int) -> None:
-    """End the process where there was a budget: tearing torch down takes a second or two on a busy
-    machine, and a thread that was left at work when time was up would be waited for, or crash
-    meanwhile.
-    """
-    if hurried.is_set():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-
-class Costs:
-    """Estimates of what a model will take, calibrated by what earlier ones took.
-
-    The first guess is ``area * (10 + 10 * millions of parameters)`` milliseconds an image and core,
-    where ``area`` is that of the input over 224 x 224 (ours: within a factor of two for MobileNets
-    on one core, not measured on a GPU). What was measured corrects it: a model's own rate, else the
-    median ratio of the models so far (the first is slow, being cold).
+    Loading takes 0.3 s, the reading of the weights at 200 MB/s and their download at the measured
+    bandwidth. Running takes 0.1 s and, per image and core, ``area * (10 + 10 * millions of
+    parameters)`` milliseconds, where ``area`` is the input's over 224 x 224 (ours: within a factor
+    of two for MobileNets on one core, not measured on a GPU). A model that has run is estimated by
+    its measured rate; the guess of any other is multiplied by the median ratio of measured to
+    guessed rates.
     """
 
-    def __init__(self, *, started: bool = False) -> None:
-        self._started = started  # whether torch is, where the teachers run
-        self._rates: dict[str, float] = {}  # seconds an image, by model
-        self._ratios = [1.0]  # seconds over those guessed, by model
+    def __init__(self) -> None:
+        self._rates: dict[str, float] = {}  # measured seconds an image, by model
+        self._ratios = [1.0]  # measured over guessed rate; a first, cold model alone moves nothing
         self._bandwidth = _BANDWIDTH
-        self._local: dict[str, bool] = {}
+        self._is_local: dict[str, bool] = {}
 
-    def download(self, card: ModelCard) -> int | None:
-        """Bytes that ``card`` would have to fetch, 0 where its weights are on this machine,
-        ``None`` where unknown; four a scalar where the card does not tell (timm's cards), since
-        weights are rarely wider.
+    def download_bytes(self, card: ModelCard) -> int | None:
+        """Bytes to fetch: 0 if the weights are on this machine, ``None`` if nobody knows.
+
+        A card without a size is taken to hold four bytes a parameter, since weights are rarely
+        wider.
         """
         if card.source in ("folder", "small"):
             return 0
-        if card.id not in self._local:
+        if card.id not in self._is_local:
             from zoo.loading.download import is_local
 
-            self._local[card.id] = is_local(card)
-        if self._local[card.id]:
+            self._is_local[card.id] = is_local(card)
+        if self._is_local[card.id]:
             return 0
-        return card.weight_bytes or (
-            int(4.04 * card.params_total) + 1_000_000 if card.params_total else None
-        )
+        if card.weight_bytes or not card.params_total:
+            return card.weight_bytes
+        return int(4.04 * card.params_total) + 1_000_000
 
-    def running(self, card: ModelCard, images: int) -> float:
-        """Seconds to run a loaded model on ``images``."""
+    def load_seconds(self, card: ModelCard) -> float:
+        """Seconds to fetch and build a model."""
+        guessed_bytes = 4 * (card.params_total or _TYPICAL_PARAMETERS)
+        download = self.download_bytes(card)
+        if download is None:
+            download = guessed_bytes
+        read = (card.weight_bytes or guessed_bytes) / _READ_RATE
+        return _LOAD_SECONDS + read + _CAUTION * download / self._bandwidth
+
+    def run_seconds(self, card: ModelCard, images: int) -> float:
+        """Seconds to run a loaded model on ``images`` images."""
         rate = self._rates.get(card.id)
         if rate is None:
-            rate = _guess(card) * median_low(self._ratios)
-        return _CAUTION * (_OVERHEAD + rate * images)
+            rate = _guessed_rate(card) * median_low(self._ratios)
+        return _CAUTION * (_RUN_SECONDS + rate * images)
 
-    def loading(self, card: ModelCard) -> float:
-        """Seconds to fetch and build a model."""
-        need = self.download(card)
-        size = 4 * (card.params_total or 25_000_000) if need is None else need
-        return _LOADING + (card.weight_bytes or size) / _READING + _CAUTION * size / self._bandwidth
+    def largest_download(self, seconds: float) -> float:
+        """Bytes of weights that can be fetched and built within ``seconds``."""
+        seconds_a_byte = 1 / _READ_RATE + _CAUTION / self._bandwidth
+        return max(0.0, seconds - _LOAD_SECONDS) / seconds_a_byte
 
-    def starting(self) -> float:
-        """Seconds that loading torch and timm takes, once, before any model; 0 where they are."""
-        return 0.0 if self._started or "timm" in sys.modules else _START
-
-    def largest(self, seconds: float) -> float:
-        """Bytes of weights that can be fetched and built in so many seconds."""
-        return max(0.0, seconds - _LOADING) / (1 / _READING + _CAUTION / self._bandwidth)
-
-    def ran(self, card: ModelCard, images: int, seconds: float) -> None:
-        """Learn that ``card`` took ``seconds`` for ``images``."""
-        if images > 0:
-            self._rates[card.id] = max(0.0, seconds - _OVERHEAD) / images
-            self._ratios.append(self._rates[card.id] / _guess(card))
-
-    def fetched(self, card: ModelCard, size: int, seconds: float) -> None:
-        """Learn that ``size`` bytes of ``card`` arrived in ``seconds``; its weights are here
-        now.
-        """
-        self._local[card.id] = True
-        if size > 0:
+    def record_load(self, card: ModelCard, seconds: float) -> None:
+        """Learn the bandwidth from a load that took ``seconds``; its weights are local now."""
+        size = self.download_bytes(card) or 0
+        self._is_local[card.id] = True
+        if size >= _SMALLEST_MEASURED:
             self._bandwidth = size / max(seconds, 1e-3)
 
+    def record_run(self, card: ModelCard, images: int, seconds: float) -> None:
+        """Learn a model's rate from a run of ``images`` images that took ``seconds``."""
+        if images > 0:
+            self._rates[card.id] = max(0.0, seconds - _RUN_SECONDS) / images
+            self._ratios.append(self._rates[card.id] / _guessed_rate(card))
 
-def _guess(card: ModelCard) -> float:
+
+def _guessed_rate(card: ModelCard) -> float:
     """Seconds an image, from the card alone."""
     area = ((card.input_size or 224) / 224) ** 2
-    return 0.01 * area * (1 + (card.params_total or 25_000_000) / 1e6) / _speed()
+    millions = (card.params_total or _TYPICAL_PARAMETERS) / 1e6
+    return 0.01 * area * (1 + millions) / _machine_speed()
 
 
 @cache
-def _speed() -> float:
-    """How much faster than one core this machine may be: a rough guess, made without loading
-    torch.
-    """
+def _machine_speed() -> float:
+    """How much faster than one core this machine may be; a rough guess that loads no torch."""
     if Path("/dev/nvidia0").exists():
         return 50.0
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1.0, 0.6 * min(16, int(given) if given.isdecimal() else cores))
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdecimal():
+        cores = int(threads)
+    return max(1.0, 0.6 * min(16, cores))

@@ -1,10 +1,9 @@
-"""The teachers' answers on a probe: from the cache where they are stored, else by running each
-model once.
-"""
+"""Runs teachers on a probe: stored outputs come from the cache, missing ones from the model."""
 
 from __future__ import annotations
 
-import threading
+import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from selection.probe import Probe
-from selection.probing.budget import Budget, Costs, until
+from selection.probing.budget import START_SECONDS, Budget, CostModel
 from selection.probing.cache import CacheKey, FeatureCache, StoredOutputs
 from selection.probing.rounds import sizes
 from zoo.card import ModelCard
@@ -23,282 +22,257 @@ if TYPE_CHECKING:
     from zoo.teacher import Teacher
 
 _BATCH = 64
-_KEPT = 2_000_000_000  # bytes of weights that stay loaded between rounds
+_KEPT_BYTES = 2_000_000_000  # of weights that stay loaded between rounds
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What became of one model: its stored outputs, or the reason why there are none.
+class ProbeResult:
+    """One model's outputs on the first images of a probe, or the reason why there are none.
 
-    ``stored`` holds the probe's first images, at least as many as were asked for. ``cached``: no
-    teacher was loaded. ``left_out`` is ``"budget"`` (time) or ``"budget_gb"`` where the model was
-    not begun, or not finished, for that.
+    ``outputs`` hold at least as many images as were requested. ``cached``: no teacher was loaded.
+    ``skipped`` is ``"budget"`` (time) or ``"budget_gb"`` (download) where the model was not begun,
+    or not finished, for lack of it.
     """
 
     card: ModelCard
-    stored: StoredOutputs | None
+    outputs: StoredOutputs | None = None
     error: str | None = None
     cached: bool = False
-    left_out: str | None = None
+    skipped: str | None = None
 
 
-class Asker(Protocol):
-    """Who has the teachers answer: this process (``Prober``) or Ray workers
-    (``selection.probing.workers.Workers``).
-    """
+class Prober(Protocol):
+    """Runs teachers: in this process (``LocalProber``) or on Ray workers (``RayProber``)."""
 
-    def ask(self, cards: Sequence[ModelCard], size: int, *, end: float) -> Iterator[Answer]:
-        """An ``Answer`` on the probe's first ``size`` images for every card, in any order, those
-        that are stored first.
-
-        ``end`` is the time (``time.monotonic``) by which a model must be expected to be done, or it
-        is not begun. Cards of which nothing is yielded were at work when all time was up.
-        """
+    def warm_up(self, cards: Sequence[ModelCard], size: int) -> None:
+        """Import torch now if any of ``cards`` has to run, so that a budget's time includes it."""
         ...
 
     def cost(self, card: ModelCard, size: int) -> float:
-        """Seconds that ``card`` is expected to take for ``size`` images; 0 where its answers are
-        stored.
+        """Estimate the seconds that ``size`` images take; 0 where the outputs are stored."""
+        ...
+
+    def probe(
+        self, cards: Sequence[ModelCard], size: int, *, deadline: float
+    ) -> Iterator[ProbeResult]:
+        """Yield one result a card on the probe's first ``size`` images, cached results first.
+
+        A model is begun only if it is expected to end before ``deadline`` (``time.monotonic``).
         """
         ...
 
 
-class Prober:
-    """Runs teachers on one probe on this machine, one after the other, the next loading meanwhile.
+class ProbeStore:
+    """The stored outputs of teachers on one probe.
 
-    An answer is in the cache before it is yielded, so a run that is killed loses at most the model
-    in work. An entry under the probe's key holds its first n images: it serves every round up to n,
-    and a longer round runs only the images that are missing. A GPU answers in bf16, so its answers
-    are kept apart from a CPU's; without ``device`` either will do. ``started`` and ``batch_done``
-    (images of the current model done) may be called from another thread.
+    An entry holds the probe's first n images: it serves every round up to n. A GPU runs in
+    bfloat16, so its outputs are kept apart from a CPU's; without ``device`` either will do.
+    """
+
+    def __init__(self, probe: Probe, cache: FeatureCache, *, device: str | None) -> None:
+        self.probe, self.cache = probe, cache
+        self._devices = [device] if device else ["cpu", "cuda"]
+        self._counts: dict[str, int] = {}
+
+    def count(self, card: ModelCard) -> int:
+        """How many of the probe's first images are stored."""
+        if card.id not in self._counts:
+            self.result(card, 0)
+        return self._counts[card.id]
+
+    def result(self, card: ModelCard, size: int) -> ProbeResult | None:
+        """The stored outputs if they cover ``size`` images, or the fault of the card."""
+        self._counts[card.id] = 0
+        try:
+            entries = [self.cache.get(cache_key(card, self.probe, name)) for name in self._devices]
+        except TeacherError as error:
+            return ProbeResult(card, error=str(error))
+        longest = max(
+            (entry for entry in entries if entry is not None),
+            key=lambda entry: len(entry.features),
+            default=None,
+        )
+        if longest is None:
+            return None
+        self._counts[card.id] = len(longest.features)
+        return ProbeResult(card, longest, cached=True) if len(longest.features) >= size else None
+
+    def get(self, card: ModelCard, device: str) -> StoredOutputs | None:
+        """The outputs stored for this very device."""
+        return self.cache.get(cache_key(card, self.probe, device))
+
+    def put(self, card: ModelCard, device: str, outputs: StoredOutputs) -> None:
+        """Keep outputs on the probe's first images."""
+        self.cache.put(cache_key(card, self.probe, device), outputs)
+        self._counts[card.id] = len(outputs.features)
+
+
+class LocalProber:
+    """Runs teachers in this process, the next one loading while the one before it runs.
+
+    Outputs are stored before they are yielded, so a killed run repeats no finished model.
+    ``on_model`` is called when a model begins to run, ``on_images`` with its images done so far.
     """
 
     def __init__(
         self,
-        probe: Probe,
-        cache: FeatureCache,
+        store: ProbeStore,
         *,
         device: str | None = None,
         offline: bool = False,
         budget: Budget | None = None,
-        costs: Costs | None = None,
-        started: Callable[[ModelCard], None] = lambda card: None,
-        batch_done: Callable[[int], None] = lambda images: None,
+        on_model: Callable[[ModelCard], None] = lambda card: None,
+        on_images: Callable[[int], None] = lambda count: None,
     ) -> None:
-        self.probe, self.cache, self.device, self.offline = probe, cache, device, offline
-        self.budget, self.costs = budget or Budget(), costs or Costs()
-        self.started, self.batch_done = started, batch_done
+        self.store, self.device, self.offline = store, device, offline
+        self.budget, self.costs = budget or Budget(), CostModel()
+        self.on_model, self.on_images = on_model, on_images
         self._loaded: dict[str, Teacher] = {}
-        self._held: dict[str, int] = {}
-        self._stop = threading.Event()
 
-    def ask(
-        self, cards: Sequence[ModelCard], size: int, *, end: float = float("inf")
-    ) -> Iterator[Answer]:
-        """See ``Asker``."""
-        waiting: list[ModelCard] = []
-        for card in cards:
-            found = self.stored(card, size)
-            if found is None:
-                waiting.append(card)
-            else:
-                yield found
-        if not waiting:
-            return
-        answers = self._run(waiting, size, end)
-        if not self.budget.bounded:
-            yield from answers
-            return
-        yield from until(answers, self.budget.left, self._stop.set)
-
-    def stored(self, card: ModelCard, size: int) -> Answer | None:
-        """The answer in the cache if it covers ``size`` images, or the fault of a card that no key
-        can be made of.
-        """
-        self._held[card.id] = 0
-        try:
-            found = self._entry(card)
-        except TeacherError as error:
-            return Answer(card, None, str(error))
-        self._held[card.id] = 0 if found is None else len(found.features)
-        return (
-            Answer(card, found, cached=True)
-            if found is not None and len(found.features) >= size
-            else None
-        )
+    def warm_up(self, cards: Sequence[ModelCard], size: int) -> None:
+        """See ``Prober``; without the time for it, torch is left alone."""
+        enough_time = self.budget.left() > START_SECONDS
+        if enough_time and any(self.store.count(card) < size for card in cards):
+            import timm  # noqa: F401 - brings torch
 
     def cost(self, card: ModelCard, size: int) -> float:
-        """See ``Asker``."""
-        missing = size - self.held(card)
+        """See ``Prober``."""
+        missing = size - self.store.count(card)
         if missing <= 0:
             return 0.0
-        return self.costs.running(card, missing) + (
-            0.0 if card.id in self._loaded else self.costs.loading(card)
-        )
+        load = 0.0 if card.id in self._loaded else self.costs.load_seconds(card)
+        return load + self.costs.run_seconds(card, missing)
 
-    def held(self, card: ModelCard) -> int:
-        """How many of the probe's first images this model has answered already."""
-        if card.id not in self._held:
-            self.stored(card, 0)
-        return self._held[card.id]
-
-    def _entry(self, card: ModelCard) -> StoredOutputs | None:
-        entries = [
-            self.cache.get(key_of(card, self.probe, kind))
-            for kind in ([self.device] if self.device else ["cpu", "cuda"])
-        ]
-        return max(
-            (entry for entry in entries if entry),
-            key=lambda entry: len(entry.features),
-            default=None,
-        )
-
-    def _run(self, waiting: Sequence[ModelCard], size: int, end: float) -> Iterator[Answer]:
-        refused: list[Answer] = []
-        probed = False
-        for card, teacher in self._teachers(waiting, size, end, refused):
-            if self._stop.is_set():
-                return
+    def probe(
+        self, cards: Sequence[ModelCard], size: int, *, deadline: float = math.inf
+    ) -> Iterator[ProbeResult]:
+        """See ``Prober``."""
+        missing: list[ModelCard] = []
+        for card in cards:
+            stored = self.store.result(card, size)
+            if stored is None:
+                missing.append(card)
+            else:
+                yield stored
+        skipped: list[ProbeResult] = []
+        if "timm" not in sys.modules and time.monotonic() + START_SECONDS > deadline:
+            missing, skipped = [], [ProbeResult(card, skipped="budget") for card in missing]
+        for card, teacher in self._teachers(missing, size, deadline, skipped):
             if isinstance(teacher, TeacherError):
-                yield Answer(card, None, str(teacher))
-                continue
-            self._keep(card, teacher)
-            if time.monotonic() + self.costs.running(card, size - self.held(card)) > self._limit(
-                end, first=not probed
-            ):
-                refused.append(_refused(card, "budget"))
-                continue
-            probed = True
-            self.started(card)
-            yield self._probed(card, teacher, size)
-        yield from refused
+                yield ProbeResult(card, error=str(teacher))
+            else:
+                self.on_model(card)
+                yield self._run(card, teacher, size)
+        yield from skipped
 
     def _teachers(
-        self, waiting: Sequence[ModelCard], size: int, end: float, refused: list[Answer]
+        self,
+        cards: Sequence[ModelCard],
+        size: int,
+        deadline: float,
+        skipped: list[ProbeResult],
     ) -> Iterator[tuple[ModelCard, Teacher | TeacherError]]:
-        """Those that are still loaded, then each that may begin, while the one before it runs."""
+        """Those still loaded, then every other that the budget admits; the rest is ``skipped``."""
         from zoo.teacher import load_ahead
 
-        yield from ((card, self._loaded[card.id]) for card in waiting if card.id in self._loaded)
-        new = [card for card in waiting if card.id not in self._loaded]
-        least = self.costs.starting() + min((self.cost(card, size) for card in new), default=0.0)
-        if time.monotonic() + least > self._limit(end, first=True):
-            refused.extend(_refused(card, "budget") for card in new)
-            # before torch is loaded: that takes seconds in which nothing else can be done, not even
-            # stop
-            return
-        device = _device(self.device)
-        begun: dict[str, tuple[float, int]] = {}
-
         def admitted() -> Iterator[ModelCard]:
-            running = (
-                0.0  # seconds that the model which was admitted last will take once it is loaded
-            )
-            for card in new:
-                limit = self._limit(end, first=not begun)
-                mine = self.costs.running(card, size - self.held(card))
-                done = (
-                    time.monotonic()
-                    + self.costs.starting()
-                    + running
-                    + self.costs.loading(card)
-                    + mine
-                )
-                why = self._stop.is_set() or done > limit
-                short = "budget" if why else pay(self.budget, self.costs, card)
-                if short:
-                    refused.append(_refused(card, short))
+            running = 0.0  # seconds that the model before this one will take
+            for card in others:
+                reason = self._reason_to_skip(card, size, deadline - running)
+                if reason:
+                    skipped.append(ProbeResult(card, skipped=reason))
                     continue
-                running, begun[card.id] = mine, (time.monotonic(), self.costs.download(card) or 0)
+                running = self.costs.run_seconds(card, size - self.store.count(card))
                 yield card
 
-        for card, teacher in load_ahead(admitted(), device=device, offline=self.offline):
-            since, size_there = begun[card.id]
-            if not isinstance(teacher, TeacherError):
-                self.costs.fetched(card, size_there, time.monotonic() - since)
-            yield card, teacher
+        others = []
+        for card in cards:
+            if card.id not in self._loaded:
+                others.append(card)
+            elif reason := self._reason_to_skip(card, size, deadline):
+                skipped.append(ProbeResult(card, skipped=reason))
+            else:
+                yield card, self._loaded[card.id]
+        if not others:
+            return
+        device = torch_device(self.device)
+        for loaded in load_ahead(admitted(), device=device, offline=self.offline):
+            if not isinstance(loaded.teacher, TeacherError):
+                self.costs.record_load(loaded.card, loaded.seconds)
+                self._keep(loaded.teacher)
+            yield loaded.card, loaded.teacher
 
-    def _limit(self, end: float, *, first: bool) -> float:
-        """When a model has to be done. The first of a round may take all that is left: starting
-        torch may have taken the rest.
+    def _reason_to_skip(self, card: ModelCard, size: int, deadline: float) -> str | None:
+        """What is short for this model; ``None`` if nothing is, and its download is paid then."""
+        if time.monotonic() + self.cost(card, size) > deadline:
+            return "budget"
+        if card.id in self._loaded:
+            return None
+        paid = self.budget.pay_download(self.costs.download_bytes(card))
+        return None if paid else "budget_gb"
+
+    def _keep(self, teacher: Teacher) -> None:
+        """Keep a teacher loaded for later rounds, unless too many are already."""
+        kept = sum(other.card.weight_bytes or 0 for other in self._loaded.values())
+        if self.budget.limited and kept < _KEPT_BYTES:
+            self._loaded[teacher.card.id] = teacher
+
+    def _run(self, card: ModelCard, teacher: Teacher, size: int) -> ProbeResult:
+        """Run the missing images and store them.
+
+        The steps end where the rounds of a budget end, so the batches, and the last bits of the
+        outputs, are the same whatever the rounds were.
         """
-        return self.budget.end if first and self.budget.bounded else end
+        probe, device = self.store.probe, str(teacher.device)
+        outputs = self.store.get(card, device)
+        first = done = 0 if outputs is None else len(outputs.features)
+        ends = [end for end in sizes(probe.size, len(probe.classes)) if done < end < size]
+        begin = time.perf_counter()
+        try:
+            for end in [*ends, size]:
+                if not self._time_for_batch(begin, done - first):
+                    break
+                new = self._step(teacher, done, end, first=first, begin=begin)
+                outputs = new if outputs is None else _joined(outputs, new)
+                done = len(outputs.features)
+        except TeacherError as error:
+            return ProbeResult(card, error=str(error))
+        self.costs.record_run(card, done - first, time.perf_counter() - begin)
+        if outputs is not None and done > first:
+            self.store.put(card, device, outputs)
+        if done < size:
+            reason = f"the budget ended after {done} of {size} images"
+            return ProbeResult(card, error=reason, skipped="budget")
+        return ProbeResult(card, outputs)
 
-    def _keep(self, card: ModelCard, teacher: Teacher) -> None:
-        """A later round needs it again, unless too many are there already."""
-        if (
-            self.budget.bounded
-            and sum(each.card.weight_bytes or 0 for each in self._loaded.values()) < _KEPT
-        ):
-            self._loaded[card.id] = teacher
+    def _step(
+        self, teacher: Teacher, start: int, end: int, *, first: int, begin: float
+    ) -> StoredOutputs:
+        """Run images ``start`` to ``end``, or as many as the time allows.
 
-    def _probed(self, card: ModelCard, teacher: Teacher, size: int) -> Answer:
-        """Run the images that are missing, in steps that end where the rounds of a budget end: so
-        the batches, and the last bits of an answer, are the same whatever the rounds were.
+        The run began with image ``first`` at the time ``begin``.
         """
-        key = key_of(card, self.probe, str(teacher.device))
-        stored = self.cache.get(key)
-        begin, start = time.perf_counter(), 0 if stored is None else len(stored.features)
-
-        stopped = threading.Event()
 
         def go_on(images: int) -> bool:
-            self.batch_done(done + images)
-            batch = (time.perf_counter() - begin) * _BATCH / max(done + images - start, 1)
-            if self._stop.is_set() or self.budget.left() < batch:
-                stopped.set()
-            return not stopped.is_set()
+            self.on_images(start + images)
+            return self._time_for_batch(begin, start + images - first)
 
-        ends = [
-            end for end in sizes(self.probe.size, len(self.probe.classes)) if start < end < size
-        ]
-        done = start
-        for end in [*ends, size]:
-            before = time.perf_counter()
-            try:
-                outputs = teacher.outputs(
-                    self.probe.images[done:end], batch_size=_BATCH, on_batch=go_on
-                )
-            except TeacherError as error:
-                return Answer(card, None, str(error))
-            weights, bias = teacher.classifier or (None, None)
-            new = StoredOutputs(
-                outputs.features, outputs.logits, weights, bias, time.perf_counter() - before
-            )
-            stored = new if stored is None else _joined(stored, new)
-            done = len(stored.features)
-            if stopped.is_set():
-                break
-        self.costs.ran(card, done - start, time.perf_counter() - begin)
-        self._held[card.id] = done
-        if stored is not None and done > start:
-            self.cache.put(key, stored)
-        if done < size:
-            return _refused(card, "budget", f"the budget ended after {done} of {size} images")
-        return Answer(card, stored)
+        before = time.perf_counter()
+        outputs = teacher.outputs(
+            self.store.probe.images[start:end], batch_size=_BATCH, on_batch=go_on
+        )
+        weights, bias = teacher.classifier or (None, None)
+        seconds = time.perf_counter() - before
+        return StoredOutputs(outputs.features, outputs.logits, weights, bias, seconds)
 
-
-def pay(budget: Budget, costs: Costs, card: ModelCard) -> str | None:
-    """Take what ``card`` has to download from the budget; ``"budget_gb"``, and nothing taken, where
-    that is too much.
-    """
-    need = costs.download(card)
-    if need == 0 or budget.download == float("inf"):
-        return None
-    if need is None or need > budget.download:
-        return "budget_gb"
-    budget.download -= need
-    return None
-
-
-def _refused(card: ModelCard, short: str, error: str | None = None) -> Answer:
-    return Answer(card, None, error, left_out=short)
+    def _time_for_batch(self, begin: float, done: int) -> bool:
+        """Whether one more batch fits, after ``done`` images since ``begin``; the first always."""
+        batch_seconds = (time.perf_counter() - begin) * _BATCH / max(done, 1)
+        return done == 0 or self.budget.left() >= batch_seconds
 
 
 def beginning(probe: Probe, size: int) -> Probe:
-    """The first ``size`` images of ``probe``; a stratified sample of it, since classes take
-    turns.
-    """
+    """The first ``size`` images of a probe: a stratified sample, since classes take turns."""
     if size >= probe.size:
         return probe
     return replace(
@@ -310,26 +284,27 @@ def beginning(probe: Probe, size: int) -> Probe:
     )
 
 
-def first(stored: StoredOutputs, size: int) -> StoredOutputs:
-    """The answers to the first ``size`` images."""
-    logits = None if stored.logits is None else stored.logits[:size]
-    return replace(stored, features=stored.features[:size], logits=logits)
+def first_outputs(outputs: StoredOutputs, size: int) -> StoredOutputs:
+    """The outputs on the first ``size`` images."""
+    logits = None if outputs.logits is None else outputs.logits[:size]
+    return replace(outputs, features=outputs.features[:size], logits=logits)
 
 
 def _joined(before: StoredOutputs, new: StoredOutputs) -> StoredOutputs:
-    logits = (
-        None
-        if before.logits is None or new.logits is None
-        else np.concatenate([before.logits, new.logits])
+    """The outputs of two runs of one model, one after the other."""
+    logits = None
+    if before.logits is not None and new.logits is not None:
+        logits = np.concatenate([before.logits, new.logits])
+    return replace(
+        new,
+        features=np.concatenate([before.features, new.features]),
+        logits=logits,
+        seconds=before.seconds + new.seconds,
     )
-    features = np.concatenate([before.features, new.features])
-    return replace(new, features=features, logits=logits, seconds=before.seconds + new.seconds)
 
 
-def key_of(card: ModelCard, probe: Probe, device: str) -> CacheKey:
-    """Where the cache holds this model's answers to this probe; ``TeacherError`` where its
-    preprocessing is no such thing.
-    """
+def cache_key(card: ModelCard, probe: Probe, device: str) -> CacheKey:
+    """Where the cache holds a model's outputs; ``TeacherError`` if its preprocessing is invalid."""
     from zoo.loading.preprocessing import preprocessing_of
 
     precision = "bf16" if device.startswith("cuda") else "float32"
@@ -339,21 +314,19 @@ def key_of(card: ModelCard, probe: Probe, device: str) -> CacheKey:
     )
 
 
-def _device(given: str | None) -> str:
-    """``given`` if this machine has it, a GPU where there is one if nothing was given."""
+def torch_device(name: str | None) -> str:
+    """``name`` if this machine has it; a GPU if there is one and no name is given."""
     import torch
 
-    there = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if given is None:
-        return "cuda" if there["cuda"] else "cpu"
-    kind, _, number = given.partition(":")
-    if not there[kind] or (number and int(number) >= torch.cuda.device_count()):
-        raise UserError(
-            f"--device {given}: this machine has no such device"
-            f" ({', '.join(k for k, has in there.items() if has)})"
-        )
-    return given
+    if name is None:
+        return "cuda" if available["cuda"] else "cpu"
+    kind, _, number = name.partition(":")
+    if not available[kind] or (number and int(number) >= torch.cuda.device_count()):
+        kinds = ", ".join(kind for kind, present in available.items() if present)
+        raise UserError(f"--device {name}: this machine has no such device ({kinds})")
+    return name

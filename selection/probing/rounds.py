@@ -1,4 +1,4 @@
-"""Successive halving: every round asks fewer models about more of the same images."""
+"""Successive halving: every round evaluates fewer models on more of the same images."""
 
 from __future__ import annotations
 
@@ -12,48 +12,46 @@ from selection.evidence import Evidence
 from selection.ranking import Row, in_order
 from zoo.card import ModelCard
 
-LEAST = 64
-LEAST_A_CLASS = 4
-FIRST_SHARE = (
-    2 / 3
-    # of what is left goes to the first round, which alone has to load the models; the others share
-    # alike
-)
-DEAREST = 0.2  # of what is left: a model whose first round costs more is not begun
+FIRST_IMAGES = 64
+FIRST_IMAGES_A_CLASS = 4
+# of the time left, for the first round, which alone has to load the models; the others share alike
+FIRST_SHARE = 2 / 3
+LARGEST_SHARE = 0.2  # of the time left: a model whose first round costs more is not begun
 FEWEST = 2  # models that a further round must be able to compare
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """A model's row in a round, and what it was read from; ``left_out`` is why it was not probed
-    (then no evidence).
+class Evaluation:
+    """A model's row in a round and the evidence that it was read from.
+
+    ``skipped`` is why a model was not probed (then there is no evidence).
     """
 
     row: Row
-    evidence: Evidence | None
-    left_out: str | None = None
+    evidence: Evidence | None = None
+    skipped: str | None = None
 
 
-class Asks(Protocol):
-    """Who asks the teachers; costs and allowances are in one unit, seconds (a benchmark counts
-    images).
-    """
-
-    def judged(self, cards: Sequence[ModelCard], size: int, allowance: float) -> Iterator[Judged]:
-        """What comes of ``cards`` on the probe's first ``size`` images. A model is begun only if it
-        is expected to end within the allowance; those of which nothing comes were in work when all
-        was spent.
-        """
-        ...
+class Evaluator(Protocol):
+    """Evaluates models; costs and allowances have one unit (seconds; a benchmark counts images)."""
 
     def cost(self, card: ModelCard, size: int) -> float:
-        """What ``card`` is expected to cost on so many images; 0 where its answers are stored."""
+        """Estimate the cost of ``size`` images; 0 where the outputs are stored."""
+        ...
+
+    def evaluate(
+        self, cards: Sequence[ModelCard], size: int, allowance: float
+    ) -> Iterator[Evaluation]:
+        """Yield one evaluation a card on the probe's first ``size`` images.
+
+        A model is begun only if it is expected to end within the allowance.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round that was finished: ``models`` were read on ``images`` images, best first."""
+    """A finished round: ``models`` were evaluated on ``images`` images, best first."""
 
     images: int
     models: tuple[str, ...]
@@ -61,11 +59,10 @@ class Round:
 
 @dataclass
 class Halving:
-    """``rows`` of all models asked, each of the last round that it finished; ``evidence`` of the
-    ranked ones.
+    """The rows of all evaluated models, each of the last round that it finished.
 
-    ``left_out`` counts the models that were never asked, by reason; ``note`` says if the budget
-    ended the rounds early.
+    ``evidence`` is of the ranked models. ``left_out`` counts the models that were never evaluated,
+    by reason. ``note`` says whether the budget ended the rounds early.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
@@ -74,204 +71,164 @@ class Halving:
     left_out: Counter[str] = field(default_factory=Counter)
     note: str | None = None
 
-    def material(self, least: int) -> Round:
-        """The last round that still had ``least`` models, else the first: from its models a
-        committee is chosen.
-        """
-        return next(
-            (one for one in reversed(self.rounds) if len(one.models) >= least), self.rounds[0]
-        )
+    def committee_round(self, fewest: int) -> Round:
+        """The last round that still had ``fewest`` models, else the first."""
+        for done in reversed(self.rounds):
+            if len(done.models) >= fewest:
+                return done
+        return self.rounds[0]
+
+    def finish_round(self, evaluations: Sequence[Evaluation], size: int) -> Round:
+        """Take over the evaluations of a finished round."""
+        ranked = []
+        for evaluation in evaluations:
+            row = evaluation.row
+            if evaluation.skipped and not row.error:
+                self.left_out[evaluation.skipped] += 1
+                continue
+            self.rows[row.model] = row
+            self.evidence.pop(row.model, None)
+            if evaluation.evidence is not None:
+                self.evidence[row.model] = evaluation.evidence
+                ranked.append(row)
+        self.rounds.append(Round(size, tuple(row.model for row in in_order(ranked))))
+        return self.rounds[-1]
+
+    def drop(self, card: ModelCard, reason: str) -> None:
+        """Note why a model goes no further."""
+        self.rows[card.id] = replace(self.rows[card.id], dropped=reason)
 
 
 def sizes(probe: int, classes: int) -> list[int]:
-    """Images a round: from max(64, 4 a class), doubling to all of the ``probe``.
+    """Images a round: from max(64, 4 a class), doubling to the whole ``probe``.
 
     >>> sizes(500, 10)
     [64, 128, 256, 500]
     """
-    size = max(LEAST, LEAST_A_CLASS * classes)
-    found = []
+    size = max(FIRST_IMAGES, FIRST_IMAGES_A_CLASS * classes)
+    rounds = []
     while size < probe:
-        found.append(size)
+        rounds.append(size)
         size *= 2
-    return [*found, probe]
+    return [*rounds, probe]
 
 
 def halve(
     cards: Sequence[ModelCard],
-    asks: Asks,
+    evaluator: Evaluator,
     *,
     sizes: Sequence[int],
     keep: int,
     left: Callable[[], float],
-    begun: Callable[[int, int, int], None] = lambda number, models, images: None,
+    on_round: Callable[[int, int, int], None] = lambda number, models, images: None,
 ) -> Halving:
-    """Ask all ``cards`` (best guess first) about ``sizes[0]`` images, and fewer and fewer about
-    more.
+    """Evaluate all ``cards`` (best guess first) on ``sizes[0]`` images, then fewer on more.
 
     After each round a model goes whose upper bound lies under the ``keep``-th greatest lower bound
     (Jamieson and Talwalkar 2016, arXiv 1502.07943, give halving; the bounds, and keeping what they
     cannot tell apart, are ours), and, where ``left`` does not pay for all, those of the least
     value. A round that cannot be finished does not count: values on different numbers of images are
-    never compared. ``begun`` is told round, models and images.
+    never compared. ``on_round`` is called with the number of the round, its models and its images.
     """
-    done, alive = Halving(), list(cards)
-    for number, size in enumerate(sizes):
-        later = len(sizes) - number - 1
-        chosen = _affordable(alive, asks, size, left(), later) if number else alive
+    halving, alive = Halving(), list(cards)
+    for number, size in enumerate(sizes, start=1):
+        rounds_after = len(sizes) - number
+        name = f"round {number} of {len(sizes)}"
+        if number == 1:
+            allowance = left() * (FIRST_SHARE if rounds_after else 1.0)
+            chosen = cheap_first(alive, evaluator, size, allowance)
+        else:
+            allowance = left()
+            chosen = affordable(alive, evaluator, size, allowance, rounds_after)
         if not chosen:
-            done.note = f"the budget ended after round {number} of {len(sizes)}"
+            halving.note = f"the budget ended after round {number - 1} of {len(sizes)}"
             break
         for card in alive[len(chosen) :]:
-            _drop(
-                done,
-                card,
-                f"round {number} of {len(sizes)}: the budget took only the best {len(chosen)} on",
-            )
-        begun(number + 1, len(chosen), size)
-        allowance = left() * (FIRST_SHARE if later and not number else 1.0)
-        chosen = chosen if number else _cheap_first(chosen, asks, size, allowance)
-        found = {judged.row.model: judged for judged in asks.judged(chosen, size, allowance)}
-        if later and not number:
-            found |= _second_chance(
-                chosen, found, asks, size=size, full=sizes[-1], keep=keep, left=left()
-            )
-        unfinished = [card for card in chosen if card.id not in found or found[card.id].left_out]
-        if number and unfinished:
-            done.note = (
-                f"the budget ended in round {number + 1} of {len(sizes)}; the values are those of"
-                " the round before"
-            )
+            halving.drop(card, f"{name}: the budget took only the best {len(chosen)} on")
+        on_round(number, len(chosen), size)
+        evaluations = list(evaluator.evaluate(chosen, size, allowance))
+        if number > 1 and any(evaluation.skipped for evaluation in evaluations):
+            halving.note = f"the budget ended in {name}; the values are those of the round before"
             break
-        _take(done, found, size)
-        done.left_out["budget"] += sum(card.id not in found for card in unfinished)
-        alive = (
-            _survivors(done, chosen, keep, f"round {number + 1} of {len(sizes)}") if later else []
-        )
-        if not done.rounds[-1].models:
+        if not halving.finish_round(evaluations, size).models:
             break
-    return done
+        alive = _survivors(halving, chosen, keep, name) if rounds_after else []
+    return halving
 
 
 def shortlist(
-    cards: Sequence[ModelCard], asks: Asks, *, size: int, most: int, left: float
+    cards: Sequence[ModelCard], evaluator: Evaluator, *, size: int, most: int, left: float
 ) -> tuple[list[ModelCard], int]:
-    """The ``most`` best guesses among ``cards`` that a first round can pay for, and how many better
-    guesses it cannot: a model that takes more than a small part of what is ``left`` would keep all
-    others from being asked.
+    """The ``most`` best guesses that a first round can pay for, and how many it cannot.
+
+    A model that takes more than a small part of the time left would keep all others out.
     """
     chosen: list[ModelCard] = []
-    dear = 0
+    too_costly = 0
     for card in cards:
         if len(chosen) == most:
             break
-        if asks.cost(card, size) <= DEAREST * left:
+        if evaluator.cost(card, size) <= LARGEST_SHARE * left:
             chosen.append(card)
         else:
-            dear += 1
-    return chosen, dear
+            too_costly += 1
+    return chosen, too_costly
 
 
-def bar(rows: Sequence[Row], keep: int) -> float:
-    """The ``keep``-th greatest lower bound, or minus infinity where there are no more models than
-    that.
-    """
+def survival_threshold(rows: Sequence[Row], keep: int) -> float:
+    """The ``keep``-th greatest lower bound; minus infinity if there are no more than that."""
     lows = sorted((row.low for row in rows if row.low is not None), reverse=True)
     return lows[keep - 1] if len(lows) > keep else -math.inf
 
 
-def _cheap_first(
-    alive: Sequence[ModelCard], asks: Asks, size: int, allowance: float
+def cheap_first(
+    cards: Sequence[ModelCard], evaluator: Evaluator, size: int, allowance: float
 ) -> list[ModelCard]:
-    """Where not all can be paid: the two best guesses, then those that cost no more than an equal
-    share, then the others; so that a few large models do not keep many small ones from being asked
-    at all.
+    """Order a first round that cannot pay for all, so that a few large models do not fill it.
+
+    The two best guesses come first, then the models that cost no more than an equal share, then
+    the others.
     """
-    costs = {card.id: asks.cost(card, size) for card in alive}
+    costs = {card.id: evaluator.cost(card, size) for card in cards}
     if sum(costs.values()) <= allowance:
-        return list(alive)
-    first, fair = alive[:FEWEST], allowance / len(alive)
-    rest = sorted(
-        alive[FEWEST:], key=lambda card: costs[card.id] > fair
-    )  # stable: in the order of the guess otherwise
-    return [*first, *rest]
+        return list(cards)
+    equal_share = allowance / len(cards)
+    rest = sorted(cards[FEWEST:], key=lambda card: costs[card.id] > equal_share)  # a stable sort
+    return [*cards[:FEWEST], *rest]
 
 
-def _second_chance(
-    chosen: Sequence[ModelCard],
-    found: dict[str, Judged],
-    asks: Asks,
-    *,
-    size: int,
-    full: int,
-    keep: int,
-    left: float,
-) -> dict[str, Judged]:
-    """Those that did not fit the first round's share, asked with what the rounds of the best so far
-    will not need.
-    """
-    refused = [card for card in chosen if card.id in found and found[card.id].left_out == "budget"]
-    ranked = {
-        row.model
-        for row in in_order([one.row for one in found.values() if one.evidence is not None])[:keep]
-    }
-    spare = left - sum(asks.cost(card, full) for card in chosen if card.id in ranked)
-    if not refused or spare <= 0:
-        return {}
-    return {
-        judged.row.model: judged
-        for judged in asks.judged(_cheap_first(refused, asks, size, spare), size, spare)
-    }
-
-
-def _affordable(
-    alive: Sequence[ModelCard], asks: Asks, size: int, left: float, later: int
+def affordable(
+    cards: Sequence[ModelCard], evaluator: Evaluator, size: int, left: float, rounds_after: int
 ) -> list[ModelCard]:
-    """The best of ``alive`` that fit this round's share of what is left; two, if only they fit the
-    whole; or none.
+    """The best of ``cards`` that fit this round's share of the time left.
+
+    If fewer than two fit the share, two, provided that they fit the whole; else none.
     """
-    spent, within, whole = 0.0, 0, 0
-    for count, card in enumerate(alive, 1):
-        spent += asks.cost(card, size)
-        within = count if spent <= left / (later + 1) else within
-        whole = count if spent <= left else whole
-    fewest = min(FEWEST, len(alive))
-    count = within if within >= fewest else fewest if whole >= fewest else 0
-    return list(alive[:count])
-
-
-def _take(done: Halving, found: dict[str, Judged], size: int) -> None:
-    for model, judged in found.items():
-        if judged.left_out and not judged.row.error:
-            done.left_out[judged.left_out] += 1
-            continue
-        done.rows[model] = judged.row
-        done.evidence.pop(model, None)
-        if judged.evidence is not None:
-            done.evidence[model] = judged.evidence
-    ranked = in_order([done.rows[name] for name in found if name in done.evidence])
-    done.rounds.append(Round(size, tuple(row.model for row in ranked)))
+    spent, in_share, in_whole = 0.0, 0, 0
+    for count, card in enumerate(cards, start=1):
+        spent += evaluator.cost(card, size)
+        if spent <= left / (rounds_after + 1):
+            in_share = count
+        if spent <= left:
+            in_whole = count
+    fewest = min(FEWEST, len(cards))
+    if in_share >= fewest:
+        return list(cards[:in_share])
+    return list(cards[:fewest]) if in_whole >= fewest else []
 
 
 def _survivors(
-    done: Halving, chosen: Sequence[ModelCard], keep: int, round_name: str
+    halving: Halving, chosen: Sequence[ModelCard], keep: int, round_name: str
 ) -> list[ModelCard]:
     """The cards of the last round that may still be among the best ``keep``, best first."""
     cards = {card.id: card for card in chosen}
-    rows = [done.rows[name] for name in done.rounds[-1].models]
-    least, kept = bar(rows, keep), []
+    rows = [halving.rows[name] for name in halving.rounds[-1].models]
+    threshold, survivors = survival_threshold(rows, keep), []
     for row in rows:
         assert row.high is not None
-        if row.high < least:
-            _drop(
-                done,
-                cards[row.model],
-                f"{round_name}: at most {row.high:.3f}, and {keep} others at least {least:.3f}",
-            )
-        else:
-            kept.append(cards[row.model])
-    return kept
-
-
-def _drop(done: Halving, card: ModelCard, why: str) -> None:
-    done.rows[card.id] = replace(done.rows[card.id], dropped=why)
+        if row.high >= threshold:
+            survivors.append(cards[row.model])
+            continue
+        reason = f"at most {row.high:.3f}, and {keep} others at least {threshold:.3f}"
+        halving.drop(cards[row.model], f"{round_name}: {reason}")
+    return survivors

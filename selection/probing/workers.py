@@ -1,46 +1,55 @@
-"""The same probing on many machines or processes: Ray workers that share the feature cache's folder
-(an extra).
-"""
+"""Runs teachers on many machines or processes: Ray workers that share the store's folder."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selection.probe import Probe
-from selection.probing.budget import Budget, Costs
+from selection.probing.budget import Budget, CostModel
 from selection.probing.cache import FeatureCache
-from selection.probing.prober import Answer, Prober, pay
+from selection.probing.prober import LocalProber, ProbeResult, ProbeStore
 from zoo.card import ModelCard
 from zoo.errors import Unavailable, UserError
 
 RETRIES = 3  # a model whose worker dies so often has killed it itself
-_PROBERS: dict[
-    tuple[str, str, str | None], Prober
-] = {}  # of a worker process: teachers stay loaded between rounds
+# of a worker process: teachers stay loaded between rounds
+_PROBERS: dict[tuple[str, str, str | None], LocalProber] = {}
 
 
-class Workers:
-    """Has Ray workers answer instead of this process; an ``Asker``.
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know beside the model: where outputs go and how to run."""
 
-    A worker writes a model's answers into the shared cache before it reports, and this process
-    reads them there, so a worker that dies costs the model that it had in work, which another takes
-    up. What a worker computes is what this process would have computed: the same batches of the
-    same images in as many threads as torch would use here, since another number of threads moves
-    the last bits of some networks (seen: 1e-8 of a score). OMP_NUM_THREADS=1 on all sides is the
-    fastest where there is a worker a core.
+    folder: str
+    max_bytes: int | None
+    device: str | None
+    offline: bool
+    threads: int
+
+
+class RayProber:
+    """Has Ray workers run the teachers; a ``Prober``.
+
+    A worker stores a model's outputs before it reports, and this process reads them there, so a
+    worker that dies costs the model that it was running, which another takes up. What a worker
+    computes is what this process would have computed: the same batches of the same images in as
+    many threads as torch would use here, since another number of threads moves the last bits of
+    some networks (seen: 1e-8 of a score). OMP_NUM_THREADS=1 on all sides is the fastest where there
+    is a worker a core.
     """
 
     def __init__(
         self,
         ray: Any,
-        probe: Probe,
-        cache: FeatureCache,
+        store: ProbeStore,
         *,
         device: str | None,
         offline: bool,
@@ -48,151 +57,132 @@ class Workers:
     ) -> None:
         import torch
 
-        self.ray, self.budget, self.costs = ray, budget, Costs(started=True)
-        self.near = Prober(probe, cache, device=device)  # reads the cache; loads nothing
+        self.ray, self.store = ray, store
+        self.budget, self.costs = budget, CostModel()
         resources = ray.cluster_resources()
-        self.gpu = bool(resources.get("GPU")) and (device is None or device.startswith("cuda"))
-        self.slots = max(1, int(resources["GPU" if self.gpu else "CPU"]))
-        self._work = ray.remote(num_cpus=1, num_gpus=int(self.gpu), max_retries=RETRIES)(_probe)
-        self._common = (
-            ray.put(probe),
-            str(cache.folder.absolute()),
-            cache.max_bytes,
-            device,
-            offline,
-        )
-        self._threads = torch.get_num_threads()
+        use_gpu = bool(resources.get("GPU")) and (device is None or device.startswith("cuda"))
+        self.slots = max(1, int(resources["GPU" if use_gpu else "CPU"]))
+        self._remote = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)(_probe)
+        self._probe = ray.put(store.probe)
+        folder, limit = str(store.cache.folder.absolute()), store.cache.max_bytes
+        self._job = Job(folder, limit, device, offline, torch.get_num_threads())
 
     @classmethod
     @contextlib.contextmanager
     def connected(
         cls,
         address: str,
-        probe: Probe,
-        cache: FeatureCache,
+        store: ProbeStore,
         *,
         device: str | None,
         offline: bool,
         budget: Budget,
-    ) -> Iterator[Workers]:
-        """Workers for as long as the context lasts: ``local:N`` starts N processes here and ends
-        them; else a cluster's address (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``), whose
-        machines share the cache's folder by the same path.
+    ) -> Iterator[RayProber]:
+        """Workers for as long as the context lasts.
 
-        ``UserError`` where Ray is not installed or the address is no such thing, ``Unavailable``
-        where nobody answers.
+        ``local:N`` starts N processes here and ends them; any other address is a cluster's
+        (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``), whose machines share the store's folder by
+        the same path. Raises ``UserError`` if Ray is not installed or the address is invalid,
+        ``Unavailable`` if nobody answers.
         """
         ray = connect(address)
         try:
-            yield cls(ray, probe, cache, device=device, offline=offline, budget=budget)
+            yield cls(ray, store, device=device, offline=offline, budget=budget)
         finally:
             ray.shutdown()
 
+    def warm_up(self, cards: Sequence[ModelCard], size: int) -> None:
+        """Nothing to do: the workers import torch."""
+
     def cost(self, card: ModelCard, size: int) -> float:
-        """See ``Asker``: seconds of all workers together."""
-        missing = size - self.near.held(card)
-        return (
-            (self.costs.loading(card) + self.costs.running(card, missing)) / self.slots
-            if missing > 0
-            else 0.0
-        )
+        """See ``Prober``: wall-clock seconds when all workers share the work."""
+        missing = size - self.store.count(card)
+        return self._seconds(card, missing) / self.slots if missing > 0 else 0.0
 
-    def ask(
-        self, cards: Sequence[ModelCard], size: int, *, end: float = float("inf")
-    ) -> Iterator[Answer]:
-        """See ``Asker``."""
-        waiting = []
+    def probe(
+        self, cards: Sequence[ModelCard], size: int, *, deadline: float = math.inf
+    ) -> Iterator[ProbeResult]:
+        """See ``Prober``."""
+        missing = []
         for card in cards:
-            found = self.near.stored(card, size)
-            if found is None:
-                waiting.append(card)
+            stored = self.store.result(card, size)
+            if stored is None:
+                missing.append(card)
             else:
-                yield found
-        at_work: dict[Any, ModelCard] = {}
-        while waiting or at_work:
-            while waiting and len(at_work) < self.slots:
-                card = waiting.pop(0)
-                short = self._short(card, size, end)
-                if short:
-                    yield Answer(card, None, left_out=short)
+                yield stored
+        running: dict[Any, ModelCard] = {}
+        while missing or running:
+            while missing and len(running) < self.slots:
+                card = missing.pop(0)
+                reason = self._reason_to_skip(card, size, deadline)
+                if reason:
+                    yield ProbeResult(card, skipped=reason)
                 else:
-                    at_work[
-                        self._work.remote(card, size, *self._common, self._until(), self._threads)
-                    ] = card
-            done, _ = self.ray.wait(
-                list(at_work), timeout=max(0.0, self.budget.left()) if self.budget.bounded else None
-            )
-            if at_work and not done:
-                for reference in at_work:
-                    self.ray.cancel(reference, force=True)
-                return
+                    left = self.budget.left()
+                    running[self._remote.remote(card, size, self._probe, self._job, left)] = card
+            done, _ = self.ray.wait(list(running)) if running else ([], [])
             for reference in done:
-                yield self._answer(at_work.pop(reference), size, reference)
+                yield self._result(running.pop(reference), size, reference)
 
-    def _short(self, card: ModelCard, size: int, end: float) -> str | None:
-        """What the budget lacks for ``card``, or ``None``: then its download is paid."""
-        mine = self.costs.loading(card) + self.costs.running(card, size - self.near.held(card))
-        return "budget" if time.monotonic() + mine > end else pay(self.budget, self.costs, card)
+    def _seconds(self, card: ModelCard, images: int) -> float:
+        return self.costs.load_seconds(card) + self.costs.run_seconds(card, images)
 
-    def _until(self) -> float:
-        """Seconds a worker may take."""
-        return self.budget.left() if self.budget.bounded else float("inf")
+    def _reason_to_skip(self, card: ModelCard, size: int, deadline: float) -> str | None:
+        """What is short for this model; ``None`` if nothing is, and its download is paid then."""
+        if time.monotonic() + self._seconds(card, size - self.store.count(card)) > deadline:
+            return "budget"
+        paid = self.budget.pay_download(self.costs.download_bytes(card))
+        return None if paid else "budget_gb"
 
-    def _answer(self, card: ModelCard, size: int, reference: Any) -> Answer:
-        before = self.near.held(card)
+    def _result(self, card: ModelCard, size: int, reference: Any) -> ProbeResult:
+        before = self.store.count(card)
         try:
-            error, left_out, seconds = self.ray.get(reference)
+            error, skipped, seconds = self.ray.get(reference)
         except self.ray.exceptions.RayError as fault:
-            return Answer(
+            reason = f"its Ray worker died {RETRIES + 1} times, or failed: {type(fault).__name__}"
+            return ProbeResult(card, error=reason)
+        if error or skipped:
+            return ProbeResult(card, error=error, skipped=skipped)
+        stored = self.store.result(card, size)
+        if stored is None or stored.outputs is None:
+            return ProbeResult(
                 card,
-                None,
-                f"its Ray worker died {RETRIES + 1} times, or failed: {type(fault).__name__}",
-            )
-        if error or left_out:
-            return Answer(card, None, error, left_out=left_out)
-        found = self.near.stored(card, size)
-        if found is None or found.stored is None:
-            return Answer(
-                card,
-                None,
-                f"a worker has probed it, but {self.near.cache.folder} does not hold the answers"
-                " here; the workers need that folder on a shared disk, by the same path"
+                error=f"a worker has probed it, but {self.store.cache.folder} does not hold the"
+                " outputs here; the workers need that folder on a shared disk, by the same path"
                 " ($TEACHER_ZOO_HOME)",
             )
-        self.costs.ran(card, size - before, seconds)
-        return Answer(card, found.stored)
+        self.costs.record_run(card, size - before, seconds)
+        return ProbeResult(card, stored.outputs)
 
 
 def connect(address: str) -> Any:
     """The ``ray`` module, connected to ``address``."""
     local = re.fullmatch(r"local:([1-9]\d{0,3})", address)
-    if not local and (
-        address.startswith("local") or not re.fullmatch(r"auto|(ray://)?[\w.\-\[\]:]+:\d+", address)
-    ):
+    cluster = re.fullmatch(r"auto|(ray://)?[\w.\-\[\]:]+:\d+", address)
+    if not local and (address.startswith("local") or not cluster):
         raise UserError(
             f"--ray {address!r}: expected local:N with N workers, auto, HOST:PORT or"
             " ray://HOST:PORT"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers
-    os.environ.setdefault(
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
-    )  # else it warns of a default to come
+    # else it warns of a default to come
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError:
         raise UserError(
             f"--ray {address} needs Ray, which is not installed: pip install 'teacher-zoo[ray]'"
         ) from None
-    where: dict[str, Any] = {"address": address}
+    options: dict[str, Any] = {"address": address}
     if local:
-        where = {
+        options = {
             "address": "local",
             "num_cpus": int(local[1]),
             "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",
         }
     try:
-        ray.init(**where, log_to_driver=False, logging_level="error")
+        ray.init(**options, log_to_driver=False, logging_level="error")
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise Unavailable(
             f"--ray {address}: no Ray there ({type(error).__name__}: {str(error)[:200]})"
@@ -201,31 +191,22 @@ def connect(address: str) -> Any:
 
 
 def _probe(
-    card: ModelCard,
-    size: int,
-    probe: Probe,
-    folder: str,
-    most: int | None,
-    device: str | None,
-    offline: bool,
-    seconds: float,
-    threads: int,
+    card: ModelCard, size: int, probe: Probe, job: Job, seconds: float
 ) -> tuple[str | None, str | None, float]:
-    """Runs on a worker: answers into the cache; the reason where there are none, what was short,
-    and the seconds it took.
+    """Run one model on a worker; its outputs go into the store.
+
+    Returns the error and the reason for skipping it, if any, and the seconds that it took.
     """
     import torch
 
-    torch.set_num_threads(threads)
-    key = (probe.digest, folder, device)
+    torch.set_num_threads(job.threads)
+    key = (probe.digest, job.folder, job.device)
     if key not in _PROBERS:
-        _PROBERS[key] = Prober(
-            probe, FeatureCache(Path(folder), max_bytes=most), device=device, offline=offline
-        )
+        cache = FeatureCache(Path(job.folder), max_bytes=job.max_bytes)
+        store = ProbeStore(probe, cache, device=job.device)
+        _PROBERS[key] = LocalProber(store, device=job.device, offline=job.offline)
     prober = _PROBERS[key]
     prober.budget = Budget(seconds)
     begin = time.perf_counter()
-    answers = list(prober.ask([card], size, end=time.monotonic() + seconds))
-    if not answers:
-        return None, "budget", 0.0
-    return answers[0].error, answers[0].left_out, time.perf_counter() - begin
+    [result] = prober.probe([card], size, deadline=time.monotonic() + seconds)
+    return result.error, result.skipped, time.perf_counter() - begin

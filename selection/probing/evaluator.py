@@ -1,0 +1,199 @@
+"""From a teacher's outputs to its row in the ranking."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selection.evidence import Evidence
+from selection.probing.prober import Prober, ProbeResult, beginning, first_outputs
+from selection.probing.rounds import Evaluation
+from selection.ranking import Row, finite, grouped, in_order
+from selection.scores.interval import compare, interval
+from selection.scores.registry import SCORES
+from selection.scores.score import Score
+from zoo.card import ModelCard
+from zoo.terminal.command import clean
+
+if TYPE_CHECKING:
+    from selection.probe import Probe
+    from selection.recall.names import NameEncoder
+    from selection.task import Task
+
+
+def empty_row(card: ModelCard) -> Row:
+    """The row of a model that was not evaluated yet."""
+    return Row(
+        model=card.id,
+        revision=card.revision,
+        source=card.source,
+        location=card.location,
+        params_total=card.params_total,
+        license=card.license,
+    )
+
+
+@dataclass
+class ProbeEvaluator:
+    """Has a prober run teachers on a probe and scores their outputs; a ``rounds.Evaluator``.
+
+    ``on_row`` is called with every row and whether its outputs came from the cache.
+    """
+
+    task: Task
+    probe: Probe
+    encoder: NameEncoder
+    score: Score
+    seed: int
+    prober: Prober
+    on_row: Callable[[Row, bool], None] = lambda row, cached: None
+
+    def cost(self, card: ModelCard, size: int) -> float:
+        """Estimate the seconds that ``card`` takes for ``size`` images."""
+        return self.prober.cost(card, size)
+
+    def evaluate(
+        self, cards: Sequence[ModelCard], size: int, allowance: float
+    ) -> Iterator[Evaluation]:
+        """See ``rounds.Evaluator``; ``allowance`` is in seconds from now."""
+        from threadpoolctl import threadpool_limits
+
+        deadline = time.monotonic() + allowance
+        for result in self.prober.probe(cards, size, deadline=deadline):
+            begin = time.perf_counter()
+            # small matrices: a second thread mostly waits, for seconds on a busy machine
+            with threadpool_limits(1, "blas"):
+                evaluation = self._evaluation(result, size)
+            row = evaluation.row
+            if evaluation.evidence is not None:
+                seconds = (row.seconds or 0.0) + time.perf_counter() - begin
+                evaluation = replace(evaluation, row=replace(row, seconds=seconds))
+            self.on_row(evaluation.row, result.cached)
+            yield evaluation
+
+    def _evaluation(self, result: ProbeResult, size: int) -> Evaluation:
+        """One model's row; its fault, or a score that does not apply to it, becomes ``error``."""
+        row = empty_row(result.card)
+        if result.outputs is None:
+            return Evaluation(replace(row, error=result.error), skipped=result.skipped)
+        outputs, probe = first_outputs(result.outputs, size), beginning(self.probe, size)
+        names = result.card.labels
+        try:
+            evidence = Evidence.of(outputs, probe, names=names, encoder=self.encoder)
+            bounds = interval(self.score, evidence, rng=np.random.default_rng(self.seed))
+            row = replace(
+                row,
+                value=finite(bounds.value),
+                low=finite(bounds.low),
+                high=finite(bounds.high),
+                knn=finite(SCORES["knn"].value(evidence)),
+                probe_size=len(evidence.labels),
+                seconds=outputs.seconds,
+                warnings=tuple(leakage_warnings(result.card, self.task)),
+            )
+        except ValueError as error:
+            return Evaluation(replace(row, error=f"{self.score.name}: {error}"))
+        return Evaluation(row, evidence)
+
+
+def ordered_rows(
+    rows: Sequence[Row],
+    evidence: Mapping[str, Evidence],
+    score: Score,
+    also: Sequence[Score],
+    left: Callable[[], float],
+) -> tuple[list[Row], list[str]]:
+    """Order and group the rows and add further scores, as long as there is time ``left``.
+
+    Returns the rows, and a warning if the time did not suffice for all further scores.
+    """
+    from threadpoolctl import threadpool_limits
+
+    ordered = in_order(rows)
+    finalists = [
+        row.model
+        for row in ordered
+        if row.value is not None and row.probe_size == ordered[0].probe_size
+    ]
+    complete, without_scores = [], 0
+    with threadpool_limits(1, "blas"):
+        close = close_pairs(score, evidence, finalists, left)
+        for row in ordered:
+            if also and row.value is not None:
+                if left() > 0:
+                    row = with_scores(row, evidence[row.model], also)
+                else:
+                    without_scores += 1
+            complete.append(row)
+    warnings = []
+    if without_scores:
+        warnings.append(f"time was up before the further scores of {without_scores} models")
+    return grouped(complete, close), warnings
+
+
+def close_pairs(
+    score: Score,
+    evidence: Mapping[str, Evidence],
+    order: Sequence[str],
+    left: Callable[[], float],
+) -> dict[tuple[str, str], bool]:
+    """Which models cannot be told from the leader of their group, both resampled in pairs.
+
+    ``order`` is best first, on the same images. Pairs that the time ``left`` does not allow to
+    compare are missing.
+    """
+    close: dict[tuple[str, str], bool] = {}
+    leader = ""
+    for name in order:
+        if leader and left() <= 0:
+            break
+        if leader:
+            gap = compare(score, evidence[leader], evidence[name], rng=np.random.default_rng(0))
+            close[leader, name] = not gap.decided
+        if not leader or not close[leader, name]:
+            leader = name
+    return close
+
+
+def with_scores(row: Row, evidence: Evidence, also: Sequence[Score]) -> Row:
+    """The row with further scores; ``None`` for one that does not apply to this teacher."""
+    begin = time.perf_counter()
+    scores = {score.name: _value_or_none(score, evidence) for score in also}
+    seconds = (row.seconds or 0.0) + time.perf_counter() - begin
+    return replace(row, scores=scores, seconds=seconds)
+
+
+def _value_or_none(score: Score, evidence: Evidence) -> float | None:
+    try:
+        return finite(score.value(evidence))
+    except ValueError:  # NotApplicable, or no finite number
+        return None
+
+
+def leakage_warnings(card: ModelCard, task: Task) -> list[str]:
+    """Say so if a teacher's training data may hold the task itself: its rank flatters it then."""
+    task_name = _letters(task.name)
+    for dataset in card.datasets or ():
+        if task_name and _letters(dataset.rsplit("/", 1)[-1]) == task_name:
+            return [
+                f"{clean(card.id, 80)} was trained on {clean(dataset, 60)}, which names this task"
+                " itself: its place flatters it"
+            ]
+    teacher_classes = {label.strip().lower() for label in card.labels or ()}
+    task_classes = {name.strip().lower() for name in task.classes}
+    if len(task.classes) > 2 and task_classes == teacher_classes:
+        return [
+            f"{clean(card.id, 80)} has exactly this task's {len(task.classes)} class names: "
+            "if it was trained on the same images, its place flatters it"
+        ]
+    return []
+
+
+def _letters(name: str) -> str:
+    """The name's letters and digits in lower case, for comparisons."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
