@@ -134,6 +134,8 @@ def halve(
     for number, size in enumerate(sizes, start=1):
         rounds_after = len(sizes) - number
         name = f"round {number} of {len(sizes)}"
+        if not alive:
+            break
         if number == 1:
             allowance = left() * (FIRST_SHARE if rounds_after else 1.0)
             chosen = cheap_first(alive, evaluator, size, allowance)
