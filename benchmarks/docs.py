@@ -56,8 +56,8 @@ def committed() -> Records:
 
 def calibrated() -> prediction.Calibration:
     """The default score's calibration on the committed tables."""
-    from benchmarks.truth import truths
     from benchmarks.truth.calibration import calibrate
+    from benchmarks.truth.figures import truths
 
     return calibrate(truths(ROOT / "benchmarks" / "records", "pool"), SCORE)
 

@@ -26,7 +26,7 @@ BENCHMARKS: dict[
     "distillation": "benchmarks.students.distillation",
     "distill_step": "benchmarks.speed.distill_step",
     "cifar100": "benchmarks.students.cifar100",
-    "truth": "benchmarks.truth",
+    "truth": "benchmarks.truth.figures",
     "halving": "benchmarks.speed.halving",
 }
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import benchmarks.docs
-import benchmarks.truth
+import benchmarks.truth.figures
 from benchmarks.record import read
 from benchmarks.run import RECORDS
 from benchmarks.truth.__main__ import main
@@ -331,7 +331,7 @@ def test_the_committed_tables_give_the_figures_on_any_machine(
 ) -> None:
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TEACHER_ZOO_SHARED", str(tmp_path / "nowhere"))
-    found = {record.name: record for record in benchmarks.truth.run(tmp_path)}
+    found = {record.name: record for record in benchmarks.truth.figures.run(tmp_path)}
     assert "missing of the tables:" in capsys.readouterr().out
     committed = {record.name: record for record in read(RECORDS / "truth.jsonl")}
     same = [name for name in committed if name.startswith(("truth.score.", "truth.stakes."))]

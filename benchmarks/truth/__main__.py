@@ -43,7 +43,7 @@ def fill(
     import torch
     from threadpoolctl import threadpool_limits
 
-    from benchmarks.truth import committees
+    import benchmarks.truth.committees as committees
     from benchmarks.truth.scores import SCORED, measure
     from benchmarks.truth.students import StudentRecipe
     from benchmarks.truth.teachers import TEACHERS, Answers, describe, entries, make

@@ -166,7 +166,7 @@ class Bench:
     ) -> None:
         import torch
 
-        from benchmarks.truth import students
+        import benchmarks.truth.students as students
 
         start = time.perf_counter()
         taught = [one for one in answers if one is not None]
