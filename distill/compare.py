@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from distill.comparison import BEST_SINGLE, COLUMNS, Comparison, compare, figures_of
+from distill.options import Device, Offline
 from distill.run import RunFolder
 from zoo.errors import Unavailable
 from zoo.files import write_json, write_text
-from zoo.terminal.command import clean, run, split_list
+from zoo.terminal.command import clean, run
+from zoo.terminal.options import command_of
 
 DEFAULT_METHODS = ("plain", "average", BEST_SINGLE, "probe_kd")
 
@@ -46,59 +47,59 @@ def _record(comparison: Comparison) -> dict[str, Any]:
     return {"task": comparison.name, "lines": lines, "teachers": teachers}
 
 
-def _command(
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """The options of ``distill.compare``."""
+
     source: Annotated[
         Path,
         typer.Argument(
             metavar="RUN", help="a run folder of distill.train, its options are taken over"
         ),
-    ],
+    ]
     methods: Annotated[
-        list[str] | None,
-        typer.Option(help=f"default {','.join(DEFAULT_METHODS)}; NAME:weight=2 sets"),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="so many seeds a method")] = 1,
-    out: Annotated[Path | None, typer.Option(help="the page (default RUN/compare.html)")] = None,
+        tuple[str, ...], typer.Option(help="names of methods; NAME:weight=2 sets")
+    ] = DEFAULT_METHODS
+    seeds: Annotated[int, typer.Option(min=1, help="so many seeds a method")] = 1
+    out: Annotated[Path | None, typer.Option(help="the page (default RUN/compare.html)")] = None
     budget: Annotated[
         float | None,
         typer.Option(min=0, help="minutes; what does not fit resumes at the next call"),
-    ] = None,
-    offline: Annotated[bool, typer.Option(help="no network call at all")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto")] = "auto",
-) -> int:
+    ] = None
+    offline: Offline = False
+    device: Device = "auto"
+
+
+def compare_methods(options: CompareOptions) -> int:
     """Train several methods and seeds on the same splits, and set them side by side with
     intervals.
     """
+    from distill.comparison_page import page
     from distill.training.processes import resolve_device
 
-    chosen = list(dict.fromkeys(split_list(methods))) or list(DEFAULT_METHODS)
-    if "plain" not in chosen:
-        chosen.insert(0, "plain")  # every lift is over it
-    found = compare(
-        RunFolder(source),
-        chosen,
-        seeds=seeds,
-        device=resolve_device(device),
-        offline=offline,
-        budget=None if budget is None else 60 * budget,
+    methods = list(dict.fromkeys(options.methods))
+    if "plain" not in methods:
+        methods.insert(0, "plain")  # every lift is over it
+    comparison = compare(
+        RunFolder(options.source),
+        methods,
+        seeds=options.seeds,
+        device=resolve_device(options.device),
+        offline=options.offline,
+        budget=None if options.budget is None else 60 * options.budget,
     )
-    write_json(source / "compare.json", _record(found))
-    print(text_table(found))
-    try:
-        from distill.comparison_page import page
-
-        target = out or source / "compare.html"
-        write_text(target, page(found))
-        print(f"page: {target}")
-    except ImportError as error:
-        print(f"note: no page is written, {error}; pip install plotly", file=sys.stderr)
-    if all(line.test is None for line in found.lines):
+    write_json(options.source / "compare.json", _record(comparison))
+    print(text_table(comparison))
+    target = options.out or options.source / "compare.html"
+    write_text(target, page(comparison))
+    print(f"page: {target}")
+    if all(result.test is None for result in comparison.lines):
         raise Unavailable("no cell could be trained; the reasons are above")
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run(_command, argv, name="distill.compare")
+    return run(command_of(CompareOptions, compare_methods), argv, name="distill.compare")
 
 
 if __name__ == "__main__":

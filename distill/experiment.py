@@ -15,7 +15,7 @@ from distill.data.pixels import Pixels, open_pixels, working_size
 from distill.methods.recipe import Context, Recipe
 from distill.methods.registry import METHODS
 from distill.methods.registry import build as build_recipe
-from distill.options import Options
+from distill.options import Options, to_json
 from distill.student.student import Student
 from distill.teachers.prepared import (
     VIEW_SEED,
@@ -235,11 +235,6 @@ def prepare(
             f"--method {options.method} needs --ranking ranking.json; make one: python -m"
             f" selection.rank --task {options.task} --out ranking.json, or use --method plain"
         )
-    if options.mix and options.views == 1:
-        raise UserError(
-            "--mix needs the teachers' answers on the blends themselves: leave out --views 1, or"
-            " --mix"
-        )
     ranking = Ranking.load(Path(options.ranking)) if cards is None and options.ranking else None
     if ranking is not None and options.task == f"hf:{ranking.task}":
         revision = ranking.split.get("revision")
@@ -268,14 +263,7 @@ def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
         "flip": plan.augmentation.flip,
     }  # so that another machine's defaults do not change a resumed run
     return {
-        "options": (
-            {
-                name: value
-                for name, value in asdict(options).items()
-                if name not in ("method", "seed")
-            }
-            | resolved
-        ),
+        "options": to_json(options) | resolved,
         "method": options.method,
         "seed": options.seed,
         "plan": asdict(plan),

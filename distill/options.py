@@ -1,66 +1,192 @@
-"""The options of a run."""
+"""The options of a run: command line, ``config.json`` and documentation are made from them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from zoo.errors import UserError
+from zoo.terminal.command import choose
+from zoo.terminal.options import EXPLICIT, CatalogueFile, as_dict, check_bounds, from_dict
 
 if TYPE_CHECKING:
     from zoo.card import ModelCard
 
 DEFAULT_METHOD = "probe_kd"
 STEPS = 2_000  # of a run when --epochs is not given: minutes on two cores for a small student
+OPTIMIZERS = ("adamw", "sgd")
+PRECISIONS = ("fp32", "bf16")
+
+Offline = Annotated[bool, typer.Option("--offline", help="no network call at all")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a run was asked to be; ``None`` where the default follows from the task. They are kept
-    in ``config.json``.
+    """What makes one run another than the next; kept in ``config.json``.
+
+    Parameters
+    ----------
+    task, student : str
+        A task of `selection.task.Task.open`, and a network of timm or a folder with one.
+    ranking : str, optional
+        The file whose committee teaches; every method but ``plain`` needs it.
+    method : str
+        A name of ``distill.methods.registry.METHODS``; ``settings`` (``NAME=VALUE``) change its
+        config in ``distill.methods.configs``.
+    others
+        As their help says. ``None``: the default follows from the task.
+
+    Raises
+    ------
+    UserError
+        If a value is out of bounds, unknown, or at odds with another option.
     """
 
-    task: str
-    student: str
-    ranking: str | None = None
-    top: int | None = None
-    method: str = DEFAULT_METHOD
-    settings: tuple[str, ...] = ()
-    unlabelled: str | None = None
-    pretrained: bool = False
-    epochs: int | None = None
-    seed: int = 0
-    size: int | None = None
-    views: int | None = None
-    batch_size: int = 64
-    rate: float | None = None
-    optimizer: str = "adamw"
-    labelled_share: float | None = None
-    flip: bool | None = None
-    mix: float = 0.0
-    precision: str = "fp32"
-    accumulate: int = 1
-    student_args: str | None = None
-    teacher_size: int | None = None
+    task: Annotated[
+        str,
+        typer.Option(
+            help="a folder of class folders or Parquet files, hf:org/name, or digits",
+            show_default=False,
+        ),
+    ] = ""
+    student: Annotated[
+        str,
+        typer.Option(
+            help="a network of timm, as mobilenetv3_small_050, or its folder", show_default=False
+        ),
+    ] = ""
+    ranking: Annotated[
+        str | None, typer.Option(help="ranking.json of selection.rank; its committee teaches")
+    ] = None
+    top: Annotated[
+        int | None, typer.Option(min=1, help="at most so many teachers of the committee")
+    ] = None
+    method: Annotated[str, typer.Option(help="how to distil; 'plain' is the control")] = (
+        DEFAULT_METHOD
+    )
+    settings: Annotated[
+        tuple[str, ...], typer.Option("--set", help="a setting of the method, NAME=VALUE")
+    ] = ()
+    unlabelled: Annotated[
+        str | None, typer.Option(help="a folder of more images without labels")
+    ] = None
+    pretrained: Annotated[
+        bool, typer.Option(help="start from the student's pretrained weights")
+    ] = False
+    epochs: Annotated[int | None, typer.Option(min=1, help=f"default: about {STEPS} steps")] = None
+    seed: Annotated[
+        int, typer.Option(min=0, help="of the student's weights and of the order of images")
+    ] = 0
+    size: Annotated[
+        int | None, typer.Option(min=8, help="the student's input in pixels (default 64)")
+    ] = None
+    views: Annotated[
+        int | None,
+        typer.Option(min=1, help="views of each image that the teachers answer (default 1)"),
+    ] = None
+    teacher_size: Annotated[
+        int | None, typer.Option(min=32, help="teachers look at so many pixels at most: faster")
+    ] = None
+    batch_size: Annotated[int, typer.Option(min=2, help="images of one step")] = 64
+    rate: Annotated[float | None, typer.Option(min=1e-9, help="learning rate")] = None
+    optimizer: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw"
+    labelled_share: Annotated[
+        float | None, typer.Option(min=0.01, max=0.99, help="share of a batch that is labelled")
+    ] = None
+    flip: Annotated[
+        bool | None,
+        typer.Option(help="exchange left and right (default: unless digits or letters)"),
+    ] = None
+    mix: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="share of images blended, taught by the teachers alone"),
+    ] = 0.0
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32"
+    accumulate: Annotated[int, typer.Option(min=1, help="parts that a batch is computed in")] = 1
+    student_args: Annotated[
+        str | None, typer.Option(help="further arguments of the network, as JSON")
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        choose("optimizer", self.optimizer, OPTIMIZERS)
+        choose("precision", self.precision, PRECISIONS)
+        if self.mix and self.views == 1:
+            raise UserError(
+                "--mix needs the teachers' answers on the blends themselves: leave out --views 1,"
+                " or --mix"
+            )
+        settings_of(self.settings)
+        _ = self.network_arguments
+
+    @property
+    def network_arguments(self) -> dict[str, Any]:
+        """``student_args`` as what timm takes; ``UserError`` where they are no JSON object."""
+        try:
+            arguments = json.loads(self.student_args or "{}")
+            if not isinstance(arguments, dict):
+                raise ValueError(f"a {type(arguments).__name__}, not an object")
+            return arguments
+        except ValueError as error:
+            raise UserError(
+                f"--student-args {self.student_args!r} is not a JSON object ({error}); expected"
+                " such as '{\"output_stride\": 16}'"
+            ) from error
 
 
-def from_config(config: Mapping[str, Any]) -> tuple[Options, tuple[ModelCard, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Options):
+    """The options of ``distill.train``: those of the run, and what may differ at each call."""
+
+    out: Annotated[Path, typer.Option(help="the run folder")] = Path("run")
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="go on with the run in --out; other options may be left out"),
+    ] = False
+    control: Annotated[
+        bool, typer.Option(help="train the plain control too, once, to tell whether teachers help")
+    ] = True
+    offline: Offline = False
+    device: Device = "auto"
+    catalogue: CatalogueFile = None
+    onnx: Annotated[bool, typer.Option("--onnx", help="also write student/model.onnx")] = False
+    push: Annotated[
+        str | None, typer.Option(help="upload the student to the Hub as ORG/NAME, private")
+    ] = None
+    public: Annotated[
+        bool, typer.Option("--public", help="with --push: a public repository, for everybody")
+    ] = False
+    explicit: Annotated[frozenset[str], EXPLICIT] = frozenset()
+
+
+def to_json(options: Options) -> dict[str, Any]:
+    """The options as ``config.json`` holds them; method and seed stand beside them there."""
+    return {k: v for k, v in as_dict(options).items() if k not in ("method", "seed")}
+
+
+def from_config(
+    config: Mapping[str, Any], *, source: str = "config.json"
+) -> tuple[Options, tuple[ModelCard, ...]]:
     """The options and the committee that a ``config.json`` was written with."""
     from zoo.card import ModelCard
 
-    given = config["options"] | {"method": config["method"], "seed": config["seed"]}
-    known = {field.name: given[field.name] for field in fields(Options) if field.name in given}
-    known["settings"] = tuple(known.get("settings", ()))
-    return Options(**known), tuple(ModelCard.from_row(dict(card)) for card in config["teachers"])
+    values = config["options"] | {"method": config["method"], "seed": config["seed"]}
+    options = from_dict(Options, values, source=source)
+    return options, tuple(ModelCard.from_row(dict(card)) for card in config["teachers"])
 
 
 def settings_of(texts: Sequence[str]) -> dict[str, str]:
     """``["weight=2"]`` -> ``{"weight": "2"}``; ``UserError`` for anything else."""
-    found = {}
+    settings = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UserError(f"--set {text!r}: expected NAME=VALUE, such as --set weight=2")
-        found[name.strip()] = value.strip()
-    return found
+        settings[name.strip()] = value.strip()
+    return settings

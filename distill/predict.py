@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 
 from zoo.errors import UserError
-from zoo.terminal.command import clean, run
+from zoo.terminal.command import choose, clean, run
+from zoo.terminal.options import command_of
+
+FORMATS = ("table", "json")
 
 
 @dataclass(frozen=True)
@@ -83,33 +86,25 @@ def _files(path: Path) -> list[Path]:
     return [path / one for one in find_images(path)[0]] if path.is_dir() else [path]
 
 
-def _command(
-    student: Annotated[
-        Path, typer.Argument(help="the student/ folder of a run, or the run itself")
-    ],
-    images: Annotated[list[Path], typer.Argument(help="image files, or folders of them")],
-    top: Annotated[int, typer.Option(min=1, help="so many classes an image")] = 1,
-    format: Annotated[str, typer.Option(help="table or json (one object a line)")] = "table",
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """The options of ``distill.predict``."""
+
+    student: Annotated[Path, typer.Argument(help="the student/ folder of a run, or the run itself")]
+    images: Annotated[tuple[Path, ...], typer.Argument(help="image files, or folders of them")]
+    top: Annotated[int, typer.Option(min=1, help="so many classes an image")] = 1
+    format: Annotated[str, typer.Option(help="table or json (one object a line)")] = "table"
+
+    def __post_init__(self) -> None:
+        choose("format", self.format, FORMATS)
+
+
+def predict_images(options: PredictOptions) -> int:
     """Print the class of each image and its probability."""
-    if format not in ("table", "json"):
-        raise UserError(f"no format {format!r} (valid: table, json)")
     read = 0
-    for found in predict(student, images, top=top):
-        read += found.error is None
-        if format == "json":
-            print(json.dumps(asdict(found), ensure_ascii=False))
-        elif found.error is None:
-            print(
-                clean(found.image),
-                *(f"{clean(name, 80)} {share:.3f}" for name, share in found.classes),
-                sep="\t",
-            )
-        if found.error is not None:
-            print(
-                f"warning: {clean(found.image)} could not be read: {clean(found.error, 200)}",
-                file=sys.stderr,
-            )
+    for prediction in predict(options.student, options.images, top=options.top):
+        read += prediction.error is None
+        _show(prediction, as_json=options.format == "json")
     if not read:
         raise UserError(
             "no image could be read; give image files that open in a viewer, or a folder of them"
@@ -117,8 +112,20 @@ def _command(
     return 0
 
 
+def _show(prediction: Prediction, *, as_json: bool) -> None:
+    image = clean(prediction.image)
+    if as_json:
+        print(json.dumps(asdict(prediction), ensure_ascii=False))
+    elif prediction.error is None:
+        classes = (f"{clean(name, 80)} {share:.3f}" for name, share in prediction.classes)
+        print(image, *classes, sep="\t")
+    if prediction.error is not None:
+        error = clean(prediction.error, 200)
+        print(f"warning: {image} could not be read: {error}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    return run(_command, argv, name="distill.predict")
+    return run(command_of(PredictOptions, predict_images), argv, name="distill.predict")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ class Uploads(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != "Bearer hf_test":
             return self._answer({"error": "Invalid username or password."}, 401)
         if self.path == "/api/repos/create":
+            server.created.append(json.loads(body))
             return self._answer({"url": f"{server.url}/birds/student"})
         if self.path.endswith("/preupload/main"):
             files = [
@@ -73,12 +74,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from huggingface_hub import constants
 
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Uploads)
-    server.url, server.files, server.asked, server.refuse = (
-        f"http://127.0.0.1:{server.server_address[1]}",
-        {},
-        [],
-        "",
-    )
+    server.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server.files, server.asked, server.created, server.refuse = {}, [], [], ""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
@@ -105,6 +102,18 @@ def test_a_student_and_its_card_arrive_on_the_hub(hub: Any, run: Path) -> None:
     assert hub.files["README.md"] == (run / "README.md").read_bytes()
 
 
+def is_private(created: dict[str, Any]) -> bool:
+    """As huggingface_hub says it since version 2, or as it did before."""
+    return created.get("visibility") == "private" or created.get("private") is True
+
+
+def test_a_pushed_student_is_private_unless_it_is_to_be_public(hub: Any, run: Path) -> None:
+    push_student(run / "student", run / "README.md", "birds/student")
+    assert is_private(hub.created[-1])
+    push_student(run / "student", run / "README.md", "birds/student", public=True)
+    assert not is_private(hub.created[-1])
+
+
 def test_a_refused_push_is_a_sentence_and_the_student_stays(hub: Any, run: Path) -> None:
     hub.refuse = "/api/repos/create"
     with pytest.raises(Unavailable, match=r"(?s)birds/student.*rights.*kept in"):
@@ -125,6 +134,8 @@ def test_what_cannot_be_passed_on_is_refused_before_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     check(onnx=False, push="birds/student", offline=False)
+    with pytest.raises(UserError, match="--push ORG/NAME"):
+        check(onnx=False, push=None, public=True, offline=False)
     with pytest.raises(UserError, match="ORG/NAME"):
         check(onnx=False, push="birds/a/b", offline=False)
     with pytest.raises(UserError, match="--offline"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoo.errors import Unavailable, UserError
 
 
-def check(*, onnx: bool, push: str | None, offline: bool) -> None:
+def check(*, onnx: bool, push: str | None, offline: bool, public: bool = False) -> None:
     """Raise ``UserError`` before hours of training where the student could not be passed on after
     them.
     """
@@ -17,6 +17,11 @@ def check(*, onnx: bool, push: str | None, offline: bool) -> None:
             "--onnx: onnx is not installed; install the extra: pip install 'teacher-zoo[onnx]'"
         )
     if push is None:
+        if public:
+            raise UserError(
+                "--public says how --push publishes the student: give --push ORG/NAME too, or"
+                " leave out --public"
+            )
         return
     if offline:
         raise UserError(
@@ -79,11 +84,11 @@ def write_onnx(student: Path) -> Path:
     return path
 
 
-def push_student(student: Path, card: Path, repo: str) -> str:
-    """Upload the exported ``student`` and its model card to the Hub's model ``repo`` (ORG/NAME);
-    returns its address.
+def push_student(student: Path, card: Path, repo: str, *, public: bool = False) -> str:
+    """Upload an exported student and its model card to the Hub; returns the address.
 
-    The token is the one that huggingface_hub knows. Raises ``Unavailable``.
+    ``repo`` is ORG/NAME. A new repository is private unless ``public``; one that exists keeps its
+    visibility. The token is the one that huggingface_hub knows. Raises ``Unavailable``.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -91,7 +96,7 @@ def push_student(student: Path, card: Path, repo: str) -> str:
 
     api = HfApi()
     try:
-        api.create_repo(repo, repo_type="model", exist_ok=True)
+        api.create_repo(repo, repo_type="model", private=not public, exist_ok=True)
         api.upload_file(path_or_fileobj=card.read_bytes(), path_in_repo="README.md", repo_id=repo)
         files = ["config.json", "model.safetensors", "model.onnx"]
         return str(api.upload_folder(repo_id=repo, folder_path=student, allow_patterns=files))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from distill.data.batches import batch_sizes
 from distill.data.pixels import working_size
@@ -12,7 +11,6 @@ from distill.data.views import STILL, Augmentation
 from distill.options import STEPS, Options
 from distill.student.student import StudentSpec, input_size
 from distill.training.loop import Schedule
-from zoo.errors import UserError
 
 if TYPE_CHECKING:
     from selection.task import Task
@@ -55,7 +53,7 @@ def plan_training(options: Options, task: Task) -> TrainingPlan:
             options.student,
             size=size,
             pretrained=options.pretrained,
-            model_args=_student_args(options),
+            model_args=options.network_arguments,
         ),
         schedule=Schedule(
             epochs=options.epochs or max(5, min(400, round(STEPS / steps))),
@@ -70,19 +68,6 @@ def plan_training(options: Options, task: Task) -> TrainingPlan:
         labelled_share=options.labelled_share,
         precision=options.precision,
     )
-
-
-def _student_args(options: Options) -> dict[str, Any]:
-    try:
-        args = json.loads(options.student_args or "{}")
-        if not isinstance(args, dict):
-            raise ValueError(f"a {type(args).__name__}, not an object")
-        return args
-    except ValueError as error:
-        raise UserError(
-            f"--student-args {options.student_args!r} is not a JSON object ({error}); expected such"
-            " as '{\"output_stride\": 16}'"
-        ) from error
 
 
 def _augmentation(options: Options, classes: tuple[str, ...], side: int) -> Augmentation:

@@ -308,7 +308,7 @@ def options_table(options_class: type[Any]) -> str:
 def _default_text(field: OptionField) -> str:
     if field.default is MISSING:
         return "required"
-    if field.default is None or field.default == () or field.default is False:
+    if field.default is False or field.default in (None, (), ""):
         return ""
     plain = _plain(field.default)
     return f"`{', '.join(map(str, plain)) if field.several else plain}`"
