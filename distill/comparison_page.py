@@ -1,240 +1,161 @@
-"""The HTML page of a comparison: table, curves, confusion matrix, and which teacher helped which
-class.
+"""The web page of a comparison: the table, learning curves, confusion, and which teacher helped
+which class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from html import escape
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from distill.comparison import COLUMNS, Comparison, MethodResult, figures_of
 from distill.run import RunFolder
-from selection.report.document import Figure, axis, document, layout, text
+from selection.evidence import Floats
+from selection.report.document import render
+from selection.report.plots import PALETTE, Cells, figure, heatmap, label, labels
 from selection.scores.accuracy import hits, points
 
-DASHES = ("solid", "dash", "dot")  # one after another, where there are more methods than colours
-PALETTE = (
-    "#4269d0",
-    "#efb118",
-    "#ff725c",
-    "#6cc5b0",
-    "#a463f2",
-    "#97bbf5",
-    "#9c6b4e",
-    "#3ca951",
-    "#ff8ab7",
-    "#9498a0",
-)
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_DASHES = ("solid", "dash", "dot")  # in turn, where there are more methods than colours
 
 
 def page(comparison: Comparison) -> str:
-    """The page as text: one file, everything inline, every name escaped."""
-    best, title = best_of(comparison), f"Students of {text(comparison.name)}"
-    shown = best.method if best else "plain"
-    captions = {
-        "curves": "Validation accuracy, mean over seeds",
-        "confusion": f"Confusion on the test split: {shown}",
-        "helped": (
-            "Which teacher helped which class: points of accuracy that the best student gained over"
-            " plain on the class's test images that the teacher's head gets right"
-        ),
-    }
+    """The page as text; see the template ``comparison.html.jinja``."""
+    best = best_method(comparison)
+    shown = comparison.of(best.method if best else "plain")
     figures = {
         "curves": _curves(comparison),
-        "confusion": _confusion(comparison, comparison.of(shown)),
-        "helped": _helped(comparison, comparison.of(shown)) if best else None,
+        "confusion": _confusion(comparison, shown),
+        "helped": _helped(comparison, shown) if best else None,
+    }
+    teachers = comparison.teachers
+    values = {
+        "comparison": comparison,
+        "best": best,
+        "best_teacher": max(teachers, key=lambda teacher: teacher.validation, default=None),
+        "columns": COLUMNS,
+        "cells_of": figures_of,
+        "points": points,
     }
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
-    sections = [
-        f'<figure><h2>{escape(captions[name])}</h2><div id="{name}" role="img"'
-        f' aria-label="{escape(captions[name])}"></div></figure>'
-        for name in drawn
-    ]
-    return document(
-        title,
-        [
-            "<main>",
-            f"<h1>{title}</h1>",
-            f'<p class="lead">{_opening(best)}</p>',
-            _table(comparison),
-            f'<p class="note">{_legend(comparison)}</p>',
-            *sections,
-            "</main>",
-        ],
-        drawn,
-    )
+    return render(Path(__file__).with_name("comparison.html.jinja"), values=values, figures=drawn)
 
 
-def best_of(comparison: Comparison) -> MethodResult | None:
+def best_method(comparison: Comparison) -> MethodResult | None:
     """The finished method with the best validation accuracy, plain aside."""
-    done = [
+    finished = [
         line for line in comparison.lines if line.validation is not None and line.method != "plain"
     ]
-    return max(done, key=lambda line: line.validation or 0.0, default=None)
+    return max(finished, key=lambda line: line.validation or 0.0, default=None)
 
 
-def _opening(best: MethodResult | None) -> str:
-    if best is None or best.lift is None:
-        return "No method with teachers is finished yet."
-    words = (
-        "helps"
-        if best.lift.low > 0
-        else "hurts"
-        if best.lift.high < 0
-        else "is too close to plain to call"
-    )
-    return (
-        f"Best on validation is <b>{text(best.method)}</b>; on the test split it {words}:"
-        f" {points(best.lift, sign=True)} points over plain, {len(best.seeds)}"
-        f" seed{'s' if len(best.seeds) > 1 else ''}."
-    )
+def _curves(comparison: Comparison) -> go.Figure | None:
+    """Validation accuracy of every method by epoch, mean over its finished seeds."""
+    import plotly.graph_objects as go
 
-
-def _legend(comparison: Comparison) -> str:
-    best = max(comparison.teachers, key=lambda teacher: teacher.validation, default=None)
-    gap = (
-        f" Gap recovered is the share of the way from plain to {text(best.model)}, the best teacher"
-        " on validation; no gap: that teacher is not clearly better than plain."
-        if best
-        else ""
-    )
-    return (
-        "Accuracies are means over the finished seeds. In brackets are 95 % intervals, over test"
-        " images and seeds. Lift over plain is how many more test images in a hundred the method"
-        " gets right than plain training with the same seeds; an interval that holds 0 is too"
-        f" close to call.{gap} A teacher's row is a linear head on its features, fitted on the"
-        " training split."
-    )
-
-
-def _table(comparison: Comparison) -> str:
-    head = "".join(
-        f'<th scope="col"{"" if i else " class=model"}>{name}</th>'
-        for i, name in enumerate(COLUMNS)
-    )
-    rows = []
-    for line in comparison.lines:
-        cells = [f'<td class="model">{text(line.method)}</td>'] + [
-            f"<td>{figure}</td>" for figure in figures_of(line)
-        ]
-        if line.test is None:
-            cells[2:] = [
-                f'<td class="reason" colspan="4">{text(line.reason or "not trained yet", 300)}</td>'
-            ]
-        rows.append(cells)
-    rows += [
-        [
-            f'<td class="model">teacher {text(teacher.model)} (its'
-            f" head)</td><td></td><td>{100 * teacher.validation:.1f}</td>"
-            f"<td>{100 * float(teacher.hits.mean()):.1f}</td><td></td><td></td>"
-        ]
-        for teacher in comparison.teachers
-    ]
-    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="table">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _curves(comparison: Comparison) -> Figure | None:
     traces = []
     for place, line in enumerate(comparison.lines):
-        runs = [
-            [entry["validation_accuracy"] for entry in run.metrics()]
-            for run in comparison.of(line.method).values()
-        ]
-        shortest = min((len(run) for run in runs), default=0)
-        mean = [
-            round(100 * float(np.mean([run[epoch] for run in runs])), 2)
-            for epoch in range(shortest)
-        ]
+        mean = _mean_curve(list(comparison.of(line.method).values()))
+        if mean is None:
+            continue
         style = {
             "color": PALETTE[place % len(PALETTE)],
             "width": 2,
-            "dash": DASHES[place // len(PALETTE) % len(DASHES)],
+            "dash": _DASHES[place // len(PALETTE) % len(_DASHES)],
         }
-        if runs:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines",
-                    "name": text(line.method),
-                    "x": list(range(1, shortest + 1)),
-                    "y": mean,
-                    "line": style,
-                }
+        traces.append(
+            go.Scatter(
+                mode="lines",
+                name=label(line.method),
+                x=list(range(1, len(mean) + 1)),
+                y=mean,
+                line=style,
             )
-    below = {"showlegend": True, "legend": {"orientation": "h", "y": -0.2}}
-    return (
-        {
-            "data": traces,
-            "layout": layout(480) | below | {"xaxis": axis("epoch"), "yaxis": axis("validation %")},
-        }
-        if traces
-        else None
-    )
+        )
+    if not traces:
+        return None
+    drawn = figure(traces, height=480, across="epoch", down="validation %")
+    epochs = max(len(trace.x) for trace in traces)
+    drawn.update_xaxes(dtick=max(1, epochs // 10))
+    return drawn.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2})
 
 
-def _confusion(comparison: Comparison, runs: Mapping[int, RunFolder]) -> Figure | None:
+def _mean_curve(runs: Sequence[RunFolder]) -> list[float] | None:
+    """Validation accuracy in per cent (E,), over the epochs that all runs have."""
+    curves = [[entry["validation_accuracy"] for entry in run.metrics()] for run in runs]
+    if not curves:
+        return None
+    epochs = min(map(len, curves))
+    mean = np.mean([curve[:epochs] for curve in curves], axis=0)
+    return [round(100 * float(accuracy), 2) for accuracy in mean]
+
+
+def _confusion(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure | None:
+    """Rows are true classes, columns predicted ones, in per cent of the row, over all seeds."""
     if not runs:
         return None
-    table = np.zeros((len(comparison.classes),) * 2)
-    for one in (run.results()["test"] for run in runs.values()):
-        np.add.at(table, (np.asarray(one["labels"]), np.asarray(one["predicted"])), 1)
-    share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
-    return _heatmap(
-        share, comparison, [text(name, 30) for name in comparison.classes], "predicted", "true"
+    count = len(comparison.classes)
+    table = np.zeros((count, count))
+    for run in runs.values():
+        test = run.results()["test"]
+        np.add.at(table, (np.asarray(test["labels"]), np.asarray(test["predicted"])), 1)
+    shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    names = labels(comparison.classes, 30)
+    cells = Cells(
+        values=_rounded(shares),
+        rows=names,
+        columns=names,
+        limit=max(float(shares.max()), 1.0),
+        unit="%",
+        hover="%{y}, %{x}: %{z:.1f}",
     )
+    return heatmap(cells, across="predicted", down="true")
 
 
-def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> Figure | None:
+def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure | None:
     """Rows are teachers, columns classes; an image counts for a teacher whose head gets it
     right.
     """
     plain = comparison.of("plain")
-    pairs = [(run.results(), plain[seed].results()) for seed, run in runs.items() if seed in plain]
-    if not pairs or not comparison.teachers:
+    seeds = [seed for seed in runs if seed in plain]
+    if not seeds or not comparison.teachers:
         return None
-    labels = np.asarray(pairs[0][0]["test"]["labels"])
-    lift = np.mean(
-        [hits(mine, "test").astype(float) - hits(other, "test") for mine, other in pairs], axis=0
-    )
-    rows = [
-        [
-            100 * float((lift * teacher.hits)[labels == c].mean()) if (labels == c).any() else 0.0
-            for c in range(len(comparison.classes))
-        ]
-        for teacher in comparison.teachers
+    results = [(runs[seed].results(), plain[seed].results()) for seed in seeds]
+    true = np.asarray(results[0][0]["test"]["labels"])  # (n,)
+    gains = [
+        hits(student, "test").astype(float) - hits(control, "test").astype(float)
+        for student, control in results
     ]
-    names = [text(teacher.model, 40) for teacher in comparison.teachers]
-    return _heatmap(np.asarray(rows), comparison, names, "class", "", diverging=True)
+    gain = np.mean(gains, axis=0)  # (n,)
+    by_class = 100 * np.stack(
+        [
+            _class_means(gain * teacher.hits, true, len(comparison.classes))
+            for teacher in comparison.teachers
+        ]
+    )  # (T, C)
+    cells = Cells(
+        values=_rounded(by_class),
+        rows=labels((teacher.model for teacher in comparison.teachers), 40),
+        columns=labels(comparison.classes, 30),
+        limit=max(float(np.abs(by_class).max()), 1.0),
+        signed=True,
+        unit="points",
+        hover="%{y}, %{x}: %{z:.1f}",
+    )
+    return heatmap(cells, across="class")
 
 
-def _heatmap(
-    values: Any,
-    comparison: Comparison,
-    rows: list[str],
-    across: str,
-    down: str,
-    *,
-    diverging: bool = False,
-) -> Figure:
-    top = max(float(np.abs(values).max()), 1.0)
-    trace = {
-        "type": "heatmap",
-        "z": np.round(values, 2).tolist(),
-        "x": [text(name, 30) for name in comparison.classes],
-        "y": rows,
-        "zmin": -top if diverging else 0,
-        "zmax": top,
-        "colorscale": "RdBu" if diverging else "Blues",
-        "reversescale": True,  # blue is much, or gained
-        "colorbar": {"title": {"text": "points" if diverging else "%"}},
-        "hovertemplate": "%{y}, %{x}: %{z:.1f}<extra></extra>",
-    }
-    axes = {"xaxis": axis(across), "yaxis": axis(down) | {"autorange": "reversed"}}
-    return {"data": [trace], "layout": layout(160 + 26 * len(rows)) | axes}
+def _class_means(values: Floats, classes: Floats, count: int) -> Floats:
+    """The mean of ``values`` (n,) over the images of each class (C,); 0 where a class has none."""
+    images = np.bincount(classes, minlength=count)
+    totals = np.bincount(classes, weights=values, minlength=count)
+    means: Floats = totals / np.maximum(images, 1)
+    return means
+
+
+def _rounded(values: Floats) -> list[list[float]]:
+    return [[float(value) for value in row] for row in np.round(values, 2)]

@@ -435,9 +435,10 @@ def _command(
         ranked.ranking.save(out)
         print(f"ranking: {out}")
     if report is not None:
-        from selection.report.report import described, write
+        from selection.report.page import write
+        from selection.report.report import make_report
 
-        write(described(ranked.ranking, ranked.probe, ranked.evidence), report)
+        write(make_report(ranked.ranking, ranked.probe, ranked.evidence), report)
         print(f"report: {report}")
     return 0
 

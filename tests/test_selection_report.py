@@ -14,22 +14,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
+from plotly.graph_objects import Figure
 
 from selection.evidence import Evidence
 from selection.ranking import Ranking, Row
-from selection.report.bridge import bridge, plan
-from selection.report.document import embedded
-from selection.report.document import text as label
-from selection.report.figures import against_size, heatmap, middle
-from selection.report.page import page
-from selection.report.report import Report, examples, write
+from selection.report.class_plan import class_plan, transport_plan
+from selection.report.document import SHARED_TEMPLATES, render
+from selection.report.figures import against_size, plan_heatmap, shorten
+from selection.report.page import page, write
+from selection.report.plots import label, labels
+from selection.report.report import Report, make_examples
 from selection.report.table import letter
 from tests.browser import CHROMIUM, Browser
 
 HOSTILE = "</script><img src=http://evil.example/x onerror=\"document.title='owned'\"><!--"
 CLASSES = ("cat", HOSTILE, "ship")
-THEIRS = ("tabby, tabby cat", "Egyptian cat", "liner, ocean liner", "<b onclick=alert(1)>dog</b>")
+HOSTILE_DOG = "<b onclick=alert(1)>dog</b>"
+TEACHER_CLASSES = (
+    "tabby, tabby cat",
+    "Egyptian cat",
+    "liner, ocean liner",
+    "<b onclick=alert(1)>dog</b>",
+)
 
 
 def evidence(*, head: bool = True, names: bool = True) -> Evidence:
@@ -41,7 +49,7 @@ def evidence(*, head: bool = True, names: bool = True) -> Evidence:
         labels=labels,
         classes=CLASSES,
         probabilities=probabilities if head else None,
-        teacher_classes=THEIRS if names else None,
+        teacher_classes=TEACHER_CLASSES if names else None,
     )
 
 
@@ -93,7 +101,7 @@ def report() -> Report:
         committee=("org/first",),
         warnings=(f"look out {HOSTILE}",),
     )
-    said = {
+    answers = {
         "org/first": evidence(),
         "org/close": evidence(names=False),
         f"org/{HOSTILE}": evidence(head=False),
@@ -101,12 +109,14 @@ def report() -> Report:
     images = [
         Image.new("RGB", (size, size), (size, 90, 10)) for size in (8, 32, 64, 200, 96, 300, 20)
     ]
-    bridges = tuple(found for model, seen in said.items() if (found := bridge(model, seen)))
-    shown = examples(images, [f"{i} {HOSTILE}.jpg" for i in range(7)], evidence().labels, said)
+    plans = tuple(plan for model, seen in answers.items() if (plan := class_plan(model, seen)))
+    shown = make_examples(
+        images, [f"{i} {HOSTILE}.jpg" for i in range(7)], evidence().labels, answers
+    )
     return Report(
         ranking=ranking,
         meaning="what it costs to carry predictions to labels",
-        bridges=bridges,
+        plans=plans,
         examples=shown,
     )
 
@@ -116,7 +126,7 @@ def report() -> Report:
 
 def test_plan_is_the_joint_distribution_with_the_probes_class_shares() -> None:
     seen = evidence()
-    joint = plan(seen)
+    joint = transport_plan(seen)
     assert joint.shape == (4, 3)
     assert joint.sum() == pytest.approx(1)
     np.testing.assert_allclose(joint.sum(axis=0), [1 / 3] * 3)
@@ -137,35 +147,35 @@ def test_plan_is_the_exact_transport_plan_to_one_hot_targets() -> None:
         ot.emd(p / p.sum(), np.eye(3)[y], cost)
         for p, y in zip(seen.probabilities[:6], seen.labels[:6], strict=True)
     ]
-    np.testing.assert_allclose(plan(seen), np.mean(plans, axis=0), atol=1e-9)
+    np.testing.assert_allclose(transport_plan(seen), np.mean(plans, axis=0), atol=1e-9)
 
 
 def test_plan_needs_classes_and_labels() -> None:
     with pytest.raises(ValueError, match="no classes of its own"):
-        plan(evidence(head=False))
+        transport_plan(evidence(head=False))
     with pytest.raises(ValueError, match="no labelled sample"):
-        plan(replace(evidence(), labels=np.full(7, -1)))
+        transport_plan(replace(evidence(), labels=np.full(7, -1)))
 
 
-def test_bridge_columns_sum_to_one_and_name_the_strongest() -> None:
-    made = bridge("m", evidence())
+def test_class_plan_columns_sum_to_one_and_name_the_strongest() -> None:
+    made = class_plan("m", evidence())
     assert made is not None
-    np.testing.assert_allclose(made.shares.sum(axis=0) + made.other, 1)
-    assert made.strongest()[:2] == [
-        (THEIRS[3], HOSTILE, pytest.approx(0.9)),
-        (THEIRS[0], "cat", pytest.approx(0.83)),
+    np.testing.assert_allclose(made.shares.sum(axis=0) + made.other_shares, 1)
+    assert made.best_matches()[:2] == [
+        (TEACHER_CLASSES[3], HOSTILE, pytest.approx(0.9)),
+        (TEACHER_CLASSES[0], "cat", pytest.approx(0.83)),
     ]
-    assert (made.known, made.asked) == (4, 3)
+    assert (made.teacher_class_count, made.task_class_count) == (4, 3)
 
 
-def test_bridge_without_names_counts_and_without_head_is_none() -> None:
-    made = bridge("m", evidence(names=False))
+def test_class_plan_without_names_counts_and_without_head_is_none() -> None:
+    made = class_plan("m", evidence(names=False))
     assert made is not None
-    assert made.strongest()[0][0] == "class 3"
-    assert bridge("m", evidence(head=False)) is None
+    assert made.best_matches()[0][0] == "class 3"
+    assert class_plan("m", evidence(head=False)) is None
 
 
-def test_bridge_of_many_classes_is_cut_and_says_so() -> None:
+def test_class_plan_of_many_classes_is_cut_and_says_so() -> None:
     rng = np.random.default_rng(0)
     classes = tuple(f"c{i}" for i in range(100))
     probabilities = rng.dirichlet(np.full(300, 0.02), size=400)
@@ -175,13 +185,13 @@ def test_bridge_of_many_classes_is_cut_and_says_so() -> None:
         classes=classes,
         probabilities=probabilities,
     )
-    made = bridge("m", many)
+    made = class_plan("m", many)
     assert made is not None
-    assert len(made.classes) == 40
-    assert made.asked == 100
+    assert len(made.task_classes) == 40
+    assert made.task_class_count == 100
     assert made.shares.shape == (len(made.teacher_classes), 40)
     assert len(made.teacher_classes) <= 48
-    np.testing.assert_allclose(made.shares.sum(axis=0) + made.other, 1)
+    np.testing.assert_allclose(made.shares.sum(axis=0) + made.other_shares, 1)
 
 
 def test_examples_take_classes_in_turn_and_skip_teachers_without_classes(report: Report) -> None:
@@ -194,15 +204,16 @@ def test_examples_take_classes_in_turn_and_skip_teachers_without_classes(report:
         "ship",
     ]
     first = report.examples[0]
-    assert [model for model, _ in first.answers] == ["org/first", "org/close"]
-    assert first.answers[0][1][0] == ("tabby, tabby cat", pytest.approx(0.83))
-    assert first.answers[0][1][1][1] >= first.answers[0][1][2][1]
+    assert list(first.guesses) == ["org/first", "org/close"]
+    guesses = first.guesses["org/first"]
+    assert guesses[0] == ("tabby, tabby cat", pytest.approx(0.83))
+    assert guesses[1].probability >= guesses[2].probability
 
 
 def test_thumbnails_are_small_and_carry_no_metadata(report: Report) -> None:
     noisy = Image.new("RGB", (2000, 1000))
     noisy.info["comment"] = b"secret place"
-    made = examples([noisy] * 7, ["n"] * 7, evidence().labels, {"m": evidence()})[0].thumbnail
+    made = make_examples([noisy] * 7, ["n"] * 7, evidence().labels, {"m": evidence()})[0].thumbnail
     assert b"secret" not in made
     assert max(Image.open(io.BytesIO(made)).size) == 192
 
@@ -333,7 +344,7 @@ def test_the_first_sentence_says_when_it_is_too_close_to_call(report: Report) ->
     alone = replace(
         report,
         ranking=replace(report.ranking, rows=(row("only", 1.0, 1), row("far", 0.1, 2))),
-        bridges=(),
+        plans=(),
     )
     assert "too close" not in _lead(alone)
     assert "<b>only</b>" in _lead(alone)
@@ -386,21 +397,44 @@ def test_figures_are_strict_json_without_ends_of_script(text: str) -> None:
 
 def test_each_guard_against_markup_holds_alone() -> None:
     assert "<" not in label(HOSTILE, 200)
-    made = bridge("m", evidence())
+    made = class_plan("m", evidence())
     assert made
-    assert [name for name in heatmap(made)["layout"]["yaxis"]["ticktext"][:-1] if "<" in name] == []
-    assert not set("<>&") & set(embedded({"figure": {"title": f"{HOSTILE} & more"}}))
+    assert [name for name in plan_heatmap(made).data[0].y[:-1] if "<" in name] == []
+    title = f"{HOSTILE} & more"
+    text = render(
+        SHARED_TEMPLATES / "base.html.jinja",
+        values={},
+        figures={"figure": Figure(layout_title_text=title)},
+    )
+    embedded = text.split('id="figures">')[1].split("</script>")[0]
+    assert not set("<>&") & set(embedded)
+    assert json.loads(embedded)["figure"]["layout"]["title"]["text"] == title
+
+
+def test_equal_names_stay_different_categories() -> None:
+    assert len({*labels(["crane", "crane", "crane"])}) == 3
+    assert [name.strip("\u200b") for name in labels(["crane", "<b>", "crane"])] == [
+        "crane",
+        "&lt;b&gt;",
+        "crane",
+    ]
+
+
+def test_a_value_that_the_page_forgets_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "own.html").write_text(
+        '{% extends "base.html.jinja" %}{% block body %}{{ absent }}{% endblock %}'
+    )
+    with pytest.raises(UndefinedError, match="absent"):
+        render(tmp_path / "own.html", values={}, figures={})
 
 
 def test_long_names_lose_their_middle_and_sizes_get_round_ticks(report: Report) -> None:
-    assert middle("google-coral__mobilenetv2_100.qat_inat_bird", 20) == "google-co…_inat_bird"
-    assert middle("short", 20) == "short"
+    assert shorten("google-coral__mobilenetv2_100.qat_inat_bird", 20) == "google-co…_inat_bird"
+    assert shorten("short", 20) == "short"
     ticks = against_size(
         [row("a", 1.0, 1, params=400_000), row("b", 0.5, 1, params=4_000_000)], score="knn"
     )
-    shown = dict(
-        zip(*(ticks["layout"]["xaxis"][key] for key in ("ticktext", "tickvals")), strict=True)
-    )
+    shown = dict(zip(ticks.layout.xaxis.ticktext, ticks.layout.xaxis.tickvals, strict=True))
     assert {
         "500k": 500_000,
         "1M": 1_000_000,
@@ -483,6 +517,20 @@ def test_dark_mode_changes_page_and_pictures_while_open(browser: Browser, writte
     light = browser.evaluate(look)
     assert min(map(int, re.findall(r"\d+", light[0]))) > 224
     assert all(a != b for a, b in zip(dark, light, strict=True))
+
+
+@drawn
+def test_only_colours_are_looked_up_in_the_stylesheet(browser: Browser, tmp_path: Path) -> None:
+    template = '{% extends "base.html.jinja" %}{% block body %}<div id="f"></div>{% endblock %}'
+    (tmp_path / "own.html").write_text(template)
+    drawn = Figure(layout={"title": {"text": "var(--bad)", "font": {"color": "var(--bad)"}}})
+    text = render(tmp_path / "own.html", values={}, figures={"f": drawn})
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    browser.open(tmp_path / "page.html")
+    assert browser.console == []
+    title = "document.querySelector('.gtitle')"
+    assert browser.evaluate(f"{title}.textContent") == "var(--bad)"
+    assert browser.evaluate(f"getComputedStyle({title}).fill") == "rgb(168, 32, 44)"
 
 
 @drawn

@@ -1,112 +1,63 @@
-"""A web page that stands alone: style, scripts and figures inline, nothing else may load or run."""
+"""Web pages that stand alone: style, scripts and figures inline, nothing else may load or run."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from zoo.terminal.command import clean
 
-Figure = dict[str, Any]
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+SHARED_TEMPLATES = Path(__file__).with_name("templates")
 
 
-def document(title: str, body: Sequence[str], figures: Mapping[str, Figure]) -> str:
-    """The page as text; ``title`` and ``body`` are HTML. A figure is drawn in the element that has
-    its name as id.
+def render(template: Path, *, values: Mapping[str, object], figures: Mapping[str, Figure]) -> str:
+    """The page as text, from a Jinja2 template that extends ``base.html.jinja``.
 
-    Only the page's own scripts may run (their hashes are in its policy), and no name in ``figures``
-    can end the element that holds them.
+    Every value is escaped. A figure is drawn in the element that has its name as id. Only the
+    page's own scripts may run: its content security policy lists their hashes.
     """
+    scripts = [_plotly_source(), (SHARED_TEMPLATES / "page.js").read_text(encoding="utf-8")]
+    page = _environment(template.parent).get_template(template.name)
+    return page.render(
+        values,
+        figures={name: figure.to_plotly_json() for name, figure in figures.items()},
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[_hash(script) for script in scripts],
+    )
+
+
+def _environment(folder: Path) -> Environment:
+    """Templates of ``folder`` and the shared ones; a name that no value has is an error."""
+    environment = Environment(
+        loader=FileSystemLoader([folder, SHARED_TEMPLATES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["printable"] = clean
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return environment
+
+
+def _plotly_source() -> str:
+    """The source of plotly.js, which may stand in a script element."""
     from plotly.offline import get_plotlyjs
 
-    style, drawing = (
-        Path(__file__).with_name(name).read_text(encoding="utf-8")
-        for name in ("page.css", "page.js")
-    )
-    scripts = [get_plotlyjs().replace("</script", "<\\/script"), drawing]
-    allowed = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'"
-        for s in scripts
-    )
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title>",
-            '<link rel="icon" href="data:,">',
-            f"<style>{style}</style>",
-            "</head>",
-            "<body>",
-            *body,
-            f'<script type="application/json" id="figures">{embedded(figures)}</script>',
-            *(f"<script>{script}</script>" for script in scripts),
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    return str(get_plotlyjs()).replace("</script", "<\\/script")
 
 
-def embedded(figures: Mapping[str, Figure]) -> str:
-    """JSON that cannot end the script element it stands in."""
-    found = json.dumps(figures, separators=(",", ":"), allow_nan=False)
-    return found.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def text(name: str, limit: int = 80) -> str:
-    """A stranger's name as harmless HTML, also for plotly, which reads tags and entities in every
-    string.
-    """
-    return escape(clean(name, limit))
-
-
-def colour(name: str) -> str:
-    """A colour that the page's script looks up in its stylesheet; no label can spell it, control
-    characters are cleaned.
-    """
-    return f"\x01{name}"
-
-
-def axis(title: str) -> Figure:
-    """An axis in the page's colours; it cannot be dragged, so that a page scrolls under a
-    finger.
-    """
-    return {
-        "title": {"text": title, "font": {"size": 13}, "standoff": 8},
-        "gridcolor": colour("line"),
-        "zeroline": False,
-        "fixedrange": True,
-        "automargin": True,
-        "tickfont": {"color": colour("muted")},
-        "color": colour("text"),
-    }
-
-
-def layout(height: int) -> Figure:
-    """A plot of so many pixels without a background of its own."""
-    clear = "rgba(0,0,0,0)"
-    return {
-        "height": height,
-        "paper_bgcolor": clear,
-        "plot_bgcolor": clear,
-        "showlegend": False,
-        "dragmode": False,
-        "font": {"family": "system-ui, sans-serif", "color": colour("text")},
-        "margin": {"l": 12, "r": 12, "t": 8, "b": 50},
-        "hoverlabel": {
-            "align": "left",
-            "bgcolor": colour("panel"),
-            "bordercolor": colour("line"),
-            "font": {"color": colour("text")},
-        },
-    }
+def _hash(script: str) -> str:
+    """The hash of a script as a content security policy writes it."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

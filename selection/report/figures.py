@@ -1,249 +1,248 @@
-"""The report's pictures as plotly figures: plain dicts, colours by the name of a CSS variable of
-the page.
-"""
+"""The figures of a ranking's page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from selection.ranking import Row
-from selection.report.bridge import Bridge
-from selection.report.document import Figure, axis, colour, layout, text
+from selection.report.class_plan import ClassPlan
+from selection.report.plots import Cells, colour, figure, heatmap, label, labels
 from selection.report.table import size
 from zoo.terminal.command import clean
 
-_MOST_ROWS = 40
-_ROW_HEIGHT = 46
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+MOST_ROWS = 40  # models in the figure of intervals
+_ROW_HEIGHT = 46  # pixels
+_MOST_NUMBERED = 10  # places that the figure of sizes names
+_MOST_WITH_NUMBERS = 16  # columns of a plan that leave room for numbers in its cells
+_LEAST_NUMBER = 0.05
 
 
-def middle(text: str, limit: int) -> str:
-    """``text`` shortened in its middle: the ends of model names tell them apart."""
-    line = clean(text, 200)
-    return (
-        line if len(line) <= limit else f"{line[: limit // 2 - 1]}…{line[len(line) - limit // 2 :]}"
-    )
+def shorten(name: str, limit: int) -> str:
+    """``name`` without its middle: the ends of model names tell them apart."""
+    line = clean(name, 200)
+    if len(line) <= limit:
+        return line
+    return f"{line[: limit // 2 - 1]}…{line[len(line) - limit // 2 :]}"
 
 
-def first(name: str) -> str:
-    """The first of a name's synonyms: ImageNet's ``"tench, Tinca tinca"`` is ``"tench"`` where room
-    is short.
-    """
+def first_synonym(name: str) -> str:
+    """ImageNet's ``"tench, Tinca tinca"`` is ``"tench"`` where room is short."""
     return name.split(",")[0]
 
 
-def intervals(rows: Sequence[Row], *, score: str) -> Figure:
-    """Values with their intervals, best on top, and nearest neighbours beside; bands join what is
-    too close to call.
+def intervals(rows: Sequence[Row], *, score: str) -> go.Figure:
+    """Scores with their intervals, best on top, and nearest neighbours at their right; bands join
+    what is too close to call.
     """
-    shown = [row for row in rows if row.value is not None][:_MOST_ROWS]
-    places = list(range(len(shown)))
-    ink = [colour("accent" if row.group == 1 else "muted") for row in shown]
-    values = [row.value or 0.0 for row in shown]
-    known = [row.knn for row in shown if row.knn is not None] or [0.0, 1.0]
-    margin = 0.08 * (max(known) - min(known)) + 0.01
-    value = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": values,
-        "y": places,
-        "hoverinfo": "text",
-        "text": [_hover(r) for r in shown],
-        "marker": {"color": ink, "size": 10},
-        "cliponaxis": False,
-        "error_x": _bars(shown, values) | {"thickness": 2, "width": 5, "color": colour("muted")},
-    }
-    knn = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [row.knn for row in shown],
-        "y": places,
-        "xaxis": "x2",
-        "hoverinfo": "text",
-        "text": [_hover(row) for row in shown],
-        "marker": {"color": colour("second"), "size": 9, "symbol": "diamond"},
-        "cliponaxis": False,
-    }
-    names = [
-        {
-            "text": f"<b>{place + 1}</b>  {text(middle(row.model, 40))}",
-            "x": 0,
-            "xref": "paper",
-            "y": place,
-            "yref": "y",
-            "yshift": 14,
-            "xanchor": "left",
-            "showarrow": False,
-            "align": "left",
-            "font": {"size": 12, "color": colour("text")},
-        }
-        for place, row in enumerate(shown)
-    ]
-    frame = layout(_ROW_HEIGHT * len(shown) + 90) | {
-        "xaxis": axis(text(score)) | {"domain": [0, 0.68], "nticks": 6},
-        "xaxis2": axis("knn")
-        | {
+    shown = [row for row in rows if row.value is not None][:MOST_ROWS]
+    traces = [_score_dots(shown), _neighbour_dots(shown)]
+    drawn = figure(traces, height=_ROW_HEIGHT * len(shown) + 90, across=label(score))
+    drawn.update_layout(
+        xaxis={"domain": [0, 0.68], "nticks": 6},
+        xaxis2={
+            "title": {"text": "knn"},
             "domain": [0.74, 1],
             "tickformat": ".0%",
             "nticks": 3,
             "tickangle": 0,
-            "range": [min(known) - margin, max(known) + margin],
+            "range": _neighbour_range(shown),
         },
-        "yaxis": {
+        yaxis={
             "range": [len(shown) - 0.4, -0.75],
             "showgrid": False,
             "showticklabels": False,
-            "zeroline": False,
-            "fixedrange": True,
         },
-        "annotations": names,
-        "shapes": _bands(shown),
-    }
-    return {"data": [value, knn], "layout": frame}
+        annotations=[_name_above(place, row) for place, row in enumerate(shown)],
+        shapes=_bands(shown),
+    )
+    return drawn
 
 
-def against_size(rows: Sequence[Row], *, score: str) -> Figure:
-    """Value with its interval against the number of parameters (log); the numbers are places in the
-    ranking.
-    """
-    shown = [
-        (place, row)
-        for place, row in enumerate(rows, 1)
-        if row.value is not None and row.params_total
-    ]
-    values = [row.value or 0.0 for _, row in shown]
-    points = {
-        "type": "scatter",
-        "mode": "markers+text",
-        "x": [row.params_total for _, row in shown],
-        "y": values,
-        "text": [str(place) if place <= 10 else "" for place, _ in shown],
-        "textposition": "middle right",
-        "textfont": {"color": colour("text"), "size": 12},
-        "hoverinfo": "text",
-        "hovertext": [_hover(row) for _, row in shown],
-        "marker": {
-            "color": [colour("accent" if row.group == 1 else "muted") for _, row in shown],
-            "size": 10,
-        },
-        "error_y": _bars([row for _, row in shown], values)
-        | {"thickness": 1, "width": 3, "color": colour("muted")},
-    }
-    frame = layout(380) | {
-        "xaxis": axis("parameters")
-        | {"type": "log"}
-        | _size_ticks([row.params_total or 1 for _, row in shown]),
-        "yaxis": axis(text(score)) | {"automargin": True},
-    }
-    return {"data": [points], "layout": frame}
+def _score_dots(rows: Sequence[Row]) -> go.Scatter:
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        mode="markers",
+        x=[row.value for row in rows],
+        y=list(range(len(rows))),
+        hoverinfo="text",
+        text=[_hover(row) for row in rows],
+        marker={"color": _ink(rows), "size": 10},
+        error_x=_error_bars(rows) | {"thickness": 2, "width": 5},
+        cliponaxis=False,
+    )
 
 
-def heatmap(bridge: Bridge) -> Figure:
-    """The plan: rows are the teacher's classes (the last: all others), columns the task's; a column
-    sums to 1.
-    """
-    names = [text(first(name), 24) for name in bridge.teacher_classes] + [
-        "<i>all other classes</i>"
-    ]
-    cells = [[round(float(share), 4) for share in row] for row in [*bridge.shares, bridge.other]]
-    narrow = len(bridge.classes) > 16
-    hover = [
-        [
-            f"{theirs} → {text(mine, 40)}<br>{share:.3f}"
-            for mine, share in zip(bridge.classes, row, strict=True)
-        ]
-        for theirs, row in zip(names, cells, strict=True)
-    ]
-    data = {
-        "type": "heatmap",
-        "z": cells,
-        "zmin": 0,
-        "zmax": 1,
-        "xgap": 1,
-        "ygap": 1,
-        "hoverinfo": "text",
-        "hovertext": hover,
-        "text": [
-            ["" if narrow or share < 0.05 else f"{share:.2f}" for share in row] for row in cells
-        ],
-        "texttemplate": "%{text}",
-        "textfont": {"color": colour("text")},
-        "showscale": False,
-        "colorscale": [[0, colour("panel")], [1, colour("heat")]],
-    }
-    ticks = {
-        "tickfont": {"size": 11, "color": colour("text")},
-        "showgrid": False,
-        "zeroline": False,
-        "fixedrange": True,
-        "automargin": True,
-    }
-    frame = layout(24 * len(names) + 110) | {
-        "xaxis": ticks
-        | {
-            "tickvals": list(range(len(bridge.classes))),
-            "ticktext": [text(n, 20) for n in bridge.classes],
-            "side": "top",
-            "tickangle": -45,
-        },
-        "yaxis": ticks
-        | {"tickvals": list(range(len(names))), "ticktext": names, "autorange": "reversed"},
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-    }
-    return {"data": [data], "layout": frame}
+def _neighbour_dots(rows: Sequence[Row]) -> go.Scatter:
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        mode="markers",
+        x=[row.knn for row in rows],
+        y=list(range(len(rows))),
+        xaxis="x2",
+        hoverinfo="text",
+        text=[_hover(row) for row in rows],
+        marker={"color": colour("second"), "size": 9, "symbol": "diamond"},
+        cliponaxis=False,
+    )
 
 
-def _size_ticks(sizes: Sequence[int]) -> Figure:
-    """Ticks at 1, 2 and 5 times powers of ten, or at the powers alone where those would be many;
-    plotly's own are digits.
-    """
-    powers = range(int(math.log10(min(sizes))) - 1, int(math.log10(max(sizes))) + 2)
-    steps = (1, 2, 5) if max(sizes) < 100 * min(sizes) else (1,)
-    values = [step * 10**power for power in powers if power >= 0 for step in steps]
-    return {
-        "tickvals": values,
-        "ticktext": [size(value).replace(".0", "") for value in values],
-        "tickangle": 0,
-    }
+def _neighbour_range(rows: Sequence[Row]) -> list[float]:
+    known = [row.knn for row in rows if row.knn is not None] or [0.0, 1.0]
+    margin = 0.08 * (max(known) - min(known)) + 0.01
+    return [min(known) - margin, max(known) + margin]
 
 
-def _bars(rows: Sequence[Row], values: Sequence[float]) -> Figure:
-    above = [
-        max(0.0, (row.high if row.high is not None else v) - v)
-        for row, v in zip(rows, values, strict=True)
-    ]
-    below = [
-        max(0.0, v - (row.low if row.low is not None else v))
-        for row, v in zip(rows, values, strict=True)
-    ]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+def _name_above(place: int, row: Row) -> go.layout.Annotation:
+    import plotly.graph_objects as go
+
+    return go.layout.Annotation(
+        text=f"<b>{place + 1}</b>  {label(shorten(row.model, 40))}",
+        x=0,
+        xref="paper",
+        xanchor="left",
+        y=place,
+        yref="y",
+        yshift=16,
+        showarrow=False,
+        align="left",
+        font={"size": 12},
+    )
 
 
-def _bands(rows: Sequence[Row]) -> list[Figure]:
+def _bands(rows: Sequence[Row]) -> list[go.layout.Shape]:
+    """Every second group of models on a band."""
+    import plotly.graph_objects as go
+
     groups: dict[int, list[int]] = {}
     for place, row in enumerate(rows):
         groups.setdefault(row.group or 0, []).append(place)
     return [
-        {
-            "type": "rect",
-            "xref": "paper",
-            "x0": 0,
-            "x1": 1,
-            "yref": "y",
-            "y0": places[0] - 0.62,
-            "y1": places[-1] + 0.38,
-            "fillcolor": colour("band"),
-            "line": {"width": 0},
-            "layer": "below",
-        }
+        go.layout.Shape(
+            type="rect",
+            xref="paper",
+            x0=0,
+            x1=1,
+            yref="y",
+            y0=places[0] - 0.62,
+            y1=places[-1] + 0.38,
+            fillcolor=colour("band"),
+            line={"width": 0},
+            layer="below",
+        )
         for places in list(groups.values())[::2]
     ]
 
 
-def _hover(row: Row) -> str:
-    lines = [f"<b>{text(row.model, 60)}</b>", f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"]
-    lines.append("nearest neighbours " + ("unknown" if row.knn is None else f"{row.knn:.1%}"))
-    lines.append(
-        f"{size(row.params_total)} parameters, licence {text(row.license or 'unknown', 30)}"
+def against_size(rows: Sequence[Row], *, score: str) -> go.Figure:
+    """Score with its interval against the number of parameters (log); the numbers are places in the
+    ranking.
+    """
+    import plotly.graph_objects as go
+
+    places = {
+        place: row
+        for place, row in enumerate(rows, 1)
+        if row.value is not None and row.params_total
+    }
+    shown = list(places.values())
+    sizes = [row.params_total or 1 for row in shown]
+    points = go.Scatter(
+        mode="markers+text",
+        x=sizes,
+        y=[row.value for row in shown],
+        text=[str(place) if place <= _MOST_NUMBERED else "" for place in places],
+        textposition="middle right",
+        textfont={"size": 12},
+        hoverinfo="text",
+        hovertext=[_hover(row) for row in shown],
+        marker={"color": _ink(shown), "size": 10},
+        error_y=_error_bars(shown) | {"thickness": 1, "width": 3},
     )
+    drawn = figure([points], height=380, across="parameters", down=label(score))
+    ticks = _size_ticks(sizes)
+    drawn.update_xaxes(type="log", tickangle=0, tickvals=list(ticks), ticktext=list(ticks.values()))
+    return drawn
+
+
+def _size_ticks(sizes: Sequence[int]) -> dict[int, str]:
+    """Ticks at 1, 2 and 5 times powers of ten, or at the powers alone where those would be many;
+    plotly's ticks are single digits.
+    """
+    least = int(math.log10(min(sizes))) - 1
+    most = int(math.log10(max(sizes))) + 1
+    steps = (1, 2, 5) if max(sizes) < 100 * min(sizes) else (1,)
+    values = [step * 10**power for power in range(max(least, 0), most + 1) for step in steps]
+    return {value: size(value).replace(".0", "") for value in values}
+
+
+def plan_heatmap(plan: ClassPlan) -> go.Figure:
+    """The plan: rows are the teacher's classes (the last: all others), columns the task's; a column
+    sums to 1.
+    """
+    names = labels(map(first_synonym, plan.teacher_classes), 24)
+    shares = [[round(float(share), 4) for share in row] for row in plan.shares]
+    other = [round(float(share), 4) for share in plan.other_shares]
+    cells = Cells(
+        values=[*shares, other],
+        rows=[*names, "<i>all other classes</i>"],
+        columns=labels(plan.task_classes, 20),
+        limit=1.0,
+        hover="%{y} → %{x}<br>%{z:.3f}",
+    )
+    drawn = heatmap(cells)
+    # light enough for numbers in the cells
+    scale = [[0, colour("panel")], [1, colour("heat")]]
+    drawn.update_traces(colorscale=scale, showscale=False)
+    if len(cells.columns) <= _MOST_WITH_NUMBERS:
+        drawn.update_traces(text=_cell_texts(cells), texttemplate="%{text}")
+        drawn.update_traces(textfont={"color": colour("text")})
+    drawn.update_xaxes(side="top", tickangle=-45, tickfont={"color": colour("text")})
+    drawn.update_yaxes(tickfont={"color": colour("text")})
+    drawn.update_layout(height=24 * len(cells.rows) + 110, margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    return drawn
+
+
+def _cell_texts(cells: Cells) -> list[list[str]]:
+    return [
+        ["" if (share or 0.0) < _LEAST_NUMBER else f"{share:.2f}" for share in row]
+        for row in cells.values
+    ]
+
+
+def _ink(rows: Sequence[Row]) -> list[str]:
+    """The models of the first group stand out."""
+    return [colour("accent" if row.group == 1 else "muted") for row in rows]
+
+
+def _error_bars(rows: Sequence[Row]) -> dict[str, Any]:
+    above = [_distance(row.value, row.high) for row in rows]
+    below = [_distance(row.low, row.value) for row in rows]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": above,
+        "arrayminus": below,
+        "color": colour("muted"),
+    }
+
+
+def _distance(low: float | None, high: float | None) -> float:
+    return 0.0 if low is None or high is None else max(0.0, high - low)
+
+
+def _hover(row: Row) -> str:
+    knn = "unknown" if row.knn is None else f"{row.knn:.1%}"
+    lines = [
+        f"<b>{label(row.model, 60)}</b>",
+        f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})",
+        f"nearest neighbours {knn}",
+        f"{size(row.params_total)} parameters, licence {label(row.license or 'unknown', 30)}",
+    ]
     return "<br>".join(lines)
