@@ -124,7 +124,7 @@ def curves(records: Sequence[BenchRecord], across: str) -> go.Figure | None:
     for record in records:
         if "regret" in record.name and isinstance(record.setting.get(across), int | float):
             lines.setdefault(str(record.setting.get("score", record.name)), []).append(record)
-    traces = []
+    traces: list[go.Scatter] = []
     for name, points in lines.items():
         if len(points) < 2:
             continue
