@@ -189,72 +189,70 @@ def _on_this_machine(book: Catalogue, chosen: str | None) -> str:
 # --- the shortlist
 
 
+@dataclass(frozen=True)
+class _Shortlist:
+    cards: list[ModelCard]
+    touched: int = 0  # models
+    touched_spaces: int = 0
+    spaces: int = 0
+
+
 def _shortlist(
-    book: Catalogue,
+    catalogue: Catalogue,
     classes: Sequence[str],
-    usable: str | None,
-    narrowed: str | None,
-    room: int,
-    class_prior: Sequence[float] | None,
+    usable: str,
     *,
-    keep: bool,
-) -> tuple[list[ModelCard], tuple[int, int, int]]:
-    """The cards, in the order of the prior, and how many models and label spaces were touched, of
-    how many spaces.
-    """
-    from selection.recall.label_build import key_of, label_index
-    from selection.recall.names import NameEncoder
-    from selection.recall.prior import prior
-    from selection.recall.search import Recall
-
-    if not room:
-        return [], (0, 0, 0)
+    is_filtered: bool,
+    size: int,
+    class_prior: Sequence[float] | None,
+    keep_index: bool,
+) -> _Shortlist:
+    """At most ``size`` cards that meet ``usable``, in the order of the prior."""
+    if not size:
+        return _Shortlist([])
     encoder = NameEncoder.table()
-    index = label_index(book, encoder, keep=keep)
-    allowed = None
-    if narrowed:
-        allowed = np.zeros(len(index.ids), np.bool_)
-        keys = book.sql(f"SELECT {key_of()} AS key FROM models WHERE {narrowed}")["key"].to_numpy(
-            np.uint64
+    index = label_index(catalogue, encoder, keep=keep_index)
+    is_permitted = np.ones(len(index.ids), np.bool_)
+    if is_filtered:
+        ids = catalogue.sql(f"SELECT id FROM models WHERE {usable}")["id"]
+        is_permitted = pd.Index(index.ids).isin(ids)
+    models = index.models_per_space(is_permitted)
+    costs = np.full(len(models), np.inf)
+    touched = np.zeros(0, np.int64)
+    if models.any():
+        nearest = nearest_spaces(
+            index, encoder.encode(classes), k=size, prior=class_prior, models=models
         )
-        allowed[index.positions(keys)] = True
-    counts = index.counts(allowed)
-    touched, places = (0, 0, 0), np.zeros(0, np.int64)
-    if counts[:-1].any():
-        found = Recall(index).nearest(
-            encoder.encode(classes), k=room, prior=class_prior, models=counts[:-1]
-        )
-        touched = int(counts[found.touched].sum()), len(found.touched), found.total
-        places = _in_order(index, found, allowed)
-    ids = [
-        index.ids[place]
-        for place in _shared(places, _permitted(index.members(len(index.spaces)), allowed), room)
-    ]
-    cards = book.cards(where=_all_of(usable, f"id IN ({', '.join(map(quote, ids)) or quote('')})"))
-    if len(cards) < 2:
-        return cards, touched
-    values = prior(cards, classes, encoder=encoder)
-    return [
-        cards[i] for i in sorted(range(len(cards)), key=lambda i: (-values[i], cards[i].id))
-    ], touched
+        costs[nearest.spaces], touched = nearest.costs, nearest.touched
+    places = _with_reserved(*_in_order(index, costs, is_permitted), size)
+    ids = ", ".join(quote(index.ids[place]) for place in places) or "''"
+    cards = catalogue.cards(where=all_of(usable, f"id IN ({ids})"))
+    if len(cards) > 1:
+        cards = _by_prior(cards, prior(cards, classes, encoder=encoder))
+    return _Shortlist(
+        cards, int(models[touched].sum()), len(touched), int(np.count_nonzero(models))
+    )
 
 
-def _permitted(places: Ints, allowed: npt.NDArray[np.bool_] | None) -> Ints:
-    return places if allowed is None else places[allowed[places]]
+def _in_order(index: LabelIndex, costs: Costs, is_permitted: Bools) -> tuple[Ints, Ints]:
+    """The permitted models of the spaces with finite ``costs`` (S,), and those without names.
 
-
-def _in_order(index: LabelIndex, found: Recalled, allowed: npt.NDArray[np.bool_] | None) -> Ints:
-    """The models of the recalled spaces: by cost, equal costs by the metadata prior, then by id."""
-    members = [_permitted(index.members(space), allowed) for space in found.spaces.tolist()]
-    places = np.concatenate([np.zeros(0, np.int64), *members])
-    costs = np.repeat(found.costs, [len(group) for group in members])
-    return np.asarray(places[np.lexsort((index.order[places], -index.quality[places], costs))])
-
-
-def _shared(labelled: Ints, unlabelled: Ints, room: int) -> list[int]:
-    """``room`` places for both: those without label names get their share, and what the others
-    leave free.
+    Both best first: by cost, equal costs by the metadata prior, then by id.
     """
-    reserved = min(len(unlabelled), max(room // RESERVED, 1 if room > 1 else 0))
-    taken = min(len(labelled), room - reserved)
-    return [*labelled[:taken].tolist(), *unlabelled[: room - taken].tolist()]
+    has_names = index.space_of_model >= 0
+    model_costs = np.where(has_names, np.append(costs, 0)[index.space_of_model], 0)
+    order = np.lexsort((-index.quality, model_costs))  # stable, and models lie in order of ids
+    order = order[is_permitted[order] & np.isfinite(model_costs[order])]
+    return order[has_names[order]], order[~has_names[order]]
+
+
+def _with_reserved(labelled: Ints, unlabelled: Ints, size: int) -> Ints:
+    """The first of both, ``size`` in all; models without label names have a reserved share."""
+    reserved = min(len(unlabelled), max(size // RESERVED, 1 if size > 1 else 0))
+    labelled = labelled[: size - reserved]
+    return np.concatenate([labelled, unlabelled[: size - len(labelled)]])
+
+
+def _by_prior(cards: list[ModelCard], values: Costs) -> list[ModelCard]:
+    order = sorted(range(len(cards)), key=lambda place: (-values[place], cards[place].id))
+    return [cards[place] for place in order]

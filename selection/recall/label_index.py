@@ -1,163 +1,154 @@
-"""Which models have which label names: names, the unique label spaces made of them, and the models
-that share a space.
-"""
+"""The label index: which label names a catalogue has, which spaces they form, whose they are."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import io
+import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
-from selection.evidence import Floats
+from zoo.files import write_bytes
+
+if TYPE_CHECKING:
+    import faiss
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Vectors = npt.NDArray[np.float32]
+Costs = npt.NDArray[np.float64]
 
-
-@dataclass(frozen=True, eq=False)
-class Lists:
-    """Lists end to end: list ``i`` is ``flat[starts[i] : starts[i + 1]]``; both may be
-    memory-mapped files.
-    """
-
-    flat: npt.NDArray[np.int32]
-    starts: Ints
-
-    @classmethod
-    def of_pairs(
-        cls, owners: npt.NDArray[np.integer], values: npt.NDArray[np.integer], count: int
-    ) -> Lists:
-        """``count`` lists; list ``o`` holds the ``values`` of the pairs with that owner, in the
-        order of the pairs.
-        """
-        order = np.argsort(owners, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=count))]).astype(
-            np.int64
-        )
-        return cls(values[order].astype(np.int32), starts)
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def lengths(self, which: npt.NDArray[np.integer] | slice = slice(None)) -> Ints:
-        """The lists' lengths (n,)."""
-        return np.asarray(self.starts[1:][which] - self.starts[:-1][which])
-
-    def take(self, which: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int32], Ints]:
-        """The lists ``which`` (n,) end to end (T,), and where each starts in that (n,)."""
-        lengths = self.lengths(which)
-        starts = np.cumsum(lengths) - lengths
-        places = np.arange(int(lengths.sum())) + np.repeat(
-            self.starts[:-1][which] - starts, lengths
-        )
-        return np.asarray(self.flat[places]), starts
-
-
-@dataclass(frozen=True, eq=False)
-class Texts:
-    """Strings end to end as UTF-8."""
-
-    body: npt.NDArray[np.uint8]
-    starts: Ints
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> Texts:
-        encoded = [text.encode("utf-8", "replace") for text in texts]
-        starts = np.cumsum([0, *(len(text) for text in encoded)]).astype(np.int64)
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), starts)
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def __getitem__(self, place: int) -> str:
-        return self.body[self.starts[place] : self.starts[place + 1]].tobytes().decode()
-
-    def all(self) -> list[str]:
-        """Every text, in order."""
-        whole, ends = self.body.tobytes(), self.starts.tolist()
-        return [whole[begin:end].decode() for begin, end in itertools.pairwise(ends)]
+_CLASSES_AT_ONCE = 64  # (64, n) distances are in memory at a time
 
 
 @dataclass(frozen=True, eq=False)
 class LabelIndex:
-    """n unique label names, S unique label spaces, m models, in arrays that may be memory-mapped.
+    """n distinct label names, S label spaces made of them, m models.
 
-    ``vectors`` (n, E) unit rows; ``spaces`` leads from a space to its names, ``holders`` from a
-    name to the spaces that have it, ``models`` from a space to its models (list S: the models
-    without label names). Models lie in the order of their space, there the best by ``quality`` (m,)
-    first, then by id; ``order`` (m,) is their place in the order of ids, ``keys`` (m,) are sorted
-    hashes of ids and ``places`` (m,) the models they belong to.
+    Parameters
+    ----------
+    source : str
+        What the index was made from: the encoder, a space, and the state of the snapshot.
+    names : list of n str
+        In no order that matters.
+    vectors : (n, E) float32
+        Unit rows, the embedded names.
+    spaces : (S, n) sparse bool
+        Which names each space has; at least one.
+    ids : list of m str
+        The models in the order of their ids.
+    space_of_model : (m,) int64
+        The model's space, or -1 for a model without label names.
+    quality : (m,) float32
+        The part of the metadata prior that no task changes, higher is better.
     """
 
-    vectors: Floats
-    names: Texts
-    spaces: Lists
-    holders: Lists
-    models: Ints  # (S + 2,): models of space s are models[s] ... models[s + 1] - 1
-    ids: Texts
-    quality: npt.NDArray[np.float32]
-    order: npt.NDArray[np.int32]
-    keys: npt.NDArray[np.uint64]
-    places: npt.NDArray[np.int32]
+    source: str
+    names: list[str]
+    vectors: Vectors
+    spaces: sparse.csr_array
+    ids: list[str]
+    space_of_model: Ints
+    quality: Vectors
 
-    def positions(self, keys: npt.NDArray[np.uint64]) -> Ints:
-        """The models with these hashes of their ids; those that are not in the index are left
-        out.
+    @cached_property
+    def _spaces_of_names(self) -> sparse.csr_array:
+        return self.spaces.T.tocsr()  # (n, S)
+
+    @cached_property
+    def _flat(self) -> faiss.IndexFlatIP:
+        import faiss
+
+        flat = faiss.IndexFlatIP(self.vectors.shape[1])
+        flat.add(self.vectors)
+        return flat
+
+    def nearest_names(self, classes: Vectors, count: int) -> tuple[Ints, Vectors]:
+        """The nearest names (C, R) of each class (C, E), R at most ``count``, and their distances.
+
+        A distance is 1 - cos; they ascend in each row.
         """
-        if not len(self.keys):
-            return np.zeros(0, np.int64)
-        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.asarray(self.places[at[self.keys[at] == keys]], dtype=np.int64)
+        similarity, names = self._flat.search(classes, min(count, len(self.names)))
+        return names, 1 - similarity
 
-    def counts(self, allowed: npt.NDArray[np.bool_] | None = None) -> Ints:
-        """Models of each space (S + 1,), of those that are ``allowed`` (m,); the last are those
-        without label names.
+    def models_per_space(self, permitted: Bools) -> Ints:
+        """How many of the ``permitted`` (m,) models each space (S,) has."""
+        with_names = self.space_of_model[permitted & (self.space_of_model >= 0)]
+        return np.bincount(with_names, minlength=self.spaces.shape[0])
+
+    def spaces_with_any(self, names: Ints) -> Bools:
+        """Whether each space (S,) has at least one of ``names`` (places in ``names``)."""
+        has_name = np.zeros(self.spaces.shape[0], np.bool_)
+        has_name[self._spaces_of_names[np.unique(names)].indices] = True
+        return has_name
+
+    def spaces_per_name(self, names: Ints) -> Ints:
+        """How many spaces have each of ``names``, in the shape of ``names``."""
+        starts = self._spaces_of_names.indptr
+        return starts[names + 1] - starts[names]
+
+    def costs(
+        self, spaces: Ints, classes: Vectors, shares: Costs, *, dtype: npt.DTypeLike = np.float64
+    ) -> Costs:
+        """Price ``spaces`` (T,): their RWMD (T,) to ``classes`` (C, E) with ``shares`` (C,).
+
+        Every name of every given space is compared with every class, in ``dtype``.
         """
-        if allowed is None:
-            return np.diff(self.models)
-        total = np.concatenate([[0], np.cumsum(allowed)])
-        return np.asarray(total[self.models[1:]] - total[self.models[:-1]], dtype=np.int64)
+        chosen = self.spaces[spaces]
+        used = np.zeros(len(self.names), np.bool_)
+        used[chosen.indices] = True
+        vectors = self.vectors[used].astype(dtype, copy=False)  # (n', E)
+        column = (np.cumsum(used) - 1)[chosen.indices]  # of each name of each space
+        costs = np.zeros(len(spaces))
+        for begin in range(0, len(classes), _CLASSES_AT_ONCE):
+            block = slice(begin, begin + _CLASSES_AT_ONCE)
+            distances = 1 - classes[block].astype(dtype, copy=False) @ vectors.T  # (B, n')
+            for share, row in zip(shares[block], distances, strict=True):
+                costs += share * np.minimum.reduceat(row[column], chosen.indptr[:-1])
+        return costs
 
-    def members(self, space: int) -> Ints:
-        """The models of one space, best first; of space S: those without label names."""
-        return np.arange(self.models[space], self.models[space + 1])
-
-    def save(self, folder: Path) -> None:
-        """One ``.npy`` file an array, in ``folder``, which must exist."""
-        for name, array in self._arrays().items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    def save(self, path: Path) -> None:
+        """Write the index as one ``.npz`` file, whole or not at all."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            source=_as_bytes(self.source),
+            names=_as_bytes(self.names),
+            vectors=self.vectors,
+            space_names=self.spaces.indices,
+            space_starts=self.spaces.indptr,
+            ids=_as_bytes(self.ids),
+            space_of_model=self.space_of_model,
+            quality=self.quality,
+        )
+        write_bytes(path, buffer.getbuffer())
 
     @classmethod
-    def open(cls, folder: Path) -> LabelIndex:
-        """What ``save`` wrote, memory-mapped. Raises ``OSError`` or ``ValueError`` where a file is
-        missing or torn.
-        """
-
-        def read(name: str) -> npt.NDArray[np.generic]:
-            file = folder / f"{name}.npy"
-            array: npt.NDArray[np.generic] = np.load(file, allow_pickle=False)
-            return np.load(file, mmap_mode="r", allow_pickle=False) if array.size else array
-
-        found: dict[str, object] = {}
-        for part in fields(cls):
-            if part.type in ("Lists", "Texts"):
-                kind, first = (Lists, "flat") if part.type == "Lists" else (Texts, "body")
-                found[part.name] = kind(read(f"{part.name}.{first}"), read(f"{part.name}.starts"))  # type: ignore[arg-type]
-            else:
-                found[part.name] = read(part.name)
-        return cls(**found)  # type: ignore[arg-type]
-
-    def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        found: dict[str, npt.NDArray[np.generic]] = {}
-        for part in fields(self):
-            value = getattr(self, part.name)
-            inner = (
-                {f"{part.name}.{f.name}": getattr(value, f.name) for f in fields(value)}
-                if hasattr(value, "starts")
-                else None
+    def open(cls, path: Path) -> LabelIndex:
+        """Read what ``save`` wrote. Raises ``OSError``, ``ValueError`` or ``KeyError`` if it cannot."""
+        with np.load(path, allow_pickle=False) as stored:
+            names = _from_bytes(stored["names"])
+            indices, starts = stored["space_names"], stored["space_starts"]
+            members = (np.ones(len(indices), np.bool_), indices, starts)
+            return cls(
+                source=_from_bytes(stored["source"]),
+                names=names,
+                vectors=stored["vectors"],
+                spaces=sparse.csr_array(members, shape=(len(starts) - 1, len(names))),
+                ids=_from_bytes(stored["ids"]),
+                space_of_model=stored["space_of_model"],
+                quality=stored["quality"],
             )
-            found |= inner or {part.name: value}
-        return found
+
+
+def _as_bytes(value: str | list[str]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+
+
+def _from_bytes(stored: npt.NDArray[np.uint8]) -> Any:
+    return json.loads(stored.tobytes())
