@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from selection.ranking import PACKAGED
+from selection.recall.label_build import USABLE, label_index
+from selection.recall.label_index import Bools, Costs, Ints, LabelIndex
+from selection.recall.names import NameEncoder
+from selection.recall.prior import prior
+from selection.recall.search import nearest_spaces
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, snapshot_of
 from zoo.errors import UserError
@@ -21,26 +24,32 @@ from zoo.sources import folder
 from zoo.sql import quote
 from zoo.terminal.command import clean
 
-if TYPE_CHECKING:
-    from selection.recall.label_index import Ints, LabelIndex
-    from selection.recall.search import Recalled
-
 MOST = 50  # without a budget, at most so many models are probed
-UNBOUNDED = 1_000  # what "all" means out of millions: more cards than any budget can probe
-RESERVED = 4  # one of so many places of the shortlist is kept for models without label names
-_FAILED = 1_000  # models that cannot be loaded are listed up to here
+UNBOUNDED = 1_000  # more cards than any budget can probe
+RESERVED = 4  # one in so many places of the shortlist is kept for models without label names
+_MOST_FAILED = 1_000  # models that cannot be loaded and are listed
+_LIKE_ENOUGH = 0.7  # Jaro-Winkler similarity of an id that is suggested
 _LOCAL = "source IN ('folder', 'small')"
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """``cards`` to probe, best guess first; ``failed`` cannot be loaded but were named or lie on
-    this machine.
+    """The models to probe, and how many there were to choose from.
 
-    ``catalogue`` says where they come from; ``known`` and ``loadable`` count models of the
-    catalogue after the filters, ``touched`` those of them that the search reached through label
-    names (``touched_spaces`` of ``spaces`` label spaces); ``left_out`` were not taken because of
-    the limit.
+    Parameters
+    ----------
+    cards : list of ModelCard
+        Models to probe, best guess first.
+    failed : list of ModelCard
+        Models that cannot be loaded but were named or lie on this machine.
+    catalogue : str
+        Where the cards come from.
+    known, loadable : int
+        Models of the catalogue after the filters, and how many of them can be loaded.
+    left_out : int
+        Loadable models beyond the limit.
+    touched, touched_spaces, spaces : int
+        Models and label spaces that recall priced, and the label spaces there are.
     """
 
     cards: list[ModelCard]
@@ -61,129 +70,156 @@ def candidates(
     where: str | None = None,
     models: Sequence[str] = (),
     offline: bool = False,
-    most: int | None = MOST,
-    class_prior: Sequence[float] | None = None,
+    most: int = MOST,
     largest: float | None = None,
 ) -> Candidates:
-    """The models that meet ``where`` and ``models`` (ids or globs), at most ``most``, in the order
-    of the prior.
+    """The models of a catalogue that are to be probed for a task.
 
-    Where there are more, they are recalled: the models whose label names come nearest to
-    ``classes`` (weighted by ``class_prior``, their shares in the task; uniform where unknown),
-    equal ones by the metadata prior, then id, and one of four places for the best models without
-    label names by that prior. ``most=None`` takes all, of millions the first thousand; no more
-    cards than these are made. Models whose weights are not here and take more than ``largest``
-    bytes, or nobody knows how many, are left out. With no catalogue yet the packaged small zoo is
-    used. ``offline`` keeps only models whose weights are on this machine. ``UserError`` where
-    nothing matches, with the nearest id.
+    Where more than ``most`` can be loaded, they are recalled: the models whose label names come
+    nearest to ``classes``, equal ones by the metadata prior, then by id; one place in four goes to
+    models without label names, the best by the prior. The cards come in the order of the prior.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        The task's class names.
+    catalogue : Path, optional
+        The catalogue's file. Default: the user's, or the packaged small zoo if there is none.
+    where : str, optional
+        A SQL expression that the models meet.
+    models : sequence of str
+        Ids or globs; each model meets one of them. Default: all.
+    offline : bool
+        Take only models whose weights are on this machine.
+    most : int
+        Take at most so many.
+    largest : float, optional
+        Bytes. Models whose weights are not here, and are larger or of unknown size, are left out.
+
+    Raises
+    ------
+    UserError
+        If nothing matches; the message names the nearest id.
     """
-    with _opened(catalogue) as (book, name):
-        chosen = _all_of(where, _named(book, where, models, name))
-        known = book.count(chosen)
+    with _open(catalogue) as (opened, name):
+        matching = _all_of(where, _any_of(opened, where, models, name))
+        known = opened.count(matching)
         if not known:
             raise UserError(
                 f"no model of {name} meets {where!r}; loosen --where, or add models: python -m"
                 " zoo.crawl --source FOLDER"
             )
-        wanted = "true" if models else _LOCAL
-        failed = book.cards(where=_all_of(chosen, f"loadable = false AND {wanted}"), limit=_FAILED)
-        usable = _all_of(
-            chosen,
-            "loadable IS DISTINCT FROM false",
-            _on_this_machine(book, chosen) if offline else None,
+        is_listed = "true" if models else _LOCAL
+        failed = opened.cards(
+            where=_all_of(matching, f"loadable = false AND {is_listed}"), limit=_MOST_FAILED
         )
-        loadable = book.count(usable)
+        usable = _all_of(matching, USABLE, _is_here(opened, matching) if offline else None)
+        loadable = opened.count(usable)
         if not loadable and not failed:
-            why = (
-                "has its weights on this machine (--offline)" if offline else "can be loaded safely"
-            )
-            raise UserError(
-                f"{known} models of {name} match, none {why}; add some: python -m zoo.crawl"
-                " --source small"
-            )
-        room = min(loadable, UNBOUNDED if most is None else most)
+            raise UserError(_nothing_loadable(known, name, offline=offline))
+        size = min(loadable, most)
         if largest is not None and not offline:
-            size = "coalesce(weight_bytes, 4 * params_total)"
-            usable = _all_of(usable, f"{_on_this_machine(book, chosen)} OR {size} <= {largest:.0f}")
-        narrowed = usable if where or models or offline or largest is not None else None
-        cards, touched = _shortlist(
-            book, classes, usable, narrowed, room, class_prior, keep=name == str(book.path)
+            is_small = f"coalesce(weight_bytes, 4 * params_total) <= {largest:.0f}"
+            usable = _all_of(usable, f"{_is_here(opened, matching)} OR {is_small}")
+        shortlist = _shortlist(
+            opened,
+            classes,
+            usable,
+            size=size,
+            is_filtered=bool(where or models or offline or largest is not None),
+            keep_index=name != PACKAGED,
         )
-    return Candidates(cards, failed, name, known, loadable, loadable - len(cards), *touched)
+    return Candidates(
+        shortlist.cards,
+        failed,
+        catalogue=name,
+        known=known,
+        loadable=loadable,
+        left_out=loadable - len(shortlist.cards),
+        touched=shortlist.touched,
+        touched_spaces=shortlist.touched_spaces,
+        spaces=shortlist.spaces,
+    )
 
 
-def _all_of(*conditions: str | None) -> str | None:
+def _all_of(*conditions: str | None) -> str:
     """The conditions joined by AND; a line break ends a trailing comment of the user's."""
     given = [f"({condition}\n)" for condition in conditions if condition and condition.strip()]
-    return " AND ".join(given) or None
+    return " AND ".join(given) or "true"
 
 
 @contextlib.contextmanager
-def _opened(catalogue: Path | None) -> Iterator[tuple[Catalogue, str]]:
+def _open(path: Path | None) -> Iterator[tuple[Catalogue, str]]:
     """The catalogue and its name; the packaged zoo where there is no catalogue."""
-    path = catalogue or default_catalogue()
-    if catalogue is not None or path.exists() or snapshot_of(path).exists():
-        with Catalogue.open(path) as book:
-            yield book, str(path)
+    default = default_catalogue()
+    if path is not None or default.exists() or snapshot_of(default).exists():
+        with Catalogue.open(path or default) as catalogue:
+            yield catalogue, str(path or default)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        with Catalogue.open(Path(scratch) / "small.duckdb", write=True) as small:
-            small.upsert(folder.cards(folder.small_zoo(), source="small"))
-            small.publish()
-        with Catalogue.open(Path(scratch) / "small.duckdb") as book:
-            yield book, PACKAGED
+        small = Path(scratch) / "small.duckdb"
+        with Catalogue.open(small, write=True) as writer:
+            writer.upsert(folder.cards(folder.small_zoo(), source="small"))
+            writer.publish()
+        with Catalogue.open(small) as catalogue:
+            yield catalogue, PACKAGED
 
 
-def _named(book: Catalogue, where: str | None, models: Sequence[str], name: str) -> str | None:
-    """A condition that any of ``models`` names the row; a pattern that names none is the user's
-    error.
-    """
+def _any_of(
+    catalogue: Catalogue, where: str | None, patterns: Sequence[str], name: str
+) -> str | None:
+    """The condition that an id is one of ``patterns`` (ids or globs), each of which must match."""
     conditions = []
-    for pattern in models:
-        exact = f"id = {quote(pattern)}"
-        condition = (
-            exact
-            if book.count(_all_of(where, exact)) or not set(pattern) & set("*?[")
-            else f"id GLOB {quote(pattern)}"
-        )
-        if not book.count(_all_of(where, condition)):
-            likeness = f"jaro_winkler_similarity(id, {quote(pattern)})"
-            meets = _all_of(where) or "true"
-            near = book.sql(
-                f"SELECT id, {likeness} AS likeness FROM models WHERE {meets} ORDER BY likeness"
-                " DESC, id LIMIT 1"
-            )
-            hint = (
-                f"; did you mean {clean(near['id'][0], 200)!r}?"
-                if len(near) and near["likeness"][0] > 0.7
-                else ""
-            )
+    for pattern in patterns:
+        condition = f"id = {quote(pattern)}"
+        if set(pattern) & set("*?[") and not catalogue.count(_all_of(where, condition)):
+            condition = f"id GLOB {quote(pattern)}"
+        if not catalogue.count(_all_of(where, condition)):
             raise UserError(
-                f"no model {pattern!r} among the {book.count(_all_of(where))} of {name} that"
-                f" match{hint} (python -m zoo.query lists them)"
+                f"no model {pattern!r} among the {catalogue.count(_all_of(where))} of {name} that"
+                f" match{_suggestion(catalogue, where, pattern)} (python -m zoo.query lists them)"
             )
         conditions.append(f"({condition})")
     return " OR ".join(conditions) or None
 
 
-def _on_this_machine(book: Catalogue, chosen: str | None) -> str:
-    """A condition that the weights lie here: looks only at models that the Hub's cache has a folder
-    of.
+def _suggestion(catalogue: Catalogue, where: str | None, pattern: str) -> str:
+    similarity = f"jaro_winkler_similarity(id, {quote(pattern)})"
+    rows = catalogue.sql(
+        f"SELECT id, {similarity} AS similarity FROM models WHERE {_all_of(where)}"
+        " ORDER BY similarity DESC, id LIMIT 1"
+    )
+    if len(rows) and rows["similarity"][0] > _LIKE_ENOUGH:
+        return f"; did you mean {clean(rows['id'][0], 200)!r}?"
+    return ""
+
+
+def _nothing_loadable(known: int, name: str, *, offline: bool) -> str:
+    reason = "has its weights on this machine (--offline)" if offline else "can be loaded safely"
+    return (
+        f"{known} models of {name} match, none {reason}; add some: python -m zoo.crawl"
+        " --source small"
+    )
+
+
+def _is_here(catalogue: Catalogue, where: str | None) -> str:
+    """The condition that a model's weights are on this machine.
+
+    Only models that the Hub's cache has a folder of are looked at.
     """
     from huggingface_hub import constants
 
     from zoo.loading.download import is_local
 
-    found = Path(constants.HF_HUB_CACHE).glob("models--*")
-    there = (
-        ", ".join(quote(path.name.removeprefix("models--").replace("--", "/")) for path in found)
-        or "''"
-    )
-    cards = book.cards(
-        where=_all_of(chosen, f"NOT ({_LOCAL}) AND coalesce(location, id) IN ({there})")
-    )
-    ids = ", ".join(quote(card.id) for card in cards if is_local(card)) or "''"
-    return f"{_LOCAL} OR id IN ({ids})"
+    folders = Path(constants.HF_HUB_CACHE).glob("models--*")
+    cached = [path.name.removeprefix("models--").replace("--", "/") for path in folders]
+    is_cached = f"coalesce(location, id) IN ({_listed(cached)})"
+    cards = catalogue.cards(where=_all_of(where, f"NOT ({_LOCAL}) AND {is_cached}"))
+    return f"{_LOCAL} OR id IN ({_listed([card.id for card in cards if is_local(card)])})"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return ", ".join(map(quote, texts)) or "''"
 
 
 # --- the shortlist
@@ -204,7 +240,6 @@ def _shortlist(
     *,
     is_filtered: bool,
     size: int,
-    class_prior: Sequence[float] | None,
     keep_index: bool,
 ) -> _Shortlist:
     """At most ``size`` cards that meet ``usable``, in the order of the prior."""
@@ -214,19 +249,17 @@ def _shortlist(
     index = label_index(catalogue, encoder, keep=keep_index)
     is_permitted = np.ones(len(index.ids), np.bool_)
     if is_filtered:
-        ids = catalogue.sql(f"SELECT id FROM models WHERE {usable}")["id"]
-        is_permitted = pd.Index(index.ids).isin(ids)
+        permitted = set(catalogue.sql(f"SELECT id FROM models WHERE {usable}")["id"])
+        is_permitted = np.array([model in permitted for model in index.ids], np.bool_)
     models = index.models_per_space(is_permitted)
     costs = np.full(len(models), np.inf)
     touched = np.zeros(0, np.int64)
     if models.any():
-        nearest = nearest_spaces(
-            index, encoder.encode(classes), k=size, prior=class_prior, models=models
-        )
+        nearest = nearest_spaces(index, encoder.encode(classes), k=size, models=models)
         costs[nearest.spaces], touched = nearest.costs, nearest.touched
     places = _with_reserved(*_in_order(index, costs, is_permitted), size)
-    ids = ", ".join(quote(index.ids[place]) for place in places) or "''"
-    cards = catalogue.cards(where=all_of(usable, f"id IN ({ids})"))
+    ids = _listed([index.ids[place] for place in places])
+    cards = catalogue.cards(where=_all_of(usable, f"id IN ({ids})"))
     if len(cards) > 1:
         cards = _by_prior(cards, prior(cards, classes, encoder=encoder))
     return _Shortlist(
@@ -240,10 +273,11 @@ def _in_order(index: LabelIndex, costs: Costs, is_permitted: Bools) -> tuple[Int
     Both best first: by cost, equal costs by the metadata prior, then by id.
     """
     has_names = index.space_of_model >= 0
-    model_costs = np.where(has_names, np.append(costs, 0)[index.space_of_model], 0)
-    order = np.lexsort((-index.quality, model_costs))  # stable, and models lie in order of ids
-    order = order[is_permitted[order] & np.isfinite(model_costs[order])]
-    return order[has_names[order]], order[~has_names[order]]
+    model_costs = np.append(costs, 0)[index.space_of_model]  # 0 for the place -1, without names
+    models = np.flatnonzero(is_permitted & np.isfinite(model_costs))
+    order = np.lexsort((-index.quality[models], model_costs[models]))  # stable: models lie by id
+    models = models[order]
+    return models[has_names[models]], models[~has_names[models]]
 
 
 def _with_reserved(labelled: Ints, unlabelled: Ints, size: int) -> Ints:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from zoo.files import write_bytes
+from zoo.files import replacing
 
 if TYPE_CHECKING:
     import faiss
@@ -89,8 +88,7 @@ class LabelIndex:
 
     def spaces_per_name(self, names: Ints) -> Ints:
         """How many spaces have each of ``names``, in the shape of ``names``."""
-        starts = self._spaces_of_names.indptr
-        return starts[names + 1] - starts[names]
+        return np.asarray(np.diff(self._spaces_of_names.indptr)[names], np.int64)
 
     def costs(
         self, spaces: Ints, classes: Vectors, shares: Costs, *, dtype: npt.DTypeLike = np.float64
@@ -114,24 +112,23 @@ class LabelIndex:
 
     def save(self, path: Path) -> None:
         """Write the index as one ``.npz`` file, whole or not at all."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            source=_as_bytes(self.source),
-            names=_as_bytes(self.names),
-            vectors=self.vectors,
-            space_names=self.spaces.indices,
-            space_starts=self.spaces.indptr,
-            ids=_as_bytes(self.ids),
-            space_of_model=self.space_of_model,
-            quality=self.quality,
-        )
-        write_bytes(path, buffer.getbuffer())
+        with replacing(path) as partial, open(partial, "wb") as file:
+            np.savez(
+                file,
+                source=_as_bytes(self.source),
+                names=_as_bytes(self.names),
+                vectors=self.vectors,
+                space_names=self.spaces.indices,
+                space_starts=self.spaces.indptr,
+                ids=_as_bytes(self.ids),
+                space_of_model=self.space_of_model,
+                quality=self.quality,
+            )
 
     @classmethod
     def open(cls, path: Path) -> LabelIndex:
-        """Read what ``save`` wrote. Raises ``OSError``, ``ValueError`` or ``KeyError`` if it cannot."""
-        with np.load(path, allow_pickle=False) as stored:
+        """Read what ``save`` wrote."""
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             names = _from_bytes(stored["names"])
             indices, starts = stored["space_names"], stored["space_starts"]
             members = (np.ones(len(indices), np.bool_), indices, starts)

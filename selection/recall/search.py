@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from selection.recall.label_index import Costs, Ints, LabelIndex, Vectors
 
-_DEPTHS = (0, *(2**power for power in range(11)))  # names of a class followed; faiss takes as long
-# for fewer than 1,024
+# names of a class that are followed, at most 1,024: faiss takes as long to find fewer
+_DEPTHS = (0, *(2**power for power in range(11)))
 _FIRST_SPACES = 64  # spaces read before the first are priced, then each time twice as many
 _MOST_TOUCHED = 0.1  # share of the label spaces; beyond it one product for all of them is faster
 _SLACK = 1e-5  # bounds the float32 error of a cost, a mean of sums of 128 products
+
+_Number = TypeVar("_Number", np.float64, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +90,14 @@ def nearest_spaces(
     exact = index.costs(near, classes, query.shares).round(9)  # where equal costs are equal
     order = np.argsort(exact, kind="stable")
     order = order[exact[order] <= query.kth_cost(near, exact)]
-    return NearestSpaces(near[order], exact[order], touched, np.count_nonzero(models))
+    return NearestSpaces(near[order], exact[order], touched, int(np.count_nonzero(models)))
 
 
 def _shares(count: int, prior: npt.ArrayLike | None) -> Costs:
     shares = np.ones(count) if prior is None else np.asarray(prior, np.float64)
     if count < 1 or shares.shape != (count,) or (shares < 0).any() or not shares.sum() > 0:
         raise ValueError(f"{count} classes with the prior {shares}; expected a share >= 0 a class")
-    return shares / shares.sum()
+    return np.asarray(shares / shares.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,14 +109,14 @@ class _Query:
     k: int
 
     def touch(self) -> tuple[Ints, Costs]:
-        """Spaces (t,), ascending, that surely hold the k nearest models, and their float32 costs."""
+        """Spaces (t,) that surely hold the k nearest models, ascending, and their float32 costs."""
         has_model = self.models > 0
         if self.k >= self.models.sum():
             return self._price(has_model)
         names, bounds, reads = self._lists()
         kth_cost, enough = np.inf, _FIRST_SPACES
         for levels in _doublings(bounds, reads):
-            bound, read = (_at(table, levels).sum() for table in (bounds, reads))
+            bound, read = _at(bounds, levels).sum(), _at(reads, levels).sum()
             if bound <= kth_cost and read < enough:
                 continue
             enough = 2 * read
@@ -127,14 +130,14 @@ class _Query:
                 return touched, costs
         return self._price(has_model)
 
-    def _lists(self) -> tuple[Ints, Costs, Costs]:
+    def _lists(self) -> tuple[Ints, Costs, Ints]:
         """Each class's nearest names (C, R), and what following ``_DEPTHS`` (L,) of them gives.
 
         That is the class's part (C, L) of the bound, and how many spaces (C, L) these names have.
         """
         names, distances = self.index.nearest_names(self.classes, _DEPTHS[-1] + 1)
         depths = [depth for depth in _DEPTHS if depth < names.shape[1]]
-        bounds = self.shares[:, None] * distances[:, depths]
+        bounds = np.asarray(self.shares[:, None] * distances[:, depths])
         reads = np.cumsum(self.index.spaces_per_name(names), axis=1)  # of one name more than depth
         reads = np.concatenate([np.zeros((len(names), 1), reads.dtype), reads], axis=1)
         return names, bounds, reads[:, depths]
@@ -165,5 +168,5 @@ def _doublings(bounds: Costs, reads: Ints) -> Iterator[Ints]:
         yield levels
 
 
-def _at(table: Costs, levels: Ints) -> Costs:
+def _at(table: npt.NDArray[_Number], levels: Ints) -> npt.NDArray[_Number]:
     return table[np.arange(len(table)), levels]
