@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.speed import recall, synthetic_zoo
-from selection.recall.search import Recalled
+from selection.recall.search import NearestSpaces
 
 
 def test_names_are_unique_each_has_a_space_and_the_zoo_is_kept(tmp_path: Path) -> None:
@@ -24,18 +24,19 @@ def test_names_are_unique_each_has_a_space_and_the_zoo_is_kept(tmp_path: Path) -
 
 
 def test_a_wrong_answer_is_noticed() -> None:
-    cost, counts = np.array([0.3, 0.1, 0.2, 0.2]), np.array([1, 1, 1, 1])
-    right = Recalled(np.array([1, 2, 3]), np.array([0.1, 0.2, 0.2]), np.arange(4), 4, 4)
-    assert recall.same(right, cost, counts, k=2)
+    costs, counts = np.array([0.3, 0.1, 0.2, 0.2]), np.array([1, 1, 1, 1])
+
+    def nearest(spaces: list[int]) -> NearestSpaces:
+        return NearestSpaces(np.array(spaces), costs[spaces], np.arange(4), 4)
+
+    assert recall.equals_brute_force(nearest([1, 2, 3]), costs, counts, k=2)
     for spaces in ([1, 2], [2, 1, 3], [1, 0, 3]):
-        assert not recall.same(
-            Recalled(np.array(spaces), cost[spaces], np.arange(4), 4, 4), cost, counts, k=2
-        )
+        assert not recall.equals_brute_force(nearest(spaces), costs, counts, k=2)
 
 
 @pytest.mark.slow
 def test_the_whole_benchmark_runs_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACHER_ZOO_BENCH_MODELS", "60000")
-    found = {record.name: record for record in recall.run(tmp_path)}
-    assert found["recall.touched_models"].value < 0.5
-    assert found["recall.candidates_all"].setting["known"] == 60_000
+    records = {record.name: record for record in recall.run(tmp_path)}
+    assert records["recall.touched_models"].value < 0.5
+    assert records["recall.candidates_all"].setting["known"] == 60_000

@@ -1,11 +1,10 @@
-"""Recall from 3,000,000 models with 200,000 label spaces: exact, how much is looked at, how long,
-how large.
+"""Recall from 3,000,000 models with 200,000 label spaces: exact, how much it looks at, how long.
 
     python -m benchmarks.run recall
 
 ``$TEACHER_ZOO_BENCH_MODELS`` makes it smaller (the other sizes follow),
-``$TEACHER_ZOO_BENCH_FOLDER`` keeps its catalogue and goes on with it. The brute force looks at
-every name of every space in float64.
+``$TEACHER_ZOO_BENCH_FOLDER`` keeps its catalogue and goes on with it. Brute force compares every
+name of every space with every class, in float64.
 """
 
 from __future__ import annotations
@@ -18,21 +17,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.build.label_sets import LABEL_SETS
 from benchmarks.record import BenchRecord
 from benchmarks.speed.synthetic_zoo import SyntheticZoo, word_list, write
 from selection.recall.candidates import candidates
 from selection.recall.label_build import label_index
-from selection.recall.label_index import Ints, LabelIndex
+from selection.recall.label_index import Costs, Ints, LabelIndex, Vectors
 from selection.recall.names import NameEncoder
-from selection.recall.search import Recall, Recalled
+from selection.recall.search import NearestSpaces, nearest_spaces
 from zoo.catalogue import Catalogue
 from zoo.errors import Unavailable
 
@@ -40,59 +41,85 @@ MODELS = 3_000_000
 TASKS, CLASSES, K = 20, 20, 100
 HARD = 4  # of the tasks, also asked for the nearest hundred label spaces instead of models
 SEED = 0
-Note = Callable[..., None]
+_TRIALS = 3  # of each query
+# what was aimed at when recall was designed
+_LIMITS = {"ms": 50, "CPU ms": 50, "share of label spaces": 0.02}
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class _Records:
+    """The records of a run, printed as they come."""
+
+    models: int
+    records: list[BenchRecord] = field(default_factory=list)
+
+    def add(self, name: str, value: float, unit: str, **setting: object) -> None:
+        self._append(BenchRecord(name=name, value=round(value, 5), unit=unit, setting=setting))
+
+    def add_spread(self, name: str, values: Sequence[float], unit: str, **setting: object) -> None:
+        """The median of ``values``, with the least and the most of them."""
+        self._append(
+            BenchRecord(
+                name=name,
+                value=round(statistics.median(values), 5),
+                unit=unit,
+                low=round(min(values), 5),
+                high=round(max(values), 5),
+                spread="least and most",
+                setting=setting,
+            )
+        )
+
+    def _append(self, record: BenchRecord) -> None:
+        print(f"{record.name:20} {record.value:12,.4f} {record.unit}", end="")
+        print(f"  ({record.low} to {record.high})" if record.spread else "", flush=True)
+        shared = {"models": self.models, "load": round(os.getloadavg()[0], 1)}
+        settings = shared | dict(record.setting)
+        self.records.append(
+            replace(record, name=f"recall.{record.name}", setting=settings, seeds=(SEED,))
+        )
 
 
 def run(out: Path) -> list[BenchRecord]:
-    """Measure, and return the records; prints them as they come. ``Unavailable`` where recall is
-    not exact.
-    """
+    """Measure, and return the records. Raises ``Unavailable`` where recall is not exact."""
     models = int(os.environ.get("TEACHER_ZOO_BENCH_MODELS", MODELS))
-    kept = os.environ.get("TEACHER_ZOO_BENCH_FOLDER")
-    folder = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="recall-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    records: list[BenchRecord] = []
-
-    def note(
-        name: str,
-        value: float,
-        unit: str,
-        low: float | None = None,
-        high: float | None = None,
-        spread: str = "",
-        **setting: object,
-    ) -> None:
-        records.append(
-            BenchRecord(
-                name=f"recall.{name}",
-                value=round(value, 5),
-                unit=unit,
-                low=low,
-                high=high,
-                spread=spread,
-                seeds=(SEED,),
-                setting={"models": models, "load": round(os.getloadavg()[0], 1), **setting},
-            )
-        )
-        print(
-            f"{name:28} {value:12,.4f} {unit}"
-            + (f"  ({spread}: {low} to {high})" if spread else ""),
-            flush=True,
-        )
-
-    try:
+    records = _Records(models)
+    with _folder() as folder, _tool_home(folder / "home"):
         zoo = _zoo(models, folder / "zoo.npz")
         path = folder / "catalogue.duckdb"
         if not path.with_suffix(".parquet").exists():
             write(zoo, path, rows=models, labelled=models // 6, rng=np.random.default_rng(SEED + 1))
-        _measure_build(path, note)
+        _measure_build(path, folder / "home" / "labels", records)
         tasks = _tasks(zoo, np.random.default_rng(SEED + 2))
-        _measure_queries(path, tasks, note)
-        _measure_candidates(path, tasks, note)
+        _measure_queries(path, tasks, records)
+        _measure_candidates(path, tasks, records)
+    return records.records
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    kept = os.environ.get("TEACHER_ZOO_BENCH_FOLDER")
+    if kept:
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        yield Path(kept)
+        return
+    with tempfile.TemporaryDirectory(prefix="recall-") as scratch:
+        yield Path(scratch)
+
+
+@contextmanager
+def _tool_home(folder: Path) -> Iterator[None]:
+    """The tool keeps its files in ``folder``, here and in processes that are started here."""
+    before = os.environ.get("TEACHER_ZOO_HOME")
+    os.environ["TEACHER_ZOO_HOME"] = str(folder)
+    try:
+        yield
     finally:
-        if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
-    return records
+        del os.environ["TEACHER_ZOO_HOME"]
+        if before is not None:
+            os.environ["TEACHER_ZOO_HOME"] = before
 
 
 def _zoo(models: int, kept: Path) -> SyntheticZoo:
@@ -107,50 +134,43 @@ def _zoo(models: int, kept: Path) -> SyntheticZoo:
 
 
 def _tasks(zoo: SyntheticZoo, rng: np.random.Generator) -> dict[str, list[str]]:
-    """Ten well-known tasks, 20 of their names each, and ten of topics of the zoo, half of their
-    names reworded.
+    """Ten well-known tasks and ten of topics of the zoo with half of their names reworded.
+
+    Each has 20 classes.
     """
-    known = [name for name, text in LABEL_SETS.items() if len(set(text.split(", "))) >= CLASSES]
-    found = {
-        name: [
-            str(label)
-            for label in rng.choice(
-                list(dict.fromkeys(LABEL_SETS[name].split(", "))), CLASSES, replace=False
-            )
-        ]
+    distinct = {name: list(dict.fromkeys(text.split(", "))) for name, text in LABEL_SETS.items()}
+    known = [name for name, labels in distinct.items() if len(labels) >= CLASSES]
+    tasks = {
+        name: rng.choice(distinct[name], CLASSES, replace=False).tolist()
         for name in known[: TASKS // 2]
     }
-    words = word_list()
-    for topic in rng.choice(len(zoo.topics), TASKS - len(found), replace=False).tolist():
-        found[f"topic {topic}: {zoo.names[zoo.topics[topic, 0]]}"] = zoo.task(
-            topic, words[:2_000], rng, size=CLASSES
-        )
-    return found
+    words = word_list()[:2_000]
+    for topic in rng.choice(len(zoo.topics), TASKS - len(tasks), replace=False).tolist():
+        title = f"topic {topic}: {zoo.names[zoo.topics[topic, 0]]}"
+        tasks[title] = zoo.task(topic, words, rng, size=CLASSES)
+    return tasks
 
 
-def _measure_build(path: Path, note: Note) -> None:
-    """The index from nothing, in a process of its own, which tells its peak memory."""
-    shutil.rmtree(path.with_suffix(".labels"), ignore_errors=True)
-    code = f"from benchmarks.recall import build; build({str(path)!r})"
+def _measure_build(path: Path, store: Path, records: _Records) -> None:
+    """The index from nothing, in a process of its own, which prints its peak memory."""
+    shutil.rmtree(store, ignore_errors=True)
+    code = f"from benchmarks.speed.recall import build; build({str(path)!r})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
     )
     wall, cpu, peak = (float(word) for word in done.stdout.split()[-3:])
-    size = sum(file.stat().st_size for file in path.with_suffix(".labels").rglob("*.npy"))
-    note("build_wall", wall, "s")
-    note("build_cpu", cpu, "CPU s")
-    note("build_peak", peak, "MB")
-    note("index_size", size / 1e6, "MB")
+    records.add("build_wall", wall, "s")
+    records.add("build_cpu", cpu, "CPU s")
+    records.add("build_peak", peak, "MB")
+    records.add("index_size", sum(file.stat().st_size for file in store.iterdir()) / 1e6, "MB")
 
 
 def build(path: str) -> None:
-    """Build the label index of a catalogue; prints wall and CPU seconds and the peak memory in
-    MB.
-    """
+    """Build the label index of a catalogue; prints wall and CPU seconds and the peak MB."""
     begin = time.perf_counter()
     with Catalogue.open(Path(path)) as catalogue:
         label_index(catalogue, NameEncoder.table())
@@ -158,130 +178,133 @@ def build(path: str) -> None:
     print(time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3)
 
 
-def _measure_queries(path: Path, tasks: dict[str, list[str]], note: Note) -> None:
+def _measure_queries(path: Path, tasks: Mapping[str, list[str]], records: _Records) -> None:
     encoder = NameEncoder.table()
     begin = time.perf_counter()
     with Catalogue.open(path) as catalogue:
         index = label_index(catalogue, encoder)
-    recall = Recall(index)
-    note(
+    spaces = index.spaces.shape[0]
+    records.add(
         "load",
         time.perf_counter() - begin,
         "s",
         names=len(index.names),
-        spaces=len(index.spaces),
+        spaces=spaces,
         usable=len(index.ids),
     )
     encoded = {name: encoder.encode(classes) for name, classes in tasks.items()}
-    exact = {name: brute_force(index, classes) for name, classes in encoded.items()}
-    note(
-        "brute_force",
-        statistics.median(cost[1] for cost in exact.values()),
-        "CPU s",
-        names=len(index.names),
-    )
-    some = list(encoded)[:: TASKS // HARD]
-    once = np.ones(len(index.spaces), np.int64)
-    for what, counts, which in (
-        ("models", index.counts()[:-1], list(encoded)),
-        ("spaces", once, some),
+    exact = {name: Timed.of(partial(brute_force, index, rows)) for name, rows in encoded.items()}
+    hard = dict(list(encoded.items())[:: TASKS // HARD])
+    models = index.models_per_space(np.ones(len(index.ids), np.bool_))
+    for counted, counts, queries in (
+        ("models", models, encoded),
+        ("spaces", np.ones(spaces, np.int64), hard),
     ):
-        times, cpus, shares, priced = [], [], [], []
-        for name in which:
-            recall.nearest(encoded[name], k=K, models=counts)
-            trials = [
-                _timed(partial(recall.nearest, encoded[name], k=K, models=counts)) for _ in range(3)
-            ]
-            found = trials[0][2]
-            times.append(1_000 * statistics.median(trial[0] for trial in trials))
-            cpus.append(1_000 * statistics.median(trial[1] for trial in trials))
-            shares.append(len(found.touched) / found.total)
-            priced.append(found.priced / found.total)
-            if not same(found, exact[name][0], counts):
-                raise Unavailable(
-                    f"recall of the top {K} {what} is not that of brute force for {name}"
-                )
-            print(
-                f"  {what} {name[:40]:40} {times[-1]:7.1f} ms {cpus[-1]:7.1f} CPU ms"
-                f" {shares[-1]:8.4%} {priced[-1]:8.4%} {len(found.spaces):6,} spaces, costs to"
-                f" {found.costs[-1]:.3f}",
-                flush=True,
-            )
-        setting = {
-            "tasks": which,
-            "classes": CLASSES,
-            "k": f"{K} {what}",
-            "each": "median of 3",
-            "exact": "all of them",
+        results = {
+            name: _query(index, classes, counts, exact[name].result, f"{counted} {name}")
+            for name, classes in queries.items()
         }
-        for figure, values, unit, limit in (
-            ("query", times, "ms", 50),
-            ("query_cpu", cpus, "CPU ms", 50),
-            ("touched", shares, "share of label spaces", 0.02),
-            ("priced", priced, "share of label spaces", 0.02),
-        ):
-            note(
-                f"{figure}_{what}",
-                statistics.median(values),
-                unit,
-                round(min(values), 5),
-                round(max(values), 5),
-                "least and most",
-                **setting,
-                limit=limit,
-            )
+        brute_force_cpu = {name: exact[name].cpu for name in queries}
+        _add_queries(counted, results, brute_force_cpu, records)
 
 
-def _timed(call: Callable[[], Recalled]) -> tuple[float, float, Recalled]:
-    begin, cpu = time.perf_counter(), time.process_time()
-    found = call()
-    return time.perf_counter() - begin, time.process_time() - cpu, found
+@dataclass(frozen=True)
+class Timed(Generic[Result]):
+    """What a call returned, and the wall and CPU seconds that it took."""
+
+    result: Result
+    wall: float
+    cpu: float
+
+    @classmethod
+    def of(cls, call: Callable[[], Result]) -> Timed[Result]:
+        begin, cpu = time.perf_counter(), time.process_time()
+        result = call()
+        return cls(result, time.perf_counter() - begin, time.process_time() - cpu)
 
 
-def brute_force(
-    index: LabelIndex, classes: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float64], float]:
-    """The costs (S,) of all spaces from all their names in float64, and the CPU seconds that
-    took.
-    """
-    begin = time.process_time()
-    far = 1 - index.vectors.astype(np.float64) @ classes.astype(np.float64).T  # (n, C)
-    cost = np.zeros(len(index.spaces))
-    for of in range(far.shape[1]):
-        cost += (
-            np.minimum.reduceat(far[index.spaces.flat, of], index.spaces.starts[:-1]) / far.shape[1]
+def _query(
+    index: LabelIndex, classes: Vectors, counts: Ints, costs: Costs, name: str
+) -> Timed[NearestSpaces]:
+    """The query of median CPU time after a first one; ``Unavailable`` where it is not exact."""
+    query = partial(nearest_spaces, index, classes, k=K, models=counts)
+    query()
+    trials = [Timed.of(query) for _ in range(_TRIALS)]
+    median = sorted(trials, key=lambda trial: trial.cpu)[_TRIALS // 2]
+    nearest = median.result
+    if not equals_brute_force(nearest, costs, counts):
+        raise Unavailable(f"recall of the top {K} {name} is not that of brute force")
+    print(
+        f"  {name[:48]:48} {1_000 * median.wall:7.1f} ms {1_000 * median.cpu:7.1f} CPU ms"
+        f" {len(nearest.touched) / nearest.total:8.4%} {len(nearest.spaces):6,} spaces, costs to"
+        f" {nearest.costs[-1]:.3f}",
+        flush=True,
+    )
+    return median
+
+
+def _add_queries(
+    counted: str,
+    queries: Mapping[str, Timed[NearestSpaces]],
+    brute_force_cpu: Mapping[str, float],
+    records: _Records,
+) -> None:
+    shares = [len(query.result.touched) / query.result.total for query in queries.values()]
+    ratios = [query.cpu / brute_force_cpu[name] for name, query in queries.items()]
+    figures = (
+        ("query", [1_000 * query.wall for query in queries.values()], "ms"),
+        ("query_cpu", [1_000 * query.cpu for query in queries.values()], "CPU ms"),
+        ("brute_force_cpu", [1_000 * seconds for seconds in brute_force_cpu.values()], "CPU ms"),
+        ("query_over_brute_force", ratios, "ratio of CPU time"),
+        ("touched", shares, "share of label spaces"),
+    )
+    for name, values, unit in figures:
+        records.add_spread(
+            f"{name}_{counted}",
+            values,
+            unit,
+            tasks=list(queries),
+            classes=CLASSES,
+            k=f"{K} {counted}",
+            each=f"median of {_TRIALS}",
+            exact="all of them",
+            limit=_LIMITS.get(unit),
         )
-    return cost.round(9), time.process_time() - begin
 
 
-def same(found: Recalled, cost: npt.NDArray[np.float64], counts: Ints, k: int = K) -> bool:
-    """Whether recall found exactly the spaces up to the ``k``-th model by ``cost`` (S,), in their
-    order.
-    """
-    order = np.argsort(cost, kind="stable")
-    kth = cost[order[np.searchsorted(np.cumsum(counts[order]), k)]]
-    wanted = order[cost[order] <= kth]
-    return np.array_equal(found.spaces, wanted) and np.allclose(
-        found.costs, cost[wanted], rtol=0, atol=2e-9
+def brute_force(index: LabelIndex, classes: Vectors) -> Costs:
+    """The costs (S,) of all spaces from all their names, in float64."""
+    distances = 1 - classes.astype(np.float64) @ index.vectors.astype(np.float64).T  # (C, n)
+    costs = np.zeros(index.spaces.shape[0])
+    for row in distances:
+        costs += np.minimum.reduceat(row[index.spaces.indices], index.spaces.indptr[:-1])
+    return (costs / len(classes)).round(9)
+
+
+def equals_brute_force(nearest: NearestSpaces, costs: Costs, counts: Ints, k: int = K) -> bool:
+    """Whether ``nearest`` are the spaces up to the ``k``-th model by ``costs`` (S,), in order."""
+    order = np.argsort(costs, kind="stable")
+    kth_cost = costs[order[np.searchsorted(np.cumsum(counts[order]), k)]]
+    expected = order[costs[order] <= kth_cost]
+    return np.array_equal(nearest.spaces, expected) and np.allclose(
+        nearest.costs, costs[expected], rtol=0, atol=2e-9
     )
 
 
-def _measure_candidates(path: Path, tasks: Mapping[str, Sequence[str]], note: Note) -> None:
-    """The whole way from a catalogue to a shortlist of 64, as ``selection.rank`` goes it, with and
-    without a filter.
-    """
+def _measure_candidates(path: Path, tasks: Mapping[str, Sequence[str]], records: _Records) -> None:
+    """The whole way from a catalogue to a shortlist of 64, with and without a filter."""
     name, classes = next(iter(tasks.items()))
-    for what, where in (("all", None), ("filtered", "params_total < 30000000")):
-        begin = time.perf_counter()
-        found = candidates(classes, catalogue=path, where=where, most=64)
-        note(
-            f"candidates_{what}",
-            time.perf_counter() - begin,
+    for filtering, where in (("all", None), ("filtered", "params_total < 30000000")):
+        shortlist = Timed.of(partial(candidates, classes, catalogue=path, where=where, most=64))
+        records.add(
+            f"candidates_{filtering}",
+            shortlist.wall,
             "s",
+            cpu=round(shortlist.cpu, 2),
             task=name,
             where=where,
-            known=found.known,
-            loadable=found.loadable,
-            touched=found.touched,
-            shortlisted=len(found.cards),
+            known=shortlist.result.known,
+            loadable=shortlist.result.loadable,
+            touched=shortlist.result.touched,
+            shortlisted=len(shortlist.result.cards),
         )
