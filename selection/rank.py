@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selection.probing.budget import Budget, CostModel, parse_gigabytes, parse_seconds
+from selection.probing.budget import Budget, CostModel
 from selection.ranking import Ranking, Row, versions
 from selection.settings import Settings
 from zoo.errors import Unavailable, UserError
-from zoo.terminal.command import clean, run, split_list
+from zoo.terminal.command import clean, run
+from zoo.terminal.options import command_of
 
 if TYPE_CHECKING:
     from selection.committee import Committee
@@ -91,7 +92,6 @@ def rank_on_probe(
     task: str | Task, settings: Settings, *, budget: Budget, progress: Progress | None = None
 ) -> RankedProbe:
     """Rank as ``rank`` does, within a budget whose clock is already running."""
-    settings.check()
     inputs = _open_inputs(task, settings, budget)
     halving = _evaluate(inputs, settings, budget, progress)
     return _assemble(inputs, halving, settings, budget)
@@ -100,12 +100,14 @@ def rank_on_probe(
 def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> RankingInputs:
     """Open the task, find the candidates for its classes and draw the probe."""
     from selection.probe import Probe
-    from selection.scores.registry import resolve
+    from selection.scores.registry import SCORES, resolve
     from selection.task import Task
 
-    score, also = resolve(settings.score), tuple(resolve(name) for name in settings.also)
+    score = resolve(settings.score)
+    names = SCORES if settings.also == ("all",) else settings.also
+    also = tuple(resolve(name) for name in names)
     if isinstance(task, str):
-        task = Task.open(task, unlabelled=settings.unlabelled)
+        task = Task.open(task, unlabelled=settings.unlabelled, offline=settings.offline)
     found = _candidates(task, settings, budget)
     probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)
     return RankingInputs(task, probe, found, score, also)
@@ -348,99 +350,54 @@ def _warnings(task: Task, probe: Probe, rows: Sequence[Row]) -> list[str]:
     return warnings
 
 
-def _command(
+@dataclass(frozen=True, kw_only=True)
+class TaskOption:
+    """The one option that has no default; it comes first in the help."""
+
     task: Annotated[
         str,
         typer.Option(
             help="a folder (one sub-folder a class, or train.parquet), hf:org/name, or digits"
         ),
-    ],
-    where: Annotated[
-        str | None, typer.Option(help="only models that meet this SQL expression")
-    ] = None,
-    models: Annotated[
-        list[str] | None, typer.Option(help="only these ids or globs; repeat or separate by commas")
-    ] = None,
-    top: Annotated[int, typer.Option(help="size of the committee at most")] = 3,
-    score: Annotated[str, typer.Option(help="the score to rank by")] = "transport",
-    also: Annotated[
-        list[str] | None, typer.Option(help="further scores to show beside it, or 'all'")
-    ] = None,
-    probe_size: Annotated[
-        int, typer.Option(help="images of the training split to probe with")
-    ] = 500,
-    budget: Annotated[
-        str | None,
-        typer.Option(help="time for the whole command: 90s, 20m, 2h; a bare number is minutes"),
-    ] = None,
-    budget_gb: Annotated[float | None, typer.Option(help="gigabytes to download at most")] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(help="probe on Ray workers: local:N, or a cluster's address such as auto"),
-    ] = None,
-    unlabelled: Annotated[
-        Path | None, typer.Option(help="images without labels: checked here, for distill.train")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="seed of the probe")] = 0,
-    out: Annotated[Path | None, typer.Option(help="write the ranking as JSON")] = None,
-    report: Annotated[Path | None, typer.Option(help="write a self-contained page")] = None,
-    offline: Annotated[
-        bool, typer.Option(help="no network call at all; only weights on this machine")
-    ] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps")] = None,
-    catalogue: Annotated[Path | None, typer.Option(help="the catalogue's file")] = None,
-    label_encoder: Annotated[
-        str | None, typer.Option(help="a sentence-transformers model for label names")
-    ] = None,
-    max_size: Annotated[
-        str | None, typer.Option(help="bound of the feature cache, such as 20GB")
-    ] = None,
-) -> int:
-    """Rank the models of the catalogue as teachers for a task, best first, with how sure that
-    is.
-    """
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankOptions(Settings, TaskOption):
+    """The options of the command: what is ranked, with what, and what is written."""
+
+    out: Annotated[Path | None, typer.Option(help="write the ranking as JSON")] = None
+    report: Annotated[Path | None, typer.Option(help="write a self-contained page")] = None
+
+    def __post_init__(self) -> None:
+        """Refuse a folder where a file is to be written."""
+        super().__post_init__()
+        for path in (self.out, self.report):
+            if path is not None and path.is_dir():
+                raise UserError(f"{path} is a folder; give a file to write")
+
+
+def _rank_command(options: RankOptions) -> None:
+    """Rank the catalogue's models as teachers for a task, best first, and say how sure that is."""
     from selection.progress import Progress
     from selection.report.table import show
-    from zoo.terminal.command import byte_size
 
-    for path in (out, report):
-        if path is not None and path.is_dir():
-            raise UserError(f"{path} is a folder; give a file to write")
-    settings = Settings(
-        models=tuple(split_list(models)),
-        where=where,
-        top=top,
-        score=score,
-        also=_further_scores(also),
-        probe_size=probe_size,
-        budget=None if budget is None else parse_seconds(budget),
-        download=None if budget_gb is None else parse_gigabytes(budget_gb),
-        ray=ray,
-        seed=seed,
-        offline=offline,
-        device=device,
-        catalogue=catalogue,
-        unlabelled=unlabelled,
-        label_encoder=label_encoder,
-        max_size=byte_size(max_size) if max_size else None,
-    )
-    limits = Budget.of(settings, report=report is not None)
-    if offline:
+    budget = Budget.of(options, report=options.report is not None)
+    if options.offline:
         _forbid_network()
-    ranked = rank_on_probe(task, settings, budget=limits, progress=Progress.live())
-    for line in ranked.ranking.warnings:
-        print(f"warning: {clean(line, 400)}", file=sys.stderr)
+    ranked = rank_on_probe(options.task, options, budget=budget, progress=Progress.live())
+    for warning in ranked.ranking.warnings:
+        print(f"warning: {clean(warning, 400)}", file=sys.stderr)
     show(ranked.ranking)
-    if out is not None:
-        ranked.ranking.save(out)
-        print(f"ranking: {out}")
-    if report is not None:
+    if options.out is not None:
+        ranked.ranking.save(options.out)
+        print(f"ranking: {options.out}")
+    if options.report is not None:
         from selection.report.page import write
         from selection.report.report import make_report
 
-        write(make_report(ranked.ranking, ranked.probe, ranked.evidence), report)
-        print(f"report: {report}")
-    return 0
+        write(make_report(ranked.ranking, ranked.probe, ranked.evidence), options.report)
+        print(f"report: {options.report}")
 
 
 def _forbid_network() -> None:
@@ -448,16 +405,9 @@ def _forbid_network() -> None:
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 
-def _further_scores(also: Sequence[str] | None) -> tuple[str, ...]:
-    from selection.scores.registry import SCORES
-
-    names = split_list(also)
-    return tuple(SCORES) if names == ["all"] else tuple(names)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return run(_command, argv, name="selection.rank")
+    return run(command_of(RankOptions, _rank_command), argv, name="selection.rank")
 
 
 if __name__ == "__main__":

@@ -1,45 +1,142 @@
-"""What a ranking is to be made with."""
+"""What a ranking is made with: the options of the command, with its defaults."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from zoo.errors import UserError
+from zoo.terminal.command import byte_size
+from zoo.terminal.options import CatalogueFile
+
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_seconds(text: str) -> float:
+    """Read a time as seconds; a number without a unit is minutes.
+
+    >>> parse_seconds("90s"), parse_seconds("2h"), parse_seconds("5")
+    (90.0, 7200.0, 300.0)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text.lower())
+    if not match or float(match[1]) <= 0:
+        raise UserError(
+            f"{text!r}: expected a time such as 90s, 20m or 2h (a bare number is minutes)"
+        )
+    return float(match[1]) * _UNIT_SECONDS[match[2] or "m"]
+
+
+def parse_gigabytes(text: str) -> float:
+    """Read gigabytes (10**9) as bytes; 0 means no download at all."""
+    try:
+        gigabytes = float(text)
+    except ValueError:
+        gigabytes = math.nan
+    if not (math.isfinite(gigabytes) and gigabytes >= 0):
+        raise UserError(f"{text!r}: expected gigabytes to download at most, 0 or more, such as 5")
+    return gigabytes * 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a ranking is to be made with; the options of the command, with its defaults.
+    """What a ranking is made with; every field is an option of ``selection.rank``.
 
-    ``models`` are ids or globs and meet ``where``; ``top`` bounds the committee; ``also`` names
-    further scores to show; ``budget`` bounds the wall clock in seconds and ``download`` the bytes
-    to fetch, both promises; ``ray`` is ``local:N`` or a cluster's address, whose workers then
-    probe; ``max_size`` bounds the feature cache in bytes; ``label_encoder`` is a
-    sentence-transformers model (default: the packaged table); ``device`` is ``cpu``, ``cuda``,
-    ``cuda:N`` or ``mps`` (default: a GPU where there is one).
+    Attributes
+    ----------
+    where : str, optional
+        An SQL expression over the catalogue's columns that models must meet.
+    models : tuple of str
+        Exact ids or globs; they meet ``where``.
+    top : int
+        Size of the committee at most, 1 or more.
+    score : str
+        Name of the score to rank by.
+    also : tuple of str
+        Further scores to show, or ``("all",)``.
+    probe_size : int
+        Images of the training split to probe with, 4 or more.
+    budget : float, optional
+        Wall-clock seconds for the whole ranking.
+    download : float, optional
+        Bytes to download at most (``--budget-gb``).
+    ray : str, optional
+        ``local:N`` or a cluster's address, whose workers then probe.
+    unlabelled : Path, optional
+        Images without labels.
+    seed : int
+        Seed of the probe, 0 or more.
+    offline : bool
+        Whether only weights on this machine are considered and the network is left alone.
+    device : str, optional
+        ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; by default a GPU if there is one.
+    catalogue : Path, optional
+        The catalogue's file.
+    label_encoder : str, optional
+        A sentence-transformers model for label names; by default the packaged table.
+    max_size : int, optional
+        Bytes that the stored features may take.
+
+    Raises
+    ------
+    UserError
+        If a value makes no sense; it is named as the command's option.
     """
 
-    models: tuple[str, ...] = ()
-    where: str | None = None
-    top: int = 3
-    score: str = "transport"
-    also: tuple[str, ...] = ()
-    probe_size: int = 500
-    budget: float | None = None
-    download: float | None = None
-    ray: str | None = None
-    seed: int = 0
-    offline: bool = False
-    device: str | None = None
-    catalogue: Path | None = None
-    unlabelled: Path | None = None
-    label_encoder: str | None = None
-    max_size: int | None = None
+    where: Annotated[str | None, typer.Option(help="only models that meet this SQL expression")] = (
+        None
+    )
+    models: Annotated[
+        tuple[str, ...],
+        typer.Option(help="only these ids or globs; repeat or separate by commas"),
+    ] = ()
+    top: Annotated[int, typer.Option(help="size of the committee at most")] = 3
+    score: Annotated[str, typer.Option(help="the score to rank by")] = "transport"
+    also: Annotated[
+        tuple[str, ...], typer.Option(help="further scores to show beside it, or 'all'")
+    ] = ()
+    probe_size: Annotated[int, typer.Option(help="images of the training split to probe with")] = (
+        500
+    )
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_seconds,
+            help="time for the whole command: 90s, 20m, 2h; a bare number is minutes",
+        ),
+    ] = None
+    download: Annotated[
+        float | None,
+        typer.Option("--budget-gb", parser=parse_gigabytes, help="gigabytes to download at most"),
+    ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(help="probe on Ray workers: local:N, or a cluster's address such as auto"),
+    ] = None
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="images without labels: checked here, for distill.train")
+    ] = None
+    seed: Annotated[int, typer.Option(help="seed of the probe")] = 0
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", help="no network call at all; only weights on this machine"),
+    ] = False
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps")] = None
+    catalogue: CatalogueFile = None
+    label_encoder: Annotated[
+        str | None, typer.Option(help="a sentence-transformers model for label names")
+    ] = None
+    max_size: Annotated[
+        int | None,
+        typer.Option(parser=byte_size, help="bound of the feature cache, such as 20GB"),
+    ] = None
 
-    def check(self) -> None:
-        """Raise ``UserError`` where a value makes no sense, named as the command's option."""
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` if a value makes no sense."""
         if self.top < 1:
             raise UserError(f"--top {self.top}: a committee needs at least 1 teacher")
         if self.probe_size < 4:

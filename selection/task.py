@@ -65,6 +65,7 @@ class Task:
         *,
         unlabelled: str | Path | None = None,
         revision: str | None = None,
+        offline: bool = False,
     ) -> Task:
         """Open a folder of class folders or of Parquet files, ``hf:org/name``, or the built-in
         ``digits``.
@@ -73,7 +74,8 @@ class Task:
         missing validation split (20 % of the rest), stratified by a fixed seed; classes keep two
         training images first. A class with fewer than two training images is dropped with a
         warning. ``unlabelled`` is a folder of more images, found recursively, or of Parquet files;
-        ``revision`` the commit to read a Hub dataset at, the newest if None.
+        ``revision`` the commit to read a Hub dataset at, the newest if None; ``offline`` reads a Hub
+        dataset from this machine only.
         Raises ``UserError`` where the input is wrong, ``Unavailable`` where the Hub cannot be
         reached.
         """
@@ -81,7 +83,7 @@ class Task:
         commit = None
         if str(spec).startswith("hf:") and not Path(spec).expanduser().exists():
             name = str(spec)[3:]
-            parts, commit = hub_task.read(name, revision)
+            parts, commit = hub_task.read(name, revision, offline=offline)
             loose: Sequence[Source] = []
             skipped = 0
         else:

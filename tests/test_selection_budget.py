@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from selection.probing.budget import Budget, CostModel, parse_gigabytes, parse_seconds
-from selection.settings import Settings
+from selection.probing.budget import Budget, CostModel
+from selection.settings import Settings, parse_gigabytes, parse_seconds
 from zoo.card import ModelCard
 from zoo.errors import UserError
 
@@ -46,10 +46,10 @@ def test_what_is_no_time_is_the_users_error(text: str) -> None:
 
 
 def test_gigabytes_may_be_none_but_not_less() -> None:
-    assert parse_gigabytes(0) == 0
-    assert parse_gigabytes(1.5) == 1.5e9
-    for wrong in (-1, math.nan, math.inf):
-        with pytest.raises(UserError, match="--budget-gb"):
+    assert parse_gigabytes("0") == 0
+    assert parse_gigabytes("1.5") == 1.5e9
+    for wrong in ("-1", "nan", "inf", "much"):
+        with pytest.raises(UserError, match="expected gigabytes"):
             parse_gigabytes(wrong)
 
 

@@ -147,6 +147,28 @@ def test_offline_opens_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_offline_as_a_library_leaves_the_process_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import datasets
+    from huggingface_hub import constants
+
+    seen: list[tuple[bool, bool]] = []
+
+    def load(*_: object, **__: object) -> None:
+        seen.append((constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE))
+        raise ConnectionError("offline mode is enabled")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    environment = dict(os.environ)
+    with pytest.raises(Unavailable, match="hf:org/name"):
+        rank("hf:org/name", Settings(offline=True))
+    assert seen == [(True, True)]
+    assert dict(os.environ) == environment
+    assert not constants.HF_HUB_OFFLINE
+    assert not datasets.config.HF_HUB_OFFLINE
+
+
 def test_killed_in_the_middle_it_repeats_no_finished_model(tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -285,7 +307,7 @@ WRONG = [
     (["--task", "GOOD", "--max-size", "lots"], "20GB"),
     (["--task", "GOOD", "--budget", "0"], "expected a time such as 90s, 20m or 2h"),
     (["--task", "GOOD", "--budget", "5x"], "--budget '5x'"),
-    (["--task", "GOOD", "--budget-gb", "-1"], "--budget-gb -1"),
+    (["--task", "GOOD", "--budget-gb", "-1"], "--budget-gb '-1'"),
     (["--task", "GOOD", "--ray", "local:0"], "expected local:N"),
     ([], "--task"),
 ]

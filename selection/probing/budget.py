@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,10 +12,8 @@ from statistics import median_low
 
 from selection.settings import Settings
 from zoo.card import ModelCard
-from zoo.errors import UserError
 
 START_SECONDS = 4.0  # to import torch and timm, once
-_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _LOAD_SECONDS = 0.3  # to build a small network whose weights are on this machine
 _READ_RATE = 200e6  # bytes of weights a second that are read and built
 _BANDWIDTH = 10e6  # bytes a second, as long as no download was measured
@@ -28,29 +25,6 @@ _FINISH_SECONDS = 1.5  # to start the interpreter, print the table and end
 _REPORT_SECONDS = 3.0  # to write the page
 _COMPARE_SHARE = 0.1  # of the budget, to compare the finalists and choose a committee ...
 _MOST_COMPARE_SECONDS = 30.0  # ... and no more than this
-
-
-def parse_seconds(text: str, option: str = "--budget") -> float:
-    """Read a time such as 90s, 20m or 2h as seconds.
-
-    >>> parse_seconds("90s"), parse_seconds("2h"), parse_seconds("5")  # minutes without a unit
-    (90.0, 7200.0, 300.0)
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text.lower())
-    if not match or float(match[1]) <= 0:
-        raise UserError(
-            f"{option} {text!r}: expected a time such as 90s, 20m or 2h (a bare number is minutes)"
-        )
-    return float(match[1]) * _UNIT_SECONDS[match[2] or "m"]
-
-
-def parse_gigabytes(gigabytes: float, option: str = "--budget-gb") -> float:
-    """Turn gigabytes (10**9) into bytes; 0 means no download at all."""
-    if not (math.isfinite(gigabytes) and gigabytes >= 0):
-        raise UserError(
-            f"{option} {gigabytes:g}: expected gigabytes to download at most, 0 or more, such as 5"
-        )
-    return gigabytes * 1e9
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,10 +63,11 @@ class HubDataset(NamedTuple):
     revision: str | None
 
 
-def read(spec: str, revision: str | None = None) -> HubDataset:
+def read(spec: str, revision: str | None = None, *, offline: bool = False) -> HubDataset:
     """Read the Hub dataset ``org/name`` or ``org/name:config``, at the commit ``revision``.
 
-    Without ``revision`` it is the newest. ``UserError`` where only another one is at hand offline.
+    Without ``revision`` it is the newest. ``offline`` reads what ``datasets`` keeps on this machine
+    and asks nothing of the network. ``UserError`` where only another revision is at hand offline.
     """
     if not _SPEC.fullmatch(spec):
         raise UserError(
@@ -77,7 +79,7 @@ def read(spec: str, revision: str | None = None) -> HubDataset:
             f"a local folder {path!r} stands where the Hub dataset was meant; give --task {path} to"
             " use it"
         )
-    loaded = _load(path, config or None, revision)
+    loaded = _load(path, config or None, revision, offline=offline)
     at = _revision(next(iter(loaded.values())))
     if revision is not None and at not in (None, revision):
         raise UserError(
@@ -109,19 +111,27 @@ def _revision(dataset: Any) -> str | None:
     return next((name for name in folders if _COMMIT.fullmatch(name)), None)
 
 
-def _load(path: str, config: str | None, revision: str | None) -> Any:
+@contextmanager
+def _offline_libraries() -> Iterator[None]:
+    """Keep both libraries from the network in this context: they know no argument for that."""
     import datasets
     from huggingface_hub import constants
 
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in (
-        "1",
-        "ON",
-        "YES",
-        "TRUE",
-    ):  # --offline, maybe after both were imported
-        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
-        return datasets.load_dataset(path, config, revision=revision)
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _load(path: str, config: str | None, revision: str | None, *, offline: bool) -> Any:
+    import datasets
+
+    switched_off = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    try:
+        with _offline_libraries() if offline or switched_off else nullcontext():
+            return datasets.load_dataset(path, config, revision=revision)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError, OSError) as error:
         raise Unavailable(
             f"the dataset hf:{path} could not be fetched ({str(error).splitlines()[0]}); "
