@@ -74,8 +74,8 @@ class Task:
         missing validation split (20 % of the rest), stratified by a fixed seed; classes keep two
         training images first. A class with fewer than two training images is dropped with a
         warning. ``unlabelled`` is a folder of more images, found recursively, or of Parquet files;
-        ``revision`` the commit to read a Hub dataset at, the newest if None; ``offline`` reads a Hub
-        dataset from this machine only.
+        ``revision`` the commit to read a Hub dataset at, the newest if None; ``offline`` reads a
+        Hub dataset from this machine only.
         Raises ``UserError`` where the input is wrong, ``Unavailable`` where the Hub cannot be
         reached.
         """
