@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from distill.options import Options, from_config, settings_of
 from distill.run import RunFolder
-from distill.training.live import note, warn
 from zoo.errors import Unavailable, UserError
 from zoo.terminal.command import choose
+from zoo.terminal.progress import note, warn
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment

@@ -24,13 +24,13 @@ from distill.teachers.prepared import (
     TaskImages,
     committee_cards,
 )
-from distill.training.live import warn
 from distill.training.plan import TrainingPlan, plan_training
 from selection.ranking import Ranking, versions
 from selection.scores.accuracy import accuracy
 from selection.task import Task
 from zoo.errors import UserError
 from zoo.home import home
+from zoo.terminal.progress import warn
 
 if TYPE_CHECKING:
     from zoo.card import ModelCard

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.training.live import note
 from zoo.errors import UserError
 from zoo.files import write_bytes, write_json, write_text
+from zoo.terminal.progress import note
 
 # What may differ between a run and its resumption, since it does not change the result.
 FREE = ("options", "versions")  # the plan holds what follows from the options

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from distill.options import Options, TrainOptions, from_config, settings_of
 from distill.run import RunFolder
-from distill.training.live import warn
 from zoo.errors import UserError
 from zoo.terminal.command import run
 from zoo.terminal.options import command_of, flag_of, narrow
+from zoo.terminal.progress import warn
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment

@@ -1,105 +1,64 @@
-"""Live progress of a ranking: a rich bar on a terminal, a plain line a model elsewhere, or
-nothing.
-"""
+"""How far a ranking is: which model is at work, and one line for each that is done."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from selection.ranking import Row
 from zoo.card import ModelCard
 from zoo.terminal.command import clean
+from zoo.terminal.progress import Meter, Progress
 
 
-class Progress:
-    """Says on stderr which model is at work, how many are done, and when all will be."""
+class RankingProgress:
+    """The models and probe images of a ranking, round by round, shown by ``progress``."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.models = self.images = self.done = self.loaded = 0
-        self.begin = time.monotonic()
-
-    @classmethod
-    def silent(cls) -> Progress:
-        """No output: the default of the Python API."""
-        return cls("silent")
-
-    @classmethod
-    def live(cls) -> Progress:
-        """A bar on a terminal where rich is installed, plain lines otherwise."""
-        if sys.stderr.isatty():
-            try:
-                import rich  # noqa: F401
-            except ImportError:
-                return cls("plain")
-            return cls("bar")
-        return cls("plain")
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.models = self.images = self.done = self.answered = 0
+        self._round = ExitStack()
+        self._meter: Meter | None = None
 
     @contextmanager
-    def shown(self) -> Iterator[Progress]:
-        """Show progress for as long as the context lasts."""
-        if self.kind != "bar":
+    def shown(self) -> Iterator[RankingProgress]:
+        """Show the rounds that begin before the context ends."""
+        try:
             yield self
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        with Bar(
-            TextColumn("{task.fields[round]}{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        ) as self.bar:
-            self.job = self.bar.add_task("probing", total=None, rate="", round="")
-            yield self
+        finally:
+            self._round.close()
 
     def round(self, number: int, rounds: int, models: int, images: int) -> None:
         """A round begins: ``models`` models on ``images`` probe images each."""
+        self._round.close()
         self.models, self.images, self.done = models, images, 0
-        named = f"round {number} of {rounds}: " if rounds > 1 else ""
-        if self.kind == "bar":
-            self.bar.reset(
-                self.job, total=models * images, description="probing", rate="", round=named
-            )
-        elif self.kind == "plain" and named:
-            print(f"{named}{models} models, {images} images", file=sys.stderr, flush=True)
+        name = f"round {number} of {rounds}" if rounds > 1 else "probing"
+        probing = self.progress.over(name, unit="images", total=models * images)
+        self._meter = self._round.enter_context(probing)
+        if rounds > 1:
+            self._meter.line(f"{name}: {models} models, {images} images")
 
     def started(self, card: ModelCard) -> None:
         """This model is loaded and begins to answer."""
-        self.seen, self.at = 0, time.monotonic()
-        if self.kind == "bar":
-            from rich.markup import escape
-
-            self.bar.update(self.job, description=escape(clean(card.id, 40)))
+        self.answered = 0
+        if self._meter is not None:
+            self._meter.at_work_on(card.id)
 
     def advance(self, images: int) -> None:
         """So many images of the current model are answered."""
-        new, self.seen = images - self.seen, images
-        if self.kind == "bar":
-            rate = self.seen / max(time.monotonic() - self.at, 1e-9)
-            self.bar.update(self.job, advance=new, rate=f"{rate:.0f} images/s")
+        if self._meter is not None:
+            self._meter.advance(images - self.answered)
+        self.answered = images
 
     def finished(self, row: Row, *, cached: bool) -> None:
         """This model is done, or failed."""
         self.done += 1
-        self.loaded += not cached
-        if self.kind == "bar":
-            self.bar.update(self.job, completed=self.done * self.images)
-        elif self.kind == "plain" and not cached and (row.value is not None or row.error):
-            what = (
-                f"{row.seconds or 0:.1f} s"
-                if row.value is not None
-                else f"failed: {clean(row.error or '', 200)}"
-            )
-            print(
-                f"[{self.done}/{self.models}] {clean(row.model, 80)}: {what}",
-                file=sys.stderr,
-                flush=True,
-            )
+        if self._meter is None:
+            return
+        self._meter.skip(self.done * self.images - self._meter.done)  # stored, failed or left out
+        if cached or (row.value is None and not row.error):
+            return
+        outcome = f"{row.seconds or 0:.1f} s"
+        if row.value is None:
+            outcome = f"failed: {clean(row.error or '', 200)}"
+        self._meter.line(f"[{self.done}/{self.models}] {clean(row.model, 80)}: {outcome}")

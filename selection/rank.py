@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from selection.probing.evaluator import ProbeEvaluator
     from selection.probing.prober import Prober
     from selection.probing.rounds import Halving
-    from selection.progress import Progress
+    from selection.progress import RankingProgress
     from selection.recall.candidates import Candidates
     from selection.scores.score import Score
     from selection.task import Task
+    from zoo.terminal.progress import Progress
 
 __all__ = ["Settings", "main", "rank"]
 
@@ -143,10 +144,11 @@ def _evaluate(
 ) -> Halving:
     """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
     from selection.probing.rounds import halve, shortlist, sizes
-    from selection.progress import Progress
+    from selection.progress import RankingProgress
+    from zoo.terminal.progress import Progress
 
     found, probe = inputs.candidates, inputs.probe
-    shown = progress or Progress.silent()
+    shown = RankingProgress(progress or Progress.default())
     with shown.shown(), _prober(settings, probe, budget, shown) as prober:
         evaluator = _evaluator(inputs, settings, prober, shown)
         cards, rounds, keep, too_costly = found.cards, [probe.size], len(found.cards), 0
@@ -176,7 +178,9 @@ def _evaluate(
 
 
 @contextmanager
-def _prober(settings: Settings, probe: Probe, budget: Budget, shown: Progress) -> Iterator[Prober]:
+def _prober(
+    settings: Settings, probe: Probe, budget: Budget, shown: RankingProgress
+) -> Iterator[Prober]:
     """This process, or Ray's workers for as long as the context lasts."""
     from selection.probing.cache import FeatureCache
     from selection.probing.prober import LocalProber, ProbeStore
@@ -203,7 +207,7 @@ def _prober(settings: Settings, probe: Probe, budget: Budget, shown: Progress) -
 
 
 def _evaluator(
-    inputs: RankingInputs, settings: Settings, prober: Prober, shown: Progress
+    inputs: RankingInputs, settings: Settings, prober: Prober, shown: RankingProgress
 ) -> ProbeEvaluator:
     from selection.probing.evaluator import ProbeEvaluator
     from selection.recall.names import NameEncoder
@@ -379,8 +383,8 @@ class RankOptions(Settings, TaskOption):
 
 def _rank_command(options: RankOptions) -> None:
     """Rank the catalogue's models as teachers for a task, best first, and say how sure that is."""
-    from selection.progress import Progress
     from selection.report.table import show
+    from zoo.terminal.progress import Progress
 
     budget = Budget.of(options, report=options.report is not None)
     if options.offline:

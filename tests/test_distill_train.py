@@ -20,7 +20,7 @@ from distill.options import Options, settings_of
 from distill.run import RunFolder
 from distill.teachers.prepared import columns
 from distill.train import main
-from distill.training.live import Live
+from distill.training.live import TrainingView
 from distill.training.trainer import verdict
 from tests.distill_setting import write_ranking, write_task, write_teacher
 from zoo.errors import UserError
@@ -324,7 +324,9 @@ def test_the_verdict_is_honest() -> None:
 def test_falling_behind_a_finished_control_is_warned_of_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with Live("probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300) as live:
+    with TrainingView(
+        "probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300
+    ) as live:
         for epoch in range(10):
             live.epoch(
                 {
@@ -338,7 +340,9 @@ def test_falling_behind_a_finished_control_is_warned_of_once(
     err = capsys.readouterr().err
     assert err.count("seem to hurt") == 1
     assert "after epoch 3" in err
-    with Live("probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300) as live:
+    with TrainingView(
+        "probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300
+    ) as live:
         live.epoch(
             {
                 "epoch": 5,
@@ -380,7 +384,7 @@ def test_training_needs_none_of_what_an_air_gapped_machine_lacks(
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("faiss", "ot", "duckdb", "datasets", "rich", "plotly", "accelerate", "tensorboard"):
+        if name.split(".")[0] in ("faiss", "ot", "duckdb", "datasets", "plotly", "accelerate", "tensorboard"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 from distill.train import main

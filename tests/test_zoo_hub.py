@@ -490,18 +490,6 @@ def test_no_header_stops_the_pacing(headers: dict[str, str]) -> None:
     assert quota.wait("api") <= 3_601
 
 
-def test_progress_says_rate_quota_and_the_time_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    progress = Progress.silent()
-    with progress.over("listing", total=None, done=1_000) as bar:
-        bar.begin = 0.0
-        monkeypatch.setattr(time, "monotonic", lambda: 10.0)
-        assert (
-            bar.facts(11_000, 71_000, 431)
-            == "11,000 of 71,000 rows, 1,000 rows/s, 1:00 to go, 431 requests left"
-        )
-        assert bar.facts(11_000, None, None) == "11,000 rows, 1,000 rows/s"
-
-
 # --- the client
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zoo import query
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.crawl import main as crawl
@@ -237,23 +236,6 @@ def test_strangers_text_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[red]x[/red]" in out
 
 
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0"),
-        (999, "999"),
-        (1_000, "1k"),
-        (410_260, "410k"),
-        (3_504_872, "3.5M"),
-        (10_240_000, "10.2M"),
-        (999_950, "1000k"),
-        (2_500_000_000, "2.5B"),
-    ],
-)
-def test_counts_are_short(number: int, text: str) -> None:
-    assert query._count(number) == text
-
-
 @pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
 def test_a_table_fits_the_terminal(
     capsys: pytest.CaptureFixture[str],
@@ -268,20 +250,6 @@ def test_a_table_fits_the_terminal(
     lines = ask(capsys).splitlines()
     assert max(len(line.rstrip()) for line in lines[:4]) <= columns
     assert [line.split()[0] for line in lines[1:4]] == ["org/a", "org/b", "org/c[31m"]
-
-
-@pytest.mark.parametrize("widths", [[10], [90, 3], [5] * 30, [43, 15, 11, 12, 10, 8, 60], [1, 1]])
-@pytest.mark.parametrize("room", [20, 50, 100, 1000])
-def test_widths_fit_and_are_never_more_than_needed(widths: list[int], room: int) -> None:
-    fitted = query._fitted(widths, room)
-    assert sum(fitted) + 2 * (len(fitted) - 1) <= room
-    assert all(0 < width <= wanted for width, wanted in zip(fitted, widths, strict=False))
-    if (
-        sum(widths) + 2 * len(widths) <= room
-        and max(widths) <= query._LONGEST_CELL
-        and widths[0] <= room // 2
-    ):
-        assert fitted == widths
 
 
 def test_a_table_is_cut_at_fifty_rows_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from zoo.errors import UserError
 from zoo.sql import COLUMNS, select
 from zoo.terminal.command import choose, clean, run
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of
+from zoo.terminal.table import Column, print_table, short_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,8 +36,6 @@ TABLE_COLUMNS = (
 _TABLE_ROWS = 50
 _COUNTS = ("params_total", "downloads", "likes")
 _LONGEST_CELL = 80
-_WIDEST = 100
-_NARROWEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,65 +121,35 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
 
 
 def _write_table(batches: Batches, limit: int, *, total: int | None) -> None:
-    """The first ``limit`` rows; ``total`` is how many there are, where ``batches`` do not hold them
-    all.
+    """Print the first ``limit`` rows.
+
+    ``total`` is how many rows there are; ``None`` where ``batches`` hold them all.
     """
     rows: list[tuple[Any, ...]] = []
-    names, found = [], 0
+    names: list[str] = []
+    count = 0
     for batch in batches:
-        names, found = batch.schema.names, found + batch.num_rows
+        names, count = batch.schema.names, count + batch.num_rows
         rows += _rows(batch.slice(0, limit - len(rows)))
-    total = found if total is None else total
+    total = count if total is None else total
     if not rows:
         print(f"0 of {total:,} rows" if total else "no model meets this")
         return
-    numeric = [
-        all(not isinstance(value, (str, list)) for value in column)
-        for column in zip(*rows, strict=True)
-    ]
-    left_out = _print_table(
-        names, [[_cell(n, v) for n, v in zip(names, row, strict=True)] for row in rows], numeric
-    )
+    columns = [_column(name, [row[i] for row in rows]) for i, name in enumerate(names)]
+    cells = [[_cell(name, value) for name, value in zip(names, row, strict=True)] for row in rows]
+    left_out = print_table(columns, cells, droppable=True)
     more = f" of {total:,}" if total > len(rows) else ""
-    print(
-        f"{len(rows):,}{more} row{'s' if total != 1 else ''}"
-        + ("; --limit shows more" if more else "")
-        + (f"; left out for width: {left_out} columns, choose with --columns" if left_out else "")
-    )
+    parts = [f"{len(rows):,}{more} row{'s' if total != 1 else ''}"]
+    if more:
+        parts.append("--limit shows more")
+    if left_out:
+        parts.append(f"left out for width: {left_out} columns, choose with --columns")
+    print("; ".join(parts))
 
 
-def _print_table(names: list[str], cells: list[list[str]], numeric: list[bool]) -> int:
-    """Fitted to the terminal; into a pipe as wide as it needs. Returns how many columns found no
-    room.
-    """
-    widths = [max(len(row[i]) for row in [names, *cells]) for i in range(len(names))]
-    if sys.stdout.isatty() or "COLUMNS" in os.environ:
-        widths = _fitted(widths, shutil.get_terminal_size().columns)
-    for row in [names, *cells]:
-        cut = (
-            cell if len(cell) <= width else cell[: width - 1] + "…"
-            for cell, width in zip(row, widths, strict=False)
-        )
-        padded = (
-            c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cut, widths, numeric, strict=False)
-        )
-        print("  ".join(padded).rstrip())
-    return len(names) - len(widths)
-
-
-def _fitted(widths: list[int], room: int) -> list[int]:
-    """Widths that fit into ``room`` characters: the widest columns give way, the first (the id)
-    last; columns that would be too narrow to read are left out at the right.
-    """
-    first = min(widths[0], max(room // 2, _NARROWEST))
-    for shown in range(len(widths), 1, -1):
-        left = room - first - 2 * (shown - 1)
-        cap = next(
-            (c for c in range(_WIDEST, 0, -1) if sum(min(w, c) for w in widths[1:shown]) <= left), 0
-        )
-        if cap >= _NARROWEST:
-            return [first, *(min(w, cap) for w in widths[1:shown])]
-    return [min(widths[0], room)]
+def _column(name: str, values: Sequence[object]) -> Column:
+    is_number = all(not isinstance(value, str | list) for value in values)
+    return Column(name, is_number=is_number, is_name=name == "id")
 
 
 def _write_csv(batches: Batches) -> None:
@@ -241,7 +208,7 @@ def _cell(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in _COUNTS and isinstance(value, int):
-        return _count(value)
+        return short_count(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
@@ -249,18 +216,6 @@ def _cell(name: str, value: object) -> str:
         shown = value if len(value) <= 3 else value[:2]
         return clean(", ".join(str(item)[:_LONGEST_CELL] for item in shown), _LONGEST_CELL) + more
     return clean(value, _LONGEST_CELL)
-
-
-def _count(number: int) -> str:
-    """3504872 -> 3.5M."""
-    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if abs(number) >= size:
-            return (
-                f"{number / size:.3g}{unit}"
-                if abs(number) < 100 * size
-                else f"{number / size:.0f}{unit}"
-            )
-    return str(number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from distill.training.live import progress
 from zoo.errors import UserError
 from zoo.files import write_json
+from zoo.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -135,10 +135,11 @@ def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: s
         done, damaged = 0, []  # cut off behind our back
     if done == shape[0]:
         return damaged
-    tell, read = progress(what), _reader(splits, shape[-1])
+    read = _reader(splits, shape[-1])
     with (
         open(file, "r+b" if done else "wb") as out,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        Progress.default().over(what, unit="images", total=shape[0], done=done) as meter,
     ):
         out.truncate(done * row_bytes)
         out.seek(done * row_bytes)
@@ -151,7 +152,7 @@ def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: s
             out.flush()
             os.fsync(out.fileno())
             write_json(home / "progress.json", {"done": rows.stop, "damaged": damaged})
-            tell(rows.stop, shape[0])
+            meter.at(rows.stop)
     return damaged
 
 

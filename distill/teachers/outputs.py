@@ -18,9 +18,9 @@ from torch import Tensor
 from distill.batch import TeacherOutputs
 from distill.data.pixels import Pixels
 from distill.data.views import Augmentation, render
-from distill.training.live import note, progress
 from zoo.errors import TeacherError, UserError
 from zoo.files import write_bytes, write_json
+from zoo.terminal.progress import Progress, note
 
 if TYPE_CHECKING:
     from zoo.split_teacher import SplitTeacher
@@ -174,14 +174,15 @@ def _complete(found: Shards, wanted: list[Shard], reader: _OutputsReader, home: 
         )
     if size > 1e6:
         note(f"storing {missing} answers of {teacher}, {size / 1e6:.0f} MB, in {home}")
-    tell = progress(f"asking {teacher} (views x images in parts)")
-    for done, (view, start) in enumerate(wanted):
-        if (view, start) not in found:
-            found[view, start] = reader.records(
-                view, torch.arange(start, min(start + SHARD, images))
-            )
+    asking = Progress.default().over(f"asking {teacher}", unit="images", total=missing)
+    with asking as meter:  # an image counts once a view
+        for view, start in wanted:
+            if (view, start) in found:
+                continue
+            rows = torch.arange(start, min(start + SHARD, images))
+            found[view, start] = reader.records(view, rows)
             _write(home, (view, start), reader.key, found[view, start])
-        tell(done + 1, len(wanted))
+            meter.advance(len(rows))
 
 
 def _verify(found: Shards, reader: _OutputsReader, home: Path, check: int) -> None:

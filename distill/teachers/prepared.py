@@ -19,11 +19,11 @@ from distill.data.pixels import Pixels
 from distill.data.views import STILL, Augmentation
 from distill.teachers.info import TeacherInfo
 from distill.teachers.outputs import HIDDEN, WHAT, OutputsKey, open_outputs
-from distill.training.live import note
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, Unavailable, UserError
 from zoo.home import home
 from zoo.terminal.command import clean
+from zoo.terminal.progress import note
 
 if TYPE_CHECKING:
     from distill.teachers.probe_head import ProbeHead

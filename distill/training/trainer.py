@@ -14,11 +14,12 @@ from distill.options import Options, settings_of
 from distill.run import RunFolder
 from distill.student.model_card import model_card
 from distill.student.student import export
-from distill.training.live import Live, note
+from distill.training.live import TrainingView
 from distill.training.loop import Schedule, fit, peak_memory, time_steps
 from distill.training.processes import Processes, processes
 from selection.scores.accuracy import gain, hits, points
 from zoo.home import home
+from zoo.terminal.progress import note
 
 
 def train(
@@ -62,7 +63,7 @@ def train(
         if control
         else {}
     )
-    with Live(
+    with TrainingView(
         f"{options.method} seed {options.seed}",
         epochs=schedule.epochs,
         folder=run.path if where.is_main else None,

@@ -70,7 +70,7 @@ def crawl(
         raise UserError(f"--endpoint {endpoint}: an address that begins with https:// is expected")
     client, progress, ledger = (
         client or Client(endpoint),
-        progress or Progress.live(),
+        progress or Progress.default(),
         Ledger(catalogue),
     )
     said = [
@@ -108,8 +108,9 @@ def ask_details(
     """
     job, before, silent = DetailsPass(), client.quota.sent["files"], 0
     candidates = ledger.wanted(expression)
+    shown = progress or Progress.default()
     with (
-        (progress or Progress.silent()).over("details", total=candidates.num_rows) as bar,
+        shown.over("details", unit="models", total=candidates.num_rows) as meter,
         ThreadPoolExecutor(workers, thread_name_prefix="details") as pool,
     ):
         for batch in candidates.to_batches(_BATCH):
@@ -124,11 +125,7 @@ def ask_details(
                         raise answer
                     if isinstance(answer, Details):
                         found.append((candidate.id, candidate.sha, answer))
-                    bar.at(
-                        job.models + len(found),
-                        total=candidates.num_rows,
-                        quota=client.quota.left("files"),
-                    )
+                    meter.at(job.models + len(found), extra=client.quota.left_text("files"))
             finally:
                 ledger.save_details(found)
             job.models += len(found)

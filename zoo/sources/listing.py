@@ -127,12 +127,15 @@ def list_models(
         else dt.datetime.min
     )
     listing = _Listing(ledger, client, scope, key, job, since)
-    with (progress or Progress.silent()).over("listing", total=None, done=job.rows) as bar:
+    shown = progress or Progress.default()
+    with shown.over("listing", unit="rows", done=job.rows) as meter:
         for page in () if job.listed else listing.pages():
             listing.write(page)
             known = job.total if kind == "full" else None
-            bar.at(
-                job.rows, total=scope.limit or page.total or known, quota=client.quota.left("api")
+            meter.at(
+                job.rows,
+                total=scope.limit or page.total or known,
+                extra=client.quota.left_text("api"),
             )
             if job.listed:
                 break

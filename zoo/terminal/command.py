@@ -18,6 +18,14 @@ _MOST_NAMED = 100  # valid names that a message lists
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
 
 
+_running: list[str] = []  # names of the commands that run in this process
+
+
+def in_command() -> bool:
+    """Whether a command runs in this process, rather than the Python API alone."""
+    return bool(_running)
+
+
 def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name: str) -> int:
     """Parse ``argv`` for ``function`` (a function with typer annotations), call it, return the exit
     status.
@@ -34,6 +42,7 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(epilog="--debug shows the traceback of an error.")(function)
     command = get_command(app)
+    _running.append(name)
     try:
         status = command.main(args=given, prog_name=f"python -m {name}", standalone_mode=False)
         return int(status or 0)
@@ -46,6 +55,8 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
         if debug:
             raise
         return _explain(error, name)
+    finally:
+        _running.remove(name)
 
 
 def _explain(error: Exception, name: str) -> int:

@@ -1,87 +1,201 @@
-"""How far a long pass is: a bar on a terminal where rich is installed, plain lines elsewhere, or
-nothing.
+"""How far a long pass is, and sentences for the user, on stderr.
+
+>>> with Progress.silent().over("decoding", unit="images", total=3) as meter:
+...     for image in range(3):
+...         meter.advance()
+>>> meter.facts(seconds=2.0)
+'3 of 3 images, 1.5 images/s, 0:00 to go'
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
-_SECONDS_A_LINE = 10.0
+from zoo.terminal.command import clean, in_command
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+    from rich.progress import Progress as RichProgress
+
+_SECONDS_A_LINE = 5.0  # between two plain lines of a pass
+_BAR_WIDTH = 20
+
+
+def note(text: str) -> None:
+    """A sentence for the user, on stderr."""
+    print(f"note: {clean(text, 400)}", file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """A warning for the user, on stderr."""
+    print(f"warning: {clean(text, 400)}", file=sys.stderr, flush=True)
 
 
 class Progress:
-    """Says on stderr how many rows are done, how fast, what is left of the quota, and when the pass
-    will end.
+    """Shows passes: a live bar on a terminal, elsewhere a plain line every few seconds.
+
+    A pass within a pass is a second bar below the first.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind, self.name = kind, ""
-        self.begin = self.said = time.monotonic()
-        self.first = 0
-        self._bar: Any = None
-        self._job: Any = None
+    def __init__(self, *, shown: bool) -> None:
+        self.shown = shown
+        self._live: Live | None = None
+        self._bars: RichProgress | None = None
+        self._meters: list[Meter] = []
 
     @classmethod
+    @functools.cache
     def silent(cls) -> Progress:
-        """No output: the default of the Python API."""
-        return cls("silent")
+        """No output."""
+        return cls(shown=False)
 
     @classmethod
+    @functools.cache
     def live(cls) -> Progress:
-        """A bar on a terminal where rich is installed, plain lines otherwise."""
-        try:
-            import rich  # noqa: F401
-        except ImportError:
-            return cls("plain")
-        return cls("bar" if sys.stderr.isatty() else "plain")
+        """Bars or lines on stderr."""
+        return cls(shown=True)
+
+    @classmethod
+    def default(cls) -> Progress:
+        """Live while a command runs, silent for the Python API."""
+        return cls.live() if in_command() else cls.silent()
 
     @contextmanager
-    def over(self, name: str, *, total: int | None, done: int = 0) -> Iterator[Progress]:
-        """Show the progress of the pass ``name``, of which ``done`` were done before."""
-        self.name, self.first = name, done
-        self.begin = self.said = time.monotonic()
-        if self.kind != "bar":
-            yield self
+    def over(
+        self, name: str, *, unit: str, total: int | None = None, done: int = 0
+    ) -> Iterator[Meter]:
+        """Show the pass ``name``, of whose ``total`` (``None``: not known) ``done`` are done."""
+        meter = Meter(clean(name, 100), unit=unit, total=total, done=done, shown=self.shown)
+        if not self.shown or not sys.stderr.isatty():
+            yield meter
             return
+        self._begin(meter)
+        try:
+            yield meter
+        finally:
+            self._end(meter)
+
+    def _begin(self, meter: Meter) -> None:
+        """Add the bar of ``meter``; the first starts the live display."""
         from rich.console import Console
+        from rich.live import Live
         from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as Bar
+        from rich.progress import Progress as RichProgress
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[facts]}"),
-        )
-        with Bar(*columns, console=Console(stderr=True), transient=True) as self._bar:
-            self._job = self._bar.add_task(name, total=total, completed=done, facts="")
-            yield self
-
-    def at(self, done: int, *, total: int | None, quota: int | None = None) -> None:
-        """``done`` of ``total`` (``None``: not known) are done; ``quota`` requests are left in the
-        Hub's window.
-        """
-        if self.kind == "bar":
-            self._bar.update(
-                self._job, completed=done, total=total, facts=self.facts(done, total, quota)
+        if self._bars is None:
+            self._bars = RichProgress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=_BAR_WIDTH),
+                TextColumn("{task.fields[facts]}", markup=False),
+                auto_refresh=False,
             )
-        elif self.kind == "plain" and time.monotonic() - self.said >= _SECONDS_A_LINE:
-            self.said = time.monotonic()
-            print(f"{self.name}: {self.facts(done, total, quota)}", file=sys.stderr, flush=True)
+            console = Console(stderr=True)
+            self._live = Live(get_renderable=self._render, console=console, transient=True)
+        self._meters.append(meter)
+        meter.show_in(self._bars)
+        if self._live is not None and len(self._meters) == 1:
+            self._live.start()
 
-    def facts(self, done: int, total: int | None, quota: int | None) -> str:
-        """``120,000 of 3,012,377 rows, 3,100 rows/s, 15:33 to go, 431 requests left``."""
-        rate = (done - self.first) / max(time.monotonic() - self.begin, 1e-6)
-        parts = [
-            f"{done:,} of {total:,} rows" if total else f"{done:,} rows",
-            f"{rate:,.0f} rows/s",
-        ]
-        if total and rate > 0:
-            seconds = max(0, round((total - done) / rate))
-            parts.append(f"{seconds // 60}:{seconds % 60:02d} to go")
-        if quota is not None:
-            parts.append(f"{quota:,} requests left")
+    def _end(self, meter: Meter) -> None:
+        self._meters.remove(meter)
+        if self._live is not None and not self._meters:
+            self._live.stop()
+            self._live = self._bars = None
+        else:
+            meter.hide()
+
+    def _render(self) -> RenderableType:
+        from rich.console import Group
+
+        tables = [meter.table() for meter in self._meters if meter.table is not None]
+        return Group(*tables, self._bars or "")
+
+
+class Meter:
+    """One pass: how much of it is done."""
+
+    def __init__(self, name: str, *, unit: str, total: int | None, done: int, shown: bool) -> None:
+        self.name, self.unit, self.total, self.done = name, unit, total, done
+        self.table: Callable[[], RenderableType] | None = None  # draws what is above the bar
+        self._without_work = done
+        self._extra = ""
+        self._shown = shown
+        self._begin = self._last_line = time.monotonic()
+        self._bars: RichProgress | None = None
+
+    def at(self, done: int, *, total: int | None = None, extra: str = "") -> None:
+        """``done`` are done; a ``total`` that became known; ``extra`` is said with it."""
+        self.done, self._extra = done, extra
+        self.total = self.total if total is None else total
+        self._refresh()
+
+    def advance(self, count: int = 1) -> None:
+        """``count`` more are done."""
+        self.at(self.done + count)
+
+    def skip(self, count: int) -> None:
+        """``count`` more need no work (they were stored), so they say nothing about the speed."""
+        self._without_work += count
+        self.advance(count)
+
+    def at_work_on(self, name: str) -> None:
+        """Show what is at work just now."""
+        if self._bars is not None:
+            self._bars.update(self._task, description=f"{self.name}: {clean(name, 40)}")
+
+    def line(self, text: str) -> None:
+        """One line that stays, above the bar."""
+        if self._shown:
+            self._last_line = time.monotonic()
+            print(clean(text), file=sys.stderr, flush=True)
+
+    def conclude(self) -> None:
+        """Leave the last state on the screen: the table, or the line of facts."""
+        if self._shown and self._bars is not None and self.table is not None:
+            from rich.console import Console
+
+            Console(stderr=True).print(self.table())
+        elif self._shown:
+            self.line(self._text())
+
+    def facts(self, seconds: float) -> str:
+        """``120,000 of 3,012,377 rows, 3,100 rows/s, 15:33 to go``, after ``seconds`` of work."""
+        of = f" of {self.total:,}" if self.total else ""
+        rate = (self.done - self._without_work) / max(seconds, 1e-6)
+        parts = [f"{self.done:,}{of} {self.unit}"]
+        if rate > 0:
+            parts.append(f"{rate:,.{0 if rate >= 10 else 1}f} {self.unit}/s")
+            if self.total:
+                left = max(0, round((self.total - self.done) / rate))
+                parts.append(f"{left // 60}:{left % 60:02d} to go")
+        if self._extra:
+            parts.append(self._extra)
         return ", ".join(parts)
+
+    def show_in(self, bars: RichProgress) -> None:
+        """Show this pass as a bar among ``bars``."""
+        self._bars = bars
+        self._task = bars.add_task(self.name, total=self.total, completed=self.done, facts="")
+
+    def hide(self) -> None:
+        """Take the bar away again."""
+        if self._bars is not None:
+            self._bars.remove_task(self._task)
+            self._bars = None
+
+    def _refresh(self) -> None:
+        now = time.monotonic()
+        if self._bars is not None:
+            facts = self.facts(now - self._begin)
+            self._bars.update(self._task, completed=self.done, total=self.total, facts=facts)
+        elif self._shown and now - self._last_line >= _SECONDS_A_LINE:
+            self.line(self._text())
+
+    def _text(self) -> str:
+        return f"{self.name}: {self.facts(time.monotonic() - self._begin)}"
