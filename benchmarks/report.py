@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,14 +84,16 @@ def page(folder: Path) -> str:
         if not path.stem.startswith("truth_")
     }
     truth = records.pop("truth", [])
-    pool = [c for c in read_cells(folder / CELLS) if c.protocol == "pool" and not c.rule]
+    cells = read_cells(folder / CELLS)
+    pool = [cell for cell in cells if cell.protocol == "pool" and not cell.rule]
     figures = _truth_figures(truth, pool)
+    facts = _of_kind("setting", truth)
     further = [record for record in truth if _kind(record) not in _SHOWN_APART]
     values = {
-        "facts": next((r.setting for r in truth if r.name == "truth.setting"), {}),
+        "facts": facts[-1].setting if facts else {},
         "score_heads": ["score", *(measure.replace("_", " ") for measure in MEASURES)],
         "scores": _scores(truth),
-        "paired": [record for record in truth if _kind(record) == "against"],
+        "paired": _of_kind("against", truth),
         "counts": _counts(pool),
         "truth": _section("truth", further, figures),
         "sections": [_section(name, rows, figures) for name, rows in records.items()],
@@ -127,15 +130,22 @@ def _kind(record: BenchRecord) -> str:
     return record.name.split(".")[1]
 
 
+def _of_kind(kind: str, truth: Sequence[BenchRecord]) -> list[BenchRecord]:
+    return [record for record in truth if _kind(record) == kind]
+
+
 def _truth_figures(truth: Sequence[BenchRecord], cells: Sequence[Cell]) -> dict[str, go.Figure]:
     from benchmarks import report_figures
 
     figures: dict[str, go.Figure] = {}
-    regrets = [r for r in truth if _kind(r) == "score" and r.name.endswith(".regret@1")]
-    regrets = [r for r in regrets if r.name == f"truth.score.{r.setting['score']}.regret@1"]
+    regrets = [
+        record
+        for record in _of_kind("score", truth)
+        if record.name == f"truth.score.{record.setting['score']}.regret@1"
+    ]
     if regrets:
         figures["regret"] = report_figures.regret(regrets)
-    stakes = [record for record in truth if _kind(record) == "stakes"]
+    stakes = _of_kind("stakes", truth)
     if stakes:
         figures["stakes"] = report_figures.stakes(stakes)
     if any(cell.teacher != NONE for cell in cells):
@@ -146,13 +156,16 @@ def _truth_figures(truth: Sequence[BenchRecord], cells: Sequence[Cell]) -> dict[
 def _scores(truth: Sequence[BenchRecord]) -> dict[str, list[BenchRecord | None]]:
     """By score its records in the order of ``MEASURES``; the score with the least regret first."""
     by_name = {record.name: record for record in truth}
-    names = {str(record.setting["score"]) for record in truth if _kind(record) == "score"}
-    rows = {
+    names = {str(record.setting["score"]) for record in _of_kind("score", truth)}
+
+    def regret(name: str) -> float:
+        record = by_name.get(f"truth.score.{name}.{MEASURES[0]}")
+        return math.inf if record is None else record.value
+
+    return {
         name: [by_name.get(f"truth.score.{name}.{measure}") for measure in MEASURES]
-        for name in sorted(names)
+        for name in sorted(names, key=lambda name: (regret(name), name))
     }
-    regrets = {name: row[0].value if row[0] else 1e9 for name, row in rows.items()}
-    return {name: rows[name] for name in sorted(rows, key=lambda name: regrets[name])}
 
 
 def _counts(cells: Sequence[Cell]) -> TruthCounts | None:
@@ -161,7 +174,8 @@ def _counts(cells: Sequence[Cell]) -> TruthCounts | None:
         return None
     tasks = {cell.task for cell in cells}
     teachers = {teacher for _, teacher in pairs}
-    seeds = Counter(seed for seed, _ in {(cell.seed, cell.task) for cell in cells})
+    begun = {(cell.seed, cell.task) for cell in cells}
+    seeds = Counter(seed for seed, _ in begun)
     return TruthCounts(
         tasks=len(tasks),
         teachers=len(teachers),
@@ -181,9 +195,11 @@ def _section(
     curves: dict[str, str] = {}
     for across in _COSTS:
         drawn = report_figures.curves(records, across)
-        if drawn is not None:
-            curves[f"curve-{name}-{across}"] = f"Regret against {across}"
-            figures[f"curve-{name}-{across}"] = drawn
+        if drawn is None:
+            continue
+        curve = f"curve-{name}-{across}"
+        curves[curve] = f"Regret against {across}"
+        figures[curve] = drawn
     command = _COMMANDS.get(name, f"python -m benchmarks.run {name}")
     return ReportSection(name=name, command=command, curves=curves, records=records)
 

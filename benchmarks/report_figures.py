@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from selection.report.plots import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 # what a student of a task reached, by the teacher: name in the record, colour, plotly's symbol
@@ -40,26 +40,25 @@ def regret(records: Sequence[BenchRecord]) -> go.Figure:
     import plotly.graph_objects as go
 
     shown = sorted(records, key=lambda record: -record.value)
-    lows = [record.value if record.low is None else record.low for record in shown]
-    highs = [record.value if record.high is None else record.high for record in shown]
-    values = [record.value for record in shown]
-    ink = [colour("accent" if record.setting.get("default") else "muted") for record in shown]
+    names = [record.setting["score"] for record in shown]
+    inks = ["accent" if record.setting.get("default") else "muted" for record in shown]
     dots = go.Scatter(
         mode="markers",
-        x=[round(value, 3) for value in values],
-        y=labels((record.setting["score"] for record in shown), 60),
-        marker={"color": ink, "size": 9},
+        x=[round(record.value, 3) for record in shown],
+        y=labels(names, 60),
+        marker={"color": [colour(ink) for ink in inks], "size": 9},
         hovertemplate="%{y}: %{x:.2f}<extra></extra>",
         error_x={
             "type": "data",
             "symmetric": False,
             "color": colour("muted"),
             "thickness": 1.5,
-            "array": _differences(highs, values),
-            "arrayminus": _differences(values, lows),
+            "array": [_distance(record.value, record.high) for record in shown],
+            "arrayminus": [_distance(record.low, record.value) for record in shown],
         },
     )
-    drawn = figure([dots], height=90 + _ROW_HEIGHT * len(shown), across="regret@1, points")
+    height = 90 + _ROW_HEIGHT * len(shown)
+    drawn = figure([dots], height=height, across="regret@1, points")
     return drawn.update_yaxes(type="category")
 
 
@@ -96,17 +95,13 @@ def truth_table(cells: Sequence[Cell]) -> go.Figure:
     """What each teacher adds to the student without a teacher, in points, means over seeds; the
     most useful teacher on top.
     """
-    tasks = list(dict.fromkeys(cell.task for cell in cells))
-    teachers = sorted({cell.teacher for cell in cells} - {NONE})
-    accuracy = _mean_accuracies(cells)
-    lifts = {teacher: [_lift(accuracy, task, teacher) for task in tasks] for teacher in teachers}
-    order = sorted(teachers, key=lambda teacher: -_mean_of_known(lifts[teacher]))
-    known = [abs(lift) for row in lifts.values() for lift in row if lift is not None]
+    lifts = _lifts(cells)
+    largest = lifts.abs().max().max()
     table = Cells(
-        values=[lifts[teacher] for teacher in order],
-        rows=labels(order, 60),
-        columns=labels(tasks, 30),
-        limit=max(known, default=1.0),
+        values=lifts.astype(object).where(lifts.notna(), None).to_numpy().tolist(),
+        rows=labels(lifts.index, 60),
+        columns=labels(lifts.columns, 30),
+        limit=float(largest) if largest > 0 else 1.0,  # not a number where nothing can be compared
         signed=True,
         unit="points",
         hover="%{y}<br>%{x}: %{z:+.1f}",
@@ -120,22 +115,25 @@ def curves(records: Sequence[BenchRecord], across: str) -> go.Figure | None:
     """
     import plotly.graph_objects as go
 
-    lines: dict[str, list[BenchRecord]] = {}
+    lines: dict[str, dict[float, float]] = {}
     for record in records:
-        if "regret" in record.name and isinstance(record.setting.get(across), int | float):
-            lines.setdefault(str(record.setting.get("score", record.name)), []).append(record)
+        cost = record.setting.get(across)
+        if "regret" in record.name and isinstance(cost, int | float):
+            score = str(record.setting.get("score", record.name))
+            lines.setdefault(score, {})[cost] = round(record.value, 3)
     traces: list[go.Scatter] = []
-    for name, points in lines.items():
+    for score, points in lines.items():
         if len(points) < 2:
             continue
-        points.sort(key=lambda record: float(str(record.setting[across])))
+        ink = PALETTE[len(traces) % len(PALETTE)]
+        costs = sorted(points)
         traces.append(
             go.Scatter(
                 mode="lines+markers",
-                name=label(name, 40),
-                x=[record.setting[across] for record in points],
-                y=[round(record.value, 3) for record in points],
-                line={"color": PALETTE[len(traces) % len(PALETTE)], "width": 2},
+                name=label(score, 40),
+                x=costs,
+                y=[points[cost] for cost in costs],
+                line={"color": ink, "width": 2},
             )
         )
     if not traces:
@@ -144,22 +142,29 @@ def curves(records: Sequence[BenchRecord], across: str) -> go.Figure | None:
     return drawn.update_layout(LEGEND_ABOVE)
 
 
-def _differences(larger: Sequence[float], smaller: Sequence[float]) -> list[float]:
-    return [round(a - b, 3) for a, b in zip(larger, smaller, strict=True)]
+def _distance(low: float | None, high: float | None) -> float:
+    """The length of one side of an interval; 0 where it has no end."""
+    if low is None or high is None:
+        return 0.0
+    return round(high - low, 3)
 
 
-def _mean_accuracies(cells: Sequence[Cell]) -> dict[tuple[str, str], float]:
-    """Accuracy in per cent by task and teacher, mean over seeds."""
-    groups: dict[tuple[str, str], list[float]] = {}
-    for cell in cells:
-        groups.setdefault((cell.task, cell.teacher), []).append(100 * cell.accuracy)
-    return {key: statistics.fmean(values) for key, values in groups.items()}
+def _lifts(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Points over the student without a teacher by teacher and task, NaN where one was not
+    trained; the largest mean first.
+    """
+    import pandas as pd
 
-
-def _lift(accuracy: dict[tuple[str, str], float], task: str, teacher: str) -> float | None:
-    student, control = accuracy.get((task, teacher)), accuracy.get((task, NONE))
-    return None if student is None or control is None else round(student - control, 1)
-
-
-def _mean_of_known(lifts: Sequence[float | None]) -> float:
-    return statistics.fmean([lift for lift in lifts if lift is not None] or [-99.0])
+    students = pd.DataFrame(
+        {
+            "task": [cell.task for cell in cells],
+            "teacher": [cell.teacher for cell in cells],
+            "points": [100 * cell.accuracy for cell in cells],
+        }
+    )
+    means = students.groupby(["teacher", "task"])["points"].mean().unstack()
+    means = means[students["task"].unique()]
+    control = means.reindex([NONE]).iloc[0]
+    lifts = (means.drop(index=NONE, errors="ignore") - control).round(1)
+    order = lifts.mean(axis=1).sort_values(ascending=False, kind="stable")
+    return lifts.loc[order.index]

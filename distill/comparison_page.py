@@ -12,7 +12,7 @@ import numpy as np
 
 from distill.comparison import COLUMNS, Comparison, MethodResult, figures_of
 from distill.run import RunFolder
-from selection.evidence import Floats
+from selection.evidence import Floats, Ints
 from selection.report.document import render
 from selection.report.plots import PALETTE, Cells, figure, heatmap, label, labels
 from selection.scores.accuracy import hits, points
@@ -32,17 +32,24 @@ def page(comparison: Comparison) -> str:
         "confusion": _confusion(comparison, shown),
         "helped": _helped(comparison, shown) if best else None,
     }
-    teachers = comparison.teachers
+    best_teacher = max(
+        comparison.teachers,
+        key=lambda teacher: teacher.validation,
+        default=None,
+    )
     values = {
         "comparison": comparison,
         "best": best,
-        "best_teacher": max(teachers, key=lambda teacher: teacher.validation, default=None),
+        "best_teacher": best_teacher,
         "columns": COLUMNS,
         "cells_of": figures_of,
         "points": points,
     }
-    drawn = {name: figure for name, figure in figures.items() if figure is not None}
-    return render(Path(__file__).with_name("comparison.html.jinja"), values=values, figures=drawn)
+    return render(
+        Path(__file__).with_name("comparison.html.jinja"),
+        values=values,
+        figures={name: drawn for name, drawn in figures.items() if drawn is not None},
+    )
 
 
 def best_method(comparison: Comparison) -> MethodResult | None:
@@ -59,21 +66,22 @@ def _curves(comparison: Comparison) -> go.Figure | None:
 
     traces = []
     for place, line in enumerate(comparison.lines):
-        mean = _mean_curve(list(comparison.of(line.method).values()))
-        if mean is None:
+        runs = comparison.of(line.method)
+        if not runs:
             continue
-        style = {
-            "color": PALETTE[place % len(PALETTE)],
-            "width": 2,
-            "dash": _DASHES[place // len(PALETTE) % len(_DASHES)],
-        }
+        mean = _mean_curve(list(runs.values()))
+        turn, place_in_turn = divmod(place, len(PALETTE))
         traces.append(
             go.Scatter(
                 mode="lines",
                 name=label(line.method),
                 x=list(range(1, len(mean) + 1)),
                 y=mean,
-                line=style,
+                line={
+                    "color": PALETTE[place_in_turn],
+                    "width": 2,
+                    "dash": _DASHES[turn % len(_DASHES)],
+                },
             )
         )
     if not traces:
@@ -81,14 +89,15 @@ def _curves(comparison: Comparison) -> go.Figure | None:
     drawn = figure(traces, height=480, across="epoch", down="validation %")
     epochs = max(len(trace.x) for trace in traces)
     drawn.update_xaxes(dtick=max(1, epochs // 10))
-    return drawn.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2})
+    drawn.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2})
+    return drawn
 
 
-def _mean_curve(runs: Sequence[RunFolder]) -> list[float] | None:
+def _mean_curve(runs: Sequence[RunFolder]) -> list[float]:
     """Validation accuracy in per cent (E,), over the epochs that all runs have."""
-    curves = [[entry["validation_accuracy"] for entry in run.metrics()] for run in runs]
-    if not curves:
-        return None
+    curves = []
+    for run in runs:
+        curves.append([epoch["validation_accuracy"] for epoch in run.metrics()])
     epochs = min(map(len, curves))
     mean = np.mean([curve[:epochs] for curve in curves], axis=0)
     return [round(100 * float(accuracy), 2) for accuracy in mean]
@@ -102,8 +111,9 @@ def _confusion(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figu
     table = np.zeros((count, count))
     for run in runs.values():
         test = run.results()["test"]
-        np.add.at(table, (np.asarray(test["labels"]), np.asarray(test["predicted"])), 1)
-    shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+        np.add.at(table, (test["labels"], test["predicted"]), 1)
+    images = table.sum(axis=1, keepdims=True)  # (C, 1)
+    shares = 100 * table / np.maximum(images, 1)
     names = labels(comparison.classes, 30)
     cells = Cells(
         values=_rounded(shares),
@@ -121,26 +131,23 @@ def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure 
     right.
     """
     plain = comparison.of("plain")
+    teachers, classes = comparison.teachers, comparison.classes
     seeds = [seed for seed in runs if seed in plain]
-    if not seeds or not comparison.teachers:
+    if not seeds or not teachers:
         return None
-    results = [(runs[seed].results(), plain[seed].results()) for seed in seeds]
-    true = np.asarray(results[0][0]["test"]["labels"])  # (n,)
-    gains = [
-        hits(student, "test").astype(float) - hits(control, "test").astype(float)
-        for student, control in results
-    ]
+    gains = []
+    for seed in seeds:
+        student, control = runs[seed].results(), plain[seed].results()
+        gains.append(hits(student, "test").astype(int) - hits(control, "test"))
     gain = np.mean(gains, axis=0)  # (n,)
-    by_class = 100 * np.stack(
-        [
-            _class_means(gain * teacher.hits, true, len(comparison.classes))
-            for teacher in comparison.teachers
-        ]
-    )  # (T, C)
+    true = np.asarray(student["test"]["labels"])  # (n,)
+    rows = [_class_means(gain * teacher.hits, true, len(classes)) for teacher in teachers]
+    by_class = 100 * np.stack(rows)  # (T, C)
+    models = [teacher.model for teacher in teachers]
     cells = Cells(
         values=_rounded(by_class),
-        rows=labels((teacher.model for teacher in comparison.teachers), 40),
-        columns=labels(comparison.classes, 30),
+        rows=labels(models, 40),
+        columns=labels(classes, 30),
         limit=max(float(np.abs(by_class).max()), 1.0),
         signed=True,
         unit="points",
@@ -149,7 +156,7 @@ def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure 
     return heatmap(cells, across="class")
 
 
-def _class_means(values: Floats, classes: Floats, count: int) -> Floats:
+def _class_means(values: Floats, classes: Ints, count: int) -> Floats:
     """The mean of ``values`` (n,) over the images of each class (C,); 0 where a class has none."""
     images = np.bincount(classes, minlength=count)
     totals = np.bincount(classes, weights=values, minlength=count)
@@ -158,4 +165,5 @@ def _class_means(values: Floats, classes: Floats, count: int) -> Floats:
 
 
 def _rounded(values: Floats) -> list[list[float]]:
-    return [[float(value) for value in row] for row in np.round(values, 2)]
+    rows: list[list[float]] = np.round(values, 2).tolist()
+    return rows

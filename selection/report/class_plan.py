@@ -49,11 +49,12 @@ class ClassPlan:
         """For every task class shown, the teacher class with the largest share of it, largest
         first.
         """
-        rows = self.shares.argmax(axis=0)
-        matches = [
-            ClassMatch(self.teacher_classes[row], name, float(self.shares[row, column]))
-            for column, (row, name) in enumerate(zip(rows, self.task_classes, strict=True))
-        ]
+        matches = []
+        for column, task_class in enumerate(self.task_classes):
+            shares = self.shares[:, column]
+            row = shares.argmax()
+            match = ClassMatch(self.teacher_classes[row], task_class, float(shares[row]))
+            matches.append(match)
         return sorted(matches, key=lambda match: -match.share)
 
 
@@ -73,7 +74,8 @@ def transport_plan(evidence: Evidence) -> Floats:
     labelled = evidence.labelled()
     if labelled.probabilities is None or not len(labelled.labels):
         raise ValueError("no labelled sample in the probe")
-    joint = np.zeros((labelled.probabilities.shape[1], len(labelled.classes)))
+    shape = labelled.probabilities.shape[1], len(labelled.classes)
+    joint = np.zeros(shape)
     for label in np.unique(labelled.labels):
         rows = labelled.probabilities[labelled.labels == label]  # (n, C_t)
         joint[:, label] = rows.sum(axis=0, dtype=np.float64)
@@ -88,12 +90,15 @@ def class_plan(model: str, evidence: Evidence) -> ClassPlan | None:
     if evidence.probabilities is None:
         return None
     plan = transport_plan(evidence)
-    present = np.flatnonzero(plan.sum(axis=0) > 0)
-    shares = plan[:, present] / plan[:, present].sum(axis=0)  # (C_t, c)
+    frequencies = plan.sum(axis=0)  # (C,)
+    present = np.flatnonzero(frequencies)
+    shares = plan[:, present] / frequencies[present]  # (C_t, c)
     order = np.argsort(-shares.max(axis=0), kind="stable")
     columns = np.sort(order[:_MOST_TASK_CLASSES])
     rows = _strongest_rows(shares[:, columns])
-    names = evidence.teacher_classes or tuple(f"class {i}" for i in range(len(plan)))
+    names = evidence.teacher_classes
+    if names is None:
+        names = tuple(f"class {i}" for i in range(len(plan)))
     shown = shares[rows][:, columns]
     return ClassPlan(
         model=model,
@@ -116,6 +121,8 @@ def _strongest_rows(shares: Floats) -> Ints:
     shown = np.take_along_axis(shares, largest, axis=0) >= _LEAST_SHARE
     shown[0] = True
     rows = np.unique(largest[shown])
-    order = np.lexsort((-shares[rows].max(axis=1), shares[rows].argmax(axis=1)))
+    largest_share = shares[rows].max(axis=1)
+    task_class = shares[rows].argmax(axis=1)
+    order = np.lexsort((-largest_share, task_class))
     ordered: Ints = rows[order]
     return ordered

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from zoo.terminal.command import clean
 
@@ -30,8 +29,7 @@ def render(template: Path, *, values: Mapping[str, object], figures: Mapping[str
     return page.render(
         values,
         figures={name: figure.to_plotly_json() for name, figure in figures.items()},
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=[_hash(script) for script in scripts],
+        scripts={_hash(script): script for script in scripts},
     )
 
 

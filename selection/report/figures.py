@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from selection.ranking import Row
 from selection.report.class_plan import ClassPlan
 from selection.report.plots import Cells, colour, figure, heatmap, label, labels
@@ -41,7 +43,8 @@ def intervals(rows: Sequence[Row], *, score: str) -> go.Figure:
     """
     shown = [row for row in rows if row.value is not None][:MOST_ROWS]
     traces = [_score_dots(shown), _neighbour_dots(shown)]
-    drawn = figure(traces, height=_ROW_HEIGHT * len(shown) + 90, across=label(score))
+    height = _ROW_HEIGHT * len(shown) + 90
+    drawn = figure(traces, height=height, across=label(score))
     drawn.update_layout(
         xaxis={"domain": [0, 0.68], "nticks": 6},
         xaxis2={
@@ -94,9 +97,10 @@ def _neighbour_dots(rows: Sequence[Row]) -> go.Scatter:
 
 
 def _neighbour_range(rows: Sequence[Row]) -> list[float]:
-    known = [row.knn for row in rows if row.knn is not None] or [0.0, 1.0]
-    margin = 0.08 * (max(known) - min(known)) + 0.01
-    return [min(known) - margin, max(known) + margin]
+    known = [row.knn for row in rows if row.knn is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    margin = 0.08 * (high - low) + 0.01
+    return [low - margin, high + margin]
 
 
 def _name_above(place: int, row: Row) -> go.layout.Annotation:
@@ -166,20 +170,29 @@ def against_size(rows: Sequence[Row], *, score: str) -> go.Figure:
         error_y=_error_bars(shown) | {"thickness": 1, "width": 3},
     )
     drawn = figure([points], height=380, across="parameters", down=label(score))
-    ticks = _size_ticks(sizes)
-    drawn.update_xaxes(type="log", tickangle=0, tickvals=list(ticks), ticktext=list(ticks.values()))
+    ticks = _size_ticks(min(sizes), max(sizes))
+    drawn.update_xaxes(
+        type="log",
+        tickangle=0,
+        tickvals=list(ticks),
+        ticktext=list(ticks.values()),
+    )
     return drawn
 
 
-def _size_ticks(sizes: Sequence[int]) -> dict[int, str]:
+def _size_ticks(least: int, most: int) -> dict[int, str]:
     """Ticks at 1, 2 and 5 times powers of ten, or at the powers alone where those would be many;
     plotly's ticks are single digits.
     """
-    least = int(math.log10(min(sizes))) - 1
-    most = int(math.log10(max(sizes))) + 1
-    steps = (1, 2, 5) if max(sizes) < 100 * min(sizes) else (1,)
-    values = [step * 10**power for power in range(max(least, 0), most + 1) for step in steps]
-    return {value: size(value).replace(".0", "") for value in values}
+    first_power = max(int(math.log10(least)) - 1, 0)
+    last_power = int(math.log10(most)) + 1
+    steps = (1, 2, 5) if most < 100 * least else (1,)
+    ticks = {}
+    for power in range(first_power, last_power + 1):
+        for step in steps:
+            value = step * 10**power
+            ticks[value] = size(value).replace(".0", "")
+    return ticks
 
 
 def plan_heatmap(plan: ClassPlan) -> go.Figure:
@@ -187,25 +200,27 @@ def plan_heatmap(plan: ClassPlan) -> go.Figure:
     sums to 1.
     """
     names = labels(map(first_synonym, plan.teacher_classes), 24)
-    shares = [[round(float(share), 4) for share in row] for row in plan.shares]
-    other = [round(float(share), 4) for share in plan.other_shares]
+    shares = np.vstack([plan.shares, plan.other_shares])
     cells = Cells(
-        values=[*shares, other],
+        values=shares.round(4).tolist(),
         rows=[*names, "<i>all other classes</i>"],
         columns=labels(plan.task_classes, 20),
         limit=1.0,
         hover="%{y} → %{x}<br>%{z:.3f}",
     )
     drawn = heatmap(cells)
-    # light enough for numbers in the cells
-    scale = [[0, colour("panel")], [1, colour("heat")]]
-    drawn.update_traces(colorscale=scale, showscale=False)
+    drawn.update_traces(
+        showscale=False,
+        colorscale=[[0, colour("panel")], [1, colour("heat")]],  # light enough for text on it
+        textfont={"color": colour("text")},
+    )
     if len(cells.columns) <= _MOST_WITH_NUMBERS:
         drawn.update_traces(text=_cell_texts(cells), texttemplate="%{text}")
-        drawn.update_traces(textfont={"color": colour("text")})
-    drawn.update_xaxes(side="top", tickangle=-45, tickfont={"color": colour("text")})
-    drawn.update_yaxes(tickfont={"color": colour("text")})
-    drawn.update_layout(height=24 * len(cells.rows) + 110, margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    names_stand_out = {"tickfont": {"color": colour("text")}}
+    drawn.update_xaxes(names_stand_out, side="top", tickangle=-45)
+    drawn.update_yaxes(names_stand_out)
+    margin = {"l": 8, "r": 8, "t": 8, "b": 8}
+    drawn.update_layout(height=drawn.layout.height - 50, margin=margin)
     return drawn
 
 
@@ -222,19 +237,19 @@ def _ink(rows: Sequence[Row]) -> list[str]:
 
 
 def _error_bars(rows: Sequence[Row]) -> dict[str, Any]:
-    above = [_distance(row.value, row.high) for row in rows]
-    below = [_distance(row.low, row.value) for row in rows]
     return {
         "type": "data",
         "symmetric": False,
-        "array": above,
-        "arrayminus": below,
+        "array": [_distance(row.value, row.high) for row in rows],
+        "arrayminus": [_distance(row.low, row.value) for row in rows],
         "color": colour("muted"),
     }
 
 
 def _distance(low: float | None, high: float | None) -> float:
-    return 0.0 if low is None or high is None else max(0.0, high - low)
+    if low is None or high is None:
+        return 0.0
+    return max(0.0, high - low)
 
 
 def _hover(row: Row) -> str:

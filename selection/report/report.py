@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -66,18 +67,23 @@ def make_report(ranking: Ranking, probe: Probe, evidence: Mapping[str, Evidence]
     """The report of ``ranking``; ``evidence`` holds what its models answered on ``probe``, by
     model.
     """
-    names = [row.model for row in ranking.finalists[:_TEACHERS]]
-    answers = {name: evidence[name] for name in names}
+    best = ranking.finalists[:_TEACHERS]
+    answers = {row.model: evidence[row.model] for row in best}
     plans = [class_plan(name, answer) for name, answer in answers.items()]
     # a ranking within a budget may have read fewer images than the probe has
-    size = min((len(answer.labels) for answer in answers.values()), default=0)
+    sizes = [len(answer.labels) for answer in answers.values()]
+    read = slice(min(sizes, default=0))
+    examples = make_examples(
+        probe.images[read],
+        probe.names[read],
+        probe.labels[read],
+        answers,
+    )
     return Report(
         ranking=ranking,
         meaning=meaning(ranking.score),
         plans=tuple(plan for plan in plans if plan is not None),
-        examples=make_examples(
-            probe.images[:size], probe.names[:size], probe.labels[:size], answers
-        ),
+        examples=examples,
     )
 
 
@@ -98,22 +104,23 @@ def make_examples(
     with_classes = {
         model: answer for model, answer in evidence.items() if answer.probabilities is not None
     }
-    return tuple(
-        Example(
-            name=names[i],
-            label=classes[int(labels[i])],
-            thumbnail=_thumbnail(images[i]),
-            guesses={model: _likeliest(answer, i) for model, answer in with_classes.items()},
+    examples = []
+    for row in _classes_in_turn(labels, len(classes)):
+        example = Example(
+            name=names[row],
+            label=classes[int(labels[row])],
+            thumbnail=_thumbnail(images[row]),
+            guesses={model: _likeliest(answer, row) for model, answer in with_classes.items()},
         )
-        for i in _classes_in_turn(labels, len(classes))
-    )
+        examples.append(example)
+    return tuple(examples)
 
 
 def _classes_in_turn(labels: Ints, class_count: int) -> list[int]:
     """Rows to show: the first of every class, then the second of every class, and so on."""
-    rows = [np.flatnonzero(labels == label) for label in range(class_count)]
-    turns = range(max(map(len, rows), default=0))
-    order = [int(of_class[turn]) for turn in turns for of_class in rows if turn < len(of_class)]
+    rows = [np.flatnonzero(labels == label).tolist() for label in range(class_count)]
+    turns = zip_longest(*rows)
+    order = [row for turn in turns for row in turn if row is not None]
     return order[:_EXAMPLES]
 
 
@@ -121,10 +128,11 @@ def _likeliest(evidence: Evidence, row: int) -> tuple[Guess, ...]:
     assert evidence.probabilities is not None
     probabilities = evidence.probabilities[row]
     names = evidence.teacher_classes
-    return tuple(
-        Guess(names[i] if names else f"class {i}", float(probabilities[i]))
-        for i in np.argsort(-probabilities, kind="stable")[:_GUESSES]
-    )
+    guesses = []
+    for i in np.argsort(-probabilities, kind="stable")[:_GUESSES]:
+        name = names[i] if names else f"class {i}"
+        guesses.append(Guess(name, float(probabilities[i])))
+    return tuple(guesses)
 
 
 def _thumbnail(image: Image.Image) -> bytes:
