@@ -118,11 +118,12 @@ def test_names_that_all_spaces_have_are_not_followed() -> None:
     assert len(nearest.touched) < 100
 
 
-def test_all_spaces_are_priced_where_the_bound_says_nothing() -> None:
-    index = draw_index(np.random.default_rng(0), 1.0)
-    far_from_all = unit(np.random.default_rng(1).normal(size=(6, 16)))
-    nearest = nearest_spaces(index, far_from_all, k=300)
-    assert len(nearest.touched) == nearest.total == 440
+def test_equal_spaces_are_all_returned() -> None:
+    vectors = unit(np.random.default_rng(0).normal(size=(2_000, 16)))
+    index = index_of(vectors, [np.array([3, 4])] * 100 + [np.arange(5, 2_000)], [1] * 101)
+    nearest = nearest_spaces(index, vectors[[3, 4]], k=1)
+    assert nearest.spaces.tolist() == list(range(100))
+    assert nearest.total == 101
 
 
 def test_spaces_without_a_permitted_model_are_left_out() -> None:

@@ -80,15 +80,10 @@ class LabelIndex:
         with_names = self.space_of_model[permitted & (self.space_of_model >= 0)]
         return np.bincount(with_names, minlength=self.spaces.shape[0])
 
-    def spaces_with_any(self, names: Ints) -> Bools:
-        """Whether each space (S,) has at least one of ``names`` (places in ``names``)."""
-        has_name = np.zeros(self.spaces.shape[0], np.bool_)
-        has_name[self._spaces_of_names[np.unique(names)].indices] = True
-        return has_name
-
-    def spaces_per_name(self, names: Ints) -> Ints:
-        """How many spaces have each of ``names``, in the shape of ``names``."""
-        return np.asarray(np.diff(self._spaces_of_names.indptr)[names], np.int64)
+    def spaces_with(self, names: Ints) -> tuple[Ints, Ints]:
+        """The spaces (p,) that have any of ``names`` (R,), and which of these (p,), in pairs."""
+        chosen = self._spaces_of_names[names]
+        return chosen.indices, np.repeat(np.arange(len(names)), np.diff(chosen.indptr))
 
     def costs(
         self, spaces: Ints, classes: Vectors, shares: Costs, *, dtype: npt.DTypeLike = np.float64
@@ -98,14 +93,15 @@ class LabelIndex:
         Every name of every given space is compared with every class, in ``dtype``.
         """
         chosen = self.spaces[spaces]
-        used = np.zeros(len(self.names), np.bool_)
-        used[chosen.indices] = True
-        vectors = self.vectors[used].astype(dtype, copy=False)  # (n', E)
-        column = (np.cumsum(used) - 1)[chosen.indices]  # of each name of each space
+        vectors, column = self.vectors, chosen.indices  # (n, E), and of each name of each space
+        if len(column) < len(vectors):
+            used, column = np.unique(column, return_inverse=True)
+            vectors = vectors[used]
+        vectors = vectors.astype(dtype, copy=False)
         costs = np.zeros(len(spaces))
         for begin in range(0, len(classes), _CLASSES_AT_ONCE):
             block = slice(begin, begin + _CLASSES_AT_ONCE)
-            distances = 1 - classes[block].astype(dtype, copy=False) @ vectors.T  # (B, n')
+            distances = 1 - classes[block].astype(dtype, copy=False) @ vectors.T  # (B, n)
             for share, row in zip(shares[block], distances, strict=True):
                 costs += share * np.minimum.reduceat(row[column], chosen.indptr[:-1])
         return costs
