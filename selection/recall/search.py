@@ -51,9 +51,9 @@ def nearest_spaces(
     Kusner et al. 2015). One faiss search gives the R = 1,024 nearest names of each class. They
     bound the cost of every space from below (ours): in class j by the nearest of these names that
     the space has, or by the distance of the R-th name where it has none. Spaces are priced exactly
-    in the order of their bounds, 16 at first and then as many as before, until the next bound exceeds
-    the cost of the k-th model. A task that is near to nothing is priced against most spaces; that
-    is brute force, in float32, with the search in addition.
+    in the order of their bounds, in batches that double, until the next bound exceeds the cost of
+    the k-th model. Where names say nothing, for a task of classes in a foreign script, this comes
+    to pricing most spaces, in float32.
 
     Parameters
     ----------
