@@ -226,7 +226,7 @@ def _share(teacher: Any, experiment: Experiment) -> float:
 
 
 def _teachers(experiment: Experiment) -> tuple[TeacherAccuracy, ...]:
-    test = experiment.split("test", experiment.work_size)
+    test = experiment.split("test")
     found = []
     for teacher in experiment.teachers():
         answer = (

@@ -17,6 +17,7 @@ from distill.methods.registry import METHODS
 from distill.methods.registry import build as build_recipe
 from distill.options import Options, to_json
 from distill.student.student import Student
+from distill.teachers.outputs import RenderedViews
 from distill.teachers.prepared import (
     VIEW_SEED,
     PreparedTeacher,
@@ -78,7 +79,7 @@ class Experiment:
 
     @cached_property
     def work_size(self) -> int:
-        """The size at which training images are stored and teachers look at them."""
+        """The size at which training images are stored, and rendered views are drawn from."""
         return working_size(self.task.train, self.size)
 
     @cached_property
@@ -89,13 +90,11 @@ class Experiment:
         )
         return open_pixels(splits, size=self.work_size, folder=home() / "distill" / "pixels")
 
-    def split(self, name: str, size: int) -> Pixels:
-        """``validation`` or ``test`` at ``size``: the student's size, or the working size for the
-        teachers.
-        """
+    def split(self, name: str) -> Pixels:
+        """``validation`` or ``test`` as the student sees it."""
         return open_pixels(
             [getattr(self.task, name)],
-            size=size,
+            size=self.size,
             folder=home() / "distill" / "pixels",
             what=f"decoding {name}",
         )
@@ -103,7 +102,7 @@ class Experiment:
     @cached_property
     def validation(self) -> Pixels:
         """The validation split as the student sees it."""
-        return self.split("validation", self.size)
+        return self.split("validation")
 
     def teachers(self, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
         """The committee with its answers, in order; with ``split`` its lower states too."""
@@ -111,10 +110,13 @@ class Experiment:
             return ()
         images = TaskImages(
             training=self.pixels,
-            validation=self.split("validation", self.work_size),
+            validation=self.validation,
             classes=self.task.classes,
-            augmentation=self.plan.answered,
-            views=self.plan.views,
+            views=RenderedViews(
+                augmentation=self.plan.augmentation, seed=VIEW_SEED, count=self.plan.views
+            )
+            if self.plan.views > 1
+            else None,
         )
         return self.committee.prepare(images, split=split)
 
@@ -191,7 +193,7 @@ class Experiment:
         """
         found: dict[str, Any] = {}
         for name in ("validation", "test"):
-            pixels = self.split(name, self.size)
+            pixels = self.split(name)
             labels = pixels.labels[pixels.usable]
             logits = [student.logits(chunk) for chunk in pixels.chunks(pixels.usable)]
             predicted = torch.cat(logits).argmax(1).numpy()

@@ -12,7 +12,9 @@ from PIL import Image
 
 from distill.data import pixels as data
 from distill.data.pixels import Stream, open_pixels, square, working_size
-from distill.data.views import STILL, Augmentation, render, uniforms
+from distill.data.views import Augmentation, render, uniforms
+from selection.probing.store import image_digest
+from selection.sources.images import CorruptImage, decode
 from zoo.errors import UserError
 from zoo.files import write_bytes
 
@@ -37,16 +39,20 @@ class Photos:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def image(self, i: int) -> Image.Image:
+    def raw(self, i: int) -> bytes:
         self.reads += 1
         if i == self.fail_at:
             raise KeyboardInterrupt
         if i in self.bad:
-            raise ValueError("not an image")
-        pixels = np.random.default_rng(i).integers(
-            0, 256, (self.size[1], self.size[0], 3), dtype=np.uint8
-        )
-        return Image.fromarray(pixels)
+            raise CorruptImage("not an image")
+        shape = (self.size[1], self.size[0], 3)
+        pixels = np.random.default_rng(i).integers(0, 256, shape, dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def image(self, i: int, *, shorter: int | None = None) -> Image.Image:
+        return decode(self.raw(i), shorter=shorter)
 
 
 @pytest.mark.parametrize("size", [(20, 16), (16, 20), (33, 17), (8, 8), (64, 40), (41, 64)])
@@ -68,6 +74,8 @@ def test_pixels_join_the_splits_in_order_and_are_decoded_once(tmp_path: Path) ->
     assert pixels.images.shape == (8, 3, 16, 16)
     assert pixels.labels.tolist() == [0, 1, 0, 1, 0, -1, -1, -1]
     assert (pixels.images[6] == square(second.image(1), 16)).all()
+    assert pixels.digests[6].tobytes() == image_digest(second.raw(1))
+    assert (np.asarray(pixels.image(6)) == np.asarray(second.image(1))).all()
     reads = first.reads
     again = open_pixels([first, second], size=16, folder=tmp_path)
     assert first.reads == reads
@@ -93,16 +101,19 @@ def test_decoding_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.M
     assert stopped.reads == 4  # rows 8 to 11 alone
     assert (pixels.images[2] == square(stopped.image(2), 8)).all()
     assert (pixels.images[11] == square(stopped.image(11), 8)).all()
+    digests = [image_digest(stopped.raw(row)) for row in range(12)]
+    assert [digest.tobytes() for digest in pixels.digests] == digests
 
 
 def test_a_truncated_memory_map_is_made_anew(tmp_path: Path) -> None:
     photos = Photos(4)
     open_pixels([photos], size=8, folder=tmp_path)
-    file = next(tmp_path.rglob("pixels.u8"))
-    file.write_bytes(file.read_bytes()[:-1])
-    assert (
-        open_pixels([photos], size=8, folder=tmp_path).images[3] == square(photos.image(3), 8)
-    ).all()
+    for name in ("pixels.u8", "digests.u8"):
+        file = next(tmp_path.rglob(name))
+        file.write_bytes(file.read_bytes()[:-1])
+        pixels = open_pixels([photos], size=8, folder=tmp_path)
+        assert (pixels.images[3] == square(photos.image(3), 8)).all()
+        assert pixels.digests[3].tobytes() == image_digest(photos.raw(3))
 
 
 def test_the_working_size_is_what_the_images_have_up_to_twice_the_student() -> None:
@@ -136,7 +147,8 @@ def numbers(*values: int) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.int64)
 
 
-ALL = [Augmentation(), Augmentation(crop="resize", colour=0.4), Augmentation(mix=0.5), STILL]
+UNCHANGED = Augmentation(crop="none", flip=False, colour=0)
+ALL = [Augmentation(), Augmentation(crop="resize", colour=0.4), Augmentation(mix=0.5), UNCHANGED]
 
 
 @pytest.mark.parametrize("augmentation", ALL)
@@ -187,12 +199,12 @@ def test_uniforms_are_uniform_and_independent() -> None:
     assert (torch.corrcoef(both.T) - torch.eye(36)).abs().max() < 0.04
 
 
-def test_the_still_view_is_the_image_and_a_shift_moves_whole_pixels() -> None:
+def test_nothing_done_is_the_image_and_a_shift_moves_whole_pixels() -> None:
     source, index = images(), torch.arange(10)
-    still = render(
-        source, index, torch.zeros_like(index), augmentation=STILL, seed=0, size=16
+    unchanged = render(
+        source, index, torch.zeros_like(index), augmentation=UNCHANGED, seed=0, size=16
     ).pixels
-    assert torch.equal(still, source.float() / 255)
+    assert torch.allclose(unchanged, source.float() / 255, atol=1e-6)
     shift = Augmentation(flip=False, colour=0)
     moved = (
         render(source, index, torch.zeros_like(index), augmentation=shift, seed=0, size=16).pixels

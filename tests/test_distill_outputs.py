@@ -1,8 +1,10 @@
-"""Stored answers: replayed views, resumed and verified shards."""
+"""Stored outputs on images and on rendered views: computed once, resumed, shared with ranking."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import namedtuple
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,23 +14,31 @@ import torch
 from torch import Tensor
 
 from distill.batch import TeacherOutputs
-from distill.data.pixels import Pixels
-from distill.data.views import STILL, Augmentation, render
-from distill.teachers import outputs
-from distill.teachers.outputs import OutputsKey, open_outputs
-from zoo.errors import TeacherError, UserError
+from distill.data.pixels import Pixels, open_pixels
+from distill.data.views import Augmentation, render
+from distill.teachers.outputs import HIDDEN, LOGITS, RenderedViews, teacher_outputs
+from distill.teachers.prepared import PreparedTeachers
+from selection.probing import store as store_module
+from selection.probing.store import StoreKey, TeacherStore
+from selection.task import Task
+from tests.distill_setting import write_task, write_teacher
+from zoo.errors import TeacherError
+from zoo.sources import folder
+from zoo.split_teacher import SplitTeacher
+from zoo.teacher import Teacher
 
 
-class Said(NamedTuple):
+class MeanOutputs(NamedTuple):
     features: Tensor
     logits: Tensor | None
 
 
-class Mean:
+class MeanColours:
     """A teacher whose features are the view's mean colours, and whose logits are twice that."""
 
     device = torch.device("cpu")
     feature_dim = num_classes = 3
+    classifier = None
 
     def __init__(
         self, *, gain: float = 1.0, head: bool = True, stop_after: int | None = None
@@ -38,23 +48,16 @@ class Mean:
     def view(self, pixels: Tensor) -> Tensor:
         return pixels
 
-    def forward(self, inputs: Tensor) -> Said:
+    def forward(self, inputs: Tensor) -> MeanOutputs:
         if self.stop_after is not None and self.images >= self.stop_after:
             raise KeyboardInterrupt
         self.images += len(inputs)
         features = inputs.mean((2, 3)) * self.gain
-        return Said(features, 2 * features if self.head else None)
+        return MeanOutputs(features, 2 * features if self.head else None)
 
 
 AUGMENTATION = Augmentation()
-KEY = OutputsKey(
-    dataset="d",
-    teacher="t",
-    revision="r",
-    preprocessing="p",
-    augmentation=AUGMENTATION.key,
-    view_seed=3,
-)
+KEY = StoreKey(model="t", revision="r", preprocessing="p")
 
 
 @pytest.fixture
@@ -70,198 +73,262 @@ def pixels() -> Pixels:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "SHARD", 8)
+    monkeypatch.setattr(store_module, "SHARD_ROWS", 8)
 
 
-def stored(
+def on_views(
     pixels: Pixels,
     folder: Path,
     teacher: Any,
     *,
-    views: int = 2,
-    key: OutputsKey = KEY,
-    **options: Any,
+    count: int = 2,
+    key: StoreKey = KEY,
+    augmentation: Augmentation = AUGMENTATION,
+    seed: int = 3,
 ) -> TeacherOutputs:
     def load() -> Any:
         if isinstance(teacher, Exception):
             raise teacher
         return teacher
 
-    return open_outputs(
-        pixels,
-        key,
-        load,
+    views = RenderedViews(augmentation=augmentation, seed=seed, count=count)
+    return teacher_outputs(TeacherStore(folder), key, pixels, load, views=views)
+
+
+def seen(pixels: Pixels, index: Tensor, view: int) -> Tensor:
+    """The pixels of a view, as a student sees them."""
+    return render(
+        torch.from_numpy(pixels.images),
+        index,
+        torch.full_like(index, view),
         augmentation=AUGMENTATION,
-        views=views,
-        folder=folder,
-        batch_size=5,
-        **options,
-    )
+        seed=3,
+        size=8,
+    ).pixels
+
+
+def test_outputs_are_those_of_the_seeded_views(pixels: Pixels, tmp_path: Path) -> None:
+    outputs = on_views(pixels, tmp_path, MeanColours())
+    assert outputs.features is not None
+    assert outputs.logits is not None
+    assert outputs.features.shape == (2, 20, 3)
+    assert outputs.features.dtype == torch.float16
+    index = torch.tensor([17, 2])
+    for view in range(2):
+        expected = seen(pixels, index, view).mean((2, 3))
+        assert torch.allclose(outputs.features[view, index].float(), expected, atol=1e-3)
+    assert torch.allclose(outputs.logits.float(), 2 * outputs.features.float(), atol=2e-3)
 
 
 def test_lower_states_are_stored_apart_and_are_what_the_teacher_has(
     pixels: Pixels, tmp_path: Path
 ) -> None:
-    from tests.distill_setting import write_teacher
-    from zoo.sources import folder
-    from zoo.split_teacher import SplitTeacher
-    from zoo.teacher import Teacher
-
     teacher = Teacher.load(folder.card(write_teacher(tmp_path / "zoo")), largest=24)
     assert teacher.preprocessing.input_size == (24, 24)
-    key = dataclasses.replace(KEY, what=("hidden",))
-    found = stored(pixels, tmp_path, teacher, key=key)
-    assert found.features is None and found.logits is None and found.hidden is not None
-    assert found.hidden.shape[:2] == (2, 20)
+    key = dataclasses.replace(KEY, content=HIDDEN)
+    outputs = on_views(pixels, tmp_path, teacher, key=key)
+    assert outputs.features is None
+    assert outputs.logits is None
+    assert outputs.hidden is not None
+    assert outputs.hidden.shape[:2] == (2, 20)
     index = torch.tensor([3, 11])
-    shown = render(
-        torch.from_numpy(pixels.images),
-        index,
-        torch.ones_like(index),
-        augmentation=AUGMENTATION,
-        seed=3,
-        size=8,
-    )
     split = SplitTeacher(teacher)
-    own = split.pooled(split.lower(teacher.view(shown.pixels)))
-    assert torch.allclose(found.hidden[1, index].float(), own, rtol=5e-3, atol=5e-3)
+    expected = split.pooled(split.lower(teacher.view(seen(pixels, index, 1))))
+    assert torch.allclose(outputs.hidden[1, index].float(), expected, rtol=5e-3, atol=5e-3)
 
 
-def test_answers_are_those_of_the_seeded_views(pixels: Pixels, tmp_path: Path) -> None:
-    found = stored(pixels, tmp_path, Mean())
-    assert found.features is not None
-    assert found.logits is not None
-    assert found.features.shape == (2, 20, 3)
-    assert found.features.dtype == torch.float16
-    index = torch.tensor([17, 2])
-    for view in range(2):
-        number = torch.full_like(index, view)
-        shown = render(
-            torch.from_numpy(pixels.images),
-            index,
-            number,
-            augmentation=AUGMENTATION,
-            seed=3,
-            size=8,
-        )
-        assert torch.allclose(
-            found.features[view, index].float(), shown.pixels.mean((2, 3)), atol=1e-3
-        )
-    assert torch.allclose(found.logits.float(), 2 * found.features.float(), atol=2e-3)
-
-
-def test_stored_answers_are_not_computed_again_and_more_views_add_to_them(
+def test_nothing_is_computed_twice_and_more_views_add_to_what_is_stored(
     pixels: Pixels, tmp_path: Path
 ) -> None:
-    first = stored(pixels, tmp_path, Mean())
-    teacher = Mean()
-    again = stored(pixels, tmp_path, teacher, check=3)
-    assert teacher.images == 3  # the records that were checked
+    first = on_views(pixels, tmp_path, MeanColours())
+    teacher = MeanColours()
+    again = on_views(pixels, tmp_path, teacher)
+    assert teacher.images == 0
     assert torch.equal(again.features, first.features)
-    more = stored(pixels, tmp_path, teacher, views=3, check=0)
-    assert teacher.images == 3 + 20
+    more = on_views(pixels, tmp_path, teacher, count=3)
+    assert teacher.images == 20
     assert torch.equal(more.features[:2], first.features)
 
 
 def test_a_stopped_run_keeps_its_shards(pixels: Pixels, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        stored(pixels, tmp_path, Mean(stop_after=20))
-    teacher = Mean()
-    found = stored(pixels, tmp_path, teacher, check=0)
+        on_views(pixels, tmp_path, MeanColours(stop_after=20))
+    teacher = MeanColours()
+    outputs = on_views(pixels, tmp_path, teacher)
     assert teacher.images == 20  # of 40: the three shards of view 0 were there
-    assert torch.equal(found.features, stored(pixels, tmp_path / "new", Mean()).features)
+    fresh = on_views(pixels, tmp_path / "new", MeanColours())
+    assert torch.equal(outputs.features, fresh.features)
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty"])
 def test_a_damaged_shard_is_computed_anew(
     pixels: Pixels, tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    expected = stored(pixels, tmp_path, Mean())
-    shard = sorted(tmp_path.rglob("view0001*"))[1]
+    expected = on_views(pixels, tmp_path, MeanColours())
+    shard = sorted(tmp_path.rglob("rows-*"))[1]
     data = bytearray(shard.read_bytes())
     data[-1] ^= 0x40
     shard.write_bytes({"cut": bytes(data[:-9]), "flip": bytes(data), "empty": b""}[harm])
-    assert torch.equal(stored(pixels, tmp_path, Mean()).features, expected.features)
-    assert capsys.readouterr().err.count("damaged") == 1
+    teacher = MeanColours()
+    assert torch.equal(on_views(pixels, tmp_path, teacher).features, expected.features)
+    assert 0 < teacher.images <= 8
+    assert capsys.readouterr().err.count("are damaged") == 1
 
 
-def test_a_teacher_that_changed_is_refused(pixels: Pixels, tmp_path: Path) -> None:
-    stored(pixels, tmp_path, Mean())
-    with pytest.raises(UserError, match="not what it answers now"):
-        stored(pixels, tmp_path, Mean(gain=1.3))
-
-
-def test_a_vanished_teacher_is_no_loss_where_all_is_stored(
-    pixels: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    expected = stored(pixels, tmp_path, Mean())
-    found = stored(pixels, tmp_path, TeacherError("gone"))
-    assert torch.equal(found.features, expected.features)
-    assert "gone" in capsys.readouterr().err
+def test_a_vanished_teacher_is_no_loss_where_all_is_stored(pixels: Pixels, tmp_path: Path) -> None:
+    expected = on_views(pixels, tmp_path, MeanColours())
+    outputs = on_views(pixels, tmp_path, TeacherError("gone"))
+    assert torch.equal(outputs.features, expected.features)
     with pytest.raises(TeacherError, match="gone"):
-        stored(pixels, tmp_path, TeacherError("gone"), views=3)
+        on_views(pixels, tmp_path, TeacherError("gone"), count=3)
 
 
-def test_whatever_the_answers_depend_on_changes_the_folder(pixels: Pixels, tmp_path: Path) -> None:
-    others = [
-        dataclasses.replace(KEY, **{name: f"{getattr(KEY, name)}x"})
-        for name in ("dataset", "teacher", "revision", "preprocessing", "augmentation")
-    ]
-    others += [dataclasses.replace(KEY, view_seed=4), dataclasses.replace(KEY, what=("features",))]
-    assert len({key.digest for key in [KEY, *others]}) == 8
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"key": dataclasses.replace(KEY, model="x")},
+        {"key": dataclasses.replace(KEY, revision="x")},
+        {"key": dataclasses.replace(KEY, preprocessing="x")},
+        {"key": dataclasses.replace(KEY, precision="bf16")},
+        {"key": dataclasses.replace(KEY, content=LOGITS)},
+        {"augmentation": Augmentation(colour=0.1)},
+        {"seed": 4},
+    ],
+)
+def test_outputs_are_kept_apart_by_whatever_they_depend_on(
+    pixels: Pixels, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    on_views(pixels, tmp_path, MeanColours())
+    teacher = MeanColours()
+    on_views(pixels, tmp_path, teacher, **other)
+    assert teacher.images == 40
+    teacher.images = 0
+    on_views(dataclasses.replace(pixels, digest="x"), tmp_path, teacher)
+    assert teacher.images == 40
 
 
-def test_no_head_and_features_alone(pixels: Pixels, tmp_path: Path) -> None:
-    assert stored(pixels, tmp_path, Mean(head=False)).logits is None
-    key = dataclasses.replace(KEY, what=("features",))
-    assert stored(pixels, tmp_path / "b", Mean(), key=key).logits is None
+def test_a_teacher_without_a_head_and_logits_alone(pixels: Pixels, tmp_path: Path) -> None:
+    assert on_views(pixels, tmp_path, MeanColours(head=False)).logits is None
+    key = dataclasses.replace(KEY, content=LOGITS)
+    assert on_views(pixels, tmp_path / "b", MeanColours(), key=key).features is None
     with pytest.raises(TeacherError, match="no logits"):
-        stored(
-            pixels, tmp_path / "c", Mean(head=False), key=dataclasses.replace(KEY, what=("logits",))
-        )
+        on_views(pixels, tmp_path / "c", MeanColours(head=False), key=key)
 
 
 def test_a_teacher_that_answers_nan_is_named(pixels: Pixels, tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match="NaN or infinity"):
-        stored(pixels, tmp_path, Mean(gain=float("nan")))
+    for gain in (float("nan"), float("inf")):
+        with pytest.raises(TeacherError, match="t answers with NaN or infinity"):
+            on_views(pixels, tmp_path, MeanColours(gain=gain))
 
 
 def test_a_full_disk_keeps_what_was_written(
     pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = outputs.write_bytes, []
+    real, calls = TeacherStore.write, []
 
-    def full(path: Path, data: bytes) -> None:
-        calls.append(path)
+    def full(*given: Any, **named: Any) -> None:
+        calls.append(given)
         if len(calls) > 2:
             raise OSError(28, "No space left on device")
-        real(path, data)
+        real(*given, **named)
 
-    monkeypatch.setattr(outputs, "write_bytes", full)
+    monkeypatch.setattr(TeacherStore, "write", full)
     with pytest.raises(OSError, match="No space"):
-        stored(pixels, tmp_path, Mean())
-    monkeypatch.setattr(outputs, "write_bytes", real)
-    teacher = Mean()
-    stored(pixels, tmp_path, teacher, check=0)
+        on_views(pixels, tmp_path, MeanColours())
+    monkeypatch.setattr(TeacherStore, "write", real)
+    teacher = MeanColours()
+    on_views(pixels, tmp_path, teacher)
     assert teacher.images == 40 - 16
 
 
-def test_answers_that_cannot_fit_are_refused_before_they_are_computed(
+def test_outputs_that_cannot_fit_are_refused_before_they_are_computed(
     pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from collections import namedtuple
-
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(1000, 761, 239))
-    teacher = Mean()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(1000, 521, 479))
+    teacher = MeanColours()
     with pytest.raises(OSError, match="do not fit"):
-        stored(pixels, tmp_path, teacher, views=1)  # 20 images x 6 numbers x 2 bytes = 240
+        on_views(pixels, tmp_path, teacher)  # 2 views of 20 images x 6 numbers x 2 bytes = 480
     assert teacher.images == 0
-    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(1000, 760, 240))
-    stored(pixels, tmp_path, teacher, views=1)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(1000, 520, 480))
+    on_views(pixels, tmp_path, teacher)
 
 
-def test_the_still_view_has_one_answer(pixels: Pixels, tmp_path: Path) -> None:
-    found = open_outputs(pixels, KEY, lambda: Mean(), augmentation=STILL, views=1, folder=tmp_path)
-    expected = torch.from_numpy(pixels.images).float().mean((2, 3)) / 255
-    assert torch.allclose(found.features[0].float(), expected, atol=1e-3)
+class CountingTeachers:
+    """Counts the images that all teachers of this process run, by wrapping ``Teacher.forward``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.images = 0
+        forward = Teacher.forward
+
+        def counted(teacher: Teacher, inputs: Tensor) -> Any:
+            self.images += len(inputs)
+            return forward(teacher, inputs)
+
+        monkeypatch.setattr(Teacher, "forward", counted)
+
+
+def stored_directly(
+    home: Path, key: StoreKey, teacher: Teacher, task: Task, rows: Sequence[int]
+) -> None:
+    """Store the outputs of a teacher on some training images, as a ranking does."""
+    from selection.probing.store import NewRows, image_digest
+
+    images = [task.train.image(row, shorter=512) for row in rows]
+    outputs = teacher.outputs(images)
+    arrays = {"features": outputs.features, "logits": outputs.logits}
+    digests = [image_digest(task.train.raw(row)) for row in rows]
+    TeacherStore(home).write(key, digests, NewRows(arrays, {}))
+
+
+def test_images_as_they_are_get_the_outputs_of_a_ranking_and_only_the_rest_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    task = Task.open(str(write_task(tmp_path / "squares")))
+    card = folder.card(write_teacher(tmp_path / "zoo" / "one"))
+    teacher = Teacher.load(card)
+    rows = list(range(0, len(task.train), 2))
+    stored_directly(
+        tmp_path / "home" / "features", StoreKey.of(card, device="cpu"), teacher, task, rows
+    )
+    whole = teacher.outputs([task.train.image(row) for row in range(len(task.train))])
+    pixels = open_pixels([task.train], size=16, folder=tmp_path / "pixels")
+    counting = CountingTeachers(monkeypatch)
+    outputs = PreparedTeachers((card,)).outputs(card, pixels)
+    trial = 2  # images that every teacher runs when it is loaded
+    assert counting.images == len(task.train) - len(rows) + trial
+    assert outputs.features is not None
+    np.testing.assert_allclose(outputs.features[0].numpy(), whole.features, rtol=2e-3, atol=2e-3)
+    counting.images = 0
+    PreparedTeachers((card,)).outputs(card, pixels)
+    assert counting.images == 0
+
+
+def test_other_input_sizes_are_other_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    task = Task.open(str(write_task(tmp_path / "squares")))
+    card = folder.card(write_teacher(tmp_path / "zoo" / "one"))
+    pixels = open_pixels([task.train], size=16, folder=tmp_path / "pixels")
+    whole = PreparedTeachers((card,)).outputs(card, pixels)
+    small = PreparedTeachers((card,), teacher_size=24).outputs(card, pixels)
+    assert not torch.equal(whole.features, small.features)
+    assert len(list((tmp_path / "home" / "features").glob("*/key.json"))) == 2
+
+
+def test_a_damaged_image_is_not_shown_to_a_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    path = write_task(tmp_path / "squares")
+    task = Task.open(str(path))
+    (path / task.train.names(4)).write_bytes(b"no image")
+    pixels = open_pixels([task.train], size=16, folder=tmp_path / "pixels")
+    assert 4 not in pixels.usable
+    card = folder.card(write_teacher(tmp_path / "zoo" / "one"))
+    outputs = PreparedTeachers((card,)).outputs(card, pixels)
+    assert outputs.features is not None
+    assert not outputs.features[0, 4].any()
+    assert outputs.features[0].any(dim=1).sum() == len(task.train) - 1

@@ -35,7 +35,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,7 +103,7 @@ class Setting:
 
     @property
     def home(self) -> Path:
-        """Where the images, answers and runs of this setting lie."""
+        """Where the images, outputs and runs of this setting lie."""
         return (
             self.folder
             / f"{self.images}x{self.epochs}-{self.device.partition(':')[0]}-{self.precision}"
@@ -137,7 +137,7 @@ def measure(setting: Setting) -> list[BenchRecord]:
     if setting.jobs == 1:
         done = [train(setting, *cell) for cell in cells]
     else:
-        answers(setting)  # once, before many ask for them
+        outputs(setting)  # once, before many ask for them
         with ProcessPoolExecutor(setting.jobs, mp_context=get_context("spawn")) as pool:
             done = list(pool.map(partial(_job, setting), cells))
     runs |= dict(zip(cells, done, strict=True))
@@ -183,7 +183,7 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
         sample = torch.rand(BATCH, 3, 32, 32, device=where.device)
         graphed(network, sample)
     method, settings = RECIPES.get(name, ("plain", {}))
-    table = answers(setting) if method != "plain" else None
+    table = outputs(setting) if method != "plain" else None
     fit(
         student,
         _recipe(method, settings, student, seed),
@@ -266,34 +266,21 @@ def _recipe(method: str, settings: Mapping[str, str], student: Student, seed: in
     return build(method, context, settings)
 
 
-def answers(setting: Setting) -> TeacherOutputs:
-    """The trained teacher's logits on every image in every epoch's own view, stored, (epochs,
-    images, 100) float16.
-    """
+def outputs(setting: Setting) -> TeacherOutputs:
+    """The trained teacher's logits on every image in every epoch's view, (epochs, images, 100)."""
     import benchmarks.students.cifar_resnet  # noqa: F401 - timm must know the network
-    from distill.teachers.outputs import OutputsKey, open_outputs
+    from distill.teachers.outputs import LOGITS, RenderedViews, teacher_outputs
+    from selection.probing.store import StoreKey, TeacherStore
     from zoo.sources import folder
-    from zoo.teacher import Teacher, preprocessing_of
+    from zoo.teacher import Teacher
 
     card = folder.card(setting.home / "teacher-0" / "student", model=TEACHER)
-    images = pixels(setting, "train")
-    key = OutputsKey(
-        dataset=images.digest,
-        teacher=card.id,
-        revision=card.revision,
-        preprocessing=preprocessing_of(card).key,
-        augmentation=_augmentation().key,
-        view_seed=0,
-        what=("logits",),
-    )
-    return open_outputs(
-        images,
-        key,
-        lambda: Teacher.load(card, device=setting.device),
-        augmentation=_augmentation(),
-        views=setting.epochs,
-        folder=setting.home / "answers",
-        batch_size=100 if setting.device == "cpu" else 1_024,
+    return teacher_outputs(
+        TeacherStore(setting.home / "outputs"),
+        StoreKey.of(card, device=setting.device, content=LOGITS),
+        pixels(setting, "train"),
+        cache(lambda: Teacher.load(card, device=setting.device)),
+        views=RenderedViews(augmentation=_augmentation(), seed=0, count=setting.epochs),
     )
 
 
@@ -477,7 +464,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         data: Annotated[
             Path | None, typer.Option(help="folder of train*.parquet and test*.parquet")
         ] = None,
-        folder: Annotated[Path | None, typer.Option(help="keeps images, answers and runs")] = None,
+        folder: Annotated[Path | None, typer.Option(help="keeps images, outputs and runs")] = None,
         out: Annotated[Path | None, typer.Option(help="add the records to this file")] = None,
         pack_to: Annotated[
             Path | None,

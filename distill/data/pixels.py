@@ -7,13 +7,16 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from selection.probing.store import image_digest
+from selection.sources.images import PROBE_SIDE, CorruptImage, decode
 from zoo.errors import UserError
 from zoo.files import write_json
 from zoo.terminal.progress import Progress
@@ -33,16 +36,21 @@ CHUNK = 512
 class Pixels:
     """N decoded images of one size.
 
-    images   (N, 3, s, s) uint8, a memory map: shorter side resized to s (bilinear with antialias), centre-cropped
+    images   (N, 3, s, s) uint8, a memory map: shorter side resized to s (bilinear with
+             antialias), centre-cropped
     labels   (N,) int64 in [0, C), or -1 where an image is unlabelled or could not be decoded
     usable   (n,) int64, the rows whose image could be decoded, in order
     digest   hex, of the source images and of how they were resized
-    """  # noqa: E501
+    digests  (N, 16) uint8, what stands for each image in the store of teachers' outputs
+    splits   the images themselves, one split after the other
+    """
 
     images: Bytes
     labels: Labels
     usable: Labels
     digest: str
+    digests: Bytes = field(default_factory=lambda: np.zeros((0, 16), np.uint8))
+    splits: tuple[Split, ...] = ()
 
     @property
     def size(self) -> int:
@@ -51,6 +59,11 @@ class Pixels:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def image(self, row: int) -> Image:
+        """Image ``row`` as teachers are shown it, like an image of the probe."""
+        split, place = located(self.splits, row)
+        return split.image(place, shorter=PROBE_SIDE)
 
     def chunks(self, rows: Labels) -> Iterator[Tensor]:
         """The images ``rows`` (n,) as uint8 tensors (at most ``CHUNK``, 3, s, s), in order.
@@ -61,6 +74,13 @@ class Pixels:
 
         for start in range(0, len(rows), CHUNK):
             yield torch.from_numpy(self.images[rows[start : start + CHUNK]])
+
+
+def located(splits: Sequence[Split], row: int) -> tuple[Split, int]:
+    """The split that holds ``row`` of the joined splits, and the place in it."""
+    ends = np.cumsum([len(split) for split in splits])
+    number = int(np.searchsorted(ends, row, side="right"))
+    return splits[number], int(row - (ends[number] - len(splits[number])))
 
 
 def square(image: Image, size: int) -> Bytes:
@@ -101,12 +121,10 @@ def open_pixels(
     """
     from filelock import FileLock
 
-    text = json.dumps([[s.digest for s in splits], size, "bilinear-centre-1"])
+    text = json.dumps([[s.digest for s in splits], size, "bilinear-centre-2"])
     digest = hashlib.sha256(text.encode()).hexdigest()
-    home, labels = (
-        folder / digest[:24],
-        np.concatenate([np.asarray(s.labels, dtype=np.int64) for s in splits]),
-    )
+    home = folder / digest[:24]
+    labels = np.concatenate([np.asarray(s.labels, dtype=np.int64) for s in splits])
     shape = (len(labels), 3, size, size)
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(str(home) + ".lock"):  # of several processes one decodes
@@ -119,41 +137,68 @@ def open_pixels(
     labels[damaged] = -1
     # copy-on-write: torch wants an array that it may write to, and the file must never change
     images = np.memmap(home / "pixels.u8", dtype=np.uint8, mode="c", shape=shape)
-    return Pixels(images=images, labels=labels, usable=usable, digest=digest)
+    return Pixels(
+        images=images,
+        labels=labels,
+        usable=usable,
+        digest=digest,
+        digests=np.fromfile(home / "digests.u8", dtype=np.uint8).reshape(-1, 16),
+        splits=tuple(splits),
+    )
+
+
+class _Row(NamedTuple):
+    """A decoded image, None if it is damaged, and the digest of its bytes."""
+
+    pixels: Bytes | None
+    digest: bytes
 
 
 def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: str) -> list[int]:
-    """Write what is missing of ``pixels.u8`` chunk by chunk, ``progress.json`` follows each;
-    returns the damaged rows.
+    """Write what is missing of ``pixels.u8`` and ``digests.u8``; returns the damaged rows.
 
-    Plain writes, not a memory map: a full disk is then an error that can be caught, not a killed
-    process.
+    ``progress.json`` follows each chunk. Plain writes, not a memory map: a full disk is then an
+    error that can be caught, not a killed process.
     """
-    file, row_bytes = home / "pixels.u8", int(np.prod(shape[1:]))
+    count, row_bytes = shape[0], int(np.prod(shape[1:]))
     done, damaged = _progress(home / "progress.json")
-    if done and (not file.exists() or file.stat().st_size < done * row_bytes):
-        done, damaged = 0, []  # cut off behind our back
-    if done == shape[0]:
+    if _size(home / "pixels.u8") < done * row_bytes or _size(home / "digests.u8") < done * 16:
+        done, damaged = 0, []  # the files were cut off by someone else
+    if done == count:
         return damaged
-    read = _reader(splits, shape[-1])
     with (
-        open(file, "r+b" if done else "wb") as out,
+        _appending(home / "pixels.u8", done * row_bytes) as pixels,
+        _appending(home / "digests.u8", done * 16) as digests,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-        Progress.default().over(what, unit="images", total=shape[0], done=done) as meter,
+        Progress.default().over(what, unit="images", total=count, done=done) as meter,
     ):
-        out.truncate(done * row_bytes)
-        out.seek(done * row_bytes)
-        for start in range(done, shape[0], CHUNK):
-            rows = range(start, min(start + CHUNK, shape[0]))
-            for row, pixels in zip(rows, pool.map(read, rows), strict=True):
-                if pixels is None:
+        black = np.zeros(shape[1:], np.uint8)
+        for start in range(done, count, CHUNK):
+            rows = range(start, min(start + CHUNK, count))
+            for row, image in zip(rows, pool.map(_reader(splits, shape[-1]), rows), strict=True):
+                if image.pixels is None:
                     damaged.append(row)
-                out.write((np.zeros(shape[1:], np.uint8) if pixels is None else pixels).tobytes())
-            out.flush()
-            os.fsync(out.fileno())
+                pixels.write((black if image.pixels is None else image.pixels).tobytes())
+                digests.write(image.digest)
+            for file in (pixels, digests):
+                file.flush()
+                os.fsync(file.fileno())
             write_json(home / "progress.json", {"done": rows.stop, "damaged": damaged})
             meter.at(rows.stop)
     return damaged
+
+
+@contextmanager
+def _appending(path: Path, start: int) -> Iterator[BinaryIO]:
+    """The file at ``path``, cut off at byte ``start`` and open for writing from there."""
+    with open(path, "r+b" if start else "wb") as file:
+        file.truncate(start)
+        file.seek(start)
+        yield file
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _progress(path: Path) -> tuple[int, list[int]]:
@@ -164,15 +209,14 @@ def _progress(path: Path) -> tuple[int, list[int]]:
         return 0, []
 
 
-def _reader(splits: Sequence[Split], size: int) -> Callable[[int], Bytes | None]:
-    starts = np.cumsum([0] + [len(s) for s in splits])
-
-    def read(row: int) -> Bytes | None:
-        which = int(np.searchsorted(starts, row, side="right")) - 1
+def _reader(splits: Sequence[Split], size: int) -> Callable[[int], _Row]:
+    def read(row: int) -> _Row:
+        split, place = located(splits, row)
         try:
-            return square(splits[which].image(int(row - starts[which])), size)
-        except ValueError:  # CorruptImage: one bad photograph must not end a run
-            return None
+            encoded = split.raw(place)
+            return _Row(square(decode(encoded), size), image_digest(encoded))
+        except CorruptImage:  # one bad photograph must not end a run
+            return _Row(None, bytes(16))
 
     return read
 

@@ -38,9 +38,6 @@ class Augmentation:
         return ",".join(f"{name}={value}" for name, value in sorted(asdict(self).items())) + ";2"
 
 
-STILL = Augmentation(crop="none", flip=False, colour=0.0)
-
-
 class View(NamedTuple):
     """``pixels`` (B, 3, s, s) float32 in [0, 1]; ``mixed`` (B,) bool, which of them are blends."""
 
@@ -101,8 +98,7 @@ def _one(
     images: Tensor, index: Tensor, draws: Tensor, augmentation: Augmentation, size: int
 ) -> Tensor:
     source = images[index.to(images.device)].to(index.device).float().div_(255.0)  # (B, 3, s, s)
-    still = augmentation == STILL and source.shape[-1] == size
-    pixels = source if still else _moved(source, draws, augmentation, size)
+    pixels = _moved(source, draws, augmentation, size)
     return _coloured(pixels, draws[:, 5:8], augmentation.colour) if augmentation.colour else pixels
 
 

@@ -4,10 +4,8 @@ teacher.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +14,12 @@ from torch import Tensor
 
 from distill.batch import TeacherOutputs
 from distill.data.pixels import Pixels
-from distill.data.views import STILL, Augmentation
 from distill.teachers.info import TeacherInfo
-from distill.teachers.outputs import HIDDEN, WHAT, OutputsKey, open_outputs
+from distill.teachers.outputs import HIDDEN, RenderedViews, teacher_outputs
+from selection.probing.store import OUTPUTS, StoreKey, TeacherStore, precision_of
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, Unavailable, UserError
-from zoo.home import home
+from zoo.home import feature_folder
 from zoo.terminal.command import clean
 from zoo.terminal.progress import note
 
@@ -52,18 +50,18 @@ class PreparedTeacher:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TaskImages:
-    """The images that the teachers of a run answer.
+    """The images that the teachers of a run are shown.
 
-    training      the training images; in ``views`` views of ``augmentation``
-    validation    the validation split at the same size, answered as it is
-    classes       the task's class names
+    training    the training images
+    validation  the validation split, shown as it is
+    classes     the task's class names
+    views       the views of the training images; None: the images as they are
     """
 
     training: Pixels
     validation: Pixels
     classes: tuple[str, ...]
-    augmentation: Augmentation
-    views: int
+    views: RenderedViews | None = None
 
 
 @dataclass(eq=False)
@@ -97,32 +95,28 @@ class PreparedTeachers:
         from distill.teachers.probe_head import fit
 
         classes, labels = images.classes, torch.from_numpy(images.training.labels)
-        ask = partial(
-            self.answers,
-            card,
-            images.training,
-            augmentation=images.augmentation,
-            views=images.views,
-        )
-        said = ask()
+        outputs = self.outputs(card, images.training, views=images.views)
+        features, logits = outputs.features, outputs.logits
+        assert features is not None
         splitter, reason = self._splitter(card) if split else (None, None)
-        hidden = ask(what=HIDDEN).hidden if splitter else None
-        assert said.features is not None
+        if splitter:
+            states = self.outputs(card, images.training, views=images.views, content=HIDDEN)
+            outputs = replace(outputs, hidden=states.hidden)
         views = max(1, HEAD_ROWS // max(1, int((labels >= 0).sum())))  # enough for the head
-        head = fit(said.features[:views], labels, num_classes=len(classes))
+        head = fit(features[:views], labels, num_classes=len(classes))
         index = torch.arange(len(labels))
-        probe = torch.stack([head.logits(view, index).half() for view in said.features])
+        probe = torch.stack([head.logits(view, index).half() for view in features])
         cost = ground_cost(
-            said.features[0],
-            None if said.logits is None else said.logits[0],
+            features[0],
+            None if logits is None else logits[0],
             labels,
             num_classes=len(classes),
         )
-        width = 0 if said.logits is None else int(said.logits.shape[-1])
+        width = 0 if logits is None else int(logits.shape[-1])
         names = card.labels if card.labels and len(card.labels) == width else None
         info = TeacherInfo(
             card=card,
-            feature_dim=int(said.features.shape[-1]),
+            feature_dim=int(features.shape[-1]),
             columns=columns(names, classes),
             cost=cost,
             splitter=splitter,
@@ -130,16 +124,16 @@ class PreparedTeachers:
         )
         return PreparedTeacher(
             info=info,
-            outputs=replace(said, hidden=hidden, probe_logits=probe),
+            outputs=replace(outputs, probe_logits=probe),
             head=head,
             validation=self.predicted(card, head, images.validation),
         )
 
     def predicted(self, card: ModelCard, head: ProbeHead, pixels: Pixels) -> Tensor:
-        """(n, C) float32 what a teacher's ``head`` says of other images than the training ones."""
-        said = self.answers(card, pixels)
-        assert said.features is not None
-        return head.predict(said.features[0])
+        """(n, C) float32 logits of a teacher's ``head`` on other images than the training ones."""
+        features = self.outputs(card, pixels).features
+        assert features is not None
+        return head.predict(features[0])
 
     def _splitter(self, card: ModelCard) -> tuple[SplitTeacher | None, str | None]:
         from zoo.split_teacher import CannotSplit, SplitTeacher
@@ -161,55 +155,33 @@ class PreparedTeachers:
             )
         return self._loaded[card.id]
 
-    def answers(
+    def outputs(
         self,
         card: ModelCard,
         pixels: Pixels,
         *,
-        augmentation: Augmentation = STILL,
-        views: int = 1,
-        what: tuple[str, ...] = WHAT,
+        views: RenderedViews | None = None,
+        content: tuple[str, ...] = OUTPUTS,
     ) -> TeacherOutputs:
-        """The stored answers of one teacher; ``Unavailable`` where they are not complete and it
-        cannot be loaded.
+        """The outputs of one teacher on ``pixels`` as they are, or on ``views`` of them.
+
+        ``Unavailable`` if the store lacks some and the teacher cannot be loaded.
         """
-        folder = home() / "distill" / "answers"
-        key = OutputsKey(
-            dataset=pixels.digest,
-            teacher=card.id,
-            revision=card.revision,
-            preprocessing=self._preprocessing(card, folder),
-            augmentation=augmentation.key,
-            view_seed=VIEW_SEED,
-            what=what,
-        )
+        store = TeacherStore(feature_folder())
         try:
-            return open_outputs(
-                pixels,
-                key,
-                lambda: self.load(card),
-                augmentation=augmentation,
-                views=views,
-                folder=folder,
-            )
+            key = self._key(card, store, content)
+            return teacher_outputs(store, key, pixels, lambda: self.load(card), views=views)
         except TeacherError as error:
             raise _unusable(card, error) from error
 
-    def _preprocessing(self, card: ModelCard, folder: Path) -> str:
-        """The preprocessing as text, without loading the model; of a vanished folder, what its
-        stored answers remember.
-        """
-        from zoo.teacher import preprocessing_of
-
-        if (
-            card.source in ("folder", "small")
-            and not (Path(card.location or "") / "config.json").is_file()
-        ):
-            for file in folder.glob("*/key.json"):
-                known = json.loads(file.read_text(encoding="utf-8"))
-                if (known["teacher"], known["revision"]) == (card.id, card.revision):
-                    return str(known["preprocessing"])
-        return preprocessing_of(card).at_most(self.teacher_size).key
+    def _key(self, card: ModelCard, store: TeacherStore, content: tuple[str, ...]) -> StoreKey:
+        """The key of the outputs; of a model whose folder is gone, what the store remembers."""
+        folder = Path(card.location or "")
+        if card.source in ("folder", "small") and not (folder / "config.json").is_file():
+            for key in store.keys(card.id, card.revision):
+                if key.precision == precision_of(self.device):
+                    return replace(key, view=None, content=content)
+        return StoreKey.of(card, device=self.device, largest=self.teacher_size, content=content)
 
 
 def _unusable(card: ModelCard, error: TeacherError) -> Unavailable:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from distill.data.batches import batch_sizes
 from distill.data.pixels import working_size
-from distill.data.views import STILL, Augmentation
+from distill.data.views import Augmentation
 from distill.options import STEPS, Options
 from distill.student.student import StudentSpec, input_size
 from distill.training.loop import Schedule
@@ -34,11 +34,6 @@ class TrainingPlan:
     views: int = 1
     labelled_share: float | None = None
     precision: str = "fp32"
-
-    @property
-    def answered(self) -> Augmentation:
-        """The views that the teachers answer."""
-        return self.augmentation if self.views > 1 else STILL
 
 
 def plan_training(options: Options, task: Task) -> TrainingPlan:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import secrets
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.files import replacing, write_json
+from zoo.terminal.progress import note
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -43,7 +43,8 @@ class StoreKey:
     """All that a teacher's stored outputs depend on, except for the image.
 
     model, revision  the teacher's weights
-    preprocessing    ``Preprocessing.key`` and the precision, such as ``... float32``
+    preprocessing    ``Preprocessing.key``
+    precision        of the network: float32, or bf16 on a GPU
     view             None for the image as it is; else which seeded views of which images
     content          the names of the arrays that are stored
     """
@@ -51,6 +52,7 @@ class StoreKey:
     model: str
     revision: str
     preprocessing: str
+    precision: str = "float32"
     view: str | None = None
     content: tuple[str, ...] = OUTPUTS
 
@@ -71,11 +73,12 @@ class StoreKey:
         """
         from zoo.loading.preprocessing import preprocessing_of
 
-        precision = "bf16" if device.startswith("cuda") else "float32"
+        preprocessing = preprocessing_of(card).at_most(largest).key
         return cls(
             model=card.id,
             revision=card.revision,
-            preprocessing=f"{preprocessing_of(card).at_most(largest).key} {precision}",
+            preprocessing=preprocessing,
+            precision=precision_of(device),
             view=view,
             content=content,
         )
@@ -257,6 +260,11 @@ def outputs_of(
     return store.read(key, digests) if len(missing) else stored
 
 
+def precision_of(device: str) -> str:
+    """The precision that networks run in on ``device``, see ``Teacher.autocast``."""
+    return "bf16" if device.startswith("cuda") else "float32"
+
+
 def image_digest(encoded: bytes) -> bytes:
     """16 bytes that stand for an image in the store: of its encoded bytes, so that no pixel has to
     be decoded to look it up.
@@ -337,10 +345,7 @@ def _read_tensors(path: Path, key: StoreKey) -> dict[str, Array] | None:
         return None
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
         reason = str(error)
-    print(
-        f"note: stored outputs of {key.model} are damaged ({reason}); they are computed anew",
-        file=sys.stderr,
-    )
+    note(f"stored outputs of {key.model} are damaged ({reason}); they are computed anew")
     with contextlib.suppress(OSError):
         path.unlink()
     return None
