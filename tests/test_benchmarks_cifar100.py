@@ -180,7 +180,7 @@ def test_one_command_trains_all_and_a_second_call_reads_it(
         assert "not the published protocol" in record.unit or "images/s" in record.unit
     assert "published 76.32" in capsys.readouterr().out
     assert (
-        len(list((setting.home / "answers").glob("*/view0001-*.safetensors"))) == 1
+        len(list((setting.home / "outputs").glob("*/rows-*.safetensors"))) == setting.epochs
     )  # a view an epoch
 
     def refuse(*_: Any, **__: Any) -> None:

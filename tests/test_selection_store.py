@@ -257,6 +257,8 @@ def test_eviction_leaves_foreign_files_and_young_temporary_files(tmp_path: Path)
     store.write(KEY, digests_of(20), outputs())
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "of_an_older_version.outputs").write_text("x")
+    (tmp_path / "emptied").mkdir()
+    os.utime(tmp_path / "emptied", (0, 0))
     for name, age in ((".young.part", 5), (".old.part", 5_000)):
         (store.entry(KEY) / name).write_bytes(b"x")
         os.utime(store.entry(KEY) / name, (time.time() - age,) * 2)

@@ -127,9 +127,11 @@ def teacher_outputs(
     ``load`` is called only if something is missing. Rows of damaged images are 0. Raises
     ``TeacherError`` if the teacher fails or answers NaN, ``OSError`` if the disk is full.
     """
-    inputs: list[TeacherInputs] = [ImageInputs(pixels)]
-    if views is not None:
-        inputs = [ViewInputs(pixels, views, number) for number in range(views.count)]
+    inputs: list[TeacherInputs] = []
+    if views is None:
+        inputs.append(ImageInputs(pixels))
+    else:
+        inputs += [ViewInputs(pixels, views, number) for number in range(views.count)]
     arrays = [
         _arrays(store, replace(key, view=part.view), part, load, views_left=len(inputs) - number)
         for number, part in enumerate(inputs)
@@ -178,9 +180,7 @@ class _Runner:
 
     meter: Meter
 
-    def __init__(
-        self, key: StoreKey, inputs: TeacherInputs, load: Callable[[], Teacher]
-    ) -> None:
+    def __init__(self, key: StoreKey, inputs: TeacherInputs, load: Callable[[], Teacher]) -> None:
         self.key, self.inputs, self.load = key, inputs, load
 
     def check_space(self, folder: Any, images: int) -> None:

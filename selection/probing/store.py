@@ -304,11 +304,7 @@ def _write_tensors(path: Path, key: StoreKey, tensors: dict[str, Array]) -> None
     contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
     facts = {"format": _FORMAT, "key": key.digest, "checksum": _checksum(key, contiguous)}
     content = save(contiguous, metadata=facts)
-    with contextlib.suppress(FileNotFoundError):
-        with replacing(path) as partial:
-            partial.write_bytes(content)
-        return
-    with replacing(path) as partial:  # another process has just evicted the folder
+    with replacing(path) as partial:
         partial.write_bytes(content)
 
 
@@ -362,12 +358,19 @@ def _checksum(key: StoreKey, tensors: Mapping[str, Array]) -> str:
 
 
 def _usage(entry: Path) -> tuple[float, int, Path]:
-    """When an entry was used last, and its bytes; abandoned temporary files are removed."""
-    used, size = 0.0, 0
-    for path in entry.iterdir():
+    """When an entry was used last, and its bytes.
+
+    Abandoned temporary files are removed, and an empty folder once no writer can just have made it.
+    """
+    used, size, abandoned = 0.0, 0, time.time() - _ABANDONED_SECONDS
+    paths = list(entry.iterdir())
+    with contextlib.suppress(OSError):
+        if not paths and entry.stat().st_mtime < abandoned:
+            entry.rmdir()
+    for path in paths:
         with contextlib.suppress(OSError):
             status = path.stat()
-            if path.suffix == ".part" and time.time() - status.st_mtime > _ABANDONED_SECONDS:
+            if path.suffix == ".part" and status.st_mtime < abandoned:
                 path.unlink()
                 continue
             size += status.st_size
@@ -376,8 +379,6 @@ def _usage(entry: Path) -> tuple[float, int, Path]:
 
 
 def _remove_entry(entry: Path) -> None:
-    """Remove an entry's files; one that is being written meanwhile stays with its folder."""
+    """Remove an entry's files, but not the folder: another process may be about to write there."""
     for path in [*entry.glob("*.safetensors"), entry / "key.json"]:
         path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        entry.rmdir()
