@@ -22,6 +22,7 @@ from distill.teachers.prepared import columns
 from distill.train import main
 from distill.training.live import TrainingView
 from distill.training.trainer import verdict
+from selection.probing.store import TeacherStore
 from tests.distill_setting import write_ranking, write_task, write_teacher
 from zoo.errors import UserError
 
@@ -253,7 +254,7 @@ def test_a_vanished_teacher_is_no_loss_where_its_answers_are_stored(
     shutil.rmtree(tmp_path / "zoo")
     given[given.index("--out") + 1] = str(tmp_path / "two")
     assert main([*given, "--seed", "1"]) == 0
-    assert "its stored answers serve" in capsys.readouterr().err
+    assert "its stored outputs serve" in capsys.readouterr().err
     given[given.index("--out") + 1] = str(tmp_path / "three")
     assert main([*given, "--method", "talk"]) == 1
     assert "headed cannot be used" in capsys.readouterr().err
@@ -270,15 +271,13 @@ def test_nan_is_a_sentence_and_status_1(world: Path, tmp_path: Path, capsys: Sho
 def test_a_full_disk_before_training_leaves_no_run_and_the_same_command_goes_on(
     world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill.teachers import outputs
-
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
 
-    def full(path: Path, data: Any) -> None:
-        raise OSError(28, "No space left on device", str(path))
+    def full(store: TeacherStore, *given: Any, **named: Any) -> None:
+        raise OSError(28, "No space left on device", str(store.folder))
 
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "write_bytes", full)
+        patch.setattr(TeacherStore, "write", full)
         assert main(command(world, tmp_path / "run", "--no-control")) == 1
     assert "the disk is full" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -290,7 +289,7 @@ def test_a_damaged_stored_answer_is_computed_anew(
 ) -> None:
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     assert main(command(world, tmp_path / "one", "--no-control")) == 0
-    shard = sorted((tmp_path / "home").rglob("view*.safetensors"))[0]
+    shard = sorted((tmp_path / "home").rglob("rows-*.safetensors"))[0]
     data = bytearray(shard.read_bytes())
     data[-1] ^= 255
     shard.write_bytes(data)

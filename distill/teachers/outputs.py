@@ -52,8 +52,12 @@ class RenderedViews:
 class TeacherInputs(Protocol):
     """What a teacher is shown: n images, each with the digest that it is stored under."""
 
-    view: str | None
     digests: list[bytes]
+
+    @property
+    def view(self) -> str | None:
+        """See ``StoreKey.view``."""
+        ...
 
     def batches(self, teacher: Teacher, places: Sequence[int]) -> Iterator[Tensor]:
         """The images at ``places`` among the n, normalised, (at most ``BATCH``, 3, H, W)."""
@@ -73,7 +77,9 @@ class ImageInputs:
         """See ``TeacherInputs``; the next batch is decoded while the teacher runs."""
 
         def prepared(place: int) -> Tensor:
-            return teacher.prepare(self.pixels.image(int(self.pixels.usable[place])))
+            image = self.pixels.image(int(self.pixels.usable[place]))
+            pixels: Tensor = teacher.prepare(image)
+            return pixels
 
         waiting: deque[Iterator[Tensor]] = deque()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

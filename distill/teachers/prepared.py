@@ -180,6 +180,7 @@ class PreparedTeachers:
         if card.source in ("folder", "small") and not (folder / "config.json").is_file():
             for key in store.keys(card.id, card.revision):
                 if key.precision == precision_of(self.device):
+                    note(f"the folder of {clean(card.id, 80)} is gone; its stored outputs serve")
                     return replace(key, view=None, content=content)
         return StoreKey.of(card, device=self.device, largest=self.teacher_size, content=content)
 
