@@ -11,11 +11,27 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from selection.probe import Probe
-    from selection.probing.cache import StoredOutputs
     from selection.recall.names import NameEncoder
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredOutputs:
+    """The outputs of one teacher on a probe, all float32.
+
+    features            (N, D), pooled, before the head
+    logits              (N, C_t), or None where the teacher has no head
+    classifier_weights  (C_t, D), or None; ``classifier_bias`` (C_t,), or None
+    seconds             what it took to compute them
+    """
+
+    features: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32] | None = None
+    classifier_weights: npt.NDArray[np.float32] | None = None
+    classifier_bias: npt.NDArray[np.float32] | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

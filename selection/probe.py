@@ -33,6 +33,7 @@ class Probe:
     labels   (N,) int64 in [0, C)
     names    N names, for reports
     digest   sha256 over class names, labels and the encoded bytes of the images, in order
+    digests  N of 16 bytes, what stands for each image in the store of teachers' outputs
     skipped  images that were drawn but could not be read; others took their place
     """
 
@@ -44,6 +45,7 @@ class Probe:
     size: int
     skipped: int
     names: list[str]
+    digests: list[bytes]
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
@@ -104,6 +106,7 @@ class Probe:
             len(images),
             skipped,
             names,
+            [one.digest[:16] for one in drawn],
             warnings,
         )
 

@@ -182,12 +182,12 @@ def _prober(
     settings: Settings, probe: Probe, budget: Budget, shown: RankingProgress
 ) -> Iterator[Prober]:
     """This process, or Ray's workers for as long as the context lasts."""
-    from selection.probing.cache import FeatureCache
     from selection.probing.prober import LocalProber, ProbeStore
+    from selection.probing.store import TeacherStore
     from zoo.home import feature_folder
 
-    cache = FeatureCache(feature_folder(), max_bytes=settings.max_size)
-    store = ProbeStore(probe, cache, device=settings.device)
+    outputs = TeacherStore(feature_folder(), max_bytes=settings.max_size)
+    store = ProbeStore(probe, outputs, device=settings.device)
     if settings.ray is None:
         yield LocalProber(
             store,

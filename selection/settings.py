@@ -132,7 +132,7 @@ class Settings:
     ] = None
     max_size: Annotated[
         int | None,
-        typer.Option(parser=byte_size, help="bound of the feature cache, such as 20GB"),
+        typer.Option(parser=byte_size, help="bound of the stored outputs, such as 20GB"),
     ] = None
 
     def __post_init__(self) -> None:

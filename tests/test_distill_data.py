@@ -13,8 +13,7 @@ from PIL import Image
 from distill.data import pixels as data
 from distill.data.pixels import Stream, open_pixels, square, working_size
 from distill.data.views import Augmentation, render, uniforms
-from selection.probing.store import image_digest
-from selection.sources.images import CorruptImage, decode
+from selection.sources.images import CorruptImage, decode, image_digest
 from zoo.errors import UserError
 from zoo.files import write_bytes
 

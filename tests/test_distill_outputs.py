@@ -272,7 +272,8 @@ def stored_directly(
     home: Path, key: StoreKey, teacher: Teacher, task: Task, rows: Sequence[int]
 ) -> None:
     """Store the outputs of a teacher on some training images, as a ranking does."""
-    from selection.probing.store import NewRows, image_digest
+    from selection.probing.store import NewRows
+    from selection.sources.images import image_digest
 
     images = [task.train.image(row, shorter=512) for row in rows]
     outputs = teacher.outputs(images)

@@ -23,8 +23,8 @@ from PIL import Image
 
 from selection.probe import Probe
 from selection.probing.budget import Budget, CostModel
-from selection.probing.cache import FeatureCache
 from selection.probing.prober import LocalProber, ProbeStore
+from selection.probing.store import TeacherStore
 from selection.rank import Settings, main, rank
 from selection.ranking import Ranking
 from selection.recall.candidates import candidates
@@ -453,7 +453,7 @@ def test_answers_do_not_depend_on_the_steps_they_were_made_in(home: Path) -> Non
 
 def prober(budget: Budget, size: int = 200) -> LocalProber:
     probe = Probe.draw(Task.open("digits"), size=size)
-    store = ProbeStore(probe, FeatureCache(feature_folder()), device="cpu")
+    store = ProbeStore(probe, TeacherStore(feature_folder()), device="cpu")
     return LocalProber(store, device="cpu", budget=budget)
 
 

@@ -30,9 +30,9 @@ from selection.probing.store import (
     StoredRows,
     StoreKey,
     TeacherStore,
-    image_digest,
     outputs_of,
 )
+from selection.sources.images import image_digest
 
 KEY = StoreKey(model="org/model", revision="a" * 40, preprocessing="224 bicubic float32")
 VIEW = replace(KEY, view="flip seed 0 view 1")
@@ -295,7 +295,8 @@ def test_two_processes_write_the_same_keys(tmp_path: Path) -> None:
 _WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from selection.probing.store import NewRows, StoreKey, TeacherStore, image_digest
+from selection.probing.store import NewRows, StoreKey, TeacherStore
+from selection.sources.images import image_digest
 store = TeacherStore(Path(sys.argv[1]))
 digests = [image_digest(str(number).encode()) for number in range(2000)]
 while True:

@@ -25,5 +25,5 @@ def default_catalogue() -> Path:
 
 
 def feature_folder() -> Path:
-    """The folder of the feature cache."""
+    """The folder of the teachers' stored outputs."""
     return home() / "features"

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from selection.probing.store import image_digest
-from selection.sources.images import PROBE_SIDE, CorruptImage, decode
+from selection.sources.images import PROBE_SIDE, CorruptImage, decode, image_digest
 from zoo.errors import UserError
 from zoo.files import write_json
 from zoo.terminal.progress import Progress

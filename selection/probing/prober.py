@@ -9,19 +9,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
+from selection.evidence import StoredOutputs
 from selection.probe import Probe
 from selection.probing.budget import START_SECONDS, Budget, CostModel
-from selection.probing.cache import CacheKey, FeatureCache, StoredOutputs
 from selection.probing.rounds import sizes
+from selection.probing.store import (
+    BATCH,
+    CLASSIFIER,
+    NewRows,
+    StoreKey,
+    TeacherStore,
+    outputs_of,
+)
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, UserError
 
 if TYPE_CHECKING:
     from zoo.teacher import Teacher
 
-_BATCH = 64
 _KEPT_BYTES = 2_000_000_000  # of weights that stay loaded between rounds
 
 
@@ -65,12 +70,12 @@ class Prober(Protocol):
 class ProbeStore:
     """The stored outputs of teachers on one probe.
 
-    An entry holds the probe's first n images: it serves every round up to n. A GPU runs in
-    bfloat16, so its outputs are kept apart from a CPU's; without ``device`` either will do.
+    They serve every round up to the first image that is missing. A GPU runs in bfloat16, so its
+    outputs are kept apart from a CPU's; without ``device`` either will do.
     """
 
-    def __init__(self, probe: Probe, cache: FeatureCache, *, device: str | None) -> None:
-        self.probe, self.cache = probe, cache
+    def __init__(self, probe: Probe, store: TeacherStore, *, device: str | None) -> None:
+        self.probe, self.store = probe, store
         self._devices = [device] if device else ["cpu", "cuda"]
         self._counts: dict[str, int] = {}
 
@@ -84,12 +89,12 @@ class ProbeStore:
         """The stored outputs if they cover ``size`` images, or the fault of the card."""
         self._counts[card.id] = 0
         try:
-            entries = [self.cache.get(cache_key(card, self.probe, name)) for name in self._devices]
+            stored = [self.get(card, device) for device in self._devices]
         except TeacherError as error:
             return ProbeResult(card, error=str(error))
         longest = max(
-            (entry for entry in entries if entry is not None),
-            key=lambda entry: len(entry.features),
+            (outputs for outputs in stored if outputs is not None),
+            key=lambda outputs: len(outputs.features),
             default=None,
         )
         if longest is None:
@@ -98,13 +103,46 @@ class ProbeStore:
         return ProbeResult(card, longest, cached=True) if len(longest.features) >= size else None
 
     def get(self, card: ModelCard, device: str) -> StoredOutputs | None:
-        """The outputs stored for this very device."""
-        return self.cache.get(cache_key(card, self.probe, device))
+        """The outputs stored for this very device, of all first images that have some."""
+        key = StoreKey.of(card, device=device)
+        rows = self.store.read(key, self.probe.digests)
+        count = int(rows.present.argmin()) if not rows.complete else len(rows.present)
+        if not count:
+            return None
+        logits = rows.arrays.get("logits")
+        return StoredOutputs(
+            rows.arrays["features"][:count],
+            None if logits is None else logits[:count],
+            rows.classifier.get("classifier_weights"),
+            rows.classifier.get("classifier_bias"),
+            rows.seconds,
+        )
 
-    def put(self, card: ModelCard, device: str, outputs: StoredOutputs) -> None:
-        """Keep outputs on the probe's first images."""
-        self.cache.put(cache_key(card, self.probe, device), outputs)
-        self._counts[card.id] = len(outputs.features)
+    def compute(
+        self,
+        teacher: Teacher,
+        start: int,
+        end: int,
+        *,
+        on_batch: Callable[[int], bool],
+    ) -> int:
+        """Run and store what is missing of the images ``start`` to ``end``; returns how many of
+        them are stored now.
+
+        ``on_batch`` gets the images done so far, and stops the run by answering False.
+        """
+
+        def run(rows: Sequence[int]) -> NewRows:
+            images = [self.probe.images[start + row] for row in rows]
+            outputs = teacher.outputs(images, batch_size=BATCH, on_batch=on_batch)
+            arrays = {"features": outputs.features}
+            if outputs.logits is not None:
+                arrays["logits"] = outputs.logits
+            return NewRows(arrays, dict(zip(CLASSIFIER, teacher.classifier or (), strict=False)))
+
+        key = StoreKey.of(teacher.card, device=str(teacher.device))
+        rows = outputs_of(self.store, key, self.probe.digests[start:end], run)
+        return end - start if rows.complete else int(rows.present.argmin())
 
 
 class LocalProber:
@@ -228,46 +266,30 @@ class LocalProber:
         first = done = 0 if outputs is None else len(outputs.features)
         ends = [end for end in sizes(probe.size, len(probe.classes)) if done < end < size]
         begin = time.perf_counter()
+
+        def go_on(images: int) -> bool:
+            self.on_images(done + images)
+            return self._time_for_batch(begin, done + images - first)
+
         try:
             for end in [*ends, size]:
                 if not self._time_for_batch(begin, done - first):
                     break
-                new = self._step(teacher, done, end, first=first, begin=begin)
-                outputs = new if outputs is None else _joined(outputs, new)
-                done = len(outputs.features)
+                done += self.store.compute(teacher, done, end, on_batch=go_on)
+                if done < end:
+                    break
         except TeacherError as error:
             return ProbeResult(card, error=str(error))
         self.costs.record_run(card, done - first, time.perf_counter() - begin)
-        if outputs is not None and done > first:
-            self.store.put(card, device, outputs)
-        if done < size:
+        result = self.store.result(card, size)
+        if result is None:
             reason = f"the budget ended after {done} of {size} images"
             return ProbeResult(card, error=reason, skipped="budget")
-        return ProbeResult(card, outputs)
-
-    def _step(
-        self, teacher: Teacher, start: int, end: int, *, first: int, begin: float
-    ) -> StoredOutputs:
-        """Run images ``start`` to ``end``, or as many as the time allows.
-
-        The run began with image ``first`` at the time ``begin``.
-        """
-
-        def go_on(images: int) -> bool:
-            self.on_images(start + images)
-            return self._time_for_batch(begin, start + images - first)
-
-        before = time.perf_counter()
-        outputs = teacher.outputs(
-            self.store.probe.images[start:end], batch_size=_BATCH, on_batch=go_on
-        )
-        weights, bias = teacher.classifier or (None, None)
-        seconds = time.perf_counter() - before
-        return StoredOutputs(outputs.features, outputs.logits, weights, bias, seconds)
+        return replace(result, cached=False)
 
     def _time_for_batch(self, begin: float, done: int) -> bool:
         """Whether one more batch fits, after ``done`` images since ``begin``; the first always."""
-        batch_seconds = (time.perf_counter() - begin) * _BATCH / max(done, 1)
+        batch_seconds = (time.perf_counter() - begin) * BATCH / max(done, 1)
         return done == 0 or self.budget.left() >= batch_seconds
 
 
@@ -280,6 +302,7 @@ def beginning(probe: Probe, size: int) -> Probe:
         images=probe.images[:size],
         labels=probe.labels[:size],
         names=probe.names[:size],
+        digests=probe.digests[:size],
         size=size,
     )
 
@@ -288,30 +311,6 @@ def first_outputs(outputs: StoredOutputs, size: int) -> StoredOutputs:
     """The outputs on the first ``size`` images."""
     logits = None if outputs.logits is None else outputs.logits[:size]
     return replace(outputs, features=outputs.features[:size], logits=logits)
-
-
-def _joined(before: StoredOutputs, new: StoredOutputs) -> StoredOutputs:
-    """The outputs of two runs of one model, one after the other."""
-    logits = None
-    if before.logits is not None and new.logits is not None:
-        logits = np.concatenate([before.logits, new.logits])
-    return replace(
-        new,
-        features=np.concatenate([before.features, new.features]),
-        logits=logits,
-        seconds=before.seconds + new.seconds,
-    )
-
-
-def cache_key(card: ModelCard, probe: Probe, device: str) -> CacheKey:
-    """Where the cache holds a model's outputs; ``TeacherError`` if its preprocessing is invalid."""
-    from zoo.loading.preprocessing import preprocessing_of
-
-    precision = "bf16" if device.startswith("cuda") else "float32"
-    preprocessing = f"{preprocessing_of(card).key} {precision}"
-    return CacheKey(
-        model=card.id, revision=card.revision, preprocessing=preprocessing, probe=probe.digest
-    )
 
 
 def torch_device(name: str | None) -> str:

@@ -265,13 +265,6 @@ def precision_of(device: str) -> str:
     return "bf16" if device.startswith("cuda") else "float32"
 
 
-def image_digest(encoded: bytes) -> bytes:
-    """16 bytes that stand for an image in the store: of its encoded bytes, so that no pixel has to
-    be decoded to look it up.
-    """
-    return hashlib.sha256(encoded).digest()[:16]
-
-
 def _matches(digests: Array, missing: dict[bytes, list[int]]) -> tuple[list[int], list[int]]:
     """The wanted rows that a shard holds and their places in it; takes them out of ``missing``."""
     rows: list[int] = []

@@ -14,8 +14,8 @@ from typing import Any
 
 from selection.probe import Probe
 from selection.probing.budget import Budget, CostModel
-from selection.probing.cache import FeatureCache
 from selection.probing.prober import LocalProber, ProbeResult, ProbeStore
+from selection.probing.store import TeacherStore
 from zoo.card import ModelCard
 from zoo.errors import Unavailable, UserError
 
@@ -64,7 +64,7 @@ class RayProber:
         self.slots = max(1, int(resources["GPU" if use_gpu else "CPU"]))
         self._remote = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)(_probe)
         self._probe = ray.put(store.probe)
-        folder, limit = str(store.cache.folder.absolute()), store.cache.max_bytes
+        folder, limit = str(store.store.folder.absolute()), store.store.max_bytes
         self._job = Job(folder, limit, device, offline, torch.get_num_threads())
 
     @classmethod
@@ -147,7 +147,7 @@ class RayProber:
         if stored is None or stored.outputs is None:
             return ProbeResult(
                 card,
-                error=f"a worker has probed it, but {self.store.cache.folder} does not hold the"
+                error=f"a worker has probed it, but {self.store.store.folder} does not hold the"
                 " outputs here; the workers need that folder on a shared disk, by the same path"
                 " ($TEACHER_ZOO_HOME)",
             )
@@ -202,8 +202,8 @@ def _probe(
     torch.set_num_threads(job.threads)
     key = (probe.digest, job.folder, job.device)
     if key not in _PROBERS:
-        cache = FeatureCache(Path(job.folder), max_bytes=job.max_bytes)
-        store = ProbeStore(probe, cache, device=job.device)
+        outputs = TeacherStore(Path(job.folder), max_bytes=job.max_bytes)
+        store = ProbeStore(probe, outputs, device=job.device)
         _PROBERS[key] = LocalProber(store, device=job.device, offline=job.offline)
     prober = _PROBERS[key]
     prober.budget = Budget(seconds)
