@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pytest
 import typer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoo.terminal.options
@@ -102,17 +102,20 @@ def without_explicit(options: AllOptions) -> dict[str, Any]:
     return {f.name: getattr(options, f.name) for f in fields(options) if f.name != "explicit"}
 
 
+@settings(deadline=None)
 @given(all_options)
 def test_the_command_line_leads_back_to_the_options(options: AllOptions) -> None:
     assert without_explicit(parsed(as_words(options))) == without_explicit(options)
 
 
+@settings(deadline=None)
 @given(all_options)
 def test_json_leads_back_to_the_options(options: AllOptions) -> None:
     values = json.loads(json.dumps(as_dict(options)))
     assert from_dict(AllOptions, values, source="config.json") == options
 
 
+@settings(deadline=None)
 @given(all_options)
 def test_the_kept_part_has_the_same_values(options: AllOptions) -> None:
     kept = narrow(options, KeptOptions)

@@ -6,7 +6,7 @@ import doctest
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoo.terminal.table
@@ -24,6 +24,7 @@ numbers = st.integers(0, 10**8).map(str)
 tables = st.lists(st.tuples(names, numbers, texts, texts).map(list), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(tables)
 def test_a_pipe_gets_every_cell_and_one_line_a_row(rows: list[list[str]]) -> None:
     lines = table_text(COLUMNS, rows).splitlines()
@@ -33,6 +34,7 @@ def test_a_pipe_gets_every_cell_and_one_line_a_row(rows: list[list[str]]) -> Non
         assert line == line.rstrip()
 
 
+@settings(deadline=None)
 @given(tables, st.integers(60, 200))
 def test_a_terminal_is_never_too_narrow(rows: list[list[str]], width: int) -> None:
     lines = table_text(COLUMNS, rows, width=width).splitlines()
@@ -41,6 +43,7 @@ def test_a_terminal_is_never_too_narrow(rows: list[list[str]], width: int) -> No
         assert any(row[1] in line for line in lines)  # numbers are never cut
 
 
+@settings(deadline=None)
 @given(names, st.integers(8, 40))
 def test_names_are_broken_only_after_a_separator(name: str, width: int) -> None:
     lines = break_name(name, width).split("\n")

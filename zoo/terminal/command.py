@@ -1,6 +1,4 @@
-"""How every command starts and how it fails: one line on stderr and an exit status, never a
-traceback.
-"""
+"""How every command starts and how it fails: a line on stderr and a status, never a traceback."""
 
 from __future__ import annotations
 
@@ -9,16 +7,55 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from zoo.errors import TeacherError, Unavailable, UserError
 
 _MOST_NAMED = 100  # valid names that a message lists
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
-
+_EPILOG = "--debug shows the traceback of an error, --version the version of teacher-zoo."
+_INTERRUPTED = "stopped; what was finished is kept, run the same command again to go on"
 
 _running: list[str] = []  # names of the commands that run in this process
+_typed: ContextVar[str | None] = ContextVar("typed", default=None)
+
+
+def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name: str) -> int:
+    """Parse ``argv`` for ``function`` (a function with typer annotations) and call it.
+
+    Returns the exit status: 0 done; 2 the user's input was wrong; 1 anything else. ``--debug``
+    anywhere lets the traceback through, ``--version`` prints the version.
+    """
+    import typer
+    from typer.main import get_command
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if "--version" in words:
+        print(version_text())
+        return 0
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(epilog=_EPILOG)(function)
+    command = get_command(app)
+    typed = _typed.get() or f"python -m {name}"
+    _running.append(name)
+    try:
+        return int(command.main(args=words, prog_name=typed, standalone_mode=False) or 0)
+    except KeyboardInterrupt:
+        return fail(_INTERRUPTED, 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the rim, every error becomes a sentence here
+        if debug:
+            raise
+        return _explain(error, typed)
+    finally:
+        _running.remove(name)
 
 
 def in_command() -> bool:
@@ -26,59 +63,47 @@ def in_command() -> bool:
     return bool(_running)
 
 
-def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name: str) -> int:
-    """Parse ``argv`` for ``function`` (a function with typer annotations), call it, return the exit
-    status.
-
-    0 done; 2 the user's input was wrong; 1 anything else. ``--debug`` anywhere lets the traceback
-    through.
-    """
-    import typer
-    from typer.main import get_command
-
-    given = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in given
-    given = [word for word in given if word != "--debug"]
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(epilog="--debug shows the traceback of an error.")(function)
-    command = get_command(app)
-    _running.append(name)
+@contextmanager
+def typed_as(words: str) -> Iterator[None]:
+    """Commands that run in this context were typed as ``words``: their help and errors say so."""
+    token = _typed.set(words)
     try:
-        status = command.main(args=given, prog_name=f"python -m {name}", standalone_mode=False)
-        return int(status or 0)
-    except KeyboardInterrupt:
-        return _fail("stopped; what was finished is kept, run the same command again to go on", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:  # the rim, every error becomes a sentence here
-        if debug:
-            raise
-        return _explain(error, name)
+        yield
     finally:
-        _running.remove(name)
+        _typed.reset(token)
 
 
-def _explain(error: Exception, name: str) -> int:
+def version_text() -> str:
+    """``teacher-zoo 0.1.0``."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"teacher-zoo {version('teacher-zoo')}"
+    except PackageNotFoundError:
+        return "teacher-zoo, not installed: it runs from its source folder"
+
+
+def _explain(error: Exception, typed: str) -> int:
     message = getattr(error, "format_message", None)
     if callable(message):  # click's usage errors, under whatever name typer carries them
-        return _fail(f"{message()} (python -m {name} --help lists the options)", 2)
+        return fail(f"{message()} ({typed} --help lists the options)", 2)
     if type(error).__name__ == "Abort":
-        return _fail("stopped; what was finished is kept, run the same command again to go on", 130)
+        return fail(_INTERRUPTED, 130)
     if isinstance(error, UserError):
-        return _fail(str(error), 2)
+        return fail(str(error), 2)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _fail(
-            f"the disk is full ({error.filename or 'while writing'}); free some space and run"
-            " again, what was finished is kept",
+        file = error.filename or "while writing"
+        return fail(
+            f"the disk is full ({file}); free some space and run again, what was finished is kept",
             1,
         )
-    if isinstance(error, (Unavailable, TeacherError)):
-        return _fail(str(error), 1)
-    return _fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+    if isinstance(error, Unavailable | TeacherError):
+        return fail(str(error), 1)
+    return fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
 
 
-def _fail(message: str, status: int) -> int:
+def fail(message: str, status: int) -> int:
+    """Print the error on stderr; returns ``status``."""
     print(f"error: {clean(message)}", file=sys.stderr)
     return status
 

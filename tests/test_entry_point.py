@@ -1,0 +1,97 @@
+"""``teacher-zoo VERB`` is the same as the ``python -m`` form, and says so in help and errors."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from benchmarks.main import VERBS, main
+
+ROOT = Path(__file__).parents[1]
+Shown = pytest.CaptureFixture[str]
+
+
+def test_the_verbs_are_those_of_the_contract() -> None:
+    expected = "crawl, query, doctor, rank, train, compare, predict, benchmark, report"
+    assert ", ".join(VERBS) == expected
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["--debug"]])
+def test_help_lists_every_verb_with_a_line(words: list[str], capsys: Shown) -> None:
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, verb in VERBS.items():
+        assert f"  {name:9}  {verb.summary}" in lines
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_is_the_main_of_its_module_under_the_name_typed(verb: str, capsys: Shown) -> None:
+    assert callable(importlib.import_module(VERBS[verb].module).main)
+    assert main([verb, "--help"]) == 0
+    assert f"Usage: teacher-zoo {verb} " in capsys.readouterr().out
+    assert main([verb, "--no-such-option"]) == 2
+    error = capsys.readouterr().err
+    assert "--no-such-option" in error
+    assert f"(teacher-zoo {verb} --help lists the options)" in error
+    assert error.count("\n") == 1
+
+
+def test_after_a_verb_the_other_form_has_its_name_again(capsys: Shown) -> None:
+    from zoo.doctor import main as doctor
+
+    assert main(["doctor", "--help"]) == 0
+    assert doctor(["--no-such-option"]) == 2
+    assert "(python -m zoo.doctor --help" in capsys.readouterr().err
+
+
+def test_an_unknown_verb_is_one_line_with_the_nearest(capsys: Shown) -> None:
+    assert main(["rnak", "--task", "digits"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: no verb 'rnak'; did you mean 'rank'?")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--version"], ["rank", "--version"], ["doctor", "--version"]])
+def test_the_version_is_that_of_the_project(words: list[str], capsys: Shown) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert shown == f"teacher-zoo {project['version']}\n" or "not installed" in shown
+    assert project["scripts"] == {"teacher-zoo": "benchmarks.main:main"}
+
+
+def test_statuses_and_streams_are_those_of_the_python_m_form(tmp_path: Path) -> None:
+    def outcome(*command: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"TEACHER_ZOO_HOME": str(tmp_path)},
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    words = ("--catalogue", str(tmp_path / "none.duckdb"))
+    through_verb = outcome("benchmarks.main", "query", *words)
+    assert through_verb == outcome("zoo.query", *words)
+    assert through_verb[0] == 2
+
+
+def test_the_list_of_verbs_imports_none_of_their_modules() -> None:
+    modules = [verb.module for verb in VERBS.values()]
+    code = (
+        "import sys; from benchmarks.main import main; main(['--help']);"
+        f"print([name for name in {modules} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert re.search(r"^\[\]$", done.stdout, re.MULTILINE)
