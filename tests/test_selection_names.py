@@ -206,7 +206,8 @@ def test_the_packaged_table_is_small_and_whole() -> None:
 
 def test_the_table_needs_numpy_alone() -> None:
     code = (
-        "import sys; from selection.names import NameEncoder; NameEncoder.table().encode(['a cat',"
+        "import sys; from selection.recall.names import NameEncoder;"
+        " NameEncoder.table().encode(['a cat',"
         " 'qwrtz']);print([m for m in ('torch', 'scipy', 'sentence_transformers', 'transformers',"
         " 'pandas') if m in sys.modules])"
     )

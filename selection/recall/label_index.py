@@ -93,7 +93,7 @@ class LabelIndex:
         Every name of every given space is compared with every class, in ``dtype``.
         """
         chosen = self.spaces[spaces]
-        vectors, column = self.vectors, chosen.indices  # (n, E), and of each name of each space
+        vectors, column = self.vectors, chosen.indices.astype(np.intp)  # of each space's names
         if len(column) < len(vectors):
             used, column = np.unique(column, return_inverse=True)
             vectors = vectors[used]

@@ -13,7 +13,7 @@ import itertools
 import re
 import unicodedata
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,18 @@ from zoo.terminal.command import clean
 
 TABLE = Path(__file__).with_name("names.npz")
 
-_LONGEST_NAME = (
-    1_000  # characters read of one label name; names come from strangers and may be megabytes long
-)
+# Label names come from strangers and may be megabytes long: what is read of them.
+_LONGEST_NAME = 1_000  # characters
+_LONGEST_WORD = 32  # characters
 _MOST_SYNONYMS = 8
-_MOST_WORDS = 24
-_LONGEST_WORD = 32
-_GRAMS = (3, 4, 5)
+_MOST_WORDS = 24  # of a synonym
+
+_GRAMS = (3, 4, 5)  # characters of an n-gram
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_INDEX = re.compile(
-    r"^\s*(?:n\d{8}[_ -]+|\d+\.\s*|\d{3,}[_ -]+)(?=[^\W\d])"
-)  # "n01440764 tench", "001.Albatross"
-_SYNONYM = re.compile(
-    r"[,;|()\[\]{}]|(?<=\w\w)/(?=\w\w)"
-)  # commas, brackets; a slash, but not that of "km/h"
+# "n01440764 tench", "001.Albatross"
+_INDEX = re.compile(r"^\s*(?:n\d{8}[_ -]+|\d+\.\s*|\d{3,}[_ -]+)(?=[^\W\d])")
+# commas and brackets; a slash, but not that of "km/h"
+_SYNONYM = re.compile(r"[,;|()\[\]{}]|(?<=\w\w)/(?=\w\w)")
 _POSSESSIVE = re.compile(r"(?<=\w)['’]s\b")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _LETTERS = str.maketrans(
@@ -52,46 +50,61 @@ _LETTERS = str.maketrans(
 class NameEncoder:
     """Turns label names into unit vectors; close in meaning is close in cosine.
 
-    ``name`` says what made the vectors, for records. A name is read as a list of synonyms (as
-    ImageNet writes them, ``"tench, Tinca tinca"``; brackets and slashes part synonyms too) and its
-    vector is the direction of their mean.
+    A name is read as a list of synonyms, as ImageNet writes them (``"tench, Tinca tinca"``;
+    brackets and slashes separate synonyms too), and its vector is the direction of their mean.
+
+    Parameters
+    ----------
+    name : str
+        What makes the vectors, for records.
     """
 
     name: str
     _embed: Callable[[Sequence[str]], Floats] = field(repr=False)
 
     def encode(self, names: Sequence[str]) -> Floats:
-        """``(n, E)`` float32, unit rows, the same for the same name in any company; deterministic.
+        """Embed label names.
 
-        A name without one known word (empty, or of a script the encoder cannot read) gets a
-        direction of its own, nearly orthogonal to all others, so that it is equal to itself and
-        related to nothing.
+        Parameters
+        ----------
+        names : sequence of n str
+            A name without one known word (empty, or in a script that the encoder cannot read) gets
+            a pseudo-random direction, equal to itself and related to nothing.
+
+        Returns
+        -------
+        (n, E) float32
+            Unit rows. A name's row is the same whatever else is encoded with it.
         """
-        unique = {name: row for row, name in enumerate(dict.fromkeys(names))}
-        phrases = [synonyms(name) for name in unique]
-        spread = list(dict.fromkeys(phrase for group in phrases for phrase in group))
-        vectors = _unit(self._embed(spread), spread)
-        where = {phrase: row for row, phrase in enumerate(spread)}
-        rows = _unit(
-            _sums(vectors, [[where[phrase] for phrase in group] for group in phrases]), list(unique)
-        )
-        return np.asarray(rows[[unique[name] for name in names]], dtype=np.float32)
+        row_of_name = _numbered(names)
+        synonyms_of_name = [synonyms(name) for name in row_of_name]
+        row_of_synonym = _numbered(itertools.chain.from_iterable(synonyms_of_name))
+        vectors = _unit(self._embed(list(row_of_synonym)), list(row_of_synonym))
+        groups = [[row_of_synonym[part] for part in parts] for parts in synonyms_of_name]
+        rows = _unit(_sums(vectors, groups), list(row_of_name))
+        return np.asarray(rows[[row_of_name[name] for name in names]], dtype=np.float32)
 
     @classmethod
     def table(cls, path: Path = TABLE) -> NameEncoder:
-        """The packaged table: numpy only, no network; made by
-        ``benchmarks/build/make_name_table.py``.
-        """
+        """The packaged table, which needs numpy alone and no network."""
         table = _load(path)
         return cls(f"table {table.digest}", table.embed)
 
     @classmethod
     def sentence_transformer(cls, model: str, *, offline: bool = False) -> NameEncoder:
-        """A sentence-transformers model: a folder, or an id on the Hub (only from the local cache
-        if ``offline``).
+        """A sentence-transformers model, whose own code is never run.
 
-        ``UserError`` where the package is missing or the model cannot be opened. Never runs a
-        model's own code.
+        Parameters
+        ----------
+        model : str
+            A folder, or an id on the Hub.
+        offline : bool
+            Look on this machine alone.
+
+        Raises
+        ------
+        UserError
+            If the package is missing or the model cannot be opened.
         """
         try:
             from sentence_transformers import SentenceTransformer
@@ -115,20 +128,26 @@ class NameEncoder:
             ) from error
 
         def embed(phrases: Sequence[str]) -> Floats:
-            return np.asarray(
-                encoder.encode(list(phrases) or [""], show_progress_bar=False), dtype=np.float32
-            )[: len(phrases)]
+            vectors = encoder.encode(list(phrases) or [""], show_progress_bar=False)
+            return np.asarray(vectors, dtype=np.float32)[: len(phrases)]
 
         return cls(model, embed)
 
 
 @dataclass(frozen=True, eq=False)
 class WordTable:
-    """Rows of whole names, of words, and of hashed character n-grams, in this order, as int8
-    multiples of a step.
+    """Vectors of whole names, of words, and of hashed character n-grams, as int8.
 
-    ``rows`` (names + words + buckets, E); ``names`` and ``words`` map keys to their rows; a unit of
-    length is ``steps[0]`` levels in a row of a name or a word, ``steps[1]`` in one of an n-gram.
+    Parameters
+    ----------
+    names, words : dict of str to int
+        The rows of known names and words.
+    rows : (names + words + buckets, E) int8
+        Names first, then words, then the buckets of n-grams.
+    steps : pair of float
+        How many int8 levels length one has, in rows of names and words, and in rows of n-grams.
+    digest : str
+        Of the file.
     """
 
     names: dict[str, int]
@@ -142,60 +161,49 @@ class WordTable:
         """Read a table that ``benchmarks/build/make_name_table.py`` wrote."""
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         with np.load(path, allow_pickle=False) as stored:
-            names, known = (
-                stored[kind].tobytes().decode().split("\n") for kind in ("names", "words")
-            )
-            rows = np.ascontiguousarray(
-                stored["columns"].T
-            )  # stored by column, where deflate finds like beside like
+            names = stored["names"].tobytes().decode().split("\n")
+            known_words = stored["words"].tobytes().decode().split("\n")
+            rows = np.ascontiguousarray(stored["columns"].T)  # by column deflate packs them better
             steps = (float(stored["steps"][0]), float(stored["steps"][1]))
-        return cls(
-            dict(zip(names, range(len(names)), strict=True)),
-            dict(zip(known, range(len(names), len(names) + len(known)), strict=True)),
-            rows,
-            steps,
-            digest,
-        )
+        row_of_word = {word: len(names) + row for row, word in enumerate(known_words)}
+        return cls(_numbered(names), row_of_word, rows, steps, digest)
 
     def embed(self, phrases: Sequence[str]) -> Floats:
-        """``(n, E)``, of any length: a known name is its row, another phrase the sum of its
-        words.
-        """
-        split = [words(phrase) for phrase in phrases]
-        whole = [self.names.get(" ".join(group), -1) for group in split]
-        composed = [row for row, group in enumerate(split) if whole[row] < 0 and group]
-        tokens = {
-            word: row
-            for row, word in enumerate(
-                dict.fromkeys(word for row in composed for word in split[row])
-            )
-        }
-        vectors = self._words(list(tokens))
+        """(n, E), of any length: a known name is its row, another phrase the sum of its words."""
+        words_of_phrase = [words(phrase) for phrase in phrases]
+        row_of_phrase = [self.names.get(" ".join(group), -1) for group in words_of_phrase]
+        known = [place for place, row in enumerate(row_of_phrase) if row >= 0]
+        composed = [
+            place
+            for place, group in enumerate(words_of_phrase)
+            if group and row_of_phrase[place] < 0
+        ]
+        groups = [words_of_phrase[place] for place in composed]
+        row_of_word = _numbered(itertools.chain.from_iterable(groups))
+        vectors = self._embed_words(list(row_of_word))
         out = np.zeros((len(phrases), self.rows.shape[1]), np.float32)
-        exact = [row for row, found in enumerate(whole) if found >= 0]
-        out[exact] = self.rows[[whole[row] for row in exact]]
-        out[composed] = _sums(vectors, [[tokens[word] for word in split[row]] for row in composed])
+        out[known] = self.rows[[row_of_phrase[place] for place in known]]
+        out[composed] = _sums(vectors, [[row_of_word[word] for word in group] for group in groups])
         return out
 
-    def _words(self, tokens: Sequence[str]) -> Floats:
-        """(n, E) in the scale of words: their rows, or the means of their n-grams, or directions of
-        their own.
+    def _embed_words(self, tokens: Sequence[str]) -> Floats:
+        """(n, E) in the levels of words: their rows, else the means of their n-grams.
+
+        A word outside ASCII that has no row gets a pseudo-random direction.
         """
-        out = np.zeros((len(tokens), self.rows.shape[1]), np.float32)
-        start = len(self.names) + len(self.words)
+        width = self.rows.shape[1]
+        out = np.zeros((len(tokens), width), np.float32)
         known = [row for row, token in enumerate(tokens) if token in self.words]
         out[known] = self.rows[[self.words[tokens[row]] for row in known]]
-        unknown = [
-            row for row, token in enumerate(tokens) if token not in self.words and token.isascii()
-        ]
-        pieces = [grams(tokens[row], len(self.rows) - start) for row in unknown]
-        scale = np.array(
-            [self.steps[0] / self.steps[1] / len(group) for group in pieces], np.float32
-        )
-        out[unknown] = _sums(self.rows[start:], pieces) * scale[:, None]
-        for row, token in enumerate(tokens):
-            if not token.isascii():
-                out[row] = self.steps[0] * _own_direction(token, self.rows.shape[1])
+        unknown = [row for row, token in enumerate(tokens) if token not in self.words]
+        spelt = [row for row in unknown if tokens[row].isascii()]
+        gram_rows = self.rows[len(self.names) + len(self.words) :]
+        buckets = [grams(tokens[row], len(gram_rows)) for row in spelt]
+        scale = [self.steps[0] / self.steps[1] / len(group) for group in buckets]
+        out[spelt] = _sums(gram_rows, buckets) * np.array(scale, np.float32)[:, None]
+        for row in unknown:
+            if not tokens[row].isascii():
+                out[row] = self.steps[0] * _pseudo_random_direction(tokens[row], width)
         return out
 
 
@@ -205,35 +213,35 @@ def synonyms(name: str) -> list[str]:
     >>> synonyms("tench, Tinca tinca"), synonyms("n02123045 tabby_cat"), synonyms("AnnualCrop")
     (['tench', 'Tinca tinca'], ['tabby cat'], ['Annual Crop'])
     """
-    text = str(name)[:_LONGEST_NAME]
-    if not text.isprintable():
-        text = "".join(
-            " " if c.isspace() else c
-            for c in text
-            if c.isspace() or unicodedata.category(c)[0] != "C"
-        )
+    text = _without_controls(str(name)[:_LONGEST_NAME])
     text = _CAMEL.sub(" ", _INDEX.sub("", text).replace("_", " "))
     parts = (" ".join(part.split()) for part in _SYNONYM.split(text))
     return list(dict.fromkeys(part for part in parts if part))[:_MOST_SYNONYMS] or [text.strip()]
 
 
+def _without_controls(text: str) -> str:
+    if text.isprintable():
+        return text
+    spaced = (" " if c.isspace() else c for c in text)
+    return "".join(c for c in spaced if unicodedata.category(c)[0] != "C")
+
+
 def words(phrase: str) -> list[str]:
-    """The folded words of a phrase: lower case, without accents and possessive s, numbers apart
-    from letters.
+    """The folded words of a phrase: lower case, no accents, no possessive s, numbers apart.
+
+    >>> words("Cassin's Crème-brûlée MP3")
+    ['cassin', 'creme', 'brulee', 'mp', '3']
     """
     text = _POSSESSIVE.sub("", phrase).casefold()
     if not text.isascii():
         decomposed = unicodedata.normalize("NFKD", text)
-        text = (
-            "".join(c for c in decomposed if not unicodedata.combining(c))
-            .casefold()
-            .translate(_LETTERS)
-        )
+        text = "".join(c for c in decomposed if not unicodedata.combining(c))
+        text = text.casefold().translate(_LETTERS)
     return [word[:_LONGEST_WORD] for word in _WORD.findall(text)][:_MOST_WORDS]
 
 
 def grams(word: str, buckets: int) -> list[int]:
-    """The buckets of a word's character n-grams, its borders marked; the same on every machine."""
+    """The buckets of a word's character n-grams; ``<`` and ``>`` mark its ends."""
     marked = f"<{word}>".encode()
     return [
         zlib.crc32(marked[start : start + size]) % buckets
@@ -242,34 +250,35 @@ def grams(word: str, buckets: int) -> list[int]:
     ]
 
 
+def _numbered(texts: Iterable[str]) -> dict[str, int]:
+    """The distinct texts in their order, with their places."""
+    return {text: place for place, text in enumerate(dict.fromkeys(texts))}
+
+
 def _sums(rows: npt.NDArray[Any], groups: Sequence[Sequence[int]]) -> Floats:
     """(len(groups), E) float32: the sum of each group's rows; no group is empty."""
     if not groups:
         return np.zeros((0, rows.shape[1]), np.float32)
     flat = np.fromiter(itertools.chain.from_iterable(groups), np.int64)
     starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
-    summed: Floats = np.add.reduceat(rows[flat], starts, axis=0, dtype=np.float32)
-    return summed
+    sums: Floats = np.add.reduceat(rows[flat], starts, axis=0, dtype=np.float32)
+    return sums
 
 
-def _own_direction(text: str, width: int) -> Floats:
-    """A pseudo-random unit vector (width,) that depends on the text alone."""
-    drawn = (
-        np.frombuffer(
-            hashlib.shake_128(text.encode("utf-8", "replace")).digest(width), dtype=np.uint8
-        )
-        - 127.5
-    )
-    return np.asarray(drawn / np.linalg.norm(drawn))
+def _pseudo_random_direction(text: str, width: int) -> Floats:
+    """A unit vector (width,) that depends on the text alone."""
+    digest = hashlib.shake_128(text.encode("utf-8", "replace")).digest(width)
+    centred = np.frombuffer(digest, dtype=np.uint8) - 127.5
+    return np.asarray(centred / np.linalg.norm(centred))
 
 
 def _unit(vectors: Floats, texts: Sequence[str]) -> Floats:
-    """Rows scaled to length one; a row of (almost) nothing becomes its text's own direction."""
+    """Rows scaled to length one; a row of almost nothing becomes its text's random direction."""
     lengths = np.linalg.norm(vectors, axis=1)
-    empty = np.flatnonzero(~(lengths > 1e-6))
-    out = vectors / np.where(lengths > 1e-6, lengths, 1)[:, None]
-    for row in empty:
-        out[row] = _own_direction(texts[int(row)], vectors.shape[1])
+    is_short = ~(lengths > 1e-6)
+    out = vectors / np.where(is_short, 1, lengths)[:, None]
+    for row in np.flatnonzero(is_short).tolist():
+        out[row] = _pseudo_random_direction(texts[row], vectors.shape[1])
     return out
 
 

@@ -15,8 +15,7 @@ from zoo.card import ModelCard
 if TYPE_CHECKING:
     import pandas as pd
 
-# The columns of the catalogue that ``features`` reads.
-COLUMNS = (
+COLUMNS = (  # of the catalogue, read by ``features``
     "id",
     "architecture",
     "model_type",
@@ -35,15 +34,13 @@ FAMILIES = {  # in this order: a DeiT calls itself a ViT, too
     "vit": r"vit|eva\d|dinov[23]|clip|siglip",
     "resnet": "resnet|resnext|regnet",
 }
-_WIDE = re.compile(r"2[12]k|12k")
-_MEAN = {
-    "params_total": 85.8e6,
-    "input_size": 224.0,
-}  # medians of the table, in place of what a card does not say
-# A ridge on 175 Hub models (alpha 10; the mean over 12 data sets of the normal scores of their
-# accuracies after fine-tuning), fitted by benchmarks/truth/external.py to the table of
-# zLizy/transferability_graph. Facts of that recipe, too: at its learning rate of 0.01 every BEiT
-# failed.
+_MANY_CLASSES = re.compile(r"2[12]k|12k")  # pretrained on ImageNet-21k or a part of it
+# Medians of the table below, for what a card does not say.
+_MEDIANS = {"params_total": 85.8e6, "input_size": 224.0}
+# Ridge regression (alpha 10) on 175 Hub models of the table of zLizy/transferability_graph, fitted
+# by benchmarks/truth/external.py. The target is the mean over 12 data sets of the normal scores of
+# the models' accuracies after fine-tuning. It holds for that recipe: at its learning rate of 0.01
+# every BEiT failed.
 COEFFICIENTS = {
     "size": 0.335,
     "tiny": 0.977,
@@ -66,115 +63,115 @@ COEFFICIENTS = {
     "resnet": -0.391,
     "resnet_size": 0.659,
 }
-_NEAR = 3.0  # for label names as near as can be; ours: that table says nothing of them
+_NAMES_WEIGHT = 3.0  # of the label names' similarity, at most 1; ours: the table has no names
 
 
 def prior(
     cards: Sequence[ModelCard], classes: Sequence[str], *, encoder: NameEncoder | None = None
 ) -> npt.NDArray[np.float64]:
-    """A guess (n,) of how well each model would teach ``classes``, higher is better, from its card
-    alone.
+    """Guess from the cards alone how well each model would teach a task.
 
-    ``quality``, plus how near its label names come to the task's: sum_j 1/C max_i cos, one minus
-    the relaxed transport cost of ``selection.recall.search``; models without label names count as
-    the mean of the others. A guess to try candidates by, not a result. On data sets and models that
-    its fit has not seen, ``quality`` reaches a weighted tau of 0.564 (0.482 to 0.641) and loses
-    0.0049 of accuracy in the best of its first five (``python -m benchmarks.run external``).
+    ``quality``, plus how near its label names come to the task's: the mean over the classes of the
+    largest cosine to a label name, which is 1 - RWMD (see ``selection.recall.search``). It orders
+    the models that are tried; it is not a result. On data sets and models that its fit has not
+    seen, ``quality`` reaches a weighted tau of 0.564 (0.482 to 0.641) and loses 0.0049 of accuracy
+    in the best of its first five (``python -m benchmarks.run external``).
+
+    Parameters
+    ----------
+    cards : sequence of n ModelCard
+        A model without label names counts as the mean of the others.
+    classes : sequence of str
+        The task's class names.
+    encoder : NameEncoder, optional
+        Default: the packaged table.
+
+    Returns
+    -------
+    (n,) float64
+        Higher is better.
     """
     import pandas as pd
 
-    encoder = encoder or NameEncoder.table()
-    table = pd.DataFrame(
-        [{name: getattr(card, name) for name in COLUMNS} for card in cards], columns=list(COLUMNS)
-    )
-    near = np.array(_nearness(cards, classes, encoder))
-    known = np.isfinite(near)
-    mean = near[known].mean() if known.any() else 0.0
-    return np.asarray(quality(table) + _NEAR * np.where(known, near, mean))
+    rows = [{name: getattr(card, name) for name in COLUMNS} for card in cards]
+    similarity = _label_similarity(cards, classes, encoder or NameEncoder.table())
+    is_known = np.isfinite(similarity)
+    mean = similarity[is_known].mean() if is_known.any() else 0.0
+    similarity = np.where(is_known, similarity, mean)
+    return quality(pd.DataFrame(rows, columns=list(COLUMNS))) + _NAMES_WEIGHT * similarity
 
 
 def quality(table: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """The part of ``prior`` that no task changes: (n,), for rows with the columns ``COLUMNS``."""
-    found = features(table)
-    return np.asarray(
-        found[list(COEFFICIENTS)].to_numpy(np.float64) @ np.array(list(COEFFICIENTS.values()))
-    )
+    """The part (n,) of ``prior`` that no task changes, for rows with the columns ``COLUMNS``."""
+    values = features(table)[list(COEFFICIENTS)].to_numpy(np.float64)
+    return np.asarray(values @ np.array(list(COEFFICIENTS.values())))
 
 
 def copies_last(table: pd.DataFrame, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """The order (n,) to try models in: by ``values``, higher first, but a near copy (of the same
-    family, resolution and about the same size) of k models before it only after all models with
-    fewer such.
+    """The order (n,) in which to try models: by ``values``, higher first, near copies later.
+
+    A near copy has the family, the resolution and about the size of a model before it. One with k
+    such models before it comes after all models with fewer.
     """
-    found = features(table)
-    kinds = found[[*FAMILIES, "resolution"]].round(1).assign(size=(found["size"] * 5).round())
+    numbers = features(table)
+    kinds = numbers[[*FAMILIES, "resolution"]].round(1).assign(size=(numbers["size"] * 5).round())
     order = np.argsort(-np.asarray(values, float), kind="stable")
-    before = kinds.iloc[order].groupby(list(kinds.columns), sort=False).cumcount().to_numpy()
-    return np.asarray(order[np.argsort(before, kind="stable")])
+    copies = kinds.iloc[order].groupby(list(kinds.columns), sort=False).cumcount().to_numpy()
+    return np.asarray(order[np.argsort(copies, kind="stable")])
 
 
 def features(table: pd.DataFrame) -> pd.DataFrame:
-    """(n, F): what is known of each model, in numbers; unknown is the middle of what is known."""
+    """(n, F): what is known of each model, in numbers; what is unknown counts as the median."""
     import pandas as pd
 
-    text = _text(table)
+    description = _description(table)
     size = np.log10(_number(table, "params_total").clip(1e6, 1e9)) - 8
     classes = _number(table, "num_classes")
-    found = pd.DataFrame(
-        {
-            "size": size,
-            "tiny": np.minimum(size + 0.5, 0),  # below 30 million
-            "resolution": _number(table, "input_size").clip(96, 512) / 224 - 1,
-            "wide": text.str.contains(_WIDE).astype(float),
-            "wide_head": (classes > 5_000).astype(float),
-            "narrow_head": (classes < 500).astype(float),
-        },
-        index=table.index,
-    )
-    left = pd.Series(True, index=table.index)
+    columns = {
+        "size": size,
+        "tiny": np.minimum(size + 0.5, 0),  # below 30 million parameters
+        "resolution": _number(table, "input_size").clip(96, 512) / 224 - 1,
+        "wide": description.str.contains(_MANY_CLASSES).astype(float),
+        "wide_head": (classes > 5_000).astype(float),
+        "narrow_head": (classes < 500).astype(float),
+    }
+    is_without_family = pd.Series(True, index=table.index)
     for family, pattern in FAMILIES.items():
-        here = left & text.str.contains(pattern, regex=True)
-        found[family] = here.astype(float)
-        found[f"{family}_size"] = here * size
-        left &= ~here
-    return found
+        is_member = is_without_family & description.str.contains(pattern, regex=True)
+        columns[family] = is_member.astype(float)
+        columns[f"{family}_size"] = is_member * size
+        is_without_family &= ~is_member
+    return pd.DataFrame(columns, index=table.index)
 
 
 def _number(table: pd.DataFrame, column: str) -> pd.Series:
     import pandas as pd
 
     values = pd.to_numeric(table[column], errors="coerce").astype(float)
-    return values.fillna(_MEAN[column]) if column in _MEAN else values
+    return values.fillna(_MEDIANS[column]) if column in _MEDIANS else values
 
 
-def _text(table: pd.DataFrame) -> pd.Series:
-    """All that names a model's kind and its pretraining, in lower case."""
+def _description(table: pd.DataFrame) -> pd.Series:
+    """All words that name a model's kind and its pretraining, in lower case."""
     joined = table["id"].fillna("").astype(str).str.rsplit("/", n=1).str[-1]
     for column in ("architecture", "model_type"):
         joined = joined + " " + table[column].fillna("").astype(str)
     for column in ("base_model", "datasets"):
-        joined = (
-            joined
-            + " "
-            + table[column].map(lambda value: " ".join(value) if _listed(value) else "")
-        )
+        joined = joined + " " + table[column].map(_joined)
     return joined.str.lower()
 
 
-def _listed(value: object) -> bool:
-    return isinstance(value, (list, tuple, np.ndarray))
+def _joined(names: object) -> str:
+    return " ".join(names) if isinstance(names, (list, tuple, np.ndarray)) else ""
 
 
-def _nearness(
+def _label_similarity(
     cards: Sequence[ModelCard], classes: Sequence[str], encoder: NameEncoder
-) -> list[float]:
-    """How near each card's label space comes to ``classes``, at most 1; each distinct space is
-    looked at once.
-    """
-    mine = encoder.encode(classes)  # (C, E)
-    seen: dict[tuple[str, ...], float] = {}
-    for card in cards:
-        if card.labels and card.labels not in seen:
-            theirs = encoder.encode(card.labels)  # (C_t, E)
-            seen[card.labels] = float((theirs @ mine.T).max(axis=0).mean())
-    return [seen[card.labels] if card.labels else np.nan for card in cards]
+) -> npt.NDArray[np.float64]:
+    """1 - RWMD (n,) between each card's label names and ``classes``; NaN without label names."""
+    class_vectors = encoder.encode(classes)  # (C, E)
+    similarity: dict[tuple[str, ...], float] = {(): np.nan}
+    for labels in {card.labels or () for card in cards} - similarity.keys():
+        label_vectors = encoder.encode(labels)  # (C_t, E)
+        similarity[labels] = float((label_vectors @ class_vectors.T).max(axis=0).mean())
+    return np.array([similarity[card.labels or ()] for card in cards])
