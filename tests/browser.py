@@ -47,28 +47,29 @@ class Browser:
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
 
-        def wire() -> None:  # the browser reads commands on 3 and answers on 4
-            os.dup2(to_read, 1003), os.dup2(to_write, 1004)
-            os.dup2(1003, 3), os.dup2(1004, 4)
+        def connect_pipes() -> None:  # the browser reads commands on 3 and writes answers to 4
+            os.dup2(to_read, 1003)
+            os.dup2(to_write, 1004)
+            os.dup2(1003, 3)
+            os.dup2(1004, 4)
 
         self._process = subprocess.Popen(
             [CHROMIUM, *_FLAGS[:-1], f"--user-data-dir={profile}", _FLAGS[-1]],
-            preexec_fn=wire,
+            preexec_fn=connect_pipes,
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        os.close(to_read), os.close(to_write)
-        self._ids, self._buffer = itertools.count(1), b""
+        os.close(to_read)
+        os.close(to_write)
+        self._ids = itertools.count(1)
+        self._buffer = b""
         self.console: list[str] = []
         self.requests: list[str] = []
         self._loaded = False
-        pages = [
-            t
-            for t in self.call("Target.getTargets", session=None)["targetInfos"]
-            if t["type"] == "page"
-        ]
+        targets = self.call("Target.getTargets", session=None)["targetInfos"]
+        pages = [target for target in targets if target["type"] == "page"]
         attached = self.call(
             "Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True, session=None
         )
@@ -87,7 +88,8 @@ class Browser:
     ) -> None:
         self._process.kill()
         self._process.wait()
-        os.close(self._write), os.close(self._read)
+        os.close(self._write)
+        os.close(self._read)
 
     def call(self, method: str, session: str | None = "page", **params: Any) -> dict[str, Any]:
         """Send one command and return its result; events that arrive meanwhile are kept."""
@@ -123,7 +125,7 @@ class Browser:
         )
 
     def scheme(self, *, dark: bool) -> None:
-        """Switch the colour scheme that the page is told of."""
+        """Switch the colour scheme that the browser prefers."""
         self.call(
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
@@ -143,10 +145,10 @@ class Browser:
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def _next(self, seconds: float) -> dict[str, Any]:
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while b"\0" not in self._buffer:
-            if not select.select([self._read], [], [], max(0.0, until - time.monotonic()))[0]:
-                raise TimeoutError(f"Chromium said nothing for {seconds} s")
+            if not select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError(f"no message from Chromium for {seconds} s")
             chunk = os.read(self._read, 1 << 20)
             if not chunk:
                 raise RuntimeError(f"Chromium ended with status {self._process.poll()}")

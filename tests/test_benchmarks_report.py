@@ -108,14 +108,14 @@ def test_the_page_says_what_the_records_say_and_disarms_names(records: Path) -> 
 
 
 def test_a_later_record_takes_the_place_of_an_earlier_one() -> None:
-    found = latest(
+    records = latest(
         [
             BenchRecord(name="a", value=1.0, unit="ms", setting={"n": 1, "load": 2.0}),
             BenchRecord(name="a", value=2.0, unit="ms", setting={"n": 2}),
             BenchRecord(name="a", value=3.0, unit="ms", setting={"n": 1, "load": 5.0}),
         ]
     )
-    assert [record.value for record in found] == [3.0, 2.0]
+    assert [record.value for record in records] == [3.0, 2.0]
 
 
 def test_the_command_writes_the_page_of_the_committed_records(

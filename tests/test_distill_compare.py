@@ -12,6 +12,7 @@ import torch
 
 from distill.compare import main, text_table
 from distill.comparison import Comparison, MethodResult, TeacherAccuracy, compare
+from distill.comparison_page import page
 from distill.run import RunFolder
 from distill.train import main as train
 from selection.scores.accuracy import accuracy, gain, recovered
@@ -119,9 +120,6 @@ def test_the_table_says_what_is_missing_and_what_was_refused(tmp_path: Path) -> 
 
 
 def test_the_page_stands_alone_and_disarms_names(tmp_path: Path) -> None:
-    pytest.importorskip("plotly")
-    from distill.comparison_page import page
-
     text = page(comparison(tmp_path))
     assert HOSTILE not in text
     assert "&lt;img" in text

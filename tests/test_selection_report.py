@@ -286,7 +286,7 @@ def reasons() -> dict[str, object]:
 def test_the_committee_is_explained_and_its_names_stay_text(report: Report) -> None:
     ranking = replace(report.ranking, committee_reasons=reasons())
     text = page(replace(report, ranking=ranking))
-    for said in (
+    for words in (
         "1 of at most 3",
         "75.0%",
         "80.0%",
@@ -295,7 +295,7 @@ def test_the_committee_is_explained_and_its_names_stay_text(report: Report) -> N
         "2 more",
         "No member knows more",
     ):
-        assert said in text
+        assert words in text
     assert HOSTILE not in text
     assert text.count("its answers are those of") == 7
     nobody = replace(
@@ -309,11 +309,11 @@ def test_the_committee_is_explained_and_its_names_stay_text(report: Report) -> N
 def test_rows_of_earlier_rounds_are_in_the_table_but_not_in_the_pictures(report: Report) -> None:
     rows = tuple(
         replace(
-            one,
-            probe_size=None if one.value is None else 500 if i < 2 else 64,
+            row,
+            probe_size=None if row.value is None else 500 if i < 2 else 64,
             dropped=f"round 1 of 4: {HOSTILE}" if i == 2 else None,
         )
-        for i, one in enumerate(report.ranking.rows)
+        for i, row in enumerate(report.ranking.rows)
     )
     rounds = [{"images": 64, "models": 4}, {"images": 500, "models": 2}]
     ranking = replace(
@@ -351,9 +351,9 @@ def test_the_first_sentence_says_when_it_is_too_close_to_call(report: Report) ->
 
 
 def _lead(report: Report) -> str:
-    found = re.search(r'<p class="lead">(.*?)</p>', page(report))
-    assert found
-    return found[1]
+    lead = re.search(r'<p class="lead">(.*?)</p>', page(report))
+    assert lead
+    return lead[1]
 
 
 def test_a_ranking_in_which_everything_failed_is_still_a_page(report: Report) -> None:
@@ -387,9 +387,9 @@ def test_nothing_outside_the_page_is_named(text: str) -> None:
 
 
 def test_figures_are_strict_json_without_ends_of_script(text: str) -> None:
-    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', text, re.S)
-    assert found
-    figures = json.loads(found[1], parse_constant=lambda constant: pytest.fail(constant))
+    element = re.search(r'<script type="application/json" id="figures">(.*?)</script>', text, re.S)
+    assert element
+    figures = json.loads(element[1], parse_constant=lambda constant: pytest.fail(constant))
     assert list(figures) == ["intervals", "sizes", "plan0", "plan1"]
     assert len(figures["intervals"]["data"][0]["x"]) == 4
     assert len(figures["sizes"]["data"][0]["x"]) == 3  # one size is unknown, one model failed
@@ -506,8 +506,8 @@ def test_it_is_drawn_without_errors_requests_or_sideways_scrolling(
 def test_dark_mode_changes_page_and_pictures_while_open(browser: Browser, written: Path) -> None:
     look = (
         "[['body', 'backgroundColor'], ['#intervals .xtick text', 'fill'], ['#intervals .points"
-        " path', 'fill']].map(([where, what]) =>"
-        " getComputedStyle(document.querySelector(where))[what])"
+        " path', 'fill']].map(([selector, property]) =>"
+        " getComputedStyle(document.querySelector(selector))[property])"
     )
     browser.open(written, dark=True)
     dark = browser.evaluate(look)
