@@ -1,5 +1,8 @@
 """A headless Chromium for tests, driven over its debugging pipe: no driver and no port, and no way
 to the network.
+
+``python -m tests.browser ranking.html docs/ranking.png 1000 "figure"`` makes a picture of a page at
+a width, down to the end of the first element that a CSS selector names.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import os
 import select
 import shutil
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -139,9 +144,19 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def picture(self, path: Path) -> None:
-        """A PNG of the whole page."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, format="png")
+    def picture(self, path: Path, *, last: str = "html") -> None:
+        """A PNG of the page, from its top to the end of the first element that ``last`` selects."""
+        width, height = self.evaluate(
+            "(root => [root.clientWidth, Math.min(root.scrollHeight, 16 + scrollY + document"
+            f".querySelector({json.dumps(last)}).getBoundingClientRect().bottom)])"
+            "(document.documentElement)"
+        )
+        shot = self.call(
+            "Page.captureScreenshot",
+            captureBeyondViewport=True,
+            format="png",
+            clip={"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
+        )
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def _next(self, seconds: float) -> dict[str, Any]:
@@ -173,3 +188,13 @@ class Browser:
             self.console.append(json.dumps(params["args"])[:500])
         elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
             self.console.append(params["entry"]["text"][:500])
+
+
+def main(page: str, picture: str, width: str, last: str) -> None:
+    with tempfile.TemporaryDirectory() as profile, Browser(Path(profile)) as browser:
+        browser.open(Path(page).resolve(), width=int(width))
+        browser.picture(Path(picture), last=last)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
