@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from distill.data.batches import Batches
 from distill.data.pixels import Pixels, open_pixels, working_size
-from distill.methods.recipe import Context, Recipe
+from distill.methods.recipe import Context
 from distill.methods.registry import METHODS
 from distill.methods.registry import build as build_recipe
 from distill.options import Options, to_json
@@ -25,6 +25,7 @@ from distill.teachers.prepared import (
     TaskImages,
     committee_cards,
 )
+from distill.training.loop import TrainingSetup
 from distill.training.plan import TrainingPlan, plan_training
 from selection.ranking import Ranking, versions
 from selection.scores.accuracy import accuracy
@@ -49,15 +50,6 @@ CARD = (
     "num_classes",
     "feature_dim",
 )
-
-
-class TrainingSetup(NamedTuple):
-    """A student about to be trained."""
-
-    student: Student
-    recipe: Recipe
-    batches: Batches
-    teachers: tuple[PreparedTeacher, ...]
 
 
 @dataclass(eq=False)
@@ -164,7 +156,14 @@ class Experiment:
             ),
             device=device,
         )
-        return TrainingSetup(student, recipe, batches, teachers)
+        return TrainingSetup(
+            student=student,
+            recipe=recipe,
+            batches=batches,
+            seed=seed,
+            precision=plan.precision,
+            validate=partial(self.validate, teachers=teachers),
+        )
 
     def validate(self, student: Student, teachers: tuple[PreparedTeacher, ...]) -> dict[str, Any]:
         """Accuracy and loss on the validation split, and how often student and teacher give the

@@ -151,11 +151,13 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     from distill.methods.registry import build
     from distill.student.student import Student, StudentSpec
     from distill.teachers.info import TeacherInfo
-    from distill.training.loop import Learner, Schedule, Tally, make_optimizer
-    from distill.training.processes import Processes
+    from distill.training.loop import Learner, Schedule, make_optimizer
+    from distill.training.processes import open_accelerator
+    from distill.training.tally import Tally
     from zoo.card import ModelCard
 
-    where = Processes(torch.device(device), "bf16" if device == "cuda" else "fp32")
+    accelerator = open_accelerator(device)
+    precision = "bf16" if device == "cuda" else "fp32"
     student = Student.create(
         StudentSpec(architecture=SETTINGS[device][0], size=64), _names(), seed=0
     )
@@ -168,26 +170,28 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
         low_shape=student.low_shape,
         teachers=infos,
     )
-    learner = Learner(student, build("probe_kd" if infos else "plain", context)).to(device).train()
-    optimizer = make_optimizer(learner, Schedule(epochs=1))
+    recipe = build("probe_kd" if infos else "plain", context)
+    learner = Learner(student, recipe, precision).train()
+    model, optimizer = accelerator.prepare(learner, make_optimizer(learner, Schedule(epochs=1)))
     batches, number = _batches(device, stored), iter(range(10**9))
-    asked = _teacher(device) if online else None
-    tally = Tally(where.device)
+    network = _teacher(device) if online else None
+    tally = Tally(accelerator.device)
 
     def step() -> None:
         batch = batches.at(next(number))
-        if asked is not None:
-            with torch.no_grad(), where.autocast():
-                said = asked((batch.view - 0.5) / 0.25)[:, :CLASSES].float()
+        if network is not None:
+            with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                answers = network((batch.view - 0.5) / 0.25)[:, :CLASSES].float()
             batch = Batch(
                 view=batch.view,
                 labels=batch.labels,
                 index=batch.index,
-                answers=(TeacherOutputs(probe_logits=said),),
+                answers=(TeacherOutputs(probe_logits=answers),),
             )
         optimizer.zero_grad(set_to_none=True)
-        terms, hits = learner(batch, 0.5, where.autocast)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        with accelerator.accumulate(model):
+            terms, hits = model(batch, 0.5)
+            accelerator.backward(torch.stack(list(terms.values())).sum())
         tally.add(terms, hits)
         tally.check(0 if device == "cpu" else 1, every=50)
         optimizer.step()

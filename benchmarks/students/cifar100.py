@@ -161,12 +161,12 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
     from benchmarks.students.cifar_resnet import graphed
     from distill.run import RunFolder
     from distill.student.student import Student, StudentSpec, export
-    from distill.training.loop import fit
-    from distill.training.processes import processes
+    from distill.training.loop import TrainingSetup, fit
+    from distill.training.processes import open_accelerator
 
     free = ("jobs", "seeds", "data", "folder", "graphs")  # these do not change a run's result
     given = {name: str(value) for name, value in asdict(setting).items() if name not in free}
-    where = processes(setting.device, setting.precision)
+    accelerator = open_accelerator(setting.device)
     run = RunFolder.create(
         setting.home / f"{name}-{seed}", {"name": name, "seed": seed, **given}, resume=True
     )
@@ -177,22 +177,25 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
         CLASSES,
         seed=seed,
     )
-    network: Any = student.to(where.device).network.to(memory_format=torch.channels_last)
+    network: Any = student.to(accelerator.device).network.to(memory_format=torch.channels_last)
     torch.backends.cudnn.benchmark = True
-    if setting.graphs and where.device.type == "cuda" and setting.precision == "fp32":
-        sample = torch.rand(BATCH, 3, 32, 32, device=where.device)
+    if setting.graphs and accelerator.device.type == "cuda" and setting.precision == "fp32":
+        sample = torch.rand(BATCH, 3, 32, 32, device=accelerator.device)
         graphed(network, sample)
     method, settings = RECIPES.get(name, ("plain", {}))
     table = outputs(setting) if method != "plain" else None
+    setup = TrainingSetup(
+        student=student,
+        recipe=_recipe(method, settings, student, seed),
+        batches=_batches(setting, seed, table),
+        seed=seed,
+        precision=setting.precision,
+    )
     fit(
-        student,
-        _recipe(method, settings, student, seed),
-        _batches(setting, seed, table),
+        setup,
         _schedule(setting),
         run=run,
-        where=where,
-        seed=seed,
-        validate=lambda student: {"teachers": [{"model": TEACHER}] * (table is not None)},
+        accelerator=accelerator,
         on_epoch=lambda line: _say(name, seed, line),
     )
     if name == "teacher":

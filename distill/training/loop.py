@@ -1,13 +1,15 @@
-"""The one training loop: every method, one process or several, whole or resumed."""
+"""The one training loop: every method, one process or several, whole or resumed.
+
+Shapes: B images of a batch, of s x s pixels; C classes.
+"""
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +19,12 @@ from distill.data.batches import Batches
 from distill.methods.recipe import Recipe
 from distill.run import RunFolder
 from distill.student.student import Student
-from distill.training.processes import Processes
-from zoo.errors import Unavailable
+from distill.training.tally import Tally
 
-Validate = Callable[[Student], Mapping[str, Any]]
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
-
-class Diverged(Unavailable):
-    """The loss became NaN or infinite; what was kept before it is sound."""
+Metrics = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,26 @@ class Schedule:
             return self.rate * (progress / self.warmup * 0.99 + 0.01)
         if self.milestones:
             return self.rate * 0.1 ** sum(progress >= m for m in self.milestones)
-        return (
-            self.rate * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
-        )
+        falling = (progress - self.warmup) / (1 - self.warmup)  # 0 to 1
+        return self.rate * 0.5 * (1 + math.cos(math.pi * falling))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingSetup:
+    """A student about to be trained.
+
+    seed       of dropout and the like at each step; weights and batches were drawn before
+    precision  ``fp32``, or ``bf16``: the student's forward pass under autocast, weights in fp32
+    validate   further figures of an epoch's line, such as ``validation_accuracy``; its
+               ``teachers``, one entry a teacher, receive the recipe's weights
+    """
+
+    student: Student
+    recipe: Recipe
+    batches: Batches
+    seed: int
+    precision: str = "fp32"
+    validate: Callable[[Student], Metrics] | None = None
 
 
 class Learner(nn.Module):
@@ -64,226 +81,153 @@ class Learner(nn.Module):
     both.
     """
 
-    def __init__(self, student: Student, recipe: Recipe) -> None:
+    def __init__(self, student: Student, recipe: Recipe, precision: str) -> None:
         super().__init__()
         self.student, self.recipe = student, recipe
+        self.mixed = precision == "bf16"
 
-    def forward(
-        self, batch: Batch, progress: float, autocast: Callable[[], Any]
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        with autocast():
-            state = self.student(batch.view)
+    def forward(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
+        """The named terms of the loss, each (); and (2,) labelled images: right, and in all."""
+        with torch.autocast(batch.view.device.type, torch.bfloat16, enabled=self.mixed):
+            state = self.student(batch.view)  # logits (B, C) and the states that recipes read
         terms = self.recipe(batch, state, progress=progress)
         right = (state.logits.detach().argmax(1) == batch.labels).sum()
         return terms, torch.stack([right, (batch.labels >= 0).sum()])
 
 
 def fit(
-    student: Student,
-    recipe: Recipe,
-    batches: Batches,
+    setup: TrainingSetup,
     schedule: Schedule,
     *,
     run: RunFolder,
-    where: Processes,
-    seed: int,
-    validate: Validate,
-    on_epoch: Callable[[Mapping[str, Any]], None] | None = None,
+    accelerator: Accelerator,
+    on_epoch: Callable[[Metrics], None] | None = None,
 ) -> None:
-    """Train ``student`` with ``recipe``; checkpoints and metrics go to ``run``, where a stopped run
-    goes on.
+    """Train ``setup.student``; checkpoints and metrics go to ``run``, where a stopped run goes on.
 
-    Every draw follows from ``seed`` and the step, nothing from the wall clock or from how often the
+    Every draw follows from the seed and the step, nothing from the wall clock or from how often the
     run was stopped; on a CPU with the same number of threads a resumed run ends with the same bits.
     Raises ``Diverged``, ``OSError``.
     """
-    learner = Learner(student, recipe)
-    optimizer = make_optimizer(learner, schedule)
-    wrapped, optimizer = where.prepare(learner, optimizer)
-    parts = where.world * schedule.accumulate
-    steps_an_epoch = batches.steps_an_epoch
-    total = schedule.epochs * steps_an_epoch
-
-    step, tally = 0, Tally(where.device)
-    if (kept := run.load_checkpoint(device=where.device)) is not None:
-        learner.load_state_dict(kept["learner"])
-        optimizer.load_state_dict(kept["optimizer"])
-        step, tally.sums = int(kept["step"]), dict(kept["sums"])
-    if where.is_main:
-        run.keep_metrics(step // steps_an_epoch)
-    saved = begun = time.monotonic()
+    accelerator.gradient_accumulation_steps, accelerator.step = schedule.accumulate, 0
+    learner = Learner(setup.student, setup.recipe, setup.precision)
+    model, optimizer = accelerator.prepare(learner, make_optimizer(learner, schedule))
+    epoch_steps = setup.batches.steps_an_epoch
+    total = schedule.epochs * epoch_steps
+    first, tally = _resume(run, learner, optimizer, accelerator)
+    if accelerator.is_main_process:
+        run.keep_metrics(first // epoch_steps)
     learner.train()
+    epoch_began = saved = time.monotonic()
 
-    while step < total:
+    for step in range(first, total):
         progress = step / total
         for group in optimizer.param_groups:
             group["lr"] = schedule.at(progress)
-        torch.manual_seed(
-            (seed * 1_000_003 + step * 8_191 + where.rank) % 2**62
-        )  # dropout and the like: no state to lose
+        _seed_step(setup.seed, step, accelerator.process_index)
         optimizer.zero_grad(set_to_none=True)
         for part in range(schedule.accumulate):
-            batch = batches.at(
-                step, part=where.rank * schedule.accumulate + part, parts=parts
-            )  # (B / parts, ...)
-            last = part == schedule.accumulate - 1
-            with where.gather_later(wrapped, last):
-                terms, hits = wrapped(batch, progress, where.autocast)  # {name: ()}, (2,)
-                loss = torch.stack(list(terms.values())).sum() / schedule.accumulate  # ()
-                loss.backward()
+            batch = part_of(setup.batches, step, part, schedule, accelerator)  # (B / parts, ...)
+            with accelerator.accumulate(model):
+                terms, hits = model(batch, progress)  # {name: ()}, (2,)
+                accelerator.backward(torch.stack(list(terms.values())).sum())
             tally.add(terms, hits)
-        tally.check(step, every=1 if where.device.type == "cpu" else 50)
+        tally.check(step, every=1 if accelerator.device.type == "cpu" else 50)
         optimizer.step()
-        step += 1
 
-        if step % steps_an_epoch == 0:
-            tally.check(step, every=1)
-            line = tally.means(where)
-            if where.is_main:
-                seconds, extra = (
-                    time.monotonic() - begun,
-                    {name: float(value) for name, value in recipe.metrics().items()},
-                )
-                line = {
-                    "epoch": step // steps_an_epoch - 1,
-                    "step": step,
-                    **line,
-                    "rate": schedule.at(progress),
-                    "seconds": seconds,
-                    "images_a_second": steps_an_epoch * schedule.batch_size / seconds,
-                    **({"method": extra} if extra else {}),
-                    **validate(student),
-                }
-                if (shares := recipe.weights()) is not None:
-                    line["teachers"] = [
-                        t | {"weight": float(w)}
-                        for t, w in zip(line["teachers"], shares, strict=True)
-                    ]
+        done = step + 1
+        if done % epoch_steps == 0:
+            tally.check(done)
+            means = tally.means(accelerator)  # waits for all processes
+            if accelerator.is_main_process:
+                seconds = time.monotonic() - epoch_began
+                line = _epoch_line(setup, schedule, means, step=done, seconds=seconds)
+                line["rate"] = schedule.at(progress)
                 run.add_metrics(line)
                 if on_epoch:
                     on_epoch(line)
             learner.train()
-            tally, begun = Tally(where.device), time.monotonic()
-        if where.is_main and (
-            step == total or time.monotonic() - saved > schedule.checkpoint_seconds
-        ):
-            tally.check(step, every=1)
-            run.save_checkpoint(
-                {
-                    "learner": learner.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step,
-                    "sums": tally.sums,
-                }
-            )
+            tally, epoch_began = Tally(accelerator.device), time.monotonic()
+        late = time.monotonic() - saved > schedule.checkpoint_seconds
+        if accelerator.is_main_process and (late or done == total):
+            tally.check(done)
+            _save(run, learner, optimizer, done, tally)
             saved = time.monotonic()
-    where.wait()
+    accelerator.wait_for_everyone()
+
+
+def part_of(
+    batches: Batches, step: int, part: int, schedule: Schedule, accelerator: Accelerator
+) -> Batch:
+    """This process's part ``part`` of batch ``step``."""
+    place = accelerator.process_index * schedule.accumulate + part
+    return batches.at(step, part=place, parts=accelerator.num_processes * schedule.accumulate)
 
 
 def make_optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """Matrices and kernels decay, biases and norms do not (but with ``momentum``)."""
     from timm.optim import create_optimizer_v2
 
-    optimizer: torch.optim.Optimizer = (
-        create_optimizer_v2(  # timm's sgd has Nesterov momentum, its momentum has not
-            module,
-            opt=schedule.optimizer,
-            lr=schedule.rate,
-            weight_decay=schedule.weight_decay,
-            momentum=0.9,
-            filter_bias_and_bn=schedule.optimizer != "momentum",
-        )
+    optimizer: torch.optim.Optimizer = create_optimizer_v2(
+        module,
+        opt=schedule.optimizer,  # timm's sgd has Nesterov momentum, its momentum has not
+        lr=schedule.rate,
+        weight_decay=schedule.weight_decay,
+        momentum=0.9,
+        filter_bias_and_bn=schedule.optimizer != "momentum",
     )
     return optimizer
 
 
-class Tally:
-    """Sums over the steps of an epoch, kept on the device so that no step waits for it."""
+def _seed_step(seed: int, step: int, process: int) -> None:
+    """Dropout and the like draw anew at each step, so there is no generator's state to keep."""
+    torch.manual_seed((seed * 1_000_003 + step * 8_191 + process) % 2**62)
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.sums: dict[str, Tensor] = {}
 
-    def add(self, terms: Mapping[str, Tensor], hits: Tensor) -> None:
-        """One batch: its named terms, and how many labelled images were right, of how many."""
-        values = {f"term:{name}": value.detach().float() for name, value in terms.items()}
-        for name, value in {
-            **values,
-            "right": hits[0].float(),
-            "labelled": hits[1].float(),
-            "batches": torch.ones((), device=self.device),
-        }.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+def _epoch_line(
+    setup: TrainingSetup, schedule: Schedule, means: Metrics, *, step: int, seconds: float
+) -> dict[str, Any]:
+    """An epoch's line of ``metrics.jsonl``."""
+    epoch_steps = setup.batches.steps_an_epoch
+    line = {
+        "epoch": step // epoch_steps - 1,
+        "step": step,
+        **means,
+        "seconds": seconds,
+        "images_a_second": epoch_steps * schedule.batch_size / seconds,
+    }
+    figures = {name: float(value) for name, value in setup.recipe.metrics().items()}
+    if figures:
+        line["method"] = figures
+    if setup.validate is not None:
+        line |= setup.validate(setup.student)
+    weights = setup.recipe.weights()
+    if weights is not None and "teachers" in line:
+        teachers = zip(line["teachers"], weights, strict=True)
+        line["teachers"] = [entry | {"weight": float(weight)} for entry, weight in teachers]
+    return line
 
-    def check(self, step: int, *, every: int) -> None:
-        """Every ``every`` steps, raise ``Diverged`` where a term is NaN or infinite."""
-        if step % every or not self.sums:
-            return
-        names = sorted(self.sums)
-        finite = torch.isfinite(torch.stack([self.sums[name] for name in names])).tolist()
-        if bad := [
-            name.removeprefix("term:") for name, ok in zip(names, finite, strict=True) if not ok
-        ]:
-            raise Diverged(
-                f"the loss became NaN or infinite at step {step} ({', '.join(bad)}): a checkpoint"
-                " before it is kept; train anew in another --out with a smaller --rate"
-            )
 
-    def means(self, where: Processes) -> dict[str, Any]:
-        """Of the epoch: each term's mean, their sum, and the share of labelled training images that
-        were right.
-        """
-        names = sorted(self.sums)
-        values = dict(
-            zip(names, where.mean(torch.stack([self.sums[n] for n in names])).tolist(), strict=True)
-        )
-        terms = {
-            n.removeprefix("term:"): v / values["batches"]
-            for n, v in values.items()
-            if n.startswith("term:")
+def _resume(
+    run: RunFolder, learner: Learner, optimizer: Any, accelerator: Accelerator
+) -> tuple[int, Tally]:
+    """The step to go on with and the sums of its epoch, from the checkpoint if there is one."""
+    tally = Tally(accelerator.device)
+    kept = run.load_checkpoint(device=accelerator.device)
+    if kept is None:
+        return 0, tally
+    learner.load_state_dict(kept["learner"])
+    optimizer.load_state_dict(kept["optimizer"])
+    tally.sums = dict(kept["sums"])
+    return int(kept["step"]), tally
+
+
+def _save(run: RunFolder, learner: Learner, optimizer: Any, step: int, tally: Tally) -> None:
+    run.save_checkpoint(
+        {
+            "learner": learner.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "sums": tally.sums,
         }
-        right = values["right"] / values["labelled"] if values["labelled"] else None
-        return {"loss": sum(terms.values()), "terms": terms, "train_accuracy": right}
-
-
-def time_steps(
-    student: Student,
-    recipe: Recipe,
-    batches: Batches,
-    schedule: Schedule,
-    where: Processes,
-    *,
-    steps: int = 3,
-) -> float:
-    """Seconds a step, after one to warm up; student and recipe are as before."""
-    learner = Learner(student, recipe).to(where.device)
-    before = copy.deepcopy(learner.state_dict())
-    laps = []
-    for step in range(steps + 1):
-        began = time.monotonic()
-        for part in range(schedule.accumulate):
-            terms, _ = learner(
-                batches.at(step, part=part, parts=schedule.accumulate), 0.0, where.autocast
-            )
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        if where.device.type == "cuda":
-            torch.cuda.synchronize()
-        laps.append(time.monotonic() - began)
-    learner.zero_grad(set_to_none=True)
-    learner.load_state_dict(before)
-    recipe.metrics()  # its figures since the last call: the run's begin now
-    return sorted(laps[1:])[len(laps[1:]) // 2]
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes that this process has taken at most so far, on ``device`` (a CPU: all of its
-    memory).
-    """
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    import resource
-    import sys
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
     )

@@ -1,107 +1,52 @@
-"""Where a training run computes: one process by torch alone, several by accelerate, behind the same
-few verbs.
-"""
+"""Where a training run computes."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from zoo.errors import UserError
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
-class Processes:
-    """This process on its device, alone or with the others of ``accelerator``.
 
-    ``precision`` is ``fp32`` or ``bf16`` (autocast of the student, fp32 weights).
+def open_accelerator(device: str) -> Accelerator:
+    """The accelerate engine of this process, alone or one of those that a launcher started.
+
+    ``device`` is where one process computes; of several, each has a GPU of its own, or the CPU.
+    Mixed precision is not accelerate's here: it would cast the losses too, and holds for all runs
+    of a process. Raises ``UserError`` where an earlier run of this process fixed another device.
     """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
 
-    def __init__(self, device: torch.device, precision: str, accelerator: Any = None) -> None:
-        self.device, self.precision, self.accelerator = device, precision, accelerator
-        self.rank: int = accelerator.process_index if accelerator else 0
-        self.world: int = accelerator.num_processes if accelerator else 1
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes the run folder."""
-        return self.rank == 0
-
-    def prepare(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Both on the device, wrapped where several processes train together."""
-        found = (
-            self.accelerator.prepare(model, optimizer)
-            if self.accelerator
-            else (model.to(self.device), optimizer)
-        )
-        return found[0], found[1]
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Mixed precision for the forward pass."""
-        cast: AbstractContextManager[Any] = torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.precision == "bf16"
-        )
-        return cast
-
-    def gather_later(self, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        """Within it gradients are not yet exchanged, unless ``last``."""
-        return (
-            contextlib.nullcontext()
-            if last or not self.accelerator
-            else self.accelerator.no_sync(model)
-        )
-
-    def mean(self, values: Tensor) -> Tensor:
-        """``values`` averaged over the processes."""
-        averaged: Tensor = (
-            self.accelerator.reduce(values, reduction="mean") if self.accelerator else values
-        )
-        return averaged
-
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.accelerator:
-            self.accelerator.wait_for_everyone()
-
-
-def processes(device: str, precision: str) -> Processes:
-    """The processes of this run: several where a launcher says so in the environment, else one on
-    ``device``.
-
-    One process needs nothing of accelerate, so a run works where it is not installed.
-    """
-    if precision not in ("fp32", "bf16"):
-        raise UserError(f"no precision {precision!r} (valid: fp32, bf16)")
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Processes(torch.device(resolve_device(device)), precision)
+    kind, _, number = resolve_device(device).partition(":")
+    if kind == "cuda" and number:
+        torch.cuda.set_device(int(number))
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
-    except ImportError as error:
-        raise UserError(
-            "several processes were launched and accelerate is not installed: pip install"
-            " accelerate"
-        ) from error
-    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=handlers)
-    return Processes(accelerator.device, precision, accelerator)
+        accelerator = Accelerator(cpu=kind == "cpu", mixed_precision="no", kwargs_handlers=[unused])
+    except ValueError:  # the state that accelerate keeps for the whole process is of a GPU
+        raise _fixed_device(device) from None
+    if accelerator.device.type != kind:
+        raise _fixed_device(device)
+    return accelerator
+
+
+def _fixed_device(device: str) -> UserError:
+    return UserError(
+        f"this process has trained on another device than {device} before, which accelerate fixes"
+        " once: use a process for each device"
+    )
 
 
 def resolve_device(device: str) -> str:
     """``auto`` -> ``cuda``, ``mps`` or ``cpu``; anything else is checked. Raises ``UserError``."""
     if device == "auto":
-        return (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

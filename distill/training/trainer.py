@@ -7,19 +7,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distill.experiment import Experiment, TrainingSetup, to_config
+from distill.experiment import Experiment, to_config
 from distill.options import Options, settings_of
 from distill.run import RunFolder
 from distill.student.model_card import model_card
-from distill.student.student import export
+from distill.student.student import Student, export
+from distill.training.estimate import peak_memory, time_steps
 from distill.training.live import TrainingView
-from distill.training.loop import Schedule, fit, peak_memory, time_steps
-from distill.training.processes import Processes, processes
+from distill.training.loop import Schedule, TrainingSetup, fit
+from distill.training.processes import open_accelerator
 from selection.scores.accuracy import gain, hits, points
 from zoo.home import home
 from zoo.terminal.progress import note
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def train(
@@ -36,78 +40,86 @@ def train(
     it is. ``control`` is a finished ``plain`` run to compare with on the validation split. Raises
     ``UserError``, ``Unavailable``, ``OSError``.
     """
-    where = processes(experiment.committee.device, experiment.plan.precision)
+    accelerator = open_accelerator(experiment.committee.device)
     run = RunFolder(folder)
-    if where.is_main:
+    if accelerator.is_main_process:
         RunFolder.create(folder, to_config(options, experiment), resume=resume)
-    where.wait()
+    accelerator.wait_for_everyone()
     if run.finished:
         return run
-    try:
-        setup = experiment.build(
-            options.method,
-            options.seed,
-            settings=settings_of(options.settings),
-            device=where.device,
-        )
-    except (
-        BaseException
-    ):  # refused, stopped, disk full: nothing was trained, so the same command may be given again
-        run.discard()
-        raise
+    setup = _set_up(experiment, options, run, accelerator)
     schedule = experiment.plan.schedule
-    if where.is_main:
-        _estimate(setup, schedule, where, run)
-    curve = (
-        {line["epoch"]: line["validation_accuracy"] for line in control.metrics()}
-        if control
-        else {}
-    )
-    with TrainingView(
+    if accelerator.is_main_process:
+        _estimate(setup, schedule, accelerator, run)
+    view = TrainingView(
         f"{options.method} seed {options.seed}",
         epochs=schedule.epochs,
-        folder=run.path if where.is_main else None,
-        control=curve,
+        folder=run.path if accelerator.is_main_process else None,
+        control=_validation_curve(control),
         images=len(experiment.validation),
-    ) as live:
-        fit(
-            setup.student,
-            setup.recipe,
-            setup.batches,
-            schedule,
-            run=run,
-            where=where,
-            seed=options.seed,
-            validate=lambda student: experiment.validate(student, setup.teachers),
-            on_epoch=live.epoch,
-        )
-    if where.is_main:
-        results = experiment.results(setup.student)
-        if control:
-            results["verdict"] = verdict(results, control.results(), options.method)
-        export(setup.student, run.student)
-        run.finish(results, model_card(run.config(), results))
-    where.wait()
+    )
+    with view:
+        fit(setup, schedule, run=run, accelerator=accelerator, on_epoch=view.epoch)
+    if accelerator.is_main_process:
+        _finish(experiment, options, run, setup.student, control)
+    accelerator.wait_for_everyone()
     return run
 
 
-def _estimate(setup: TrainingSetup, schedule: Schedule, where: Processes, run: RunFolder) -> None:
+def _set_up(
+    experiment: Experiment, options: Options, run: RunFolder, accelerator: Accelerator
+) -> TrainingSetup:
+    """The student, recipe and batches; a refusal takes the folder away again."""
+    settings = settings_of(options.settings)
+    try:
+        return experiment.build(
+            options.method, options.seed, settings=settings, device=accelerator.device
+        )
+    except BaseException:  # refused, stopped, disk full: the same command may be given again
+        run.discard()
+        raise
+
+
+def _validation_curve(control: RunFolder | None) -> dict[int, float]:
+    lines = control.metrics() if control else []
+    return {line["epoch"]: line["validation_accuracy"] for line in lines}
+
+
+def _finish(
+    experiment: Experiment,
+    options: Options,
+    run: RunFolder,
+    student: Student,
+    control: RunFolder | None,
+) -> None:
+    results = experiment.results(student)
+    if control:
+        results["verdict"] = verdict(results, control.results(), options.method)
+    export(student, run.student)
+    run.finish(results, model_card(run.config(), results))
+
+
+def _estimate(
+    setup: TrainingSetup, schedule: Schedule, accelerator: Accelerator, run: RunFolder
+) -> None:
     """Print how long the run will take and how much memory, measured on a few steps."""
-    seconds = time_steps(setup.student, setup.recipe, setup.batches, schedule, where)
-    total = schedule.epochs * setup.batches.steps_an_epoch
+    seconds = time_steps(setup, schedule, accelerator)
+    epoch_steps = setup.batches.steps_an_epoch
+    labelled, unlabelled = setup.batches.sizes
+    total = schedule.epochs * epoch_steps
     note(
-        f"{total} steps ({schedule.epochs} epochs of {setup.batches.steps_an_epoch}, batch"
-        f" {schedule.batch_size}: {setup.batches.sizes[0]} labelled and {setup.batches.sizes[1]}"
-        f" unlabelled) at {1000 * seconds:.0f} ms: about {seconds * total / 60:.1f} minutes; memory"
-        f" so far {peak_memory(where.device) / 2**30:.1f} GiB; run folder {run.path}"
+        f"{total} steps ({schedule.epochs} epochs of {epoch_steps}, batch {schedule.batch_size}:"
+        f" {labelled} labelled and {unlabelled} unlabelled) at {1000 * seconds:.0f} ms: about"
+        f" {seconds * total / 60:.1f} minutes; memory so far"
+        f" {peak_memory(accelerator.device) / 2**30:.1f} GiB; run folder {run.path}"
     )
 
 
-def verdict(mine: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
+def verdict(taught: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
     """Whether the teachers helped, by the validation split, as a sentence."""
-    lift = gain([hits(mine, "validation")], [hits(plain, "validation")])
+    lift = gain([hits(taught, "validation")], [hits(plain, "validation")])
     figures = (
-        f"{method} {100 * mine['validation']['accuracy']:.1f} %, plain"
+        f"{method} {100 * taught['validation']['accuracy']:.1f} %, plain"
         f" {100 * plain['validation']['accuracy']:.1f} %, difference {points(lift, sign=True)}"
         " points on validation"
     )

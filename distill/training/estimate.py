@@ -1,0 +1,50 @@
+"""How long a run will take and how much memory, measured before it begins."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from distill.training.loop import Learner, Schedule, TrainingSetup, part_of
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def time_steps(
+    setup: TrainingSetup, schedule: Schedule, accelerator: Accelerator, *, steps: int = 3
+) -> float:
+    """Seconds a step, after one to warm up; student and recipe are as before."""
+    learner = Learner(setup.student, setup.recipe, setup.precision).to(accelerator.device)
+    before = copy.deepcopy(learner.state_dict())
+    laps = []
+    for step in range(steps + 1):
+        began = time.monotonic()
+        for part in range(schedule.accumulate):
+            batch = part_of(setup.batches, step, part, schedule, accelerator)
+            terms, _ = learner(batch, 0.0)
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        if accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        laps.append(time.monotonic() - began)
+    learner.zero_grad(set_to_none=True)
+    learner.load_state_dict(before)
+    setup.recipe.metrics()  # its figures since the last call: the run's begin now
+    return sorted(laps[1:])[len(laps[1:]) // 2]
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process has taken at most so far, on ``device`` (CPU: all of its memory).
+
+    Not psutil: of a process's peak it knows nothing on Linux.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+    import sys
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
