@@ -4,6 +4,7 @@ believed.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import struct
 import tracemalloc
@@ -16,12 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.hub_server import FILE_FAULTS, Faults, Hub, Repo, weights
-from zoo.catalogue import Catalogue
+from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import Unavailable, UserError
 from zoo.sources.client import Client
 from zoo.sources.details import Candidate, Details, fetch
 from zoo.sources.hub import ask_details, crawl
 from zoo.sources.ledger import DETAILS, Ledger
+from zoo.sources.listing import Scope
 from zoo.terminal.progress import Progress
 
 TIMM = {
@@ -410,6 +412,79 @@ def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalog
         ledger.merge_details()
         assert job.models == ledger.catalogue.count("detail_state IS NOT NULL") - kept
         assert max(count for (kind, _), count in hub.seen.items() if kind == "files") <= 2
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_a_crawl_cut_in_its_details_goes_on_there_and_lists_nothing_again(
+    catalogue: Catalogue, update: bool
+) -> None:
+    with Hub(1_500, hostile=False) as hub:
+        if update:
+            crawl(catalogue, client=client(hub), progress=Progress.silent())
+            hub.world.change(changed=700)
+        dying = client(hub)
+        real, count = dying.get, 0
+
+        def dies(url: str, **options: Any) -> Any:
+            nonlocal count
+            count += options["kind"] == "files"
+            if count > 30:
+                raise Unavailable("the line is cut")
+            return real(url, **options)
+
+        dying.get = dies  # type: ignore[method-assign]
+        with pytest.raises(Unavailable, match="cut"):
+            crawl(catalogue, client=dying, update=update, progress=Progress.silent())
+        listed = hub.count["api"]
+        outcome = crawl(catalogue, client=client(hub), update=update, progress=Progress.silent())
+        assert hub.count["api"] == listed
+        assert "goes on with its details" in outcome[0]
+        assert Ledger(catalogue).wanted().num_rows == 0
+        crawl(catalogue, client=client(hub), update=update, progress=Progress.silent())
+        assert hub.count["api"] > listed
+
+
+def test_an_old_or_another_listing_is_made_anew_before_its_details(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Hub(300, hostile=False) as hub:
+
+        def cut(*_: Any, **__: Any) -> None:
+            raise Unavailable("the line is cut")
+
+        def cut_in_details() -> int:
+            with monkeypatch.context() as patch:
+                patch.setattr("zoo.sources.hub.ask_details", cut)
+                with pytest.raises(Unavailable):
+                    crawl(catalogue, client=client(hub), progress=Progress.silent())
+            return hub.count["api"]
+
+        listed = cut_in_details()
+        crawl(catalogue, Scope(filters=("timm",)), client=client(hub), progress=Progress.silent())
+        assert hub.count["api"] > listed
+        listed = cut_in_details()
+        crawl(catalogue, client=client(hub), update=True, progress=Progress.silent())
+        assert hub.count["api"] > listed
+        cut_in_details()
+        later = utc_now() + dt.timedelta(days=8)
+        monkeypatch.setattr("zoo.sources.listing.utc_now", lambda: later)
+        listed = hub.count["api"]
+        crawl(catalogue, client=client(hub), progress=Progress.silent())
+        assert hub.count["api"] > listed
+
+
+def test_a_faulty_expression_for_the_details_is_refused_before_the_listing(
+    catalogue: Catalogue,
+) -> None:
+    with Hub(300, hostile=False) as hub:
+        with pytest.raises(UserError, match="library_name"):
+            crawl(
+                catalogue,
+                client=client(hub),
+                details="libary_name = 'timm'",
+                progress=Progress.silent(),
+            )
+        assert hub.count["api"] == 0
 
 
 def test_the_small_zoo_says_on_the_hub_what_it_says_as_folders(

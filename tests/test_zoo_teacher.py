@@ -8,6 +8,7 @@ import io
 import json
 import os
 import threading
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -536,6 +537,24 @@ def test_a_monstrous_model_is_refused_before_its_memory_is_taken(
     assert grown < 512 * 1024, f"{grown} KiB"
 
 
+@pytest.mark.parametrize(("available", "loads"), [(10**12, True), (1_000, False)])
+def test_memory_that_the_system_can_take_back_is_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available: int, loads: bool
+) -> None:
+    """On a warm machine nearly all memory is cache: free is little, available is much."""
+    import psutil
+
+    memory = namedtuple("memory", "available free")(available, 10**12 - available)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr("os.sysconf", lambda name: 1)
+    card = write(tmp_path / "m")
+    if loads:
+        assert Teacher.load(card).num_classes > 0
+    else:
+        with pytest.raises(TeacherError, match="GiB of memory are available"):
+            Teacher.load(card)
+
+
 @pytest.mark.parametrize(
     "architecture", ["hf-hub:timm/resnet18.a1_in1k", "local-dir:/tmp", "no_such_net", "", 3, None]
 )
@@ -755,10 +774,10 @@ def test_real_teachers_load_and_know_their_classes() -> None:
         folder.name: Teacher.load(ModelCard(id=folder.name, source="folder", location=str(folder)))
         for folder in sorted((SHARED / "models").iterdir())
     }
-    assert len(teachers) == 10
-    assert {name for name, teacher in teachers.items() if not teacher.num_classes} == {
-        "google-teachablemachine__mobilenetv2_035.in1k_features"
-    }
+    headless = {name for name, teacher in teachers.items() if not teacher.num_classes}
+    assert "google-teachablemachine__mobilenetv2_035.in1k_features" in headless
+    assert all("feature" in name or "face" in name for name in headless)
+    assert teachers["google-coral__mobilenetv1_100.qat_in1k"].num_classes in (1_000, 1_001)
     table = pq.read_table(SHARED / "datasets/cifar10/test.parquet").slice(0, 100)
     images = [Image.open(io.BytesIO(row["bytes"])) for row in table["image"].to_pylist()]
     logits = teachers["akamaster__resnet20_cifar10"].outputs(images).logits

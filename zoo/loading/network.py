@@ -5,7 +5,6 @@ config, never run as code.
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import threading
 from collections.abc import Iterable, Iterator
@@ -227,13 +226,14 @@ def _without_loaders(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_memory(scalars: int) -> None:
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not every system tells
-        return
-    if 4 * scalars > free:
+    """Raise ``TeacherError`` where ``scalars`` float32 numbers do not fit into memory."""
+    import psutil
+
+    needed, available = 4 * scalars, psutil.virtual_memory().available
+    if needed > available:
         raise TeacherError(
-            f"{4 * scalars / 2**30:.1f} GiB of weights, {free / 2**30:.1f} GiB of memory are free"
+            f"{needed / 2**30:.1f} GiB of weights, {available / 2**30:.1f} GiB of memory are"
+            " available"
         )
 
 

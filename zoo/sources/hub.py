@@ -12,7 +12,7 @@ from zoo.errors import Unavailable, UserError
 from zoo.sources.client import Client
 from zoo.sources.details import Candidate, Details, fetch
 from zoo.sources.ledger import Ledger
-from zoo.sources.listing import Scope, list_models
+from zoo.sources.listing import Scope, details_ended, list_models, listing_before_details
 from zoo.terminal.progress import Progress
 
 WORKERS = 8
@@ -73,9 +73,15 @@ def crawl(
         progress or Progress.default(),
         Ledger(catalogue),
     )
-    said = [
-        list_models(ledger, client, scope or Scope(), update=update, progress=progress).sentence()
-    ]
+    scope = scope or Scope()
+    if details not in (None, "none"):
+        catalogue.count(details)  # raises UserError before the listing takes half an hour
+    listing = listing_before_details(ledger, client, scope, update=update)
+    if listing is not None and details != "none":
+        said = [f"{listing.kind} listing: ended {listing.ended[:16]} UTC, goes on with its details"]
+    else:
+        listing = list_models(ledger, client, scope, update=update, progress=progress)
+        said = [listing.sentence()]
     ledger.merge_details()
     # the listing is worth reading before the details, which may take hours, are there
     catalogue.publish()
@@ -85,6 +91,7 @@ def crawl(
         if outcome.models:
             ledger.merge_details()
             catalogue.publish()
+    details_ended(ledger, client, scope)
     if client.quota.slept >= 1:
         said.append(
             f"waited {client.quota.slept:,.0f} s for the Hub's quota; a free account's token"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -25,6 +25,7 @@ _EMPTY_PAGES = 50  # in a row, before they are taken for an endless loop
 _MARGIN = dt.timedelta(
     minutes=10
 )  # between the clocks of the Hub's machines, and its search index behind them
+_RESUMABLE = dt.timedelta(days=7)  # an older listing is made anew before its details
 # rows at the end of a page that must all be older than the watermark: one odd time must not end an
 # update
 _TAIL = 10
@@ -86,6 +87,7 @@ class Pass:
     newly_gated: int = 0
     removed: int = 0
     total: int | None = None  # rows of the last full pass
+    details_pending: bool = False  # the details pass that follows has not ended
 
     def sentence(self) -> str:
         """The outcome for people."""
@@ -141,6 +143,25 @@ def list_models(
                 break
     listing.finish()
     return job
+
+
+def listing_before_details(
+    ledger: Ledger, client: Client, scope: Scope, *, update: bool
+) -> Pass | None:
+    """The last listing of this kind, if the details pass after it was cut within a week."""
+    last = _saved(ledger.catalogue, f"{scope.key(client.endpoint)} last")
+    if last is None or not last.details_pending or (last.kind == "update") != update:
+        return None
+    age = utc_now() - dt.datetime.fromisoformat(last.ended)
+    return last if age < _RESUMABLE else None
+
+
+def details_ended(ledger: Ledger, client: Client, scope: Scope) -> None:
+    """Note that the details pass after the last listing has ended: the next crawl lists again."""
+    name = f"{scope.key(client.endpoint)} last"
+    last = _saved(ledger.catalogue, name)
+    if last is not None:
+        _save(ledger.catalogue, name, replace(last, details_pending=False))
 
 
 class _Listing(NamedTuple):
@@ -217,6 +238,7 @@ class _Listing(NamedTuple):
             job.ended = utc_now().isoformat()
             if job.kind == "full":
                 job.total = job.rows
+            job.details_pending = True
             _save(catalogue, f"{self.key} last", job)
             catalogue.set_state(f"{self.key} pass", None)
 
