@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.hub_server import FILE_FAULTS, Faults, Hub, Repo, weights
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import Unavailable, UserError
-from zoo.sources.client import Client
+from zoo.loading.client import Client
 from zoo.sources.details import Candidate, Details, fetch
 from zoo.sources.hub import ask_details, crawl
 from zoo.sources.ledger import DETAILS, Ledger
@@ -301,7 +301,7 @@ class _Canned(Client):
         from huggingface_hub.errors import EntryNotFoundError
         from huggingface_hub.utils import httpx
 
-        from zoo.sources.client import Answer
+        from zoo.loading.client import HubResponse
 
         name = url.rsplit("/", 1)[-1]
         if name not in self.files:
@@ -310,7 +310,7 @@ class _Canned(Client):
             )
         body = self.files[name]
         headers = {"content-range": f"bytes 0-{first}/{len(body)}"} if first else {}
-        return Answer(url, 206 if first else 200, body[:first], headers)
+        return HubResponse(url, 206 if first else 200, body[:first], headers)
 
 
 @settings(

@@ -10,7 +10,7 @@ from tests.hub_server import Hub
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.doctor import examine, main
-from zoo.sources.client import Client
+from zoo.loading.client import Client
 from zoo.sources.details import Details
 from zoo.sources.hub import ask_details, crawl
 from zoo.sources.ledger import Ledger

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from tests.hub_server import FILE_FAULTS, Faults, Hub, Repo, weights
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
-from zoo.loading.download import cached, fetch, is_local, remote_files, repository
+from zoo.loading.download import fetch, is_local, remote_files
+from zoo.loading.revision import cached, pinned, repository
 
 TENSORS = weights({"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4)})
 CONFIG = json.dumps({"architecture": "resnet18", "num_classes": 3}).encode()
@@ -283,6 +284,77 @@ def test_offline_opens_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (folder / "model.safetensors").unlink()
     with pytest.raises(TeacherError, match="not complete"):
         fetch(card(given), offline=True, cache=tmp_path / "hub")
+
+
+# --- models that name no revision: timm's own list
+
+
+def unpinned(given: Repo) -> ModelCard:
+    return card(given, source="timm", sha=None)
+
+
+def test_a_model_without_a_revision_is_local_after_its_download(tmp_path: Path) -> None:
+    given, cache = repo(), tmp_path / "hub"
+    assert not is_local(unpinned(given), cache=cache)
+    with Hub(repos=(given,)) as hub:
+        folder = load(given, tmp_path, hub=hub, sha=None, source="timm")
+        assert folder.name == given.sha
+    assert is_local(unpinned(given), cache=cache)
+    assert fetch(unpinned(given), offline=True, cache=cache) == folder
+    assert pinned([unpinned(given)], offline=True, cache=cache) == [card(given, source="timm")]
+
+
+def test_a_revision_is_that_of_main_online_and_that_of_the_copy_offline(tmp_path: Path) -> None:
+    old, cache = repo(), tmp_path / "hub"
+    new = repo(model__safetensors=weights({"fc.weight": (3, 9)}))
+    assert old.sha != new.sha
+    with Hub(repos=(old,)) as hub:
+        folder = load(old, tmp_path, hub=hub, sha=None, source="timm")
+    with Hub(repos=(new,)) as hub:
+        [moved] = pinned([unpinned(new)], endpoint=hub.url, cache=cache)
+        assert moved.sha == new.sha
+        assert not is_local(moved, cache=cache)
+        # the new weights were never fetched: what is here is the old copy
+        assert pinned([unpinned(old)], offline=True, cache=cache)[0].sha == old.sha
+        assert fetch(unpinned(old), offline=True, cache=cache) == folder
+        assert load(new, tmp_path, hub=hub, sha=None, source="timm").name == new.sha
+    assert pinned([unpinned(new)], offline=True, cache=cache)[0].sha == new.sha
+
+
+def test_where_the_hub_does_not_answer_the_copy_gives_the_revision(tmp_path: Path) -> None:
+    given, cache = repo(), tmp_path / "hub"
+    with Hub(repos=(given,)) as hub:
+        load(given, tmp_path, hub=hub)
+        hub.count.clear()
+    cards = [unpinned(given), *(ModelCard(id=f"org/m{i}", source="timm") for i in range(20))]
+    first, *others = pinned(cards, endpoint="http://127.0.0.1:9", cache=cache, wait=0.01)
+    assert first.sha == given.sha
+    assert others == cards[1:]
+
+
+def test_only_cards_without_a_revision_are_asked_for(tmp_path: Path) -> None:
+    given = repo()
+    known = [
+        card(given),
+        ModelCard(id="m", source="folder", location="/m"),
+        ModelCard(id="../x", source="timm"),
+    ]
+    with Hub(repos=(given,)) as hub:
+        assert pinned(known, endpoint=hub.url, cache=tmp_path) == known
+        gone = ModelCard(id="org/gone", source="timm")
+        assert pinned([gone], endpoint=hub.url, cache=tmp_path, wait=0.01) == [gone]
+        assert hub.count["info"] == 1
+
+
+def test_the_revisions_of_many_models_take_few_requests(tmp_path: Path) -> None:
+    repos = tuple(
+        Repo(f"timm/model-{i}", {}, {"config.json": CONFIG, "n": b"%d" % i}) for i in range(120)
+    )
+    cards = [unpinned(each) for each in repos]
+    with Hub(repos=repos, page=50) as hub:
+        shas = [each.sha for each in pinned(cards, endpoint=hub.url, cache=tmp_path)]
+        assert shas == [each.sha for each in repos]
+        assert (hub.count["api"], hub.count["info"]) == (3, 0)
 
 
 def test_a_folder_is_its_own_download(tmp_path: Path) -> None:

@@ -23,11 +23,10 @@ from tests.hub_server import NOT_ROWS, PAGE_FAULTS, Faults, Hub, Repo
 from zoo.catalogue import Catalogue
 from zoo.crawl import main as crawl_command
 from zoo.errors import Unavailable, UserError
-from zoo.sources.client import Client, Cut, TooLarge, parse
+from zoo.loading.client import Client, DamagedResponse, Quota, TooLarge, parse
 from zoo.sources.hub import crawl
 from zoo.sources.ledger import Ledger
 from zoo.sources.listing import GONE, Scope, first_url, list_models, pages, without
-from zoo.sources.quota import Quota
 from zoo.sources.rows import EXPAND, read, read_row
 from zoo.sql import COLUMNS, arrow_table
 from zoo.terminal.progress import Progress
@@ -115,7 +114,7 @@ def kill_and_resume(hub: Hub, home: Path, *, kills: int, seed: int, slowest: flo
     }
     code = (
         "import sys; from pathlib import Path; from zoo.catalogue import Catalogue; from"
-        " zoo.sources.client import Client;from zoo.sources.hub import crawl; from zoo.home import"
+        " zoo.loading.client import Client;from zoo.sources.hub import crawl; from zoo.home import"
         " default_catalogue\nwith Catalogue.open(default_catalogue(), write=True) as c:\n crawl(c,"
         f" details={'None' if kills > 5 else repr('none')}, client=Client(sys.argv[1], token=False,"
         " timeout=1.0, wait=0.02, tries=20))"
@@ -524,6 +523,14 @@ def test_a_mirror_that_links_to_the_hub_itself_is_followed_on_the_mirror() -> No
     )
 
 
+@pytest.mark.parametrize("fault", ["503", "504", "reset", "cut", "429-ratelimit"])
+def test_a_fault_that_stays_ends_after_a_bounded_number_of_requests(fault: str) -> None:
+    with Hub(10, faults=Faults(every=1, pages=(fault,))) as hub:
+        with pytest.raises(Unavailable, match="is the Hub reachable"):
+            client(hub, tries=5).get(f"{hub.url}/api/models", kind="api", cap=10**6)
+        assert 3 <= hub.count["api"] <= 8
+
+
 def test_a_gzip_bomb_is_not_unfolded() -> None:
     import gzip
     import tracemalloc
@@ -626,14 +633,14 @@ def test_any_row_can_be_written(catalogue: Catalogue, page: list[Any]) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_json_or_a_cut(body: bytes) -> None:
-    with contextlib.suppress(Cut):
+    with contextlib.suppress(DamagedResponse):
         parse(body)
 
 
 def test_one_monstrous_number_does_not_cost_the_page() -> None:
     rows = parse(b'[{"id": "a/b", "likes": ' + b"9" * 5_000 + b'}, {"id": "c/\xff", "likes": 3}]')
     assert rows == [{"id": "a/b", "likes": None}, {"id": "c/\ufffd", "likes": 3}]
-    with pytest.raises(Cut, match="deeply"):
+    with pytest.raises(DamagedResponse, match="deeply"):
         parse(b"[" * 200_000)
 
 

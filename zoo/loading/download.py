@@ -1,6 +1,4 @@
-"""A model's files on this machine: config and safetensors only, complete, with their digests
-checked.
-"""
+"""A model's files on this machine: config and safetensors only, complete, digests compared."""
 
 from __future__ import annotations
 
@@ -12,22 +10,30 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, Unavailable
 from zoo.files import load_json
-from zoo.loading.weights import INDEX, WEIGHTS, shard_names, weight_files
+from zoo.loading.client import Client
+from zoo.loading.revision import (
+    MAIN,
+    cached,
+    model_info,
+    offline_by_environment,
+    pinned,
+    repository,
+)
+from zoo.loading.weights import INDEX, WEIGHTS, shard_names
 
 _SIDE_FILES = ("config.json", "preprocessor_config.json")
-_LIST_CAP = 32_000_000  # bytes
 _TRIES = 6
 _SPARE = 64_000_000  # bytes left free beside the download
 
 
 class RemoteFile(NamedTuple):
-    """A file of a repository: ``digest`` is the sha256 of a large file, or git's blob id of a small
-    one.
+    """A file of a repository.
+
+    ``digest`` is the sha256 of a large file, or git's blob id of a small one.
     """
 
     name: str
@@ -43,50 +49,29 @@ def fetch(
     cache: Path | None = None,
     wait: float = 1.0,
 ) -> Path:
-    """The local folder with ``config.json`` and the safetensors weights of ``card``; raises
-    ``TeacherError``.
+    """The local folder with ``config.json`` and the safetensors weights of ``card``.
 
     A card of a folder is its own folder. A card of the Hub (or of timm, whose weights lie there)
-    comes through huggingface_hub's cache at ``card.sha``, or ``main`` where the card knows no
-    revision: complete files are never asked for again, a cut download goes on where it stopped,
-    digests are compared with the Hub's, and free space is checked first. ``offline`` (or
-    HF_HUB_OFFLINE) makes no network call: what is not complete here is an error.
+    comes through huggingface_hub's cache at ``card.sha``, or at the commit that ``pinned`` finds:
+    complete files are never asked for again, a cut download goes on where it stopped, digests are
+    compared with the Hub's, and free space is checked first. ``offline`` (or HF_HUB_OFFLINE) makes
+    no network call: what is not complete here is an error. Raises ``TeacherError``.
     """
-    from huggingface_hub import constants
-
     if card.source in ("folder", "small"):
         return _own_folder(card)
-    repo, revision = repository(card), card.sha or "main"
-    here = cached(repo, revision, cache=cache)
-    if here is not None:
-        return here
-    if offline or constants.HF_HUB_OFFLINE:
+    offline = offline or offline_by_environment()
+    repo = repository(card)
+    [card] = pinned([card], offline=offline, endpoint=endpoint, cache=cache, wait=wait)
+    revision = card.sha or MAIN
+    folder = cached(repo, revision, cache=cache)
+    if folder is not None:
+        return folder
+    if offline:
         raise TeacherError(
             f"{card.id} at {revision[:12]} is not complete on this machine and --offline asks"
             " nothing of the network; run once without it"
         )
     return _Download(repo, endpoint=endpoint, cache=cache, wait=wait).run(revision)
-
-
-def repository(card: ModelCard) -> str:
-    """The Hub id of ``card``; ``TeacherError`` where it could not be one."""
-    repo = card.location or card.id
-    if (
-        not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", repo)
-        or ".." in repo
-        or len(repo) > 200
-    ):
-        raise TeacherError(f"{repo[:80]!r} is not a Hub id (expected name or owner/name)")
-    return repo
-
-
-def _own_folder(card: ModelCard) -> Path:
-    folder = Path(card.location or "")
-    if not card.location or not (folder / "config.json").is_file():
-        raise TeacherError(
-            f"{card.location or card.id} holds no config.json; was the folder moved? Crawl it again"
-        )
-    return folder
 
 
 def is_local(card: ModelCard, *, cache: Path | None = None) -> bool:
@@ -98,57 +83,59 @@ def is_local(card: ModelCard, *, cache: Path | None = None) -> bool:
     return True
 
 
-def cached(repo: str, revision: str, *, cache: Path | None = None) -> Path | None:
-    """The complete snapshot folder in the Hub's cache, or ``None``; no network call."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repo, "config.json", cache_dir=cache, revision=revision)
-    try:
-        return (
-            Path(found).parent
-            if isinstance(found, str) and weight_files(Path(found).parent)
-            else None
+def _own_folder(card: ModelCard) -> Path:
+    folder = Path(card.location or "")
+    if not card.location or not (folder / "config.json").is_file():
+        raise TeacherError(
+            f"{card.location or card.id} holds no config.json; was the folder moved? Crawl it again"
         )
-    except TeacherError:
+    return folder
+
+
+def remote_files(info: Mapping[str, Any]) -> dict[str, RemoteFile]:
+    """The plain files of the top folder in a Hub record with blobs; odd entries are left out."""
+    siblings = info.get("siblings")
+    if not isinstance(siblings, list):
+        return {}
+    files = [_remote_file(sibling) for sibling in siblings if isinstance(sibling, dict)]
+    return {file.name: file for file in files if file is not None}
+
+
+def _remote_file(sibling: Mapping[str, Any]) -> RemoteFile | None:
+    """One entry; sub-folders, absolute paths and ``..`` are never needed."""
+    name, lfs, size = sibling.get("rfilename"), sibling.get("lfs"), sibling.get("size")
+    if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]{0,254}", name):
         return None
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        size = None
+    digest = lfs.get("sha256") if isinstance(lfs, dict) else sibling.get("blobId")
+    if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", digest):
+        digest = None
+    return RemoteFile(name, size, digest)
 
 
 class _Download:
-    """One repository's way into the cache."""
+    """The files of one repository into the cache."""
 
     def __init__(self, repo: str, *, endpoint: str | None, cache: Path | None, wait: float) -> None:
         from huggingface_hub import constants
-
-        from zoo.sources.client import Client
 
         self.repo, self.cache, self.wait = repo, Path(cache or constants.HF_HUB_CACHE), wait
         self.client = Client(endpoint, wait=wait)
 
     def run(self, revision: str) -> Path:
+        """The snapshot folder; every fault is a ``TeacherError`` with the reason for its row."""
         try:
-            sha, files = self._list(revision)
-            wanted = [
-                files[name] for name in (*_SIDE_FILES, *self._weights(sha, files)) if name in files
-            ]
+            info = model_info(self.client, self.repo, revision)
+            sha, files = info["sha"], remote_files(info)
+            names = (*_SIDE_FILES, *self._weights(sha, files))
+            wanted = [files[name] for name in names if name in files]
             self._check_space(sha, wanted)
             return [self._file(sha, file) for file in wanted][-1].parent
         except TeacherError:
             raise
         except Exception as error:  # noqa: BLE001 - every fault of one model is its row's reason
             raise TeacherError(self._reason(error, revision)) from None
-
-    def _list(self, revision: str) -> tuple[str, dict[str, RemoteFile]]:
-        """The commit that ``revision`` names and the files of its top folder."""
-        from zoo.sources.client import parse
-
-        url = f"{self.client.endpoint}/api/models/{self.repo}/revision/{quote(revision, safe='')}?blobs=true"  # noqa: E501
-        info = self.client.get(
-            url, kind="api", cap=_LIST_CAP, check=lambda answer: parse(answer.body)
-        ).value
-        sha = info.get("sha") if isinstance(info, dict) else None
-        if not isinstance(sha, str) or not re.fullmatch(r"[0-9a-f]{40}", sha):
-            raise TeacherError(f"{self.repo}: the Hub names no revision")
-        return sha, remote_files(info)
 
     def _weights(self, sha: str, files: Mapping[str, RemoteFile]) -> list[str]:
         """The names of the safetensors files."""
@@ -170,17 +157,16 @@ class _Download:
             )
         return shards
 
-    def _here(self, sha: str, file: RemoteFile) -> Path | None:
+    def _in_cache(self, sha: str, file: RemoteFile) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(self.repo, file.name, cache_dir=self.cache, revision=sha)
-        return Path(found) if isinstance(found, str) else None
+        path = try_to_load_from_cache(self.repo, file.name, cache_dir=self.cache, revision=sha)
+        return Path(path) if isinstance(path, str) else None
 
     def _check_space(self, sha: str, files: Iterable[RemoteFile]) -> None:
-        needed = sum(file.size or 0 for file in files if self._here(sha, file) is None)
-        folder = next(
-            each for each in (self.cache, *self.cache.absolute().parents) if each.exists()
-        )
+        needed = sum(file.size or 0 for file in files if self._in_cache(sha, file) is None)
+        folders = (self.cache, *self.cache.absolute().parents)
+        folder = next(each for each in folders if each.exists())
         free = shutil.disk_usage(folder).free
         if needed and needed + _SPARE > free:
             raise TeacherError(
@@ -189,42 +175,43 @@ class _Download:
             )
 
     def _file(self, sha: str, file: RemoteFile) -> Path:
-        """The path of one file in the cache, downloaded if need be, its digest compared when it
-        was.
-        """
-        from huggingface_hub import hf_hub_download
+        """The path of one file in the cache; a file that has to come is compared with its digest.
 
-        here = self._here(sha, file)
-        if here is not None:
-            return here
-        swapped = TeacherError(
-            f"{self.repo}: {file.name} arrived with another digest than the Hub lists"
-        )
-        fault: Exception = swapped
+        huggingface_hub resumes a body that broke off, but does not repeat a request that the server
+        failed (5xx), nor does it compare digests.
+        """
+        path = self._in_cache(sha, file)
+        if path is not None:
+            return path
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(min(self.wait * 2 ** (attempt - 1), 30 * self.wait))
             try:
-                path = Path(
-                    hf_hub_download(
-                        self.repo,
-                        file.name,
-                        revision=sha,
-                        cache_dir=self.cache,
-                        endpoint=self.client.endpoint,
-                    )
-                )
+                return self._downloaded(sha, file)
             except Exception as error:
-                if _lasting(error):
+                if attempt == _TRIES - 1 or not _may_pass(error):
                     raise
-                fault = error
-                continue
-            if file.digest is None or _digest_of(path, file.digest) == file.digest:
-                return path
+        raise AssertionError("the last attempt returns or raises")
+
+    def _downloaded(self, sha: str, file: RemoteFile) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        path = Path(
+            hf_hub_download(
+                self.repo,
+                file.name,
+                revision=sha,
+                cache_dir=self.cache,
+                endpoint=self.client.endpoint,
+            )
+        )
+        if file.digest is not None and _digest_of(path, file.digest) != file.digest:
             path.resolve().unlink()
             path.unlink(missing_ok=True)
-            fault = swapped
-        raise fault
+            raise _WrongDigest(
+                f"{self.repo}: {file.name} arrived with another digest than the Hub lists"
+            )
+        return path
 
     def _reason(self, error: Exception, revision: str) -> str:
         from huggingface_hub import errors
@@ -243,57 +230,34 @@ class _Download:
                 f"{self.repo} is not on the Hub, or is private: sign in with `hf auth login` if it"
                 " is yours"
             )
-        if isinstance(error, errors.EntryNotFoundError) and not isinstance(
-            error, errors.LocalEntryNotFoundError
-        ):
+        offline = isinstance(error, errors.LocalEntryNotFoundError)
+        if isinstance(error, errors.EntryNotFoundError) and not offline:
             return f"{self.repo}: a file that the Hub lists is missing there"
         return f"{self.repo}: the download failed ({type(error).__name__}: {str(error)[:300]})"
 
 
-def remote_files(info: Mapping[str, Any]) -> dict[str, RemoteFile]:
-    """The plain files of the top folder in a Hub answer with blobs; anything of an odd form is left
-    out.
-    """
-    siblings, files = info.get("siblings"), {}
-    for sibling in siblings if isinstance(siblings, list) else ():
-        name = sibling.get("rfilename") if isinstance(sibling, dict) else None
-        if (
-            not isinstance(name, str)
-            or not re.fullmatch(r"[\w.-]{1,255}", name)
-            or name.startswith(".")
-        ):
-            continue  # sub-folders, absolute paths and `..` are never needed
-        lfs, size = sibling.get("lfs"), sibling.get("size")
-        digest = lfs.get("sha256") if isinstance(lfs, dict) else sibling.get("blobId")
-        known = isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", digest)
-        whole = isinstance(size, int) and not isinstance(size, bool) and size >= 0
-        files[name] = RemoteFile(name, size if whole else None, digest if known else None)
-    return files
+class _WrongDigest(TeacherError):
+    """A file that arrived is not the one that the Hub lists; another attempt may bring it."""
 
 
 def _digest_of(path: Path, like: str) -> str:
     """The digest of a file in the form of ``like``: sha256 (64 digits), or git's blob id (40)."""
-    digest = (
-        hashlib.sha256() if len(like) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
-    )
+    if len(like) == 64:
+        digest = hashlib.sha256()
+    else:
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: digest).hexdigest()
 
 
-def _lasting(error: Exception) -> bool:
-    """Whether asking again cannot help."""
+def _may_pass(error: Exception) -> bool:
+    """Whether another attempt can help."""
     from huggingface_hub import errors
 
-    if isinstance(
-        error, errors.LocalEntryNotFoundError
-    ):  # what the client makes of any fault of the line
-        return False
+    if isinstance(error, (_WrongDigest, errors.LocalEntryNotFoundError)):
+        return True  # the latter is what huggingface_hub makes of any fault of the connection
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
-        return status not in (408, 429) and status < 500
-    return isinstance(error, OSError) and error.errno in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EACCES,
-        errno.EROFS,
-    )
+        return status in (408, 429) or status >= 500
+    lasting = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+    return not (isinstance(error, OSError) and error.errno in lasting)

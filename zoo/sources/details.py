@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zoo.errors import TeacherError
+from zoo.loading.client import Client, DamagedResponse, HubResponse, TooLarge, parse
 from zoo.loading.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
-from zoo.sources.client import Answer, Client, Cut, TooLarge, parse
 from zoo.sources.describe import describe, not_loadable
 from zoo.terminal.command import clean
 
@@ -116,7 +116,7 @@ class _Repository:
         self.client, self.id, self.sha = client, candidate.id, candidate.sha
         self.files: dict[str, str] = {}
 
-    def get(self, name: str, *, cap: int, **how: Any) -> Answer | None:
+    def get(self, name: str, *, cap: int, **how: Any) -> HubResponse | None:
         """One file, ``None`` where there is none of that name."""
         from huggingface_hub import errors
 
@@ -149,7 +149,7 @@ class _Repository:
             return None
         try:
             value = parse(answer.body)
-        except Cut:
+        except DamagedResponse:
             raise _Faulty(f"{name} is no JSON") from None
         self.files[name] = answer.body.decode("utf-8", "replace")
         return value
@@ -177,11 +177,11 @@ class _Repository:
         return parse_header(answer.body[8:end], file_bytes=_file_bytes(answer))
 
 
-def _whole(answer: Answer) -> None:
+def _whole(answer: HubResponse) -> None:
     tag = answer.headers.get("etag", "").removeprefix("W/").strip('"')
     own = hashlib.sha1(b"blob %d\0" % len(answer.body) + answer.body).hexdigest()
     if re.fullmatch(r"[0-9a-f]{40}", tag) and tag != own:
-        raise Cut("the file arrived with another digest than the Hub gives")
+        raise DamagedResponse("the file arrived with another digest than the Hub gives")
 
 
 def _has_header(body: bytearray) -> bool:
@@ -192,7 +192,7 @@ def _has_header(body: bytearray) -> bool:
         return True
 
 
-def _file_bytes(answer: Answer) -> int:
+def _file_bytes(answer: HubResponse) -> int:
     """The size of the whole file, from the answer to a range of it."""
     total = (
         answer.headers.get("content-range", "").rpartition("/")[2] if answer.status == 206 else ""

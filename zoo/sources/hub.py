@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from zoo.catalogue import Catalogue
 from zoo.errors import Unavailable, UserError
-from zoo.sources.client import Client
+from zoo.loading.client import Client
 from zoo.sources.details import Candidate, Details, fetch
 from zoo.sources.ledger import Ledger
 from zoo.sources.listing import Scope, details_ended, list_models, listing_before_details

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import Unavailable
-from zoo.sources.client import Answer, Client, Cut, TooLarge, parse
+from zoo.loading.client import Client, DamagedResponse, HubResponse, TooLarge, parse
 from zoo.sources.ledger import Ledger
 from zoo.sources.rows import EXPAND, read
 from zoo.terminal.progress import Progress
@@ -295,13 +295,13 @@ def pages(client: Client, url: str) -> Iterator[Page]:
 
     seen, empty, refused = {url}, 0, list[str]()
 
-    def read(answer: Answer) -> Page:
+    def read(answer: HubResponse) -> Page:
         rows = parse(answer.body)
         if not isinstance(rows, list):
-            raise Cut(f"a page is a list, {type(rows).__name__} came")
+            raise DamagedResponse(f"a page is a list, {type(rows).__name__} came")
         following = client.rebase(answer.next) if answer.next else None
         if following in seen:
-            raise Cut("its link to the next page leads back to a page already read")
+            raise DamagedResponse("its link to the next page leads back to a page already read")
         total = answer.headers.get("x-total-count", "")
         return Page(
             rows,

@@ -1,0 +1,328 @@
+"""GET requests to the Hub: bounded in bytes and in time, retried, paced, the token for the Hub
+alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from zoo.errors import Unavailable
+
+if TYPE_CHECKING:
+    from huggingface_hub.utils import httpx
+
+    HasEnough = Callable[[bytearray], bool]
+
+OFFICIAL = "https://huggingface.co"
+_ERROR_BODY = 65_536  # bytes kept of an error page
+_DEADLINE = 300.0  # seconds that a whole body may take
+_FIRST_TRIES = 3  # before the Hub was ever reached: a Hub that is not there is reported in seconds
+_LONGEST_PAUSE = 3_600  # seconds, whatever a header asks for
+_TRANSIENT = (408, *range(500, 600))  # HTTP status of a fault that may pass
+
+
+class DamagedResponse(Exception):
+    """The body broke off, stalled or was not what was expected; worth another request."""
+
+
+class TooLarge(Exception):
+    """The body is larger than the caller accepts; another request would not help."""
+
+
+@dataclass(frozen=True)
+class HubResponse:
+    """A successful response.
+
+    ``next`` is the absolute URL of the following page, ``headers`` have lower-case names; ``value``
+    is what the caller's ``check`` returned for it.
+    """
+
+    url: str
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    next: str | None = None
+    value: Any = None
+
+
+class Quota:
+    """The RateLimit windows of the Hub, one per kind of request (``api`` or ``files``); safe in
+    threads.
+
+    ``note`` learns from every response, ``wait`` sleeps until the window ends when ``reserve``
+    requests are left, so that a 429 is never provoked. ``clock`` (seconds, monotonic) and ``sleep``
+    are arguments so that a test needs no time. ``slept`` is the seconds waited so far, ``sent`` the
+    requests taken by kind.
+    """
+
+    def __init__(
+        self,
+        *,
+        reserve: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.reserve, self.clock, self.sleep = reserve, clock, sleep
+        self.slept, self.sent = 0.0, Counter[str]()
+        self._windows: dict[str, tuple[int, float]] = {}  # kind -> (requests left, end of window)
+        self._lock = threading.Lock()
+
+    def note(self, kind: str, headers: Mapping[str, str]) -> None:
+        """Learn what is left from ``RateLimit``, or how long to pause from ``Retry-After``."""
+        from huggingface_hub.utils import parse_ratelimit_headers
+
+        info, pause = parse_ratelimit_headers(headers), headers.get("retry-after", "")
+        if info is not None:
+            remaining, seconds = info.remaining, info.reset_in_seconds
+        elif pause.isascii() and pause.isdecimal():
+            remaining, seconds = 0, int(pause[:9])
+        else:
+            return
+        now = self.clock()
+        ends = now + min(seconds, _LONGEST_PAUSE)
+        with self._lock:
+            left, old_ends = self._windows.get(kind, (remaining, 0.0))
+            if abs(old_ends - ends) < 3 and now < old_ends:
+                # A response that was on its way while other requests were sent says that more is
+                # left than is: within a window the count only falls.
+                remaining = min(left, remaining)
+            self._windows[kind] = remaining, ends
+
+    def wait(self, kind: str) -> float:
+        """Take one request out of the window of ``kind``, sleeping first if it is spent.
+
+        Returns the seconds slept.
+        """
+        with self._lock:
+            self.sent[kind] += 1
+            left, ends = self._windows.get(kind, (0, 0.0))
+            now = self.clock()
+            if now >= ends:
+                self._windows.pop(kind, None)
+                return 0.0
+            if left > self.reserve:
+                self._windows[kind] = left - 1, ends
+                return 0.0
+            pause = ends - now + 0.5  # the header counts whole seconds
+            self.slept += pause
+        self.sleep(pause)
+        return pause
+
+    def left(self, kind: str) -> int | None:
+        """Requests left in the present window of ``kind``; ``None`` where no response said so."""
+        left, ends = self._windows.get(kind, (0, 0.0))
+        return left if self.clock() < ends else None
+
+
+class Client:
+    """GET requests to one Hub endpoint.
+
+    Transient faults of the server and of the connection are retried by huggingface_hub
+    (``http_stream_backoff``), damaged bodies and HTTP 429 here, each ``tries`` times at most.
+    ``timeout`` is the longest silence in seconds, ``wait`` the first pause, which doubles up to 30
+    times itself. ``quota`` paces the requests. After that ``get`` raises ``Unavailable``; a refusal
+    (4xx) raises huggingface_hub's own ``HfHubHTTPError`` at once.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        token: str | bool | None = None,
+        timeout: float = 20.0,
+        tries: int = 10,
+        wait: float = 1.0,
+        quota: Quota | None = None,
+    ) -> None:
+        from huggingface_hub import constants
+        from huggingface_hub.utils import build_hf_headers
+
+        self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        self.quota = quota or Quota()
+        self.timeout, self.tries, self.wait = timeout, tries, wait
+        self._headers = build_hf_headers(token=token, library_name="teacher-zoo")
+        self._reached = False
+        # A line of log for every retry would break the progress display; the last fault is raised.
+        logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
+
+    def file_url(self, repo: str, revision: str, name: str) -> str:
+        """The address of file ``name`` of ``repo``; every part is quoted, so that nothing in it can
+        change the path.
+        """
+        parts = quote(repo, safe="/"), "resolve", quote(revision, safe=""), quote(name, safe="")
+        return "/".join((self.endpoint, *parts))
+
+    def rebase(self, url: str) -> str:
+        """A ``next`` link on this endpoint: mirrors pass on links to the Hub itself.
+
+        Raises ``Unavailable`` for a link to any other host.
+        """
+        link, endpoint = urlsplit(url), urlsplit(self.endpoint)
+        if (link.scheme, link.netloc) == (endpoint.scheme, endpoint.netloc):
+            return url
+        if f"{link.scheme}://{link.netloc}" == OFFICIAL:
+            return self.endpoint + url[len(OFFICIAL) :]
+        raise Unavailable(f"the next page lies on another host ({link.netloc}), which is refused")
+
+    def get(
+        self,
+        url: str,
+        *,
+        kind: str,
+        cap: int,
+        first: int | None = None,
+        enough: HasEnough | None = None,
+        check: Callable[[HubResponse], Any] | None = None,
+    ) -> HubResponse:
+        """GET ``url``; ``kind`` names the quota (``api``, ``files``); at most ``cap`` bytes are
+        kept, decoded.
+
+        ``first`` asks for that many leading bytes; a server that ignores it is read only until
+        ``enough(body)``. ``check`` may raise ``DamagedResponse``, and the request is sent again;
+        what it returns is the response's ``value``.
+        """
+        # Byte ranges and digests are of the stored bytes; only listings travel compressed.
+        headers = self._headers | {"Accept-Encoding": "gzip" if kind == "api" else "identity"}
+        if first is not None:
+            headers["Range"] = f"bytes=0-{first - 1}"
+        fault: Exception | None = None
+        for attempt in range(self.tries):
+            if attempt:
+                time.sleep(min(self.wait * 2 ** (attempt - 1), 30 * self.wait))
+            self.quota.wait(kind)
+            try:
+                response = self._send(url, kind, headers, cap, enough)
+                return response if check is None else replace(response, value=check(response))
+            except DamagedResponse as error:
+                fault = error
+        raise self._unavailable(url, fault)
+
+    def _send(
+        self,
+        url: str,
+        kind: str,
+        headers: Mapping[str, str],
+        cap: int,
+        enough: HasEnough | None,
+    ) -> HubResponse:
+        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.utils import http_stream_backoff, httpx
+
+        retried = (
+            httpx.TimeoutException,
+            httpx.NetworkError,
+            httpx.RemoteProtocolError,
+            RuntimeError,  # another thread closed the shared session
+        )
+        try:
+            with http_stream_backoff(
+                "GET",
+                url,
+                headers=headers,
+                timeout=self.timeout,
+                max_retries=(self.tries if self._reached else _FIRST_TRIES) - 1,
+                base_wait_time=self.wait,
+                max_wait_time=30 * self.wait,
+                retry_on_exceptions=retried,
+                retry_on_status_codes=_TRANSIENT,
+            ) as response:
+                self._reached = True
+                self.quota.note(kind, response.headers)
+                if response.status_code == 429:  # the quota knows how long to wait, in all threads
+                    raise DamagedResponse("HTTP 429")
+                if response.status_code >= 400:
+                    _raise_refusal(response)
+                body = _read(response, cap, enough)
+                following = response.links.get("next", {}).get("url")
+                return HubResponse(
+                    url, response.status_code, body, dict(response.headers), following
+                )
+        except HfHubHTTPError as error:
+            status = error.response.status_code
+            if status not in _TRANSIENT:
+                raise
+            if not self._reached:  # there is a Hub: more patience is in place
+                self._reached = True
+                raise DamagedResponse(f"HTTP {status}") from None
+            raise self._unavailable(url, f"HTTP {status}") from None
+        except (httpx.HTTPError, RuntimeError) as error:
+            raise self._unavailable(url, f"{type(error).__name__}: {error}") from None
+
+    def _unavailable(self, url: str, fault: object) -> Unavailable:
+        return Unavailable(
+            f"{url} cannot be read ({fault}); is the Hub reachable? Run the same command again to"
+            " go on"
+        )
+
+
+def _raise_refusal(response: httpx.Response) -> None:
+    """Raise huggingface_hub's error for a 4xx, of which only the beginning is read."""
+    from huggingface_hub.utils import hf_raise_for_status, httpx
+
+    body = _read(response, _ERROR_BODY, lambda read: len(read) >= _ERROR_BODY)
+    headers = {name: value for name, value in response.headers.items() if name.startswith("x-")}
+    headers["content-type"] = response.headers.get("content-type", "")
+    hf_raise_for_status(
+        httpx.Response(
+            response.status_code, headers=headers, content=body, request=response.request
+        )
+    )
+
+
+def _read(response: httpx.Response, cap: int, enough: HasEnough | None) -> bytes:
+    """The decoded body, never more than ``cap`` bytes of it in memory, whatever it unfolds to."""
+    from huggingface_hub.utils import httpx
+
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding not in ("identity", "gzip"):
+        raise TooLarge(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+    unfold = zlib.decompressobj(31) if encoding == "gzip" else None
+    body, ends = bytearray(), time.monotonic() + _DEADLINE
+    try:
+        for chunk in response.iter_raw():
+            body += unfold.decompress(chunk, cap + 1 - len(body)) if unfold else chunk
+            if enough is not None and enough(body):
+                return bytes(body)
+            if len(body) > cap:
+                raise TooLarge(f"the answer is larger than {cap:,} bytes")
+            if time.monotonic() > ends:
+                raise DamagedResponse(f"the answer took more than {_DEADLINE:.0f} s")
+    except (httpx.HTTPError, zlib.error, RuntimeError) as error:
+        # must not reach http_stream_backoff, which would send the request again inside its block
+        raise DamagedResponse(f"{type(error).__name__}: {error}") from None
+    if unfold is not None and not unfold.eof:
+        raise DamagedResponse("the compressed answer broke off")
+    return bytes(body)
+
+
+def parse(body: bytes) -> Any:
+    """JSON from a stranger; ``DamagedResponse`` where it is none.
+
+    Numbers of thousands of digits become ``None``, broken UTF-8 a replacement character: one bad
+    row must not cost the other 999.
+    """
+    try:
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        raise DamagedResponse(f"the page is not whole JSON ({error})") from None
+    except RecursionError:
+        raise DamagedResponse("the page is nested too deeply") from None
+    except ValueError:
+        pass  # not UTF-8, or a number of thousands of digits
+    try:
+        return json.loads(body.decode("utf-8", "replace"), parse_int=_short_int)
+    except (ValueError, RecursionError) as error:
+        raise DamagedResponse(f"the page is not whole JSON ({error})") from None
+
+
+def _short_int(digits: str) -> int | None:
+    return int(digits) if len(digits) < 40 else None
