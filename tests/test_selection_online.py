@@ -9,12 +9,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.hub_server import Hub, Repo
+from zoo.catalogue import Catalogue
+from zoo.sources import folder
 from zoo.sources.folder import small_zoo
 
 ROOT = Path(__file__).parents[1]
@@ -98,3 +101,48 @@ def test_models_of_the_hub_are_fetched_ranked_and_stay(home: Path, hub: Hub) -> 
         (row["model"], row["value"]) for row in rows
     ]
     assert weights_sent(hub) == sent
+
+
+# --- models of timm's own list, which name no revision
+
+
+def test_models_of_timm_are_ranked_by_commit_stay_offline_and_are_read_anew_when_they_change(
+    tmp_path: Path,
+) -> None:
+    repos = [Repo.of_folder(small_zoo() / name, author="acme") for name in NAMES[:2]]
+    with Hub(repos=tuple(repos)) as hub:
+        with Catalogue.open(tmp_path / "catalogue.duckdb", write=True) as catalogue:
+            known = folder.cards(small_zoo(), source="small")
+            catalogue.upsert(
+                replace(
+                    card, id=f"acme/{card.id}", source="timm", location=f"acme/{card.id}", sha=None
+                )
+                for card in known
+                if card.id in NAMES[:2]
+            )
+            for card in catalogue.cards():
+                catalogue.update(f"id = '{card.id}'", {"author": "acme"})
+            catalogue.publish()
+
+        def revisions(result: dict[str, Any]) -> dict[str, str]:
+            assert all(row["value"] is not None for row in result["rows"]), result["rows"]
+            return {row["model"]: row["revision"] for row in result["rows"]}
+
+        first = ranked(tmp_path, hub)
+        assert revisions(first) == {repo.id: repo.sha for repo in repos}
+        sent = weights_sent(hub)
+        offline = ranked(tmp_path, hub, "--offline", HF_ENDPOINT="http://127.0.0.1:9")
+        assert revisions(offline) == revisions(first)
+        assert [row["value"] for row in offline["rows"]] == [row["value"] for row in first["rows"]]
+        # nothing is charged to the budget again
+        bounded = ranked(tmp_path, hub, "--budget", "5m", "--budget-gb", "0.000001")
+        assert revisions(bounded) == revisions(first)
+        assert weights_sent(hub) == sent
+        # other weights under the same name: another commit, nothing comes from the old features
+        repos[0].files["model.safetensors"] = repos[1].files["model.safetensors"]
+        repos[0].files["config.json"] = repos[1].files["config.json"]
+        changed = ranked(tmp_path, hub)
+        assert revisions(changed) == {repo.id: repo.sha for repo in repos}
+        assert weights_sent(hub) > sent
+        values = {row["model"]: row["value"] for row in changed["rows"]}
+        assert values[repos[0].id] == pytest.approx(values[repos[1].id])

@@ -20,6 +20,7 @@ from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, snapshot_of
 from zoo.errors import UserError
 from zoo.home import default_catalogue
+from zoo.loading.revision import pinned
 from zoo.sources import folder
 from zoo.sql import quote
 from zoo.terminal.command import clean
@@ -130,7 +131,7 @@ def candidates(
             keep_index=name != PACKAGED,
         )
     return Candidates(
-        shortlist.cards,
+        pinned(shortlist.cards, offline=offline),
         failed,
         catalogue=name,
         known=known,
