@@ -122,6 +122,11 @@ class Quota:
         left, ends = self._windows.get(kind, (0, 0.0))
         return left if self.clock() < ends else None
 
+    def left_text(self, kind: str) -> str:
+        """``431 requests left``, or nothing where that is not known."""
+        left = self.left(kind)
+        return "" if left is None else f"{left:,} requests left"
+
 
 class Client:
     """GET requests to one Hub endpoint.
