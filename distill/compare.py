@@ -16,18 +16,16 @@ from zoo.errors import Unavailable
 from zoo.files import write_json, write_text
 from zoo.terminal.command import clean, run
 from zoo.terminal.options import command_of
+from zoo.terminal.table import Column, table_text
 
 DEFAULT_METHODS = ("plain", "average", BEST_SINGLE, "probe_kd")
 
 
 def text_table(comparison: Comparison) -> str:
     """The table as plain text, one line a method."""
-    rows = [list(COLUMNS), *([line.method, *figures_of(line)] for line in comparison.lines)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    columns = [Column(head) for head in COLUMNS]
+    rows = [[line.method, *figures_of(line)] for line in comparison.lines]
+    lines = [table_text(columns, rows)]
     lines += [
         f"{line.method}: {clean(line.reason, 300)}" for line in comparison.lines if line.reason
     ]

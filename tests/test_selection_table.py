@@ -95,3 +95,27 @@ def test_rows_on_fewer_images_stand_apart(capsys: pytest.CaptureFixture[str]) ->
     assert "64" in below
     show(ranking(*(replace(one, probe_size=500) for one in rows)))
     assert "fell behind" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_name_is_broken_only_at_its_separators(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "timm/mobilenetv3_small_050.lamb_in1k"
+    made = replace(row(name, 0.5, 500, 1), params_total=1_590_000, seconds=12.3, license="mit")
+    show(ranking(made))
+    lines = capsys.readouterr().out.split("committee:")[0].splitlines()
+    assert max(map(len, lines)) <= width
+    pieces = [line[3:].split()[0] for line in lines[1:]]
+    assert "".join(pieces) == name
+    assert all(piece[-1] in "/._-" for piece in pieces[:-1])
+    for figure in ("0.500", "1.59M", "12.3"):
+        assert figure in lines[1]
+
+
+def test_a_pipe_has_a_line_for_each_model(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "timm/" + "long_name." * 5
+    show(ranking(*(replace(row(name + str(i), 1.0, 500, 1), license="mit") for i in range(3))))
+    lines = capsys.readouterr().out.splitlines()
+    assert [name + str(i) in lines[1 + i] and "mit" in lines[1 + i] for i in range(3)] == [True] * 3

@@ -11,8 +11,8 @@ import numpy as np
 from selection.ranking import Row
 from selection.report.class_plan import ClassPlan
 from selection.report.plots import Cells, colour, figure, heatmap, label, labels
-from selection.report.table import size
 from zoo.terminal.command import clean
+from zoo.terminal.table import short_count
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -191,7 +191,7 @@ def _size_ticks(least: int, most: int) -> dict[int, str]:
     for power in range(first_power, last_power + 1):
         for step in steps:
             value = step * 10**power
-            ticks[value] = size(value).replace(".0", "")
+            ticks[value] = short_count(value)
     return ticks
 
 
@@ -258,6 +258,7 @@ def _hover(row: Row) -> str:
         f"<b>{label(row.model, 60)}</b>",
         f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})",
         f"nearest neighbours {knn}",
-        f"{size(row.params_total)} parameters, licence {label(row.license or 'unknown', 30)}",
+        f"{short_count(row.params_total)} parameters,"
+        f" licence {label(row.license or 'unknown', 30)}",
     ]
     return "<br>".join(lines)

@@ -16,8 +16,9 @@ from selection.report.figures import (
     plan_heatmap,
 )
 from selection.report.report import Report
-from selection.report.table import left_unprobed, letter, size, summary
+from selection.report.table import left_unprobed, letter, summary
 from zoo.files import write_text
+from zoo.terminal.table import short_count
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -46,7 +47,7 @@ def page(report: Report) -> str:
         "first_synonym": first_synonym,
         "image_source": image_source,
         "letter": letter,
-        "size": size,
+        "size": short_count,
     }
     return render(SHARED_TEMPLATES / "ranking.html.jinja", values=values, figures=_figures(report))
 

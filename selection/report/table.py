@@ -2,160 +2,130 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
+from collections.abc import Sequence
 
 from selection.ranking import PACKAGED, Ranking, Row
 from zoo.terminal.command import clean
+from zoo.terminal.table import Column, print_table, short_count, terminal_width
 
-# columns that the table itself wants; further scores stand in it where they fit beside that
-_OWN = 100
+_PIPE_WIDTH = 140  # characters that a line of a file well holds
+_MAIN_WIDTH = 100  # characters of the table without further scores
+_SCORE_WIDTH = 8  # characters of one score in the table of further scores
 
 
 def show(ranking: Ranking) -> None:
-    """Print the ranking to stdout: a rich table, or a plain one without rich; failed models last,
-    then the committee.
-    """
+    """Print the ranking to stdout: best first, failed models last, then the committee."""
     ranked = [row for row in ranking.rows if row.value is not None]
-    further = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
-    beside = further if sum(len(name) + 2 for name in further) <= _width() - _OWN else []
-    last = len(ranking.finalists)
-    images = ["images"] if last < len(ranked) else []
-    heads = [
-        "",
-        "model",
-        "score",
-        "95 % interval",
-        "tie",
-        "knn",
-        *beside,
-        *images,
-        "params",
-        "s",
-        "licence",
+    width = terminal_width() or _PIPE_WIDTH
+    scores = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
+    fits = sum(len(name) + 2 for name in scores) <= width - _MAIN_WIDTH
+    _print_rows(ranking, ranked, scores if fits else [])
+    if scores and not fits:
+        _print_scores(scores, ranked[: max(1, (width - 46) // _SCORE_WIDTH)])
+    for row in ranking.rows[len(ranked) :]:
+        print(f"failed: {clean(row.model, 80)}: {clean(row.error or '', 300)}")
+    print(_closing(ranking))
+    if sentence := expected(ranking):
+        print(sentence)
+
+
+def _print_rows(ranking: Ranking, ranked: Sequence[Row], scores: Sequence[str]) -> None:
+    """The finalists, and below them the models that fell behind in an earlier round."""
+    finalists = len(ranking.finalists)
+    with_images = finalists < len(ranked)
+    columns = [
+        Column("", is_number=True),
+        Column("model", is_name=True),
+        *(Column(head, is_number=True) for head in ("score", "95 % interval", "tie", "knn")),
+        *(Column(name, is_number=True) for name in scores),
+        *([Column("images", is_number=True)] if with_images else []),
+        Column("params", is_number=True),
+        Column("s", is_number=True),
+        Column("licence"),
     ]
-    lines = [
-        _cells(place, row, beside, images=bool(images)) for place, row in enumerate(ranked, start=1)
+    rows = [
+        _cells(place, row, scores, with_images=with_images)
+        for place, row in enumerate(ranked, start=1)
     ]
-    _print(heads, lines[:last])
-    if images:
+    print_table(columns, rows[:finalists])
+    if with_images:
         print(
             "\nfell behind in an earlier round, on fewer images (not to be compared with the values"
             " above)"
         )
-        _print(heads, lines[last:])
-    if further and not beside:
-        shown = ranked[: max(1, (_width() - 46) // 8)]
-        print(f"\nfurther scores of the first {len(shown)}, by place")
-        _print(
-            ["", "score", *(str(i + 1) for i in range(len(shown)))],
-            [["", name, *(_number(row.scores.get(name)) for row in shown)] for name in further],
-        )
-    for row in ranking.rows[len(ranked) :]:
-        print(f"failed: {clean(row.model, 80)}: {clean(row.error or '', 300)}")
-    print(_closing(ranking))
-    if said := expected(ranking):
-        print(said)
+        print_table(columns, rows[finalists:])
 
 
-def _print(heads: list[str], lines: list[list[str]]) -> None:
-    try:
-        from rich.console import Console
-        from rich.markup import escape
-        from rich.table import Table
-    except ImportError:
-        print("\n".join("  ".join(line) for line in [heads, *lines]))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, head in enumerate(heads):
-        left = i == 1 or head == "licence"
-        table.add_column(
-            head,
-            justify="left" if left else "right",
-            overflow="fold",
-            no_wrap=head != "model",
-            min_width=12 if head == "model" else None,
-        )
-    for line in lines:
-        table.add_row(*map(escape, line))
-    Console(width=_width(), highlight=False).print(table)
+def _print_scores(scores: Sequence[str], rows: Sequence[Row]) -> None:
+    """Further scores by place, where they do not fit into the table."""
+    print(f"\nfurther scores of the first {len(rows)}, by place")
+    places = [Column(str(place), is_number=True) for place in range(1, len(rows) + 1)]
+    cells = [[name, *(_number(row.scores.get(name)) for row in rows)] for name in scores]
+    print_table([Column("score"), *places], cells)
 
 
-def _width() -> int:
-    """Columns to fill: the terminal's, or what a file can well hold."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 140
-
-
-def _cells(place: int, row: Row, beside: list[str], *, images: bool) -> list[str]:
-    between = " – " if (row.low or 0) < 0 else "–"
+def _cells(place: int, row: Row, scores: Sequence[str], *, with_images: bool) -> list[str]:
+    dash = " – " if (row.low or 0) < 0 else "–"
     return [
         str(place),
         clean(row.model, 60),
         _number(row.value),
-        f"{_number(row.low)}{between}{_number(row.high)}",
+        f"{_number(row.low)}{dash}{_number(row.high)}",
         letter(row.group),
         _percent(row.knn),
-        *(_number(row.scores.get(name)) for name in beside),
-        *([str(row.probe_size or "-")] if images else []),
-        size(row.params_total),
+        *(_number(row.scores.get(name)) for name in scores),
+        *([str(row.probe_size or "-")] if with_images else []),
+        short_count(row.params_total),
         "-" if row.seconds is None else f"{row.seconds:.1f}",
         clean(row.license or "unknown", 20),
     ]
 
 
 def summary(ranking: Ranking) -> str:
-    """How the choice came about, in one line: how many were known, probed, chosen, and what is too
-    close to call.
-    """
+    """How the choice came about, in a line: models known, probed, chosen, too close to call."""
     counts = ranking.candidates
-    parts = (
-        [f"{counts['known']:,} in the catalogue", f"{counts['loadable']:,} can be loaded"]
-        if "known" in counts
-        else []
-    )
+    parts = []
+    if "known" in counts:
+        parts.append(f"{counts['known']:,} in the catalogue")
+        parts.append(f"{counts['loadable']:,} can be loaded")
     if counts.get("touched") is not None:
         parts.append(f"{counts['touched']:,} touched by label names")
-    rounds = len(counts.get("rounds", ()))
     if "probed" in counts:
-        parts.append(
-            f"{counts['probed']:,} probed" + (f" in {rounds} rounds" if rounds > 1 else "")
-        )
+        rounds = len(counts.get("rounds", ()))
+        in_rounds = f" in {rounds} rounds" if rounds > 1 else ""
+        parts.append(f"{counts['probed']:,} probed{in_rounds}")
     parts.append(f"committee of {len(ranking.committee)}" if ranking.committee else "no committee")
     tied = [clean(row.model, 60) for row in ranking.finalists if row.group == 1]
     if len(tied) > 1:
-        named = (
-            f"{', '.join(tied[:4])} and {len(tied) - 4} more"
-            if len(tied) > 5
-            else f"{', '.join(tied[:-1])} and {tied[-1]}"
-        )
-        parts.append(f"{named} too close to call")
+        first, last = tied[:-1], tied[-1]
+        if len(tied) > 5:
+            first, last = tied[:4], f"{len(tied) - 4} more"
+        parts.append(f"{', '.join(first)} and {last} too close to call")
     return "; ".join(parts)
 
 
 def expected(ranking: Ranking) -> str | None:
-    """What accuracy a small student of the first teacher should reach; ``None`` where that was
-    never measured.
-    """
-    found = ranking.rows[0].expected if ranking.rows else None
-    if found is None:
+    """The accuracy to expect of a small student of the first teacher, where that was calibrated."""
+    prediction = ranking.rows[0].expected if ranking.rows else None
+    if prediction is None:
         return None
-    low, high, level = (round(100 * found[name]) for name in ("low", "high", "level"))
+    low, high, level = (round(100 * prediction[name]) for name in ("low", "high", "level"))
     return (
         f"expected of a small student of {clean(ranking.rows[0].model, 80)}, with unlabelled"
-        f" images: about {100 * found['accuracy']:.0f} % right ({low} to {high} % in {level} of 100"
-        " cases)"
+        f" images: about {100 * prediction['accuracy']:.0f} % right ({low} to {high} % in {level}"
+        " of 100 cases)"
     )
 
 
 def left_unprobed(ranking: Ranking) -> str | None:
     """Why models that could be loaded were not probed, or ``None`` where all were."""
-    why = {
+    reasons = {
         "limit": "beyond the shortlist",
         "budget": "for want of time",
         "budget_gb": "for their download",
     }
     left = ranking.candidates.get("left_out", {})
-    parts = [f"{left[name]:,} {words}" for name, words in why.items() if left.get(name)]
+    parts = [f"{left[name]:,} {words}" for name, words in reasons.items() if left.get(name)]
     return f"left unprobed: {', '.join(parts)}" if parts else None
 
 
@@ -193,13 +163,3 @@ def _number(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}%"
-
-
-def size(count: int | None) -> str:
-    """``3500000`` -> ``3.5M``, ``176600`` -> ``177k``; unknown is a dash."""
-    if count is None:
-        return "-"
-    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.{0 if count >= 100 * scale else 1}f}{unit}"
-    return str(count)
