@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from benchmarks.truth.students import (
 )
 from benchmarks.truth.summary import missing
 from benchmarks.truth.table import NONE, PROTOCOLS, SEEDS, Bench, Cell, digest, hits_of, read_cells
-from benchmarks.truth.targets import POOL, TARGETS
+from benchmarks.truth.targets import POOL, TARGETS, training
 from benchmarks.truth.teachers import (
     FURTHER,
     Answers,
@@ -39,7 +40,14 @@ from benchmarks.truth.teachers import (
     entries,
 )
 from selection.prediction import calibrations
+from selection.probe import Probe
+from selection.probing.prober import LocalProber, ProbeStore
+from selection.probing.store import TeacherStore
+from selection.sources.images import as_ppm
+from selection.task import Task
 from zoo.card import ModelCard
+from zoo.home import feature_folder
+from zoo.teacher import Teacher
 
 ANY = {"chosen": lambda name: True}
 RECIPE = StudentRecipe(steps=40, widths=(8, 16, 16))
@@ -51,6 +59,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def store(home: Path, monkeypatch: pytest.MonkeyPatch) -> TeacherStore:
+    """The store of this file's tests, which no other home is mixed with."""
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(home))
+    return TeacherStore(feature_folder())
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +206,40 @@ def test_a_table_fills_once_and_goes_on_where_it_was_cut(
         == 2
     )
     assert len(read_cells(path, recipe=digest(RECIPE))) == 3
+
+
+def test_ranking_and_truth_tables_run_a_teacher_on_no_image_twice(
+    home: Path, two: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = replace(TARGETS["digits_low_25"], classes=("0", "1"))
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path))
+    pixels = training(target, home)
+    for row, image in enumerate(pixels):
+        folder = tmp_path / "task" / f"class {2 * row // len(pixels)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{row}.ppm").write_bytes(as_ppm(image))
+    probe = Probe.draw(Task.open(str(tmp_path / "task")), size=20)
+    [card] = [entry.card for entry in two if entry.card.id == "resnet_fashion"]
+    prober = LocalProber(ProbeStore(probe, TeacherStore(feature_folder()), device="cpu"))
+    [result] = prober.probe([card], probe.size)
+    assert result.outputs is not None
+    run_images = []
+    forward = Teacher.forward
+
+    def counted(teacher: Teacher, inputs: torch.Tensor) -> Any:
+        run_images.append(len(inputs))
+        return forward(teacher, inputs)
+
+    monkeypatch.setattr(Teacher, "forward", counted)
+    features, logits = Answers(home).of(card, target)
+    trial = 2  # random images that tell whether a teacher works
+    different = {image.tobytes() for image in pixels}
+    assert sum(run_images) == trial + len(pixels) - 20
+    assert len(features) == len(pixels) == len(different)
+    assert logits is not None
+    place = {as_ppm(image): row for row, image in enumerate(pixels)}
+    rows = [place[as_ppm(np.asarray(image))] for image in probe.images]
+    assert (features[rows] == result.outputs.features).all()
 
 
 def test_a_committee_is_one_more_cell_and_scores_are_kept(

@@ -438,3 +438,33 @@ def test_a_dataset_of_the_hub_is_opened_at_the_commit_that_was_ranked(
     experiment = prepare(options)
     assert commits == ["c" * 40]
     assert to_config(options, experiment)["task"]["revision"] == "c" * 40
+
+
+def test_distillation_after_a_ranking_runs_a_teacher_on_no_probe_image_again(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selection.rank import Settings, rank
+    from selection.task import Task
+    from zoo.teacher import Teacher
+
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    task = Task.open(str(world / "squares"))
+    ranking = rank(str(world / "squares"), Settings(models=("resnet_mnist",), probe_size=15))
+    dataclasses.replace(ranking, committee=("resnet_mnist",)).save(tmp_path / "ranking.json")
+    run_images = []
+    forward = Teacher.forward
+
+    def counted(teacher: Teacher, inputs: torch.Tensor) -> Any:
+        run_images.append(len(inputs))
+        return forward(teacher, inputs)
+
+    monkeypatch.setattr(Teacher, "forward", counted)
+    given = command(world, tmp_path / "run", "--no-control", "--views", "1")
+    given[given.index("--ranking") + 1] = str(tmp_path / "ranking.json")
+    assert main(given) == 0
+    trial = 2  # random images that tell whether a teacher works
+    assert sum(run_images) == trial + len(task.train) - 15 + len(task.validation)
+    run_images.clear()
+    given[given.index("--out") + 1] = str(tmp_path / "again")
+    assert main([*given, "--seed", "1"]) == 0
+    assert run_images == []

@@ -5,7 +5,6 @@ answer.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,19 +12,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from benchmarks.build.make_small_zoo import RECIPES, PretrainingRecipe, build
 from benchmarks.build.superclasses import SUPERCLASSES, classes_of
 from benchmarks.record import append_rows
-from benchmarks.truth.targets import TARGETS, Target, datasets, images, shared
+from benchmarks.truth.targets import TARGETS, Target, datasets, shared, training
+from selection.probing.store import NewRows, StoreKey, TeacherStore, outputs_of, run_teacher
+from selection.sources.images import as_ppm, image_digest
 from zoo.card import ModelCard
+from zoo.home import feature_folder
 from zoo.sources import folder
 from zoo.teacher import Teacher
 
 TEACHERS = "truth_teachers.jsonl"
-# pixels at which networks made for 200 and more look here: they are fully convolutional, and the
-# images small
-LOOK = 96
+LARGEST_INPUT = 96  # pixels that a teacher sees at most: the images are small
 
 
 def _like(model: str, data: str, **options: Any) -> PretrainingRecipe:
@@ -200,13 +201,14 @@ def _copy(source: Path, target: Path) -> None:
 
 
 class Answers:
-    """What teachers say of the training images, kept class by class under ``home/answers``, so that
-    each is asked once.
+    """The outputs of teachers on the training images of targets, in the store that ranking and
+    distillation use: a teacher sees no image twice.
     """
 
     def __init__(self, home: Path, *, device: str = "cpu") -> None:
         self.home, self.device = home, device
-        self._loaded: tuple[str, Teacher] | None = None
+        self.store = TeacherStore(feature_folder())
+        self._loaded: Teacher | None = None
 
     def of(
         self, card: ModelCard, target: Target
@@ -214,66 +216,22 @@ class Answers:
         """Features (C * pool, D) and logits (C * pool, C_t) or None, float32, of
         ``targets.training``, class by class.
         """
-        parts = [self._class(card, target.dataset, name, target.pool) for name in target.classes]
-        features = np.concatenate([part["features"][: target.pool] for part in parts]).astype(
-            np.float32
-        )
-        if "logits" not in parts[0]:
-            return features, None
-        return features, np.concatenate([part["logits"][: target.pool] for part in parts]).astype(
-            np.float32
-        )
+        pixels = training(target, self.home)  # (C * pool, S, S, 3)
 
-    def _class(self, card: ModelCard, dataset: str, name: str, pool: int) -> dict[str, Any]:
-        path = (
-            self.home
-            / "answers"
-            / card.id
-            / f"{str(card.sha)[:12]}-{LOOK}-bf16"
-            / dataset
-            / f"{name.replace(' ', '_')}.npz"
-        )
-        if path.is_file():
-            with np.load(path) as stored:
-                if len(stored["features"]) >= pool:
-                    return {key: stored[key] for key in stored.files}
-        found = self.ask(card, images(dataset, self.home).train[name][:pool])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{os.getpid()}.npz")
-        np.savez(part, **found)
-        part.replace(path)
-        return found
+        key = StoreKey.of(card, device=self.device, largest=LARGEST_INPUT)
+        digests = [image_digest(as_ppm(image)) for image in pixels]
+        arrays = outputs_of(
+            self.store, key, digests, lambda rows: self.compute(card, pixels[list(rows)])
+        ).arrays
+        return arrays["features"], arrays.get("logits")
 
-    def ask(self, card: ModelCard, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
-        """``features`` (N, D) and, where it has a head, ``logits`` (N, C_t), float16, of pixels (N,
-        S, S, 3).
-        """
-        import torch
-
-        teacher = self._teacher(card)
-        views = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(64)
-        with torch.autocast(
-            teacher.device.type, torch.bfloat16
-        ):  # on CPU too: twice as fast, features at cosine 0.995
-            outputs = [
-                teacher.forward(teacher.view(view.to(teacher.device).float() / 255))
-                for view in views
-            ]
-        found = {"features": _half(one.features for one in outputs)}
-        return found | (
-            {"logits": _half(one.logits for one in outputs)} if teacher.num_classes else {}
-        )
+    def compute(self, card: ModelCard, pixels: npt.NDArray[np.uint8]) -> NewRows:
+        """The outputs on ``pixels`` (n, S, S, 3), whatever is stored."""
+        return run_teacher(self._teacher(card), [Image.fromarray(image) for image in pixels])
 
     def _teacher(self, card: ModelCard) -> Teacher:
-        if self._loaded is None or self._loaded[0] != card.id:
-            teacher = Teacher.load(card, device=self.device, offline=True)
-            if teacher.preprocessing.input_size[0] >= 200:
-                teacher.preprocessing = replace(teacher.preprocessing, input_size=(LOOK, LOOK))
-            self._loaded = card.id, teacher
-        return self._loaded[1]
-
-
-def _half(parts: Iterable[Any]) -> npt.NDArray[np.float16]:
-    """Joined, float16; what is larger than it can hold is cut off there."""
-    joined = np.concatenate([part.cpu().numpy() for part in parts])
-    return np.asarray(np.clip(joined, -65504, 65504), dtype=np.float16)
+        if self._loaded is None or self._loaded.card.id != card.id:
+            self._loaded = Teacher.load(
+                card, device=self.device, offline=True, largest=LARGEST_INPUT
+            )
+        return self._loaded

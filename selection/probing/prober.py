@@ -15,11 +15,11 @@ from selection.probing.budget import START_SECONDS, Budget, CostModel
 from selection.probing.rounds import sizes
 from selection.probing.store import (
     BATCH,
-    CLASSIFIER,
     NewRows,
     StoreKey,
     TeacherStore,
     outputs_of,
+    run_teacher,
 )
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, UserError
@@ -134,11 +134,7 @@ class ProbeStore:
 
         def run(rows: Sequence[int]) -> NewRows:
             images = [self.probe.images[start + row] for row in rows]
-            outputs = teacher.outputs(images, batch_size=BATCH, on_batch=on_batch)
-            arrays = {"features": outputs.features}
-            if outputs.logits is not None:
-                arrays["logits"] = outputs.logits
-            return NewRows(arrays, dict(zip(CLASSIFIER, teacher.classifier or (), strict=False)))
+            return run_teacher(teacher, images, on_batch=on_batch)
 
         key = StoreKey.of(teacher.card, device=str(teacher.device))
         rows = outputs_of(self.store, key, self.probe.digests[start:end], run)

@@ -24,8 +24,10 @@ from zoo.terminal.progress import note
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+    from PIL.Image import Image
 
     from zoo.card import ModelCard
+    from zoo.teacher import Teacher
 
 Array = npt.NDArray[Any]
 
@@ -258,6 +260,23 @@ def outputs_of(
         if count < len(rows):
             break
     return store.read(key, digests) if len(missing) else stored
+
+
+def run_teacher(
+    teacher: Teacher,
+    images: Sequence[Image],
+    *,
+    on_batch: Callable[[int], object] | None = None,
+) -> NewRows:
+    """The outputs of a teacher on images as they are, and its classifier.
+
+    ``on_batch`` gets the number of images done, and ends the run by answering False.
+    """
+    outputs = teacher.outputs(images, batch_size=BATCH, on_batch=on_batch)
+    arrays = {"features": outputs.features}
+    if outputs.logits is not None:
+        arrays["logits"] = outputs.logits
+    return NewRows(arrays, dict(zip(CLASSIFIER, teacher.classifier or (), strict=False)))
 
 
 def precision_of(device: str) -> str:

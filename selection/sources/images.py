@@ -62,6 +62,12 @@ def image_digest(encoded: bytes) -> bytes:
     return hashlib.sha256(encoded).digest()[:16]
 
 
+def as_ppm(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """The file that stands for decoded pixels (H, W, 3), lossless."""
+    height, width, _ = pixels.shape
+    return f"P6 {width} {height} 255\n".encode() + np.ascontiguousarray(pixels).tobytes()
+
+
 def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
     """The image in ``raw`` as RGB, upright; with ``shorter`` its shorter side is at most that many
     pixels.
