@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.build.make_small_zoo import RECIPES, main
 from benchmarks.build.superclasses import GROUPS, SUPERCLASSES, classes_of
-from benchmarks.image_tables import read_table
+from selection.sources.parquet import read_split
 from zoo.sources.folder import cards, small_zoo
 from zoo.teacher import Teacher
 
@@ -92,10 +92,10 @@ def test_only_the_readme_tells_of_the_decoy() -> None:
 )
 @pytest.mark.parametrize("name", ["resnet_mnist"])
 def test_the_measured_accuracy_comes_out_again(name: str) -> None:
-    table = read_table(SHARED / "datasets" / RECIPES[name].data / "test.parquet")
-    answers = Teacher.load(SMALL[name]).outputs(table.images(), batch_size=250).logits.argmax(1)
-    assert (answers == table.labels).mean() == pytest.approx(
-        SMALL[name].accuracy, abs=2.5 / len(table.labels)
+    split = read_split([SHARED / "datasets" / RECIPES[name].data / "test.parquet"])
+    answers = Teacher.load(SMALL[name]).outputs(split.images(), batch_size=250).logits.argmax(1)
+    assert (answers == split.labels).mean() == pytest.approx(
+        SMALL[name].accuracy, abs=2.5 / len(split)
     )
 
 

@@ -11,15 +11,16 @@ import fnmatch
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks.build.superclasses import SUPERCLASSES, classes_of
-from benchmarks.image_tables import ImageTable, read_table
+from selection.sources.parquet import read_split
+from selection.sources.split import Split
 from zoo.errors import UserError
 from zoo.loading.preprocessing import Preprocessing
 from zoo.sources.folder import card, small_zoo
@@ -135,8 +136,8 @@ def build(
         interpolation="bilinear",
         crop_pct=1.0,
     )
-    train = _table(recipe, data / recipe.data / "train.parquet")
-    test = _table(recipe, data / recipe.data / "test.parquet")
+    train = _split(recipe, data / recipe.data / "train.parquet")
+    test = _split(recipe, data / recipe.data / "test.parquet")
     model = _train(
         recipe,
         _pixels(train, preprocessing),
@@ -162,22 +163,36 @@ def build(
     return config
 
 
-def _table(recipe: PretrainingRecipe, path: Path) -> ImageTable:
-    table = read_table(path)
+def _split(recipe: PretrainingRecipe, path: Path) -> Split:
+    """The images that a recipe learns from or is tested on, with its own classes."""
+    split = read_split([path])
     if recipe.group == "superclasses":
         parent = {name: group for group, names in SUPERCLASSES.items() for name in names}
-        return table.renamed(parent)
-    return table.only(classes_of(recipe.group)) if recipe.group else table
+        return _relabelled(split, parent, tuple(SUPERCLASSES))
+    if recipe.group:
+        classes = tuple(classes_of(recipe.group))
+        return _relabelled(split, {name: name for name in classes}, classes)
+    return split
 
 
-def _pixels(table: ImageTable, preprocessing: Preprocessing) -> Any:
+def _relabelled(split: Split, new: Mapping[str, str], classes: tuple[str, ...]) -> Split:
+    """The images of the classes in ``new``, each renamed by it, with labels in ``classes``."""
+    import numpy as np
+
+    places = [classes.index(new[name]) if name in new else -1 for name in split.classes]
+    labels = np.asarray(places)[split.labels]
+    rows = np.flatnonzero(labels >= 0)
+    return replace(split.subset(rows), labels=labels[rows], classes=classes)
+
+
+def _pixels(split: Split, preprocessing: Preprocessing) -> Any:
     """(N, 3, H, W) uint8, as the trained model will see them."""
     import numpy as np
     import torch
 
     return (
         torch.from_numpy(
-            np.stack([np.asarray(preprocessing.apply(image)) for image in table.images()])
+            np.stack([np.asarray(preprocessing.apply(image)) for image in split.images()])
         )
         .permute(0, 3, 1, 2)
         .contiguous()
@@ -326,7 +341,7 @@ def _save(
     return config
 
 
-def _measure(folder: Path, test: ImageTable) -> tuple[int, int]:
+def _measure(folder: Path, test: Split) -> tuple[int, int]:
     """Right answers and images of the saved model on the test split, through the same room that
     ranking uses.
     """

@@ -32,7 +32,6 @@ not been tried on a GPU yet:
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
@@ -45,6 +44,7 @@ import typer
 from benchmarks.record import BenchRecord, append
 from benchmarks.students.distillation_tasks import shared
 from zoo.errors import UserError
+from zoo.files import replacing
 from zoo.home import home
 from zoo.terminal.command import run as command
 
@@ -289,29 +289,23 @@ def outputs(setting: Setting) -> TeacherOutputs:
 
 def pixels(setting: Setting, split: str) -> Pixels:
     """The images of ``train`` or ``test``, decoded once."""
-    from benchmarks.image_tables import read_table
-    from distill.data.pixels import Pixels
+    from distill.data.pixels import Pixels, square
+    from selection.sources.parquet import read_split
 
-    file, count = (
-        setting.home / f"{split}.npz",
-        setting.images if split == "train" else setting.test_images,
-    )
+    file = setting.home / f"{split}.npz"
+    count = setting.images if split == "train" else setting.test_images
     if not file.exists():
-        parts = [read_table(path) for path in sorted(setting.data.glob(f"{split}*.parquet"))]
-        if not parts:
+        paths = sorted(setting.data.glob(f"{split}*.parquet"))
+        if not paths:
             raise UserError(
                 f"no {split}*.parquet in {setting.data}: give the folder of CIFAR-100 by --data, or"
                 " $TEACHER_ZOO_SHARED"
             )
-        labels = np.concatenate([part.labels for part in parts])
-        kept = _in_turn(labels)[:count]
-        encoded = [data for part in parts for data in part.encoded]
-        partial_file = file.with_name(f"{split}.{os.getpid()}.npz")
-        partial_file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            partial_file, images=np.stack([_decode(encoded[i]) for i in kept]), labels=labels[kept]
-        )
-        os.replace(partial_file, file)
+        whole = read_split(paths)
+        kept = _in_turn(whole.labels)[:count]
+        decoded = np.stack([square(whole.image(int(row)), 32) for row in kept])
+        with replacing(file) as partial_file, partial_file.open("wb") as out:
+            np.savez(out, images=decoded, labels=whole.labels[kept])
     with np.load(file) as stored:
         images, labels = stored["images"], stored["labels"]
     if len(images) != count:
@@ -333,16 +327,6 @@ def _in_turn(
         mine = np.flatnonzero(labels == label)
         place[mine] = np.arange(len(mine))
     return np.argsort(place, kind="stable")
-
-
-def _decode(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    import io
-
-    from PIL import Image
-
-    from distill.data.pixels import square
-
-    return square(Image.open(io.BytesIO(data)).convert("RGB"), 32)
 
 
 def _records(setting: Setting, name: str, runs: Sequence[RunFolder]) -> list[BenchRecord]:

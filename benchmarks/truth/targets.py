@@ -197,18 +197,16 @@ def images(dataset: str, home: Path) -> Images:
 def _decode(path: Path, side: int, kept: Path) -> None:
     from PIL import ImageOps
 
-    from benchmarks.image_tables import read_table
+    from selection.sources.parquet import read_split
 
-    table = read_table(path)
-    pixels = np.stack(
-        [np.asarray(ImageOps.fit(image.convert("RGB"), (side, side))) for image in table.images()]
-    )
+    split = read_split([path])
+    pixels = np.stack([np.asarray(ImageOps.fit(image, (side, side))) for image in split.images()])
     order = np.random.default_rng(_ORDER_SEED).permutation(len(pixels))
     kept.parent.mkdir(parents=True, exist_ok=True)
     part = kept.with_name(f".{os.getpid()}-{kept.name}")
     by_class = {
-        name.replace("/", " "): pixels[order[table.labels[order] == c]]
-        for c, name in enumerate(table.classes)
+        name.replace("/", " "): pixels[order[split.labels[order] == c]]
+        for c, name in enumerate(split.classes)
     }
     with part.open("wb") as file:
         np.savez(file, **by_class)

@@ -17,7 +17,7 @@ import numpy as np
 
 from selection.sources.folder import SPLITS, UNLABELLED
 from selection.sources.images import CorruptImage
-from selection.sources.split import Part, Rows, class_name, class_names, spread
+from selection.sources.split import Part, Rows, Split, class_name, class_names, spread
 from zoo.errors import UserError
 
 _HELD = 2**30  # bytes of encoded images kept in memory
@@ -120,6 +120,12 @@ def read(folder: Path, files: dict[str, list[Path]]) -> tuple[dict[str, Part], l
     """The parts by split name and the sources of unlabelled images of a folder of Parquet files."""
     parts = {kind: _part(folder, paths) for kind, paths in files.items() if kind != "unlabelled"}
     return parts, [Table(files["unlabelled"])] if "unlabelled" in files else []
+
+
+def read_split(paths: Sequence[Path]) -> Split:
+    """All images and labels of Parquet files that make one split."""
+    part = _part(paths[0].parent, list(paths))
+    return Split(part.source, np.arange(len(part.source)), part.labels, part.names)
 
 
 def _part(folder: Path, paths: list[Path]) -> Part:

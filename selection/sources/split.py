@@ -60,6 +60,10 @@ class Split:
         """Image ``i`` as RGB, see ``selection.sources.images.decode``; raises ``CorruptImage``."""
         return decode(self.raw(i), shorter=shorter)
 
+    def images(self) -> Iterator[Image.Image]:
+        """All images in order, decoded one by one; raises ``CorruptImage``."""
+        return (self.image(i) for i in range(len(self)))
+
     def names(self, i: int) -> str:
         """The name of image ``i``: its path in the task's folder, or its file and row."""
         return self.source.name(int(self.rows[i]))
