@@ -143,7 +143,7 @@ def _evaluate(
     inputs: RankingInputs, settings: Settings, budget: Budget, progress: Progress | None
 ) -> Halving:
     """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
-    from selection.probing.rounds import halve, shortlist, sizes
+    from selection.probing.rounds import affordable_sizes, halve, shortlist, sizes
     from selection.progress import RankingProgress
     from zoo.terminal.progress import Progress
 
@@ -153,14 +153,13 @@ def _evaluate(
         evaluator = _evaluator(inputs, settings, prober, shown)
         cards, rounds, keep, too_costly = found.cards, [probe.size], len(found.cards), 0
         if budget.limited:
-            rounds, keep = sizes(probe.size, len(inputs.task.classes)), settings.top + SPARE
-            prober.warm_up(cards, rounds[0])
-            cards, too_costly = shortlist(
-                cards,
-                evaluator,
-                size=rounds[0],
-                most=_shortlist_size(budget),
-                left=budget.left(),
+            classes, keep = len(inputs.task.classes), settings.top + SPARE
+            first = sizes(probe.size, classes)[0]
+            prober.warm_up(cards, first)
+            most, left = _shortlist_size(budget), budget.left()
+            cards, too_costly = shortlist(cards, evaluator, size=first, most=most, left=left)
+            rounds = affordable_sizes(
+                cards, evaluator, probe=probe.size, classes=classes, left=left
             )
         halving = halve(
             cards,

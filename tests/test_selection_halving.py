@@ -16,9 +16,11 @@ from selection.probing.evaluator import empty_row
 from selection.probing.rounds import (
     LARGEST_SHARE,
     Evaluation,
+    affordable_sizes,
     halve,
     shortlist,
     sizes,
+    step_sizes,
     survival_threshold,
 )
 from selection.ranking import Row, in_order
@@ -90,6 +92,26 @@ def test_rounds_double_from_four_a_class_to_the_whole_probe() -> None:
         found = sizes(probe, 20)
         assert found == sorted(set(found))
         assert found[-1] == probe
+
+
+def test_a_first_round_is_smaller_where_the_time_does_not_suffice_for_all() -> None:
+    values = zoo(0, 20)
+
+    def plan(left: float) -> list[int]:
+        return affordable_sizes(cards(values), Fake(values), probe=500, classes=5, left=left)
+
+    assert plan(math.inf) == ROUNDS
+    assert plan(1.5 * 64 * 20) == ROUNDS
+    assert plan(1.4 * 64 * 20) == [32, *ROUNDS]
+    assert plan(1.4 * 32 * 20) == plan(0.0) == [16, 32, *ROUNDS]
+
+
+def test_no_round_has_fewer_than_three_images_a_class() -> None:
+    assert step_sizes(500, 10) == [32, *ROUNDS]
+    assert step_sizes(500, 12) == ROUNDS
+    assert step_sizes(40, 10) == [40]
+    for classes in range(2, 60):
+        assert step_sizes(2000, classes)[0] >= max(16, 3 * classes)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from selection.evidence import StoredOutputs
 from selection.probe import Probe
 from selection.probing.budget import START_SECONDS, Budget, CostModel
-from selection.probing.rounds import sizes
+from selection.probing.rounds import step_sizes
 from selection.probing.store import (
     BATCH,
     NewRows,
@@ -254,13 +254,13 @@ class LocalProber:
     def _run(self, card: ModelCard, teacher: Teacher, size: int) -> ProbeResult:
         """Run the missing images and store them.
 
-        The steps end where the rounds of a budget end, so the batches, and the last bits of the
+        The steps end where the rounds of a budget may end, so the batches, and the last bits of the
         outputs, are the same whatever the rounds were.
         """
         probe, device = self.store.probe, str(teacher.device)
         outputs = self.store.get(card, device)
         first = done = 0 if outputs is None else len(outputs.features)
-        ends = [end for end in sizes(probe.size, len(probe.classes)) if done < end < size]
+        ends = [end for end in step_sizes(probe.size, len(probe.classes)) if done < end < size]
         begin = time.perf_counter()
 
         def go_on(images: int) -> bool:

@@ -14,6 +14,8 @@ from zoo.card import ModelCard
 
 FIRST_IMAGES = 64
 FIRST_IMAGES_A_CLASS = 4
+SMALLEST_FIRST_IMAGES = 16
+SMALLEST_IMAGES_A_CLASS = 3  # with two, no image could be left out for an interval
 # of the time left, for the first round, which alone has to load the models; the others share alike
 FIRST_SHARE = 2 / 3
 LARGEST_SHARE = 0.2  # of the time left: a model whose first round costs more is not begun
@@ -111,6 +113,35 @@ def sizes(probe: int, classes: int) -> list[int]:
         rounds.append(size)
         size *= 2
     return [*rounds, probe]
+
+
+def step_sizes(probe: int, classes: int) -> list[int]:
+    """The sizes of all rounds, preceded by those of smaller first rounds.
+
+    >>> step_sizes(500, 5)
+    [16, 32, 64, 128, 256, 500]
+    """
+    steps = sizes(probe, classes)
+    smallest = max(SMALLEST_FIRST_IMAGES, SMALLEST_IMAGES_A_CLASS * classes)
+    while steps[0] // 2 >= smallest:
+        steps.insert(0, steps[0] // 2)
+    return steps
+
+
+def affordable_sizes(
+    cards: Sequence[ModelCard], evaluator: Evaluator, *, probe: int, classes: int, left: float
+) -> list[int]:
+    """Images a round; the first round is smaller if it cannot pay for all ``cards`` otherwise.
+
+    Halving that leaves models out unseen is worse than spreading a little time evenly.
+    """
+    steps = step_sizes(probe, classes)
+    first = len(steps) - len(sizes(probe, classes))
+    while first > 0:
+        if sum(evaluator.cost(card, steps[first]) for card in cards) <= FIRST_SHARE * left:
+            break
+        first -= 1
+    return steps[first:]
 
 
 def halve(
