@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -100,6 +101,7 @@ def rank_on_probe(
 
 def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> RankingInputs:
     """Open the task, find the candidates for its classes and draw the probe."""
+    wall, processor = time.monotonic(), time.process_time()
     from selection.probe import Probe
     from selection.scores.registry import SCORES, resolve
     from selection.task import Task
@@ -111,6 +113,7 @@ def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> Rankin
         task = Task.open(task, unlabelled=settings.unlabelled, offline=settings.offline)
     found = _candidates(task, settings, budget)
     probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)
+    budget.measure_slowdown(time.monotonic() - wall, time.process_time() - processor)
     return RankingInputs(task, probe, found, score, also)
 
 
@@ -385,7 +388,7 @@ def _rank_command(options: RankOptions) -> None:
     from selection.report.table import show
     from zoo.terminal.progress import Progress
 
-    budget = Budget.of(options, report=options.report is not None)
+    budget = Budget.of_command(options, report=options.report is not None)
     if options.offline:
         _forbid_network()
     ranked = rank_on_probe(options.task, options, budget=budget, progress=Progress.live())

@@ -53,10 +53,10 @@ def test_gigabytes_may_be_none_but_not_less() -> None:
             parse_gigabytes(wrong)
 
 
-def test_what_is_left_falls_by_the_reserve_and_is_infinite_without_a_bound() -> None:
+def test_what_is_left_falls_by_what_is_kept_back_and_is_infinite_without_a_bound() -> None:
     now = time.monotonic()
     assert Budget(start=now - 100).left() == math.inf
-    assert Budget(1000, start=now, reserve=400).left() == pytest.approx(600, abs=100)
+    assert Budget(1000, start=now, compare=400).left() == pytest.approx(600, abs=100)
     assert Budget(1000, start=now - 2000).left() < 0
 
 
@@ -118,7 +118,21 @@ def test_a_small_download_measures_no_bandwidth(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_budget_keeps_back_what_follows_the_probing() -> None:
-    plain, report = (Budget.of(Settings(budget=60.0), report=report) for report in (False, True))
-    assert 40 < report.left() < plain.left() < plain.left_to_compare() < 60
+    settings = Settings(budget=60.0)
+    library = Budget.of(settings)
+    assert 50 < library.left() < library.left_to_compare() < 60
+    plain, page = (Budget.of_command(settings, report=report) for report in (False, True))
+    assert page.left() < plain.left() < library.left()
     assert Budget.of(Settings()).left() == math.inf
     assert not Budget.of(Settings(download=5.0)).limited
+
+
+def test_a_busy_machine_needs_longer_to_end() -> None:
+    budget = Budget.of_command(Settings(budget=60.0), report=True)
+    idle = budget.left()
+    budget.measure_slowdown(2.0, 2.0)
+    assert budget.left() == pytest.approx(idle, abs=1.0)
+    budget.measure_slowdown(8.0, 2.0)
+    assert budget.left() < idle - 5
+    budget.measure_slowdown(1.0, 4.0)  # many threads
+    assert budget.left() == pytest.approx(idle, abs=1.0)

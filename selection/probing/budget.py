@@ -21,7 +21,7 @@ _SMALLEST_MEASURED = 5_000_000  # bytes; a smaller download measures latency, no
 _RUN_SECONDS = 0.1  # of a model's run that do not depend on the number of images
 _CAUTION = 1.3  # an estimate should rather be too long
 _TYPICAL_PARAMETERS = 25_000_000  # where a card does not tell
-_FINISH_SECONDS = 1.5  # to start the interpreter, print the table and end
+_FINISH_SECONDS = 1.5  # to print the table and end the process, torch included
 _REPORT_SECONDS = 3.0  # to write the page
 _COMPARE_SHARE = 0.1  # of the budget, to compare the finalists and choose a committee ...
 _MOST_COMPARE_SECONDS = 30.0  # ... and no more than this
@@ -31,27 +31,34 @@ _MOST_COMPARE_SECONDS = 30.0  # ... and no more than this
 class Budget:
     """Seconds from ``start`` (``time.monotonic``) and bytes to download; infinite without a limit.
 
-    ``reserve`` are the seconds kept back for what follows the probing: comparisons and committee.
-    The deadline is soft: it is checked before a model and a round begin, and between the batches of
-    a model.
+    ``compare`` are the seconds kept back for what follows the probing: comparisons and committee;
+    ``finish`` those to print, to write a page and to end the process. The deadline is soft: it is
+    checked before a model and a round begin, and between the batches of a model.
     """
 
     seconds: float = math.inf
     download: float = math.inf
     start: float = field(default_factory=time.monotonic)
-    reserve: float = 0.0
+    compare: float = 0.0
+    finish: float = 0.0
+    slowdown: float = 1.0  # wall-clock over processor seconds: how busy the machine is
 
     @classmethod
-    def of(cls, settings: Settings, *, report: bool = False) -> Budget:
-        """The budget of a ranking that begins now, with a page to write at its end or not.
-
-        The time in which an interpreter starts and ends is not in ``seconds``.
-        """
+    def of(cls, settings: Settings) -> Budget:
+        """The budget of a ranking that begins now."""
+        download = math.inf if settings.download is None else settings.download
         if settings.budget is None:
-            return cls(download=_or_inf(settings.download))
-        seconds = settings.budget - _FINISH_SECONDS - (_REPORT_SECONDS if report else 0.0)
+            return cls(download=download)
         compare = min(_MOST_COMPARE_SECONDS, _COMPARE_SHARE * settings.budget)
-        return cls(seconds, _or_inf(settings.download), reserve=compare)
+        return cls(settings.budget, download, compare=compare)
+
+    @classmethod
+    def of_command(cls, settings: Settings, *, report: bool) -> Budget:
+        """The budget of a whole process: the start of its interpreter counts, and its end."""
+        budget = cls.of(settings)
+        budget.start -= time.process_time()
+        budget.finish = _FINISH_SECONDS + (_REPORT_SECONDS if report else 0.0)
+        return budget
 
     @property
     def limited(self) -> bool:
@@ -60,11 +67,15 @@ class Budget:
 
     def left(self) -> float:
         """Seconds left for probing; negative after the deadline."""
-        return self.left_to_compare() - self.reserve
+        return self.left_to_compare() - self.compare
 
     def left_to_compare(self) -> float:
         """Seconds left for what follows the probing."""
-        return self.start + self.seconds - time.monotonic()
+        return self.start + self.seconds - time.monotonic() - self.finish * self.slowdown
+
+    def measure_slowdown(self, wall_seconds: float, processor_seconds: float) -> None:
+        """Learn how busy the machine is from work that was done in one thread."""
+        self.slowdown = max(1.0, wall_seconds / max(processor_seconds, 0.1))
 
     def pay_download(self, need: int | None) -> bool:
         """Take ``need`` bytes from the download limit; False, and nothing taken, if it is short.
@@ -77,10 +88,6 @@ class Budget:
             return False
         self.download -= need
         return True
-
-
-def _or_inf(limit: float | None) -> float:
-    return math.inf if limit is None else limit
 
 
 class CostModel:

@@ -165,7 +165,7 @@ class LocalProber:
 
     def warm_up(self, cards: Sequence[ModelCard], size: int) -> None:
         """See ``Prober``; without the time for it, torch is left alone."""
-        enough_time = self.budget.left() > START_SECONDS
+        enough_time = self.budget.left() > START_SECONDS * self.budget.slowdown
         if enough_time and any(self.store.count(card) < size for card in cards):
             import timm  # noqa: F401 - brings torch
 
@@ -189,7 +189,8 @@ class LocalProber:
             else:
                 yield stored
         skipped: list[ProbeResult] = []
-        if "timm" not in sys.modules and time.monotonic() + START_SECONDS > deadline:
+        start = 0.0 if "timm" in sys.modules else START_SECONDS * self.budget.slowdown
+        if time.monotonic() + start > deadline:
             missing, skipped = [], [ProbeResult(card, skipped="budget") for card in missing]
         for card, teacher in self._teachers(missing, size, deadline, skipped):
             if isinstance(teacher, TeacherError):
