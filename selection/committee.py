@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from selection.evidence import Evidence, Floats, Ints
 from selection.scores import transport
 
-LEAST = 0.01  # nats a sample that a teacher must add
+LEAST_GAIN = 0.01  # nats a sample that a teacher must add
 # mean total variation distance of two teachers' answers, below which they count as the same
-TWIN = 0.05
+NEAR_DUPLICATE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Knowledge:
-    """What a teacher knows of n labelled samples, each left out of its class.
+class TeacherBenefit:
+    """What a teacher knows of n labelled samples, each left out of its own class.
 
-    ``benefit`` (n,) float64 >= 0, in nats beyond the class's frequency; ``answers`` (n, C) float64
-    rows of the simplex; ``labels`` (n,) int64 into ``classes``, the C names of the classes that the
-    probe has.
+    benefit  (n,) float64 >= 0, in nats beyond the class's frequency
+    answers  (n, C) float64, rows of the simplex
+    labels   (n,) int64 into ``classes``
+    classes  names of the C classes that the probe has
     """
 
     benefit: Floats
@@ -32,13 +33,14 @@ class Knowledge:
 
 
 @dataclass(frozen=True)
-class Member:
-    """One teacher of a committee and what it adds: ``gain`` is in nats of log likelihood a probe
-    sample.
+class CommitteeMember:
+    """One teacher of a committee and what it adds.
 
-    ``alone`` and ``together`` are shares of the probe that the teacher gets right by itself, and
-    averaged with the members before it; ``classes`` are those of the task that it knows best among
-    the members, the best known first.
+    model     its id
+    gain      nats of log likelihood a probe sample
+    alone     share of the probe that it gets right by itself
+    together  share that it gets right averaged with the members before it
+    classes   those of the task that it knows best among the members, the best known first
     """
 
     model: str
@@ -49,9 +51,10 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Passed:
-    """A teacher that was not chosen. ``twin`` is the member whose answers are (almost) its own,
-    ``why`` a sentence.
+class RejectedTeacher:
+    """A teacher that was not chosen.
+
+    ``twin`` is the member that it nearly duplicates, ``why`` a sentence.
     """
 
     model: str
@@ -62,17 +65,27 @@ class Passed:
 
 @dataclass(frozen=True)
 class Committee:
-    """``members`` in the order they were chosen; ``covered`` is their joint benefit, in nats a
-    probe sample.
+    """The teachers that teach best together, and why they and no others.
 
-    ``passed`` are the others, most promising first; ``uncovered`` the classes of which no member
-    knows more than their frequency; ``sentence`` says in words how it came out; ``images`` counts
-    the samples that it was read on.
+    Attributes
+    ----------
+    members : tuple of CommitteeMember
+        In the order they were chosen; may be empty.
+    covered : float
+        Their joint benefit, in nats a probe sample.
+    passed : tuple of RejectedTeacher
+        The other teachers, most promising first.
+    uncovered : tuple of str
+        Classes of which no member knows more than their frequency.
+    sentence : str
+        How it came out, in words.
+    images : int
+        Samples that it was chosen on.
     """
 
-    members: tuple[Member, ...]
+    members: tuple[CommitteeMember, ...]
     covered: float
-    passed: tuple[Passed, ...] = ()
+    passed: tuple[RejectedTeacher, ...] = ()
     uncovered: tuple[str, ...] = ()
     sentence: str = ""
     images: int = 0
@@ -83,172 +96,194 @@ class Committee:
         return tuple(member.model for member in self.members)
 
     def reasons(self, most: int = 12) -> dict[str, Any]:
-        """The facts as ``ranking.json`` holds them; of those passed over the first ``most``."""
-        listed = [{**asdict(member), "classes": list(member.classes)} for member in self.members]
-        passed = [asdict(one) for one in self.passed[:most]]
-        facts = {"members": listed, "passed": passed, "uncovered": list(self.uncovered)}
-        return {"sentence": self.sentence, "images": self.images, **facts}
+        """The facts as ``ranking.json`` holds them; of the rejected teachers the first ``most``."""
+        members = [asdict(member) | {"classes": list(member.classes)} for member in self.members]
+        return {
+            "sentence": self.sentence,
+            "images": self.images,
+            "members": members,
+            "passed": [asdict(teacher) for teacher in self.passed[:most]],
+            "uncovered": list(self.uncovered),
+        }
 
 
-def knowledge(evidence: Evidence) -> Knowledge:
-    """How much this teacher knows of each labelled sample beyond its class's frequency.
+class JointGain(NamedTuple):
+    """What a committee's averaged answers gain by one more teacher, in nats a sample."""
+
+    mean: float
+    standard_error: float
+
+
+def benefit_of(evidence: Evidence) -> TeacherBenefit:
+    """How much a teacher knows of each labelled sample beyond its class's frequency.
 
     b_t(x) = max(0, log p_t(y|x) - log prior(y)) (methods.md section 5, our reading of
     DiverseDistill, arXiv 2402.14035). p_t follows from transport costs
     (``scores.transport.answers``), so a teacher's mean benefit is the default score but for the
     zero; that choice is ours.
     """
-    said, ready = transport.answers(evidence)
-    gained = said[np.arange(len(said)), ready.labels] - np.log(ready.prior[ready.labels])
+    log_probs, prepared = transport.answers(evidence)  # (n, C)
+    labels = prepared.labels
+    gain = log_probs[np.arange(len(labels)), labels] - np.log(prepared.prior[labels])
     present = np.unique(evidence.labelled().labels)
-    return Knowledge(
-        np.maximum(0.0, gained),
-        np.exp(said),
-        ready.labels,
-        tuple(evidence.classes[i] for i in present),
+    return TeacherBenefit(
+        benefit=np.maximum(0.0, gain),
+        answers=np.exp(log_probs),
+        labels=labels,
+        classes=tuple(evidence.classes[label] for label in present),
     )
 
 
-def choose(
+def select_committee(
+    teachers: Mapping[str, TeacherBenefit],
+    *,
+    size: int,
+    costs: Mapping[str, float] | None = None,
+    lead: str | None = None,
+) -> Committee:
+    """Select a committee, with the facts that explain it.
+
+    Parameters
+    ----------
+    teachers : mapping of str to TeacherBenefit
+        By model id, all on the same samples.
+    size : int
+        Members at most.
+    costs : mapping of str to float, optional
+        Nats a sample that a teacher must add at least.
+    lead : str, optional
+        The first of a ranking, which may join first.
+
+    Returns
+    -------
+    Committee
+        See ``select_members`` for the rule; it may be empty.
+    """
+    if not teachers:
+        return Committee((), 0.0, sentence="none: no model could be read")
+    benefits = {name: teacher.benefit for name, teacher in teachers.items()}
+    answers = {name: teacher.answers for name, teacher in teachers.items()}
+    chosen = select_members(benefits, size=size, costs=costs, answers=answers, lead=lead)
+    first = next(iter(teachers.values()))
+    labels, classes = first.labels, first.classes
+    by_class = _benefit_by_class(chosen.models, benefits, labels, len(classes))  # (k, C)
+    best_member = _best_member(by_class)  # (C,)
+    members = []
+    for place, member in enumerate(chosen.members):
+        known = np.flatnonzero(best_member == place)
+        known = known[np.argsort(-by_class[place, known], kind="stable")]
+        average = np.mean([answers[name] for name in chosen.models[: place + 1]], axis=0)
+        members.append(
+            replace(
+                member,
+                alone=_accuracy(answers[member.model], labels),
+                together=_accuracy(average, labels),
+                classes=tuple(classes[label] for label in known),
+            )
+        )
+    return Committee(
+        members=tuple(members),
+        covered=chosen.covered,
+        passed=_rejected(chosen, benefits, answers, size),
+        uncovered=tuple(classes[label] for label in np.flatnonzero(best_member < 0)),
+        sentence=_sentence(len(members), benefits, size, len(labels)),
+        images=len(labels),
+    )
+
+
+def select_members(
     benefits: Mapping[str, Floats],
     *,
     size: int,
-    least: float = LEAST,
+    least: float = LEAST_GAIN,
     costs: Mapping[str, float] | None = None,
     answers: Mapping[str, Floats] | None = None,
     lead: str | None = None,
 ) -> Committee:
-    """Greedy facility location: F(S) = mean_n max_{t in S} b_t(x_n), F(empty) = 0, at most ``size``
-    teachers.
+    """Greedy facility location over (n,) ``benefits`` on the same samples, without explanations.
 
-    ``benefits`` maps a model to its (n,) benefits on the same samples. ``lead``, the first of a
-    ranking, is asked to join first (ours: one sample that a teacher gets very wrong counts in a
+    F(S) = mean_n max_{t in S} b_t(x_n), F(empty) = 0, at most ``size`` teachers. ``lead``, the
+    first of a ranking, may join first (ours: one sample that a teacher gets very wrong counts in a
     ranking, and not in F). Ties go to the name that sorts first. The maximum over teachers picks by
     the label, so noise alone gains a little; hence a teacher may join only if the averaged answers
     of all members, log mean_t exp b_t(x), gain ``least`` nats a sample (its own ``costs`` where
     that is more), and more than the standard error of that gain (ours). A copy of a member adds
     nothing to F and never joins; nor, where ``answers`` (n, C) are given, does one whose answers
-    are within ``TWIN`` of a member's. The committee may be empty.
+    are within ``NEAR_DUPLICATE`` of a member's.
     """
-    members: list[Member] = []
-    prices = costs or {}
+    members: list[CommitteeMember] = []
     while len(members) < size:
-        chosen = [benefits[member.model] for member in members]
-        gains = {name: _gain(chosen, benefits[name]) for name in benefits}
         names = [member.model for member in members]
-        open_to = [
-            name for name in benefits if name not in names and not _twin(name, names, answers)
-        ]
-        order = sorted(open_to, key=lambda name: (name != lead, -gains[name], name))
-        name = next(
-            (
-                name
-                for name in order
-                if _adds(chosen, benefits[name], max(least, prices.get(name, 0.0)))
-            ),
-            None,
-        )
-        if name is None:
+        chosen = [benefits[name] for name in names]
+        gains = {
+            name: _gain(chosen, benefits[name])
+            for name in benefits
+            if name not in names and not _near_duplicate(name, names, answers)
+        }
+        joining = None
+        for name in sorted(gains, key=lambda name: (name != lead, -gains[name], name)):
+            price = max(least, (costs or {}).get(name, 0.0))
+            joint = _joint_gain(chosen, benefits[name])
+            if gains[name] >= price and joint.mean > max(price, joint.standard_error):
+                joining = name
+                break
+        if joining is None:
             break
-        members.append(Member(name, gains[name]))
-    covered = (
-        float(np.max([benefits[member.model] for member in members], axis=0).mean())
-        if members
-        else 0.0
-    )
-    return Committee(tuple(members), covered)
-
-
-def choose_explained(
-    known: Mapping[str, Knowledge],
-    *,
-    size: int,
-    costs: Mapping[str, float] | None = None,
-    lead: str | None = None,
-) -> Committee:
-    """The committee that ``choose`` finds among ``known`` teachers (of the same samples), with the
-    facts that explain it.
-    """
-    benefits = {name: one.benefit for name, one in known.items()}
-    answers = {name: one.answers for name, one in known.items()}
-    found = choose(benefits, size=size, costs=costs, answers=answers, lead=lead)
-    if not known:
-        return Committee((), 0.0, sentence="none: no model could be read")
-    labels, classes = next(iter(known.values())).labels, next(iter(known.values())).classes
-    shares, owner = _by_class(found.models, benefits, labels, len(classes))
-    members = []
-    for place, member in enumerate(found.members):
-        mine = sorted(np.flatnonzero(owner == place), key=lambda c: (-shares[place, c], c))
-        average = np.mean([answers[name] for name in found.models[: place + 1]], axis=0)
-        members.append(
-            Member(
-                member.model,
-                member.gain,
-                _right(answers[member.model], labels),
-                _right(average, labels),
-                tuple(classes[c] for c in mine),
-            )
-        )
-    passed = _passed(found, benefits, answers, size)
-    uncovered = tuple(name for name, one in zip(classes, owner, strict=True) if one < 0)
-    sentence = _sentence(members, benefits, size, len(labels))
-    return Committee(
-        tuple(members),
-        found.covered,
-        passed,
-        uncovered if members else classes,
-        sentence,
-        len(labels),
-    )
-
-
-def _by_class(
-    members: Sequence[str], benefits: Mapping[str, Floats], labels: Ints, classes: int
-) -> tuple[Floats, Ints]:
-    """(k, C) mean benefit of each member on each class, and (C,) which member knows a class best,
-    or -1 where none does.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    shares = np.array(
-        [np.bincount(labels, benefits[name], classes) / counts for name in members]
-    ).reshape(-1, classes)
+        members.append(CommitteeMember(joining, gains[joining]))
     if not members:
-        return shares, np.full(classes, -1)
-    return shares, np.where(shares.max(axis=0) >= LEAST, shares.argmax(axis=0), -1)
+        return Committee((), 0.0)
+    covered = np.max([benefits[member.model] for member in members], axis=0).mean()
+    return Committee(tuple(members), float(covered))
 
 
-def _passed(
-    found: Committee, benefits: Mapping[str, Floats], answers: Mapping[str, Floats], size: int
-) -> tuple[Passed, ...]:
-    chosen = [benefits[name] for name in found.models]
-    rest = sorted(
-        (name for name in benefits if name not in found.models),
-        key=lambda name: (-float(benefits[name].mean()), name),
-    )
-    done = []
-    for name in rest:
-        twin, gain = _twin(name, found.models, answers), _gain(chosen, benefits[name])
-        joint, error = _joint(chosen, benefits[name])
+def _benefit_by_class(
+    members: Sequence[str], benefits: Mapping[str, Floats], labels: Ints, classes: int
+) -> Floats:
+    """(k, C) mean benefit of each member on each class."""
+    counts = np.bincount(labels, minlength=classes)
+    sums = [np.bincount(labels, benefits[name], classes) for name in members]
+    return np.array(sums).reshape(-1, classes) / counts
+
+
+def _best_member(by_class: Floats) -> Ints:
+    """(C,) which member knows a class best, or -1 where none knows it."""
+    if not len(by_class):
+        return np.full(by_class.shape[1], -1)
+    return np.where(by_class.max(axis=0) >= LEAST_GAIN, by_class.argmax(axis=0), -1)
+
+
+def _rejected(
+    committee: Committee, benefits: Mapping[str, Floats], answers: Mapping[str, Floats], size: int
+) -> tuple[RejectedTeacher, ...]:
+    """The teachers that are not in the committee, most promising first."""
+    chosen = [benefits[name] for name in committee.models]
+    others = [name for name in benefits if name not in committee.models]
+    rejected = []
+    for name in sorted(others, key=lambda name: (-float(benefits[name].mean()), name)):
+        twin = _near_duplicate(name, committee.models, answers)
+        gain, joint = _gain(chosen, benefits[name]), _joint_gain(chosen, benefits[name])
         if twin:
             why = f"its answers are those of {twin}"
-        elif len(found.members) >= size:
+        elif len(committee.members) >= size:
             why = f"the committee is full; it would add {gain:.3f} nats"
-        elif joint < -error:
-            why = f"it would make the joint answers worse, by {-joint:.3f} nats"
-        elif joint <= error:
-            why = (
-                f"it would change the joint answers by {joint:+.3f} nats, no more than chance"
-                f" (standard error {error:.3f})"
-            )
         else:
-            why = f"it would improve the joint answers by {joint:.3f} nats only"
-        done.append(Passed(name, gain, twin, why))
-    return tuple(done)
+            why = _reason_to_reject(joint)
+        rejected.append(RejectedTeacher(name, gain, twin, why))
+    return tuple(rejected)
 
 
-def _sentence(
-    members: Sequence[Member], benefits: Mapping[str, Floats], size: int, samples: int
-) -> str:
+def _reason_to_reject(joint: JointGain) -> str:
+    if joint.mean < -joint.standard_error:
+        return f"it would make the joint answers worse, by {-joint.mean:.3f} nats"
+    if joint.mean <= joint.standard_error:
+        return (
+            f"it would change the joint answers by {joint.mean:+.3f} nats, no more than chance"
+            f" (standard error {joint.standard_error:.3f})"
+        )
+    return f"it would improve the joint answers by {joint.mean:.3f} nats only"
+
+
+def _sentence(members: int, benefits: Mapping[str, Floats], size: int, samples: int) -> str:
     if not members:
         best = max(float(values.mean()) for values in benefits.values())
         return (
@@ -256,51 +291,44 @@ def _sentence(
             f" {best:.3f} nats a sample on {samples} images); training without a teacher is the"
             " right choice then"
         )
-    if len(members) < min(size, len(benefits)):
+    if members < min(size, len(benefits)):
         return (
-            f"{len(members)} of at most {size}: no other model adds more than chance to what these"
-            " know"
+            f"{members} of at most {size}: no other model adds more than chance to what these know"
         )
-    return f"{len(members)}, as many as asked for; each adds to what the others know"
+    return f"{members}, as many as asked for; each adds to what the others know"
 
 
-def _twin(name: str, members: Sequence[str], answers: Mapping[str, Floats] | None) -> str | None:
+def _near_duplicate(
+    name: str, members: Sequence[str], answers: Mapping[str, Floats] | None
+) -> str | None:
     """The member whose answers are almost those of ``name``."""
-    if not answers:
+    if not answers or not members:
         return None
-    apart = {
+    distances = {
         member: float(np.abs(answers[name] - answers[member]).sum(axis=1).mean()) / 2
         for member in members
     }
-    nearest = min(apart, key=lambda member: apart[member], default=None)
-    return nearest if nearest is not None and apart[nearest] < TWIN else None
+    nearest = min(distances, key=lambda member: distances[member])
+    return nearest if distances[nearest] < NEAR_DUPLICATE else None
 
 
-def _right(answers: Floats, labels: Ints) -> float:
+def _accuracy(answers: Floats, labels: Ints) -> float:
     return float((answers.argmax(axis=1) == labels).mean())
 
 
 def _gain(chosen: Sequence[Floats], benefit: Floats) -> float:
-    """What ``benefit`` adds to F, in nats a sample."""
-    return float(np.maximum(benefit - (np.max(chosen, axis=0) if chosen else 0.0), 0.0).mean())
+    """What a teacher's ``benefit`` (n,) adds to F, in nats a sample."""
+    covered = np.max(chosen, axis=0) if chosen else 0.0
+    return float(np.maximum(benefit - covered, 0.0).mean())
 
 
-def _adds(chosen: Sequence[Floats], benefit: Floats, least: float) -> bool:
-    """Whether the averaged answers of the committee get better, beyond doubt and worth the trouble,
-    with this teacher.
-    """
-    joint, error = _joint(chosen, benefit)
-    return _gain(chosen, benefit) >= least and joint > max(least, error)
+def _joint_gain(chosen: Sequence[Floats], benefit: Floats) -> JointGain:
+    """What a teacher's ``benefit`` (n,) adds to the benefit of the averaged answers."""
+    before = _averaged(chosen) if chosen else np.zeros_like(benefit)
+    gain = _averaged([*chosen, benefit]) - before  # (n,)
+    return JointGain(float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(len(gain))))
 
 
-def _joint(chosen: Sequence[Floats], benefit: Floats) -> tuple[float, float]:
-    """What the averaged answers of the committee gain with this teacher, in nats a sample, and its
-    standard error.
-    """
-    before = _together(chosen) if chosen else np.zeros_like(benefit)
-    gain = _together([*chosen, benefit]) - before  # (n,)
-    return float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(len(gain)))
-
-
-def _together(benefits: Sequence[Floats]) -> Floats:
+def _averaged(benefits: Sequence[Floats]) -> Floats:
+    """(n,) benefit of the teachers' averaged answers."""
     return np.asarray(np.log(np.mean(np.exp(benefits), axis=0)))

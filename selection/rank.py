@@ -299,7 +299,7 @@ def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    from selection.committee import choose_explained, knowledge
+    from selection.committee import benefit_of, select_committee
 
     last = halving.committee_round(size + 1)
     images = np.arange(last.images)
@@ -308,10 +308,10 @@ def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
         for name in last.models:
             if name in halving.evidence:
                 evidence = halving.evidence[name]
-                known[name] = knowledge(
+                known[name] = benefit_of(
                     evidence.at(images) if len(evidence.labels) > len(images) else evidence
                 )
-        return choose_explained(known, size=size, lead=lead)
+        return select_committee(known, size=size, lead=lead)
 
 
 def _with_expected_accuracy(row: Row, score: str, task: Task) -> Row:

@@ -1,4 +1,4 @@
-"""A ranking: which models related best to a probe, how sure that is, and what made it."""
+"""A ranking: which models teach a task best, how sure that is, and what made it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,41 @@ PACKAGED = "small zoo"  # the name of the catalogue where there is none yet
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model's place: ``value`` (higher is better) in [``low``, ``high``], or all three ``None``
-    and ``error`` says why.
+    """One model's place in a ranking.
 
-    ``group`` numbers the sets of models that are too close to call, 1 the best; ``seconds`` is what
-    probing and scoring took when it was done; ``scores`` holds further scores asked for, by name
-    (``None`` where one does not apply). ``knn`` is leave-one-out nearest-neighbour accuracy in [0,
-    1], the cheap baseline beside every score. ``probe_size`` counts the images that the value was
-    read on; values of different sizes are never compared. ``dropped`` says in which round of a
-    budget the model fell behind, and why; ``None`` where it went as far as any. ``expected`` is the
-    accuracy that a small student of this teacher should reach, with ``low``, ``high`` and their
-    ``level`` (``selection.prediction``); ``None`` where the task lies outside what was measured.
+    A model that failed has ``None`` for value and interval, and its reason in ``error``.
+
+    Attributes
+    ----------
+    model, revision, source, location : str
+        Where the model comes from, as its card says.
+    value : float, optional
+        The score, higher is better; comparable only between rows of one ``probe_size``.
+    low, high : float, optional
+        95 % interval, ``low <= value <= high``.
+    seconds : float, optional
+        What probing and scoring took when it was done.
+    error : str, optional
+        Why there is no value.
+    group : int, optional
+        Numbers the sets of models that are too close to call, 1 the best.
+    knn : float, optional
+        Leave-one-out nearest-neighbour accuracy in [0, 1], the cheap baseline beside every score.
+    probe_size : int, optional
+        Images that the value was read on.
+    dropped : str, optional
+        In which round of a budget the model fell behind, and why.
+    expected : dict, optional
+        ``accuracy`` to expect of a small student, ``low``, ``high`` and their ``level``
+        (``selection.prediction``); ``None`` where that was not measured.
+    params_total : int, optional
+        The model's parameters.
+    license : str, optional
+        Its licence.
+    scores : dict of str to float
+        Further scores by name; ``None`` for one that does not apply.
+    warnings : tuple of str
+        Sentences for the user.
     """
 
     model: str
@@ -55,15 +79,36 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Rows best first, failed models last, with the probe, the score and the versions that made
-    them.
+    """Models in order as teachers for a task, with the committee and what made them.
 
-    ``committee`` names the models that teach best together (at most ``--top``), and
-    ``committee_reasons`` says why they and no others (``selection.committee.Committee.reasons``);
-    ``warnings`` are sentences for the user. ``candidates`` counts: ``known`` in the catalogue,
-    ``loadable``, ``touched`` by label names, ``probed``, the ``rounds`` (each with its ``images``
-    and ``models``), and ``left_out`` unprobed for ``limit`` (of the shortlist), ``budget`` and
-    ``budget_gb``.
+    Attributes
+    ----------
+    task : str
+        Its name.
+    classes : tuple of str
+        The task's class names.
+    split : dict
+        ``digest`` and ``seed`` of the task's splits, ``revision`` of a Hub dataset.
+    probe : dict
+        ``size``, ``seed`` and ``digest`` of the probe.
+    score : str
+        Full name of the score.
+    catalogue : str
+        The catalogue's file, or the packaged zoo's name.
+    versions : dict of str to str
+        Versions of what the values depend on.
+    rows : tuple of Row
+        Best first, failed models last.
+    committee : tuple of str
+        Ids of the models that teach best together.
+    warnings : tuple of str
+        Sentences for the user.
+    candidates : dict
+        Counts: ``known`` in the catalogue, ``loadable``, ``touched`` by label names, ``probed``,
+        the ``rounds`` (each with its ``images`` and ``models``), and ``left_out`` unprobed for
+        ``limit`` (of the shortlist), ``budget`` and ``budget_gb``.
+    committee_reasons : dict
+        Why they and no others (``selection.committee.Committee.reasons``).
     """
 
     task: str
@@ -82,21 +127,20 @@ class Ranking:
     @property
     def finalists(self) -> tuple[Row, ...]:
         """The ranked rows that were read on the most images; only their values can be compared."""
-        most = max((row.probe_size or 0 for row in self.rows if row.value is not None), default=0)
-        return tuple(
-            row for row in self.rows if row.value is not None and (row.probe_size or 0) == most
-        )
+        ranked = [row for row in self.rows if row.value is not None]
+        most = max((row.probe_size or 0 for row in ranked), default=0)
+        return tuple(row for row in ranked if (row.probe_size or 0) == most)
 
     def to_frame(self) -> pd.DataFrame:
         """One line a model, in the ranking's order; further scores are columns ``score:NAME``."""
         import pandas as pd
 
-        flat = [
-            {k: v for k, v in asdict(row).items() if k != "scores"}
-            | {f"score:{name}": value for name, value in row.scores.items()}
-            for row in self.rows
-        ]
-        return pd.DataFrame(flat)
+        lines = []
+        for row in self.rows:
+            line = asdict(row)
+            scores = line.pop("scores")
+            lines.append(line | {f"score:{name}": value for name, value in scores.items()})
+        return pd.DataFrame(lines)
 
     def to_json(self) -> str:
         """The text of ``ranking.json`` (strict JSON: no NaN)."""
@@ -146,13 +190,12 @@ def _known_fields(noun: type[Row] | type[Ranking], values: dict[str, Any]) -> di
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Those on the most images first, then best value first, ties by name; failed models last, by
-    name.
-    """
-    return sorted(
-        rows,
-        key=lambda row: (row.value is None, -(row.probe_size or 0), -(row.value or 0.0), row.model),
-    )
+    """Most images first, then best value, then name; failed models last, by name."""
+
+    def key(row: Row) -> tuple[bool, int, float, str]:
+        return row.value is None, -(row.probe_size or 0), -(row.value or 0.0), row.model
+
+    return sorted(rows, key=key)
 
 
 def grouped(rows: Sequence[Row], close: dict[tuple[str, str], bool]) -> list[Row]:
@@ -163,17 +206,17 @@ def grouped(rows: Sequence[Row], close: dict[tuple[str, str], bool]) -> list[Row
     compared, as long as the two intervals overlap. A model that was read on fewer images than the
     first is in no group.
     """
-    done: list[Row] = []
+    numbered: list[Row] = []
     leader: Row | None = None
     number = 0
     for row in rows:
         if row.value is None or row.probe_size != rows[0].probe_size:
-            done.append(row)
+            numbered.append(row)
             continue
         if leader is None or not close.get((leader.model, row.model), overlap(leader, row)):
             leader, number = row, number + 1
-        done.append(replace(row, group=number))
-    return done
+        numbered.append(replace(row, group=number))
+    return numbered
 
 
 def overlap(a: Row, b: Row) -> bool:
@@ -183,9 +226,7 @@ def overlap(a: Row, b: Row) -> bool:
 
 
 def finite(value: float) -> float:
-    """``value`` as a float, or ``ValueError``: a score that is NaN or infinite is a failure, never
-    a number in a table.
-    """
+    """``value`` as a float; ``ValueError`` if it is NaN or infinite, which is no score."""
     if not math.isfinite(value):
         raise ValueError(f"the score is {value}, expected a finite number")
     return float(value)
@@ -196,10 +237,10 @@ def versions() -> dict[str, str]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in ("teacher-zoo", "torch", "timm", "numpy", "scikit-learn", "transformers"):
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

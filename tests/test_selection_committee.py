@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from selection.committee import Knowledge, choose, choose_explained, knowledge
+from selection.committee import TeacherBenefit, benefit_of, select_committee, select_members
 from selection.scores.registry import SCORES
 from tests.test_selection_scores import teacher
 
@@ -22,7 +22,7 @@ def joint(chosen: tuple[str, ...], values: dict[str, np.ndarray]) -> float:
 
 
 def test_gains_fall_and_sum_to_what_is_covered() -> None:
-    found = choose(benefits(), size=5)
+    found = select_members(benefits(), size=5)
     gains = [member.gain for member in found.members]
     assert gains == sorted(gains, reverse=True)
     assert sum(gains) == pytest.approx(found.covered)
@@ -32,32 +32,34 @@ def test_gains_fall_and_sum_to_what_is_covered() -> None:
 def test_greedy_is_within_its_guarantee_of_the_best_set(seed: int) -> None:
     values = benefits(seed)
     best = max(joint(chosen, values) for chosen in itertools.combinations(values, 3))
-    found = choose(values, size=3)
+    found = select_members(values, size=3)
     assert (1 - 1 / np.e) * best <= found.covered <= best + 1e-12
 
 
 def test_a_copy_of_a_member_is_never_chosen() -> None:
     values = benefits()
-    first = choose(values, size=1).models[0]
+    first = select_members(values, size=1).models[0]
     values["a-copy"] = values[first].copy()
-    chosen = choose(values, size=7).models
+    chosen = select_members(values, size=7).models
     assert len({first, "a-copy"} & set(chosen)) == 1
 
 
 def test_teachers_that_know_nothing_make_an_empty_committee() -> None:
-    assert choose({"a": np.zeros(10), "b": np.full(10, 1e-4)}, size=3).models == ()
-    assert choose({}, size=3).models == ()
+    assert select_members({"a": np.zeros(10), "b": np.full(10, 1e-4)}, size=3).models == ()
+    assert select_members({}, size=3).models == ()
 
 
 def test_complements_beat_two_good_twins() -> None:
     left, right = np.r_[np.ones(50), np.zeros(50)], np.r_[np.zeros(50), np.full(50, 0.8)]
     values = {"left": left, "left-twin": left * 0.99, "right": right}
-    assert choose(values, size=2).models == ("left", "right")
+    assert select_members(values, size=2).models == ("left", "right")
 
 
 def test_order_of_the_mapping_does_not_matter() -> None:
     values = benefits()
-    assert choose(values, size=3) == choose(dict(reversed(list(values.items()))), size=3)
+    assert select_members(values, size=3) == select_members(
+        dict(reversed(list(values.items()))), size=3
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -68,7 +70,7 @@ def test_a_teacher_that_knows_nothing_never_joins_one_that_knows(seed: int) -> N
         0.0,
         1.0,
     )  # facility location alone would take it: it is best on three samples
-    assert choose({"good": good, "lucky": lucky}, size=3).models == ("good",)
+    assert select_members({"good": good, "lucky": lucky}, size=3).models == ("good",)
 
 
 def test_a_copy_that_would_only_shift_the_average_never_joins() -> None:
@@ -77,22 +79,25 @@ def test_a_copy_that_would_only_shift_the_average_never_joins() -> None:
     values["strong-copy"] = values[
         "strong"
     ].copy()  # counting it twice would improve the average of the answers
-    assert choose(values, size=3).models == ("strong", "weak")
+    assert select_members(values, size=3).models == ("strong", "weak")
 
 
 def test_a_teacher_must_add_more_than_it_costs() -> None:
     left, right = np.r_[np.ones(50), np.zeros(50)], np.r_[np.zeros(50), np.full(50, 0.9)]
     values = {"left": left, "right": right}
-    assert choose(values, size=2).models == ("left", "right")
-    assert choose(values, size=2, costs={"right": 0.5}).models == ("left",)
-    assert choose(values, size=2, costs={"left": 0.01, "right": 0.01}).models == ("left", "right")
+    assert select_members(values, size=2).models == ("left", "right")
+    assert select_members(values, size=2, costs={"right": 0.5}).models == ("left",)
+    assert select_members(values, size=2, costs={"left": 0.01, "right": 0.01}).models == (
+        "left",
+        "right",
+    )
 
 
-def known(answers: np.ndarray, labels: np.ndarray) -> Knowledge:
+def known(answers: np.ndarray, labels: np.ndarray) -> TeacherBenefit:
     """What teachers with these answers (n, C) know."""
     classes = answers.shape[1]
     own = answers[np.arange(len(labels)), labels]
-    return Knowledge(
+    return TeacherBenefit(
         np.maximum(0.0, np.log(own * classes)),
         answers,
         labels,
@@ -100,7 +105,7 @@ def known(answers: np.ndarray, labels: np.ndarray) -> Knowledge:
     )
 
 
-def experts(n: int = 400) -> tuple[dict[str, Knowledge], np.ndarray]:
+def experts(n: int = 400) -> tuple[dict[str, TeacherBenefit], np.ndarray]:
     """Two teachers that each know two of four classes, a near-copy of the first, and one that knows
     nothing.
     """
@@ -126,7 +131,7 @@ def experts(n: int = 400) -> tuple[dict[str, Knowledge], np.ndarray]:
 
 def test_the_facts_say_who_covers_what_and_what_each_adds() -> None:
     teachers, labels = experts()
-    found = choose_explained(teachers, size=3)
+    found = select_committee(teachers, size=3)
     assert found.models == ("ab", "cd")
     ab, cd = found.members
     assert ab.classes == ("c0", "c1")
@@ -143,7 +148,7 @@ def test_the_facts_say_who_covers_what_and_what_each_adds() -> None:
 
 
 def test_a_near_duplicate_is_named_as_such_and_never_joins() -> None:
-    found = choose_explained(experts()[0], size=4)
+    found = select_committee(experts()[0], size=4)
     passed = {one.model: one for one in found.passed}
     assert passed["ab-near"].twin == "ab"
     assert passed["ab-near"].why == "its answers are those of ab"
@@ -153,45 +158,47 @@ def test_a_near_duplicate_is_named_as_such_and_never_joins() -> None:
 
 def test_classes_that_nobody_knows_are_named() -> None:
     teachers = experts()[0]
-    found = choose_explained({"ab": teachers["ab"]}, size=3)
+    found = select_committee({"ab": teachers["ab"]}, size=3)
     assert found.uncovered == ("c2", "c3")
 
 
 def test_no_committee_is_an_answer_with_its_reason() -> None:
-    found = choose_explained({"nothing": experts()[0]["nothing"]}, size=3)
+    found = select_committee({"nothing": experts()[0]["nothing"]}, size=3)
     assert found.models == ()
     assert found.sentence.startswith("none: no model tells these classes better")
     assert found.uncovered == ("c0", "c1", "c2", "c3")
-    assert choose_explained({}, size=3).sentence == "none: no model could be read"
+    assert select_committee({}, size=3).sentence == "none: no model could be read"
 
 
 def test_reasons_are_plain_json() -> None:
     import json
 
-    reasons = choose_explained(experts()[0], size=2).reasons()
+    reasons = select_committee(experts()[0], size=2).reasons()
     assert json.loads(json.dumps(reasons)) == reasons
     assert reasons["images"] == 400
     assert set(reasons) == {"sentence", "images", "members", "passed", "uncovered"}
 
 
-def test_knowledge_of_a_real_head_answers_the_simplex_and_a_perfect_copy_is_its_twin() -> None:
+def test_the_benefit_of_a_real_head_answers_the_simplex_and_a_perfect_copy_is_its_twin() -> None:
     evidence, other = teacher(0, apart=1.0), teacher(1, apart=0.5)
-    one = knowledge(evidence)
+    one = benefit_of(evidence)
     np.testing.assert_allclose(one.answers.sum(axis=1), 1.0)
     assert one.benefit.shape == (len(one.labels),)
     assert (one.benefit >= 0).all()
-    found = choose_explained({"a": one, "copy": knowledge(evidence), "b": knowledge(other)}, size=3)
+    found = select_committee(
+        {"a": one, "copy": benefit_of(evidence), "b": benefit_of(other)}, size=3
+    )
     assert "copy" not in found.models
     assert next(passed.twin for passed in found.passed if passed.model == "copy") == "a"
 
 
 def test_the_first_of_the_ranking_joins_first_if_it_adds_anything() -> None:
     values = benefits()
-    best, second = choose(values, size=2).models
-    assert choose(values, size=2, lead=second).models[0] == second
-    assert choose(values, size=2, lead=best) == choose(values, size=2)
+    best, second = select_members(values, size=2).models
+    assert select_members(values, size=2, lead=second).models[0] == second
+    assert select_members(values, size=2, lead=best) == select_members(values, size=2)
     values["ignorant"] = np.zeros(200)
-    assert choose(values, size=2, lead="ignorant").models == (best, second)
+    assert select_members(values, size=2, lead="ignorant").models == (best, second)
 
 
 def test_a_mean_benefit_is_the_default_score_but_for_the_zero() -> None:
@@ -199,4 +206,4 @@ def test_a_mean_benefit_is_the_default_score_but_for_the_zero() -> None:
     gained = SCORES["transport_images_relative"].terms
     assert gained is not None
     assert gained(evidence).min() < 0
-    assert knowledge(evidence).benefit == pytest.approx(np.maximum(0, gained(evidence)))
+    assert benefit_of(evidence).benefit == pytest.approx(np.maximum(0, gained(evidence)))

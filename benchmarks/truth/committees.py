@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.truth.scores import evidence
 from benchmarks.truth.targets import Target
-from selection.committee import choose_explained, knowledge
+from selection.committee import benefit_of, select_committee
 from selection.evidence import Evidence
 from selection.recall.names import NameEncoder
 from selection.scores.registry import resolve
@@ -32,10 +32,10 @@ def sets(
     """
     rule = resolve(score)
     order = sorted(seen, key=lambda name: (-rule.value(seen[name]), name))
-    known = {name: knowledge(one) for name, one in seen.items()}
+    known = {name: benefit_of(one) for name, one in seen.items()}
     rng = np.random.default_rng((seed, zlib.crc32(target.name.encode())))
     chosen = {
-        f"committee of {size}": choose_explained(known, size=size, lead=order[0]).models
+        f"committee of {size}": select_committee(known, size=size, lead=order[0]).models
         for size in (2, 3, 4)
     }
     return chosen | {
