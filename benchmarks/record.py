@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from zoo.files import known_fields
+
 PACKAGES = (
     "numpy",
     "scipy",
@@ -110,5 +112,5 @@ def read(path: Path) -> list[BenchRecord]:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        found.append(BenchRecord(**{**row, "seeds": tuple(row["seeds"])}))
+        found.append(BenchRecord(**known_fields(BenchRecord, row) | {"seeds": tuple(row["seeds"])}))
     return found

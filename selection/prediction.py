@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from zoo.files import write_text
+from zoo.files import known_fields, write_text
 
 TABLE = Path(__file__).with_name("prediction.json")
 # of the labelled images, that the probe must hold: the calibration's values were read on all
@@ -130,8 +130,7 @@ def calibrations() -> dict[str, Calibration]:
 
 def _calibration(row: dict[str, Any]) -> Calibration:
     """One row of the table; fields of a newer version are left out."""
-    known = {field.name for field in fields(Calibration)}
-    values = {name: value for name, value in row.items() if name in known}
+    values = known_fields(Calibration, row)
     for name, value in values.items():
         if isinstance(value, list):
             values[name] = tuple(value)

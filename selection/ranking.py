@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UserError
-from zoo.files import write_text
+from zoo.files import known_fields, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,7 +171,7 @@ class Ranking:
 
 
 def _from_json(values: dict[str, Any]) -> Ranking:
-    values = _known_fields(Ranking, values)
+    values = known_fields(Ranking, values)
     for name in ("classes", "committee", "warnings"):
         values[name] = tuple(values.get(name, ()))
     values["rows"] = tuple(_row_from_json(row) for row in values["rows"])
@@ -179,14 +179,8 @@ def _from_json(values: dict[str, Any]) -> Ranking:
 
 
 def _row_from_json(values: dict[str, Any]) -> Row:
-    values = _known_fields(Row, values)
+    values = known_fields(Row, values)
     return Row(**values | {"warnings": tuple(values.get("warnings", ()))})
-
-
-def _known_fields(noun: type[Row] | type[Ranking], values: dict[str, Any]) -> dict[str, Any]:
-    """The values that this version has a field for."""
-    names = {known.name for known in fields(noun)}
-    return {name: value for name, value in values.items() if name in names}
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:

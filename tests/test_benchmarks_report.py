@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.record import BenchRecord, append, append_rows
+from benchmarks.record import BenchRecord, append, append_rows, read
 from benchmarks.report import latest, main, page
 from benchmarks.truth.table import CELLS, Cell
 from tests.browser import CHROMIUM, Browser
@@ -105,6 +105,14 @@ def test_the_page_says_what_the_records_say_and_disarms_names(records: Path) -> 
     assert set(figures) == {"regret", "stakes", "table", "curve-truth-images"}
     assert figures["table"]["data"][0]["z"] == [[5.0, None], [None, None]]
     assert figures["curve-truth-images"]["data"][0]["y"] == [0.2, 0.1]
+
+
+def test_a_record_of_a_newer_version_is_read(tmp_path: Path) -> None:
+    record = BenchRecord(name="one", value=1.0, unit="s", seeds=(0,), setting={})
+    append(tmp_path / "r.jsonl", [record])
+    raw = json.loads((tmp_path / "r.jsonl").read_text())
+    (tmp_path / "r.jsonl").write_text(json.dumps(raw | {"added": 1}) + "\n")
+    assert read(tmp_path / "r.jsonl") == [record]
 
 
 def test_a_later_record_takes_the_place_of_an_earlier_one() -> None:

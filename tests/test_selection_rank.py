@@ -470,12 +470,12 @@ def test_a_model_stops_between_batches_and_goes_on_from_there(
     [stopped] = prober(short).probe([card], 200)
     assert stopped.outputs is None
     assert stopped.skipped == "budget"
-    assert stopped.error == "the budget ended after 64 of 200 images"
+    assert stopped.error == "the budget ended after 32 of 200 images"
     seen = forwarded(monkeypatch)
     [done] = prober(Budget()).probe([card], 200)
     assert done.outputs is not None
     assert len(done.outputs.features) == 200
-    assert sum(count for _, count in seen) == 136
+    assert sum(count for _, count in seen) == 168
 
 
 def test_a_model_that_cannot_end_in_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` as JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def known_fields(record: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a JSON object that the dataclass ``record`` has a field for.
+
+    A newer version may have added fields to a file; they are left out.
+    """
+    names = {field.name for field in fields(record)}
+    return {name: value for name, value in values.items() if name in names}
