@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from selection.recall.candidates import Candidates
     from selection.scores.score import Score
     from selection.task import Task
+    from zoo.card import ModelCard
     from zoo.terminal.progress import Progress
 
 __all__ = ["Settings", "main", "rank"]
@@ -142,41 +143,67 @@ def _shortlist_size(budget: Budget) -> int:
     return max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200))
 
 
+@dataclass(frozen=True)
+class RoundPlan:
+    """Which models are evaluated on how many images a round; ``too_costly`` counts those left out.
+
+    After each round a model stays that may still be among the best ``keep``.
+    """
+
+    cards: Sequence[ModelCard]
+    sizes: Sequence[int]
+    keep: int
+    too_costly: int = 0
+
+
 def _evaluate(
     inputs: RankingInputs, settings: Settings, budget: Budget, progress: Progress | None
 ) -> Halving:
     """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
-    from selection.probing.rounds import affordable_sizes, halve, shortlist, sizes
+    from selection.probing.rounds import halve
     from selection.progress import RankingProgress
     from zoo.terminal.progress import Progress
 
-    found, probe = inputs.candidates, inputs.probe
-    shown = RankingProgress(progress or Progress.default())
-    with shown.shown(), _prober(settings, probe, budget, shown) as prober:
+    found, shown = inputs.candidates, RankingProgress(progress or Progress.default())
+    with shown.shown(), _prober(settings, inputs.probe, budget, shown) as prober:
         evaluator = _evaluator(inputs, settings, prober, shown)
-        cards, rounds, keep, too_costly = found.cards, [probe.size], len(found.cards), 0
+        plan = RoundPlan(found.cards, [inputs.probe.size], keep=len(found.cards))
         if budget.limited:
-            classes, keep = len(inputs.task.classes), settings.top + SPARE
-            first = sizes(probe.size, classes)[0]
-            prober.warm_up(cards, first)
-            most, left = _shortlist_size(budget), budget.left()
-            cards, too_costly = shortlist(cards, evaluator, size=first, most=most, left=left)
-            rounds = affordable_sizes(
-                cards, evaluator, probe=probe.size, classes=classes, left=left
-            )
+            plan = _plan_rounds(inputs, settings, budget, evaluator)
+
+        def show_round(number: int, models: int, images: int) -> None:
+            shown.round(number, len(plan.sizes), models, images)
+
         halving = halve(
-            cards,
+            plan.cards,
             evaluator,
-            sizes=rounds,
-            keep=keep,
+            sizes=plan.sizes,
+            keep=plan.keep,
             left=budget.left,
-            on_round=lambda number, models, images: shown.round(
-                number, len(rounds), models, images
-            ),
+            on_round=show_round,
         )
-    halving.left_out["budget"] += too_costly
-    halving.left_out["limit"] += found.left_out + len(found.cards) - len(cards) - too_costly
+    beyond_shortlist = len(found.cards) - len(plan.cards) - plan.too_costly
+    halving.left_out["budget"] += plan.too_costly
+    halving.left_out["limit"] += found.left_out + beyond_shortlist
     return halving
+
+
+def _plan_rounds(
+    inputs: RankingInputs, settings: Settings, budget: Budget, evaluator: ProbeEvaluator
+) -> RoundPlan:
+    """The models that the budget can pay for, and rounds that suit the time left."""
+    from selection.probing.rounds import affordable_sizes, shortlist, sizes
+
+    cards, probe = inputs.candidates.cards, inputs.probe.size
+    classes = len(inputs.task.classes)
+    first = sizes(probe, classes)[0]
+    evaluator.prober.warm_up(cards, first)
+    left = budget.left()
+    chosen, too_costly = shortlist(
+        cards, evaluator, size=first, most=_shortlist_size(budget), left=left
+    )
+    rounds = affordable_sizes(chosen, evaluator, probe=probe, classes=classes, left=left)
+    return RoundPlan(chosen, rounds, keep=settings.top + SPARE, too_costly=too_costly)
 
 
 @contextmanager
