@@ -17,7 +17,7 @@ from zoo.sql import quote
 from zoo.terminal.command import clean, run
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_of
 
-_SHOWN = 5
+_FAILURES_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +106,11 @@ def _crawl_timm(file: Path | None, limit: int | None) -> None:
     with Catalogue.open(file, write=True) as catalogue:
         cards = list(itertools.islice(timm.cards(), limit))
         ids = ", ".join(quote(card.id) for card in cards)
-        known = catalogue.locations(
-            f"source = 'hub' AND id IN ({ids})"
-        )  # the Hub's own row says more
-        old = () if limit else catalogue.locations("source = 'timm'")
-        _store(catalogue, [card for card in cards if card.id not in known], old, "that timm knows")
+        # the Hub's row of a model says more than timm's
+        from_hub = catalogue.locations(f"source = 'hub' AND id IN ({ids})")
+        previous = () if limit else catalogue.locations("source = 'timm'")
+        cards = [card for card in cards if card.id not in from_hub]
+        _store(catalogue, cards, previous, origin="that timm knows")
 
 
 def _crawl_folder(file: Path | None, source: str, limit: int | None) -> None:
@@ -125,13 +125,13 @@ def _crawl_folder(file: Path | None, source: str, limit: int | None) -> None:
     root = root.resolve()
     folder.model_folders(root)  # raises UserError before there is a catalogue
     with Catalogue.open(file, write=True) as catalogue:
-        known = catalogue.locations(
-            "source <> 'hub' OR id NOT LIKE '%/%'"
-        )  # a folder's id has no slash
-        here = {model for model, location in known.items() if _lies_in(location, root)}
+        # a folder's id has no slash
+        known = catalogue.locations("source <> 'hub' OR id NOT LIKE '%/%'")
+        previous = {model for model, location in known.items() if _lies_in(location, root)}
         kind = "small" if source == "small" else "folder"
-        cards = list(itertools.islice(folder.cards(root, kind, taken=known.keys() - here), limit))
-        _store(catalogue, cards, () if limit else here, f"in {root}")
+        taken = known.keys() - previous
+        cards = list(itertools.islice(folder.cards(root, kind, taken=taken), limit))
+        _store(catalogue, cards, () if limit else previous, origin=f"in {root}")
 
 
 def _lies_in(location: str | None, root: Path) -> bool:
@@ -139,35 +139,40 @@ def _lies_in(location: str | None, root: Path) -> bool:
 
 
 def _store(
-    catalogue: Catalogue, cards: Sequence[ModelCard], old: Iterable[str], where: str
+    catalogue: Catalogue, cards: Sequence[ModelCard], previous: Iterable[str], *, origin: str
 ) -> None:
-    """Write ``cards``, forget those of ``old`` that are not among them, publish, and say so."""
+    """Write ``cards``, remove the ``previous`` ids that are gone, publish, and print a summary."""
     now = utc_now()
-    vanished = set(old) - {card.id for card in cards}
+    vanished = set(previous) - {card.id for card in cards}
     with catalogue.transaction():
         catalogue.remove(vanished)
         catalogue.upsert(replace(card, indexed_at=now) for card in cards)
     catalogue.publish()
-    failed = [card for card in cards if card.loadable is False]
-    print(
-        clean(
-            f"{len(cards):,} models {where}: {sum(bool(card.loadable) for card in cards):,}"
-            f" loadable, {sum(card.labels is not None for card in cards):,} with label names"
-            + (f"; {len(vanished):,} are gone and were removed" if vanished else "")
-        )
+    loadable = sum(bool(card.loadable) for card in cards)
+    labelled = sum(card.labels is not None for card in cards)
+    summary = (
+        f"{len(cards):,} models {origin}: {loadable:,} loadable, {labelled:,} with label names"
     )
-    for card in failed[:_SHOWN]:
-        print("  " + clean(f"not loadable: {card.id}: {card.not_loadable_reason}"))
-    if len(failed) > _SHOWN:
-        print(
-            f'  ... and {len(failed) - _SHOWN:,} more: python -m zoo.query --where "not loadable" '
-            "--columns id,not_loadable_reason"
-        )
+    if vanished:
+        summary += f"; {len(vanished):,} are gone and were removed"
+    print(clean(summary))
+    _print_failures([card for card in cards if card.loadable is False])
     print(clean(_location(catalogue)))
     print(
         "next: python -m zoo.query --where loadable --sort params_total, or python -m"
         " selection.rank --task YOUR_FOLDER"
     )
+
+
+def _print_failures(cards: Sequence[ModelCard]) -> None:
+    """The first models that cannot be loaded, with the reason."""
+    for card in cards[:_FAILURES_SHOWN]:
+        print("  " + clean(f"not loadable: {card.id}: {card.not_loadable_reason}"))
+    if len(cards) > _FAILURES_SHOWN:
+        print(
+            f"  ... and {len(cards) - _FAILURES_SHOWN:,} more: python -m zoo.query --where"
+            ' "not loadable" --columns id,not_loadable_reason'
+        )
 
 
 def _location(catalogue: Catalogue) -> str:

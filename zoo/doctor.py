@@ -1,6 +1,4 @@
-"""``python -m zoo.doctor``: is the catalogue sound, how old, how complete; what can be mended is
-mended.
-"""
+"""``python -m zoo.doctor``: how sound, old and complete is the catalogue; faults are mended."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from zoo.sources.ledger import CANDIDATES, Ledger
 from zoo.terminal.command import clean, run
 from zoo.terminal.options import CatalogueFile, command_of
 
-_SHOWN = 5
+_FAULTS_SHOWN = 5
 _STALE = dt.timedelta(days=30)
 
 
@@ -42,31 +40,31 @@ class Findings:
             ("broken: ", self.broken),
             ("advice: ", self.advice),
         )
-        verdict = (
-            "sound" if not self.broken else f"{len(self.broken)} faults that cannot be mended here"
-        )
-        return [clean(start + text) for start, found in groups for text in found] + [
-            f"verdict: {verdict}"
-        ]
+        lines = [clean(start + text) for start, findings in groups for text in findings]
+        broken = len(self.broken)
+        verdict = f"{broken} faults that cannot be mended here" if broken else "sound"
+        return [*lines, f"verdict: {verdict}"]
 
 
 def examine(path: Path) -> Findings:
-    """Look through the catalogue at ``path`` and mend it. Raises ``UserError`` where there is none,
-    or none that can be read; while another process writes, only the snapshot is looked at.
+    """Examine the catalogue at ``path`` and mend it.
+
+    While another process writes it, only the snapshot is examined. Raises ``UserError`` where there
+    is no catalogue, or none that can be read.
     """
-    found = Findings()
+    findings = Findings()
     snapshot = snapshot_of(path)
     if path.is_file():
         try:
             with Catalogue.open(path, write=True) as catalogue:
-                _Visit(catalogue, found).run()
+                _Examination(catalogue, findings).run()
         except CatalogueLocked as error:
-            found.facts.append(
+            findings.facts.append(
                 f"{error.holder} is writing the catalogue: only its snapshot is examined"
             )
     elif snapshot.is_file():
         Catalogue.open(path).close()  # raises UserError for a foreign file
-        found.broken.append(
+        findings.broken.append(
             f"the database {path} is missing beside its snapshot; crawl again to make it anew"
         )
     else:
@@ -74,121 +72,147 @@ def examine(path: Path) -> Findings:
     if snapshot.is_file():
         size = sum(file.stat().st_size for file in (snapshot, path) if file.is_file())
         changed = dt.datetime.fromtimestamp(snapshot.stat().st_mtime, dt.UTC).replace(tzinfo=None)
-        found.facts.append(
+        findings.facts.append(
             f"snapshot {snapshot}: {_age(changed)} old; {size / 1e6:,.1f} MB with the database"
         )
-    return found
+    return findings
 
 
-class _Visit:
-    """One look through an open catalogue."""
+class _Examination:
+    """The checks of an open catalogue; each adds to ``findings``."""
 
-    def __init__(self, catalogue: Catalogue, found: Findings) -> None:
-        self.catalogue, self.found, self.ledger = catalogue, found, Ledger(catalogue)
+    def __init__(self, catalogue: Catalogue, findings: Findings) -> None:
+        self.catalogue, self.findings, self.ledger = catalogue, findings, Ledger(catalogue)
 
     def run(self) -> None:
-        self.mend()
-        self.count()
-        self.passes()
-        self.publish()
+        """All checks; what can be mended is mended before it is counted."""
+        self.mend_rows()
+        self.remove_leftovers()
+        self.count_models()
+        self.count_details()
+        self.list_faults()
+        self.list_passes()
+        self.publish_snapshot()
 
-    def ask(self, query: str) -> list[Any]:
-        return list(self.catalogue.connection.execute(query).fetchall())
+    def rows_of(self, statement: str) -> list[Any]:
+        """All rows of an SQL statement."""
+        return list(self.catalogue.connection.execute(statement).fetchall())
 
-    def one(self, query: str) -> int:
-        return int(self.ask(query)[0][0])
+    def count_of(self, statement: str) -> int:
+        """The only number that an SQL statement gives."""
+        return int(self.rows_of(statement)[0][0])
 
-    def mend(self) -> None:
-        mended, found = self.found.mended, self.ledger.drop_duplicates()
-        if found:
-            mended.append(f"{found:,} rows stood there twice")
-        if found := self.one("SELECT count(*) - count(DISTINCT id) FROM models"):
-            self.found.broken.append(f"{found:,} rows share their id and their time; crawl again")
-        if found := self.one(
+    def mend_rows(self) -> None:
+        """Rows that stand there twice, and details that did not reach their model."""
+        mended = self.findings.mended
+        if doubled := self.ledger.drop_duplicates():
+            mended.append(f"{doubled:,} rows stood there twice")
+        if shared := self.count_of("SELECT count(*) - count(DISTINCT id) FROM models"):
+            self.findings.broken.append(
+                f"{shared:,} rows share their id and their time; crawl again"
+            )
+        unmerged = self.count_of(
             "SELECT count(*) FROM models JOIN details USING (id, sha) WHERE models.detail_state IS"
             " NULL AND models.removed_at IS NULL"
-        ):
+        )
+        if unmerged:
             self.ledger.merge_details()
-            mended.append(f"the details of {found:,} models were not in their rows yet")
+            mended.append(f"the details of {unmerged:,} models were not in their rows yet")
+
+    def remove_leftovers(self) -> None:
+        """Details of revisions that are gone, and files of processes that were killed."""
+        mended = self.findings.mended
         for table in ("details", "configs"):
-            if found := self.one(
+            outdated = self.count_of(
                 f"DELETE FROM {table} WHERE NOT EXISTS "
                 f"(SELECT 1 FROM models WHERE models.id = {table}.id AND models.sha = {table}.sha)"
-            ):
-                mended.append(f"{found:,} rows of {table} were of revisions that are gone")
+            )
+            if outdated:
+                mended.append(f"{outdated:,} rows of {table} were of revisions that are gone")
         for partial in remove_partial(self.catalogue.snapshot):
             mended.append(f"{partial.name} was left by a process that was killed")
 
-    def count(self) -> None:
-        facts, advice = self.found.facts, self.found.advice
-        for source, models, loadable, labelled, gone, newest in self.ask(
+    def count_models(self) -> None:
+        """How many models of each source, and how old they are."""
+        for source, models, loadable, labelled, gone, newest in self.rows_of(
             "SELECT source, count(*), count(*) FILTER (loadable), count(labels), count(removed_at),"
             " max(indexed_at) FROM models GROUP BY source ORDER BY source"
         ):
             age = f", last seen {_age(newest)} ago" if newest else ""
-            facts.append(
+            self.findings.facts.append(
                 f"{source}: {models:,} models, {loadable:,} loadable, {labelled:,} with label"
                 f" names, {gone:,} gone{age}"
             )
             if source == "hub" and newest and utc_now() - newest > _STALE:
-                advice.append(
+                self.findings.advice.append(
                     "the Hub was last listed more than a month ago: python -m zoo.crawl --update"
                 )
-        asked = self.one(
+
+    def count_details(self) -> None:
+        """How many of the Hub's candidates have details, and how many wait for them."""
+        known = self.count_of(
             f"SELECT count(detail_state) FROM models WHERE source = 'hub' AND ({CANDIDATES})"
         )
         waiting = self.ledger.wanted().num_rows
-        if asked or waiting:
-            facts.append(f"details: {asked:,} of {asked + waiting:,} candidates of the Hub")
+        if known or waiting:
+            self.findings.facts.append(
+                f"details: {known:,} of {known + waiting:,} candidates of the Hub"
+            )
         if waiting:
-            advice.append(
+            self.findings.advice.append(
                 f"{waiting:,} candidates have no details yet: python -m zoo.crawl --update"
             )
-        if faults := self.one("SELECT count(*) FROM faults"):
-            shown = self.ask(
-                "SELECT coalesce(id, '(no id)'), error FROM faults ORDER BY id NULLS LAST LIMIT"
-                f" {_SHOWN}"
-            )
-            facts.append(
-                f"{faults:,} odd rows in the Hub's listing, for example: "
-                + "; ".join(f"{model}: {error[:60]}" for model, error in shown)
-            )
 
-    def passes(self) -> None:
+    def list_faults(self) -> None:
+        """Rows of the Hub's listing that could not be read."""
+        faults = self.count_of("SELECT count(*) FROM faults")
+        if not faults:
+            return
+        examples = self.rows_of(
+            "SELECT coalesce(id, '(no id)'), error FROM faults ORDER BY id NULLS LAST LIMIT"
+            f" {_FAULTS_SHOWN}"
+        )
+        listed = "; ".join(f"{model}: {error[:60]}" for model, error in examples)
+        self.findings.facts.append(
+            f"{faults:,} odd rows in the Hub's listing, for example: {listed}"
+        )
+
+    def list_passes(self) -> None:
         """The listings of the Hub, or of parts of it, that ended or were cut."""
-        for key, text in self.ask(
+        for key, text in self.rows_of(
             "SELECT key, value FROM state WHERE key LIKE 'hub %' ORDER BY key"
         ):
             name, _, state = key.removeprefix("hub ").rpartition(" ")
             if state not in ("pass", "last"):
                 continue
-            job, parts = (
-                json.loads(text),
-                [str(part) for part in json.loads(name)[1:] if part is not None],
-            )
-            what = f"{job['kind']} listing" + (f" ({', '.join(parts)})" if parts else "")
+            job = json.loads(text)
+            scope = [str(part) for part in json.loads(name)[1:] if part is not None]
+            listing = f"{job['kind']} listing"
+            if scope:
+                listing += f" ({', '.join(scope)})"
             if state == "last":
-                self.found.facts.append(
-                    f"{what}: ended {job['ended'][:16]} UTC with {job['rows']:,} rows"
+                self.findings.facts.append(
+                    f"{listing}: ended {job['ended'][:16]} UTC with {job['rows']:,} rows"
                 )
             else:
-                self.found.advice.append(
-                    f"a {what} was cut after {job['rows']:,} rows; the same command goes on"
+                self.findings.advice.append(
+                    f"a {listing} was cut after {job['rows']:,} rows; the same command goes on"
                 )
 
-    def publish(self) -> None:
+    def publish_snapshot(self) -> None:
         """The snapshot must say what the database says."""
-        newest = (
+        state = (
             "SELECT count(*), max(indexed_at), count(detail_state), count(removed_at) FROM models"
         )
         try:
             with Catalogue.open(self.catalogue.path) as reader:
-                same = reader.sql(newest).astype(str).equals(self.catalogue.sql(newest).astype(str))
+                published = reader.sql(state).astype(str)
+            same = published.equals(self.catalogue.sql(state).astype(str))
         except UserError:
             same = False
         if not same and self.catalogue.count():
             self.catalogue.publish()
-            self.found.mended.append(
+            self.findings.mended.append(
                 "the snapshot was missing, damaged or behind the database; it is published anew"
             )
 
@@ -211,9 +235,9 @@ class DoctorOptions:
 
 def doctor(options: DoctorOptions) -> int:
     """Is the catalogue sound, how old is it, how complete? What can be mended is mended."""
-    found = examine(options.catalogue or default_catalogue())
-    print("\n".join(found.lines()))
-    return 1 if found.broken else 0
+    findings = examine(options.catalogue or default_catalogue())
+    print("\n".join(findings.lines()))
+    return 1 if findings.broken else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

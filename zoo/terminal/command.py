@@ -109,38 +109,32 @@ def fail(message: str, status: int) -> int:
 
 
 def clean(text: object, limit: int = 2_000) -> str:
-    """``text`` as one printable line that UTF-8 can hold: no control or bidirectional characters,
-    at most ``limit``.
+    """``text`` as one printable line of at most ``limit`` characters.
 
-    Names, labels and card text come from strangers and may hold terminal escape sequences or half
-    of a character.
+    Names, labels and card text come from strangers: control and bidirectional characters are taken
+    out, halves of characters that UTF-8 cannot hold are replaced.
     """
-    line = (
-        _CONTROL.sub("", " ".join(str(text)[: 4 * limit].split()))
-        .encode("utf-8", "replace")
-        .decode()
-    )
+    words = " ".join(str(text)[: 4 * limit].split())
+    line = _CONTROL.sub("", words).encode("utf-8", "replace").decode()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def split_list(values: Iterable[str] | None) -> list[str]:
-    """``["a,b", "c"]`` -> ``["a", "b", "c"]``: a list option may be repeated or separated by
-    commas.
-    """
+    """``["a,b", "c"]`` -> ``["a", "b", "c"]``: a list may be repeated or separated by commas."""
     return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
 
 
 def choose(kind: str, given: str, valid: Iterable[str]) -> str:
-    """Return ``given`` if it is one of ``valid``, else raise ``UserError`` naming the nearest and
-    all valid ones.
-    """
+    """``given`` if it is among ``valid``, else ``UserError`` with the nearest and all of them."""
     names = list(valid)
     if given in names:
         return given
     near = difflib.get_close_matches(given, names, n=5, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    few = names if len(names) <= _MOST_NAMED else [*(near or names[:5]), f"... {len(names)} in all"]
-    raise UserError(f"no {kind} {given!r}{hint} (valid: {', '.join(few)})")
+    listed = names
+    if len(names) > _MOST_NAMED:
+        listed = [*(near or names[:5]), f"... {len(names)} in all"]
+    raise UserError(f"no {kind} {given!r}{hint} (valid: {', '.join(listed)})")
 
 
 def byte_size(text: str) -> int:

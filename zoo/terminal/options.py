@@ -160,7 +160,7 @@ def _scalar(value: Any, value_type: Any) -> Any:
 def option_fields(options_class: type[Any]) -> list[OptionField]:
     """The options of ``options_class`` in order; fields that typer is not to know are left out."""
     hints = get_type_hints(options_class, include_extras=True)
-    found = []
+    options = []
     for field in fields(options_class):
         annotated, *marks = get_args(hints[field.name]) or (hints[field.name],)
         infos = [mark for mark in marks if isinstance(mark, OptionInfo | ArgumentInfo)]
@@ -169,8 +169,10 @@ def option_fields(options_class: type[Any]) -> list[OptionField]:
             default = field.default
             if field.default_factory is not MISSING:
                 default = field.default_factory()
-            found.append(OptionField(field.name, value_type, optional, several, infos[0], default))
-    return found
+            options.append(
+                OptionField(field.name, value_type, optional, several, infos[0], default)
+            )
+    return options
 
 
 def _parts(annotation: Any) -> tuple[Any, bool, bool]:
