@@ -19,12 +19,11 @@ from benchmarks.truth.__main__ import main
 from benchmarks.truth.analysis import Truths, outer, standard, static_prior
 from benchmarks.truth.scores import measure, read_scores
 from benchmarks.truth.students import (
-    FixedBatches,
+    LabelledImages,
     StudentRecipe,
-    Students,
-    batches,
+    TeacherAnswers,
     hits,
-    scaled,
+    student_pixels,
     train,
 )
 from benchmarks.truth.summary import missing
@@ -50,7 +49,7 @@ from zoo.home import feature_folder
 from zoo.teacher import Teacher
 
 ANY = {"chosen": lambda name: True}
-RECIPE = StudentRecipe(steps=40, widths=(8, 16, 16))
+RECIPE = StudentRecipe(steps=60)
 
 
 @pytest.fixture(autouse=True)
@@ -123,57 +122,40 @@ def test_no_teacher_may_teach_what_it_was_trained_on(home: Path) -> None:
     assert len(by_name) + len(FURTHER) >= 30  # ../shared/models make it more than 40
 
 
-def test_students_in_one_batch_are_the_students_trained_alone() -> None:
+def toy_images(labels: np.ndarray) -> np.ndarray:
+    """(200, 32, 32, 3) uint8: dark where the label is 0, bright where it is 1."""
     rng = np.random.default_rng(0)
-    pixels, labels = (
-        rng.integers(0, 255, (60, 32, 32, 3), dtype=np.uint8),
-        np.where(np.arange(60) < 30, np.arange(60) % 3, -1),
-    )
-    answers = torch.from_numpy(rng.normal(size=(3, 60, 3))).float()
-    recipe = StudentRecipe(steps=4, batch=16, labelled=4, widths=(8, 16, 16))
-    given = batches(pixels, labels, recipe, seed=1, flip=True)
-    assert (labels[given.rows[:, :4]] >= 0).all()
-    assert (labels[given.rows[:, 4:]] < 0).all()
-    views = scaled(given.views[0])
-    together = train(given, labels, answers, recipe, classes=3, seed=1)(views, training=False)
-    for k in range(3):
-        alone = train(given, labels, answers[k : k + 1], recipe, classes=3, seed=1)(
-            views, training=False
-        )
-        assert torch.allclose(together[k], alone[0], atol=0.02)
-    assert not torch.allclose(together[0], together[1], atol=0.02)
+    noise = rng.integers(0, 50, (len(labels), 32, 32, 3))
+    bright = np.where(labels[:, None, None, None] > 0, 200, 50)
+    return (bright + noise).astype(np.uint8)
 
 
-def test_a_student_learns_from_its_teacher_alone() -> None:
-    rng = np.random.default_rng(0)
+def test_a_student_learns_from_its_teacher_more_than_from_labels() -> None:
     truth = np.arange(200) % 2
-    pixels = np.where(truth[:, None, None, None] > 0, 200, 50) + rng.integers(
-        0, 50, (200, 32, 32, 3)
-    )
-    labels = np.where(np.arange(200) < 20, truth, -1)
-    recipe = StudentRecipe(steps=20, widths=(8, 16, 16), weight=50.0)
-    given = batches(pixels.astype(np.uint8), labels, recipe, seed=0, flip=False)
-    wrong = torch.from_numpy(np.where(truth[:, None] == np.arange(2), -5.0, 5.0)).float()[
-        None
-    ]  # answers the other class
-    made = train(given, labels, wrong, recipe, classes=2, seed=0)
-    assert hits(made, pixels.astype(np.uint8), truth).mean() < 0.1
+    pixels, labels = toy_images(truth), np.where(np.arange(200) < 20, truth, -1)
+    images = LabelledImages.of(pixels, labels, classes=("dark", "bright"), flip=False)
+    wrong = torch.from_numpy(np.where(truth[:, None] == np.arange(2), -5.0, 5.0)).float()
+    answers = TeacherAnswers(logits=wrong[None], weights=torch.ones(1))  # names the other class
+    recipe = StudentRecipe(steps=60)
+    assert hits(train(images, answers, recipe, seed=0), pixels, truth).mean() < 0.1
+    assert hits(train(images, None, recipe, seed=0), pixels, truth).mean() > 0.9
 
 
-def test_first_weights_depend_on_the_seed_only() -> None:
-    assert isinstance(
-        batches(
-            np.zeros((8, 28, 28, 3), np.uint8),
-            np.arange(8) % 2,
-            StudentRecipe(steps=1),
-            seed=0,
-            flip=False,
-        ),
-        FixedBatches,
-    )
-    one, two = (Students(count, 3, RECIPE, seed=5, device="cpu") for count in (1, 2))
-    views = torch.rand(4, 3, 32, 32)
-    assert torch.allclose(one(views, training=False)[0], two(views, training=False)[1], atol=1e-2)
+def test_a_student_depends_on_its_seed_and_its_teachers_weights() -> None:
+    truth = np.arange(60) % 2
+    pixels = toy_images(truth)
+    images = LabelledImages.of(pixels, truth, classes=("dark", "bright"), flip=True)
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(size=(2, 60, 2))).float()
+
+    def student(weights: list[float], seed: int = 0) -> torch.Tensor:
+        answers = TeacherAnswers(logits=logits, weights=torch.tensor(weights))
+        made = train(images, answers, StudentRecipe(steps=2, batch=16), seed=seed)
+        return made.logits(student_pixels(pixels[:8]))
+
+    assert torch.equal(student([1.0, 0.0]), student([1.0, 0.0]))
+    assert not torch.equal(student([1.0, 0.0]), student([0.0, 1.0]))
+    assert not torch.equal(student([1.0, 0.0]), student([1.0, 0.0], seed=1))
 
 
 def test_a_table_fills_once_and_goes_on_where_it_was_cut(

@@ -56,13 +56,7 @@ def fill(
     known = {entry.card.id: entry for entry in entries(folder)}
     found = [known[choose("teacher", name, known)] for name in teachers] or list(known.values())
     describe(out / TEACHERS, found)
-    bench = Bench(
-        folder,
-        out / CELLS,
-        StudentRecipe(),
-        Answers(folder, device=device),
-        together=1 if device == "cpu" else 64,
-    )
+    bench = Bench(folder, out / CELLS, StudentRecipe(), Answers(folder, device=device))
     made = 0
     for target, protocol, seed in plan(tasks or tuple(TARGETS), seeds, protocols):
         if time.monotonic() - start < 60 * minutes:

@@ -8,9 +8,9 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,10 @@ from zoo.terminal.command import clean
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.truth.students import FixedBatches, StudentRecipe
+    from benchmarks.truth.students import LabelledImages, StudentRecipe, TeacherAnswers
     from benchmarks.truth.teachers import Answers, Entry
+    from distill.teachers.probe_head import ProbeHead
+    from zoo.card import ModelCard
 
 PROTOCOLS = ("pool", "labels")  # with unlabelled images beside the labelled ones, or those alone
 SEEDS = (0, 1, 2)
@@ -82,72 +84,61 @@ def read_cells(path: Path, *, recipe: str | None = None) -> list[Cell]:
 class Bench:
     """Makes the cells that are missing: the teachers' ``answers``, the ``recipe`` and the table's
     ``path``.
-
-    ``together`` students train in one batch: many on a GPU, one on a CPU, where a batch of them is
-    no faster.
     """
 
     home: Path
     path: Path
     recipe: StudentRecipe
     answers: Answers
-    together: int = 1
 
     def fill(self, target: Target, entries: Sequence[Entry], *, protocol: str, seed: int) -> int:
         """Train the student of every entry that may teach ``target`` and of none; returns how many
         were missing.
         """
-        wanted = [NONE, *(entry.card.id for entry in entries if not entry.knows(target))]
+        cards = {entry.card.id: entry.card for entry in entries if not entry.knows(target)}
+        done = self._done()
         missing = [
-            name for name in wanted if self._key(target, name, protocol, seed) not in self._done()
+            name for name in (NONE, *cards) if self._key(target, name, protocol, seed) not in done
         ]
         if not missing:
             return 0
-        lesson = Lesson.of(target, self.home, protocol=protocol, seed=seed)
-        cards = {entry.card.id: entry.card for entry in entries}
-        if NONE in missing:
-            self._train(lesson, [(NONE, "")], [None], [None])
-        teachers = [name for name in missing if name != NONE]
-        for start in range(0, len(teachers), self.together):
-            some = teachers[start : start + self.together]
-            heads = [
-                lesson.head(self.answers.of(cards[name], target)[0], self.answers.device)
-                for name in some
-            ]
-            self._train(
-                lesson,
-                [(name, "") for name in some],
-                [z for _, z in heads],
-                [head.accuracy for head, _ in heads],
-            )
+        task = LabelledTask.of(target, self.home, protocol=protocol, seed=seed)
+        for name in missing:
+            if name == NONE:
+                self._train(task, NONE, None)
+                continue
+            head, logits = self._head(task, cards[name])
+            self._train(task, name, _alone(logits), accuracy=head.accuracy)
         return len(missing)
 
     def committee(
         self, target: Target, members: Sequence[Entry], *, protocol: str, seed: int, rule: str
     ) -> int:
-        """Train the student of the averaged answers of ``members``, weighted by
-        ``probe_head.mixture``; 0 if it is there.
+        """Train the student of ``members`` together, weighted by ``probe_head.mixture``; 0 if it is
+        there.
         """
         import torch
 
+        from benchmarks.truth.students import TeacherAnswers
         from distill.teachers.probe_head import mixture
 
         name = f"{rule}: " + " + ".join(sorted(entry.card.id for entry in members))
         if self._key(target, name, protocol, seed) in self._done():
             return 0
-        lesson = Lesson.of(target, self.home, protocol=protocol, seed=seed)
-        heads = [
-            lesson.head(self.answers.of(entry.card, target)[0], self.answers.device)
-            for entry in members
-        ]
-        stacked = torch.stack([z for _, z in heads])  # (K, N, C)
-        known = torch.from_numpy(np.flatnonzero(lesson.labels >= 0)).to(stacked.device)
-        truth = torch.from_numpy(lesson.labels).to(stacked.device)[known]
-        weights = mixture(stacked[:, known], truth).to(stacked.device)
-        joined = (weights[:, None, None] * stacked.softmax(dim=2)).sum(dim=0).clamp(min=1e-9).log()
-        right = float((joined[known].argmax(dim=1) == truth).float().mean())
-        self._train(lesson, [(name, rule)], [joined], [right])
+        task = LabelledTask.of(target, self.home, protocol=protocol, seed=seed)
+        logits = torch.stack([self._head(task, entry.card)[1] for entry in members])  # (K, N, C)
+        known = torch.from_numpy(np.flatnonzero(task.labels >= 0)).to(logits.device)
+        truth = torch.from_numpy(task.labels).to(logits.device)[known]
+        weights = mixture(logits[:, known], truth).to(logits.device)
+        joined = (weights[:, None, None] * logits[:, known].softmax(dim=2)).sum(dim=0)
+        accuracy = float((joined.argmax(dim=1) == truth).float().mean())
+        answers = TeacherAnswers(logits=logits, weights=weights)
+        self._train(task, name, answers, accuracy=accuracy, rule=rule)
         return 1
+
+    def _head(self, task: LabelledTask, card: ModelCard) -> tuple[ProbeHead, Tensor]:
+        features, _ = self.answers.of(card, task.target)
+        return task.head(features, self.answers.device)
 
     def _key(
         self, target: Target, name: str, protocol: str, seed: int
@@ -159,45 +150,37 @@ class Bench:
 
     def _train(
         self,
-        lesson: Lesson,
-        names: Sequence[tuple[str, str]],
-        answers: Sequence[Tensor | None],
-        accuracies: Sequence[float | None],
+        task: LabelledTask,
+        name: str,
+        answers: TeacherAnswers | None,
+        *,
+        accuracy: float | None = None,
+        rule: str = "",
     ) -> None:
-        import torch
-
-        import benchmarks.truth.students as students
+        """Train one student and keep its cell; ``accuracy`` is its teacher's head's."""
+        from benchmarks.truth import students
 
         start = time.perf_counter()
-        taught = [one for one in answers if one is not None]
-        made = students.train(
-            lesson.batches(self.recipe, pooled=bool(taught)),
-            lesson.labels,
-            torch.stack(taught) if taught else None,
-            self.recipe,
-            classes=len(lesson.target.classes),
-            seed=lesson.seed,
-            device=self.answers.device,
+        student = students.train(
+            task.images, answers, self.recipe, seed=task.seed, device=self.answers.device
         )
-        images, truth, n_test = lesson.held_out
-        right = students.hits(made, images, truth)  # (K, n)
-        seconds = round((time.perf_counter() - start) / len(names), 2)
-        for (name, rule), row, accuracy in zip(names, right, accuracies, strict=True):
-            cell = Cell(
-                task=lesson.target.name,
-                teacher=name,
-                protocol=lesson.protocol,
-                seed=lesson.seed,
-                rule=rule,
-                recipe=digest(self.recipe),
-                accuracy=round(float(row.mean()), 5),
-                n=len(row),
-                test_accuracy=round(float(row[:n_test].mean()), 5),
-                n_test=n_test,
-                answers=None if accuracy is None else round(accuracy, 4),
-                seconds=seconds,
-            )
-            self._keep(cell, row)
+        images, truth, n_test = task.held_out
+        right = students.hits(student, images, truth)  # (n,)
+        cell = Cell(
+            task=task.target.name,
+            teacher=name,
+            protocol=task.protocol,
+            seed=task.seed,
+            rule=rule,
+            recipe=digest(self.recipe),
+            accuracy=round(float(right.mean()), 5),
+            n=len(right),
+            test_accuracy=round(float(right[:n_test].mean()), 5),
+            n_test=n_test,
+            answers=None if accuracy is None else round(accuracy, 4),
+            seconds=round(time.perf_counter() - start, 2),
+        )
+        self._keep(cell, right)
 
     def _keep(self, cell: Cell, right: npt.NDArray[np.bool_]) -> None:
         """First which images were right, then the line that says the cell is there."""
@@ -230,8 +213,17 @@ def hits_of(home: Path, cell: Cell) -> npt.NDArray[np.bool_] | None:
     return np.unpackbits(np.load(path), count=cell.n).astype(bool) if path.is_file() else None
 
 
-@dataclass(frozen=True, eq=False)
-class Lesson:
+def _alone(logits: Tensor) -> TeacherAnswers:
+    """The answers (N, C) of a single teacher."""
+    import torch
+
+    from benchmarks.truth.students import TeacherAnswers
+
+    return TeacherAnswers(logits=logits[None], weights=torch.ones(1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledTask:
     """The images and labels of one task, protocol and seed: ``rows`` of the pool, ``labels`` -1
     where unlabelled.
     """
@@ -239,59 +231,44 @@ class Lesson:
     target: Target
     protocol: str
     seed: int
-    pixels: npt.NDArray[np.uint8]
+    images: LabelledImages
     labels: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     held_out: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], int]
-    _batches: dict[bool, FixedBatches] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, target: Target, home: Path, *, protocol: str, seed: int) -> Lesson:
+    def of(cls, target: Target, home: Path, *, protocol: str, seed: int) -> LabelledTask:
         """The training images (all of the pool, or the labelled ones) with the labels that ``seed``
         gives.
         """
-        marked = target.labelled(seed)
-        labels = (
-            np.where(marked, np.arange(len(target.classes))[:, None], -1)
-            .reshape(-1)
-            .astype(np.int64)
-        )
+        from benchmarks.truth.students import LabelledImages
+
+        classes = np.arange(len(target.classes))[:, None]
+        labels = np.where(target.labelled(seed), classes, -1).reshape(-1).astype(np.int64)
         rows = np.flatnonzero(labels >= 0) if protocol == "labels" else np.arange(len(labels))
-        return cls(
-            target,
-            protocol,
-            seed,
+        images = LabelledImages.of(
             training(target, home)[rows],
             labels[rows],
-            rows,
-            held_out(target, home),
+            classes=target.classes,
+            flip=target.dataset != "mnist",  # a mirrored digit is none
+        )
+        return cls(
+            target=target,
+            protocol=protocol,
+            seed=seed,
+            images=images,
+            labels=labels[rows],
+            rows=rows,
+            held_out=held_out(target, home),
         )
 
-    def batches(self, recipe: StudentRecipe, *, pooled: bool) -> FixedBatches:
-        """The batches of all students that have a teacher (``pooled``), or of the one that has none
-        and needs labels.
-        """
-        if pooled not in self._batches:
-            from benchmarks.truth.students import batches, flips
-
-            self._batches[pooled] = batches(
-                self.pixels,
-                self.labels,
-                recipe,
-                seed=self.seed,
-                flip=flips(self.target),
-                pooled=pooled,
-            )
-        return self._batches[pooled]
-
-    def head(self, features: npt.NDArray[np.float32], device: str) -> tuple[Any, Tensor]:
-        """A teacher's head on the labelled images, and its answers to all images of the lesson."""
+    def head(self, features: npt.NDArray[np.float32], device: str) -> tuple[ProbeHead, Tensor]:
+        """A teacher's head on the labelled images, and its answers to all images of the task."""
         from benchmarks.truth.students import answers_of
 
-        head, answers = answers_of(
+        return answers_of(
             features[self.rows], self.labels, classes=len(self.target.classes), device=device
         )
-        return head, answers
 
 
 def plan(
