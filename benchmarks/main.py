@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zoo.errors import UserError
-from zoo.terminal.command import choose, fail, typed_as, version_text
+from zoo.terminal.command import fail, typed_as, validate_choice, version_text
 
 
 class Verb(NamedTuple):
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name = words.pop(place)
     try:
-        module = importlib.import_module(VERBS[choose("verb", name, VERBS)].module)
+        module = importlib.import_module(VERBS[validate_choice("verb", name, VERBS)].module)
     except UserError as error:
         return fail(str(error), 2)
     with typed_as(f"teacher-zoo {name}"):

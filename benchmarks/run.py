@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.record import append
-from zoo.terminal.command import choose, run
+from zoo.terminal.command import run, validate_choice
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -33,7 +33,7 @@ BENCHMARKS: dict[
 
 def measure(name: str, out: Path = RECORDS) -> Path:
     """Run one benchmark and add its records to ``out/NAME.jsonl``; return that file."""
-    module = importlib.import_module(BENCHMARKS[choose("benchmark", name, BENCHMARKS)])
+    module = importlib.import_module(BENCHMARKS[validate_choice("benchmark", name, BENCHMARKS)])
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.jsonl"
     append(path, module.run(out))

@@ -14,7 +14,7 @@ from distill.options import Device, Offline
 from distill.run import RunFolder
 from zoo.errors import Unavailable
 from zoo.files import write_json, write_text
-from zoo.terminal.command import clean, run
+from zoo.terminal.command import printable, run
 from zoo.terminal.options import command_of
 from zoo.terminal.table import Column, table_text
 
@@ -27,10 +27,10 @@ def text_table(comparison: Comparison) -> str:
     rows = [[line.method, *figures_of(line)] for line in comparison.lines]
     lines = [table_text(columns, rows)]
     lines += [
-        f"{line.method}: {clean(line.reason, 300)}" for line in comparison.lines if line.reason
+        f"{line.method}: {printable(line.reason, 300)}" for line in comparison.lines if line.reason
     ]
     lines += [
-        f"teacher {clean(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test"
+        f"teacher {printable(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test"
         for t in comparison.teachers
     ]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from distill.options import Options, from_config, settings_of
 from distill.run import RunFolder
 from zoo.errors import Unavailable, UserError
-from zoo.terminal.command import choose
+from zoo.terminal.command import validate_choice
 from zoo.terminal.progress import note, warn
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _asked(method: str, options: Options) -> Options:
     from distill.methods.registry import METHODS, configure
 
     name, *settings = method.split(":")
-    choose("method", name, [*METHODS, BEST_SINGLE])
+    validate_choice("method", name, [*METHODS, BEST_SINGLE])
     kept = options.settings if name == options.method and not settings else tuple(settings)
     configure("probe_kd" if name == BEST_SINGLE else name, settings_of(kept))
     return replace(options, method=name, settings=kept)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.errors import UserError
-from zoo.terminal.command import choose
+from zoo.terminal.command import validate_choice
 from zoo.terminal.options import EXPLICIT, CatalogueFile, as_dict, check_bounds, from_dict
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ class Options:
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("precision", self.precision, PRECISIONS)
+        validate_choice("optimizer", self.optimizer, OPTIMIZERS)
+        validate_choice("precision", self.precision, PRECISIONS)
         if self.mix and self.views == 1:
             raise UserError(
                 "--mix needs the teachers' answers on the blends themselves: leave out --views 1,"

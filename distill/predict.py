@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Annotated
 import typer
 
 from zoo.errors import UserError
-from zoo.terminal.command import choose, clean, run
+from zoo.terminal.command import printable, run, validate_choice
 from zoo.terminal.options import command_of
+from zoo.terminal.progress import warn
 
 FORMATS = ("table", "json")
 
@@ -96,7 +96,7 @@ class PredictOptions:
     format: Annotated[str, typer.Option(help="table or json (one object a line)")] = "table"
 
     def __post_init__(self) -> None:
-        choose("format", self.format, FORMATS)
+        validate_choice("format", self.format, FORMATS)
 
 
 def predict_images(options: PredictOptions) -> int:
@@ -113,15 +113,14 @@ def predict_images(options: PredictOptions) -> int:
 
 
 def _show(prediction: Prediction, *, as_json: bool) -> None:
-    image = clean(prediction.image)
+    image = printable(prediction.image)
     if as_json:
         print(json.dumps(asdict(prediction), ensure_ascii=False))
     elif prediction.error is None:
-        classes = (f"{clean(name, 80)} {share:.3f}" for name, share in prediction.classes)
+        classes = (f"{printable(name, 80)} {share:.3f}" for name, share in prediction.classes)
         print(image, *classes, sep="\t")
     if prediction.error is not None:
-        error = clean(prediction.error, 200)
-        print(f"warning: {image} could not be read: {error}", file=sys.stderr)
+        warn(f"{image} could not be read: {prediction.error}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from selection.ranking import Row
 from zoo.card import ModelCard
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 from zoo.terminal.progress import Meter, Progress
 
 
@@ -60,5 +60,5 @@ class RankingProgress:
             return
         outcome = f"{row.seconds or 0:.1f} s"
         if row.value is None:
-            outcome = f"failed: {clean(row.error or '', 200)}"
-        self._meter.line(f"[{self.done}/{self.models}] {clean(row.model, 80)}: {outcome}")
+            outcome = f"failed: {printable(row.error or '', 200)}"
+        self._meter.line(f"[{self.done}/{self.models}] {printable(row.model, 80)}: {outcome}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from selection.probing.budget import Budget, CostModel
 from selection.ranking import Ranking, Row, versions
 from selection.settings import Settings
 from zoo.errors import Unavailable, UserError
-from zoo.terminal.command import clean, run
+from zoo.terminal.command import run
 from zoo.terminal.options import command_of
 
 if TYPE_CHECKING:
@@ -413,14 +412,14 @@ class RankOptions(Settings, TaskOption):
 def _rank_command(options: RankOptions) -> None:
     """Rank the catalogue's models as teachers for a task, best first, and say how sure that is."""
     from selection.report.table import show
-    from zoo.terminal.progress import Progress
+    from zoo.terminal.progress import Progress, warn
 
     budget = Budget.of_command(options, report=options.report is not None)
     if options.offline:
         _forbid_network()
     ranked = rank_on_probe(options.task, options, budget=budget, progress=Progress.live())
     for warning in ranked.ranking.warnings:
-        print(f"warning: {clean(warning, 400)}", file=sys.stderr)
+        warn(warning)
     show(ranked.ranking)
     if options.out is not None:
         ranked.ranking.save(options.out)

@@ -14,7 +14,7 @@ from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import UserError
 from zoo.sql import quote
-from zoo.terminal.command import clean, run
+from zoo.terminal.command import printable, run
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_of
 
 _FAILURES_SHOWN = 5
@@ -97,7 +97,7 @@ def _crawl_hub(options: CrawlOptions) -> None:
         )
         sentences.append(_location(catalogue))
     for sentence in sentences:
-        print(clean(sentence))
+        print(printable(sentence))
 
 
 def _crawl_timm(file: Path | None, limit: int | None) -> None:
@@ -155,9 +155,9 @@ def _store(
     )
     if vanished:
         summary += f"; {len(vanished):,} are gone and were removed"
-    print(clean(summary))
+    print(printable(summary))
     _print_failures([card for card in cards if card.loadable is False])
-    print(clean(_location(catalogue)))
+    print(printable(_location(catalogue)))
     print(
         "next: python -m zoo.query --where loadable --sort params_total, or python -m"
         " selection.rank --task YOUR_FOLDER"
@@ -167,7 +167,7 @@ def _store(
 def _print_failures(cards: Sequence[ModelCard]) -> None:
     """The first models that cannot be loaded, with the reason."""
     for card in cards[:_FAILURES_SHOWN]:
-        print("  " + clean(f"not loadable: {card.id}: {card.not_loadable_reason}"))
+        print("  " + printable(f"not loadable: {card.id}: {card.not_loadable_reason}"))
     if len(cards) > _FAILURES_SHOWN:
         print(
             f"  ... and {len(cards) - _FAILURES_SHOWN:,} more: python -m zoo.query --where"

@@ -14,7 +14,7 @@ from zoo.errors import CatalogueLocked, UserError
 from zoo.files import remove_partial
 from zoo.home import default_catalogue
 from zoo.sources.ledger import CANDIDATES, Ledger
-from zoo.terminal.command import clean, run
+from zoo.terminal.command import printable, run
 from zoo.terminal.options import CatalogueFile, command_of
 
 _FAULTS_SHOWN = 5
@@ -40,7 +40,7 @@ class Findings:
             ("broken: ", self.broken),
             ("advice: ", self.advice),
         )
-        lines = [clean(start + text) for start, findings in groups for text in findings]
+        lines = [printable(start + text) for start, findings in groups for text in findings]
         broken = len(self.broken)
         verdict = f"{broken} faults that cannot be mended here" if broken else "sound"
         return [*lines, f"verdict: {verdict}"]

@@ -15,7 +15,7 @@ import typer
 from zoo.catalogue import Catalogue
 from zoo.errors import UserError
 from zoo.sql import COLUMNS, select
-from zoo.terminal.command import choose, clean, run
+from zoo.terminal.command import printable, run, validate_choice
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of
 from zoo.terminal.table import Column, print_table, short_count
 
@@ -71,7 +71,7 @@ class QueryOptions:
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        choose("format", self.format, ("table", *_WRITERS))
+        validate_choice("format", self.format, ("table", *_WRITERS))
         if self.sql and (self.where or self.columns or self.sort):
             raise UserError("--sql is a whole query; put --where, --columns and --sort into it")
 
@@ -214,8 +214,10 @@ def _cell(name: str, value: object) -> str:
     if isinstance(value, list):
         more = f", ... {len(value) - 2:,} more" if len(value) > 3 else ""
         shown = value if len(value) <= 3 else value[:2]
-        return clean(", ".join(str(item)[:_LONGEST_CELL] for item in shown), _LONGEST_CELL) + more
-    return clean(value, _LONGEST_CELL)
+        return (
+            printable(", ".join(str(item)[:_LONGEST_CELL] for item in shown), _LONGEST_CELL) + more
+        )
+    return printable(value, _LONGEST_CELL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.card import ModelCard
 from zoo.errors import CatalogueLocked, UserError
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 if TYPE_CHECKING:
     import duckdb
@@ -348,4 +348,4 @@ def query_error(error: Exception, snapshot: Path) -> UserError:
 
 
 def _first_line(text: str) -> str:
-    return clean(text.strip().splitlines()[0] if text.strip() else "no reason given", 300)
+    return printable(text.strip().splitlines()[0] if text.strip() else "no reason given", 300)

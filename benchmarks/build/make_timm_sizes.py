@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from zoo.sources.timm import SIZES, sizes
-from zoo.terminal.command import clean, run
+from zoo.terminal.command import printable, run
 
 COLUMNS = ("architecture", "num_classes", "params_total", "feature_dim")
 
@@ -59,7 +59,7 @@ def make(out: Annotated[Path, typer.Option(help="The file to write.")] = SIZES) 
                 ValueError,
                 AttributeError,
             ) as error:
-                print(f"left out: {name}: {clean(error, 200)}", file=sys.stderr)
+                print(f"left out: {name}: {printable(error, 200)}", file=sys.stderr)
                 continue
             writer.writerow((*key, *rows[key]))
             file.flush()

@@ -16,7 +16,7 @@ from benchmarks.truth.table import CELLS, PROTOCOLS, SEEDS, Bench, plan
 from benchmarks.truth.targets import TARGETS
 from zoo.errors import UserError
 from zoo.home import home
-from zoo.terminal.command import choose, run, split_list
+from zoo.terminal.command import run, split_list, validate_choice
 
 RECORDS = Path(__file__).parents[1] / "records"
 
@@ -54,7 +54,9 @@ def fill(
     if make_zoo:
         make(folder, device=device)
     known = {entry.card.id: entry for entry in entries(folder)}
-    found = [known[choose("teacher", name, known)] for name in teachers] or list(known.values())
+    found = [known[validate_choice("teacher", name, known)] for name in teachers] or list(
+        known.values()
+    )
     describe(out / TEACHERS, found)
     bench = Bench(folder, out / CELLS, StudentRecipe(), Answers(folder, device=device))
     made = 0
@@ -102,8 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         """Train one student for every teacher, task and seed, cell by cell; what is in the table
         already stays.
         """
-        wanted = [choose("task", name, TARGETS) for name in split_list(tasks)]
-        kinds = [choose("protocol", name, PROTOCOLS) for name in protocols.split(",")]
+        wanted = [validate_choice("task", name, TARGETS) for name in split_list(tasks)]
+        kinds = [validate_choice("protocol", name, PROTOCOLS) for name in protocols.split(",")]
         made = fill(
             tasks=wanted,
             teachers=split_list(teachers),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from benchmarks.record import append_rows
 from benchmarks.truth.targets import TARGETS, Target, held_out, training
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -192,7 +192,7 @@ class Bench:
         )
         append_rows(self.path, [asdict(cell)])
         print(
-            f"{cell.task:18s} {cell.protocol:6s} {cell.seed} {clean(cell.teacher)[:60]:60s}"
+            f"{cell.task:18s} {cell.protocol:6s} {cell.seed} {printable(cell.teacher)[:60]:60s}"
             f" {100 * cell.accuracy:5.1f}  {cell.seconds:.1f} s",
             flush=True,
         )

@@ -19,7 +19,7 @@ from distill.methods.configs import (
     TransportConfig,
 )
 from zoo.errors import UserError
-from zoo.terminal.command import choose
+from zoo.terminal.command import validate_choice
 
 if TYPE_CHECKING:
     from distill.methods.recipe import Context, Recipe
@@ -71,11 +71,11 @@ def configure(name: str, settings: Mapping[str, str] | None = None) -> Config:
 
     Raises ``UserError`` for an unknown method or setting, or a value of the wrong kind.
     """
-    config = METHODS[choose("method", name, METHODS)].config
+    config = METHODS[validate_choice("method", name, METHODS)].config
     fields = {field.name for field in dataclasses.fields(config)}
     changes: dict[str, Any] = {}
     for key, text in (settings or {}).items():
-        choose(f"setting of --method {name}", key, sorted(fields))
+        validate_choice(f"setting of --method {name}", key, sorted(fields))
         changes[key] = _parse(name, key, text, type(getattr(config, key)))
     return dataclasses.replace(config, **changes)
 

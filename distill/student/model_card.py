@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 # Licences under which a student trained from the model's answers can be passed on with ordinary
 # care (naming, notices).
@@ -40,7 +40,7 @@ def licence_warning(model: str, licence: str | None) -> str | None:
     """A sentence where a teacher's licence is unknown or may restrict what is made from the model,
     else None.
     """
-    name = clean(model, 80)
+    name = printable(model, 80)
     given = (licence or "").strip().lower()
     if given in FREE:
         return None
@@ -54,7 +54,8 @@ def licence_warning(model: str, licence: str | None) -> str | None:
     elif "sa" in parts or given.startswith(("gpl", "agpl", "lgpl")):
         why = "asks that derived works carry the same licence"
     return (
-        f"the licence of {name} ({clean(licence, 60)}) {why}: read it before passing the student on"
+        f"the licence of {name} ({printable(licence, 60)}) {why}: read it before passing the"
+        " student on"
     )
 
 
@@ -144,7 +145,7 @@ def _rows(results: Mapping[str, Any]) -> list[str]:
 
 def _text(value: object) -> str:
     """One line of Markdown without markup: no link, no table cell, no tag can come from a name."""
-    text = clean(value, 400)
+    text = printable(value, 400)
     for char in "&<>[]`|":
         text = text.replace(char, f"&#{ord(char)};") if char != "&" else text.replace(char, "&amp;")
     return text.replace("*", "\\*").replace("_", "\\_")

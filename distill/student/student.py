@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from distill.batch import StudentState
 from zoo.errors import TeacherError, UserError
 from zoo.files import write_bytes, write_json
-from zoo.terminal.command import choose
+from zoo.terminal.command import validate_choice
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -196,7 +196,7 @@ def _network(spec: StudentSpec, classes: int) -> Any:
     import timm
 
     if not timm.is_model(spec.architecture):
-        choose("student", spec.architecture, timm.list_models())
+        validate_choice("student", spec.architecture, timm.list_models())
     if spec.weights:
         return _reopened(Path(spec.weights), classes)
     try:

@@ -20,7 +20,7 @@ from selection.probing.store import OUTPUTS, StoreKey, TeacherStore, precision_o
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, Unavailable, UserError
 from zoo.home import feature_folder
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 from zoo.terminal.progress import note
 
 if TYPE_CHECKING:
@@ -180,15 +180,17 @@ class PreparedTeachers:
         if card.source in ("folder", "small") and not (folder / "config.json").is_file():
             for key in store.keys(card.id, card.revision):
                 if key.precision == precision_of(self.device):
-                    note(f"the folder of {clean(card.id, 80)} is gone; its stored outputs serve")
+                    note(
+                        f"the folder of {printable(card.id, 80)} is gone; its stored outputs serve"
+                    )
                     return replace(key, view=None, content=content)
         return StoreKey.of(card, device=self.device, largest=self.teacher_size, content=content)
 
 
 def _unusable(card: ModelCard, error: TeacherError) -> Unavailable:
     return Unavailable(
-        f"the teacher {clean(card.id, 80)} cannot be used: {error}; take it out of the committee of"
-        " the ranking, or rank again"
+        f"the teacher {printable(card.id, 80)} cannot be used: {error}; take it out of the"
+        " committee of the ranking, or rank again"
     )
 
 
@@ -224,15 +226,15 @@ def committee_cards(
     for model in ranking.committee[:top]:
         row = rows.get(model)
         if row is None or row.error:
-            why = "has no row" if row is None else f"failed there ({clean(row.error, 200)})"
+            why = "has no row" if row is None else f"failed there ({printable(row.error, 200)})"
             raise UserError(
-                f"the ranking's committee names {clean(model, 80)}, which {why}: rank again"
+                f"the ranking's committee names {printable(model, 80)}, which {why}: rank again"
             )
         card = _card(row, catalogue)
         if row.revision not in (card.revision, "unknown"):
             note(
-                f"{clean(model, 80)} has changed since it was ranked (revision"
-                f" {clean(card.revision[:12])}, ranked {clean(row.revision[:12])})"
+                f"{printable(model, 80)} has changed since it was ranked (revision"
+                f" {printable(card.revision[:12])}, ranked {printable(row.revision[:12])})"
             )
         cards.append(card)
     return tuple(cards)

@@ -18,7 +18,7 @@ from selection.scores.interval import compare, interval
 from selection.scores.registry import SCORES
 from selection.scores.score import Score
 from zoo.card import ModelCard
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 if TYPE_CHECKING:
     from selection.probe import Probe
@@ -181,14 +181,14 @@ def leakage_warnings(card: ModelCard, task: Task) -> list[str]:
     for dataset in card.datasets or ():
         if task_name and _letters(dataset.rsplit("/", 1)[-1]) == task_name:
             return [
-                f"{clean(card.id, 80)} was trained on {clean(dataset, 60)}, which names this task"
-                " itself: its place flatters it"
+                f"{printable(card.id, 80)} was trained on {printable(dataset, 60)}, which names"
+                " this task itself: its place flatters it"
             ]
     teacher_classes = {label.strip().lower() for label in card.labels or ()}
     task_classes = {name.strip().lower() for name in task.classes}
     if len(task.classes) > 2 and task_classes == teacher_classes:
         return [
-            f"{clean(card.id, 80)} has exactly this task's {len(task.classes)} class names: "
+            f"{printable(card.id, 80)} has exactly this task's {len(task.classes)} class names: "
             "if it was trained on the same images, its place flatters it"
         ]
     return []

@@ -23,7 +23,7 @@ from zoo.home import default_catalogue
 from zoo.loading.revision import pinned
 from zoo.sources import folder
 from zoo.sql import quote
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 MOST = 50  # without a budget, at most so many models are probed
 UNBOUNDED = 1_000  # more cards than any budget can probe
@@ -191,7 +191,7 @@ def _suggestion(catalogue: Catalogue, where: str | None, pattern: str) -> str:
         " ORDER BY similarity DESC, id LIMIT 1"
     )
     if len(rows) and rows["similarity"][0] > _LIKE_ENOUGH:
-        return f"; did you mean {clean(rows['id'][0], 200)!r}?"
+        return f"; did you mean {printable(rows['id'][0], 200)!r}?"
     return ""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import sys
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from selection.recall.names import NameEncoder
 from selection.recall.prior import COLUMNS, quality
 from zoo.catalogue import Catalogue
 from zoo.home import home
+from zoo.terminal.progress import note
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,6 +129,6 @@ def _vectors(names: pa.StringArray, encoder: NameEncoder, stored: LabelIndex | N
 
 def _embed(names: list[str], encoder: NameEncoder) -> Vectors:
     if len(names) >= _WORTH_SAYING:
-        print(f"embedding {len(names):,} label names, once after a crawl", file=sys.stderr)
+        note(f"embedding {len(names):,} label names, once after a crawl")
     starts = range(0, max(len(names), 1), _AT_ONCE)  # no name is one call as well: shape (0, E)
     return np.concatenate([encoder.encode(names[begin : begin + _AT_ONCE]) for begin in starts])

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from selection.evidence import Floats
 from zoo.errors import UserError
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 TABLE = Path(__file__).with_name("names.npz")
 
@@ -123,7 +123,7 @@ class NameEncoder:
         except Exception as error:  # the library raises many kinds, all mean: not usable
             raise UserError(
                 f"--label-encoder {model!r} cannot be opened{' offline' if offline else ''}:"
-                f" {clean(error, 200)}; expected a folder or Hub id of a sentence-transformers"
+                f" {printable(error, 200)}; expected a folder or Hub id of a sentence-transformers"
                 " model with safetensors weights"
             ) from error
 

@@ -11,7 +11,7 @@ import numpy as np
 from selection.ranking import Row
 from selection.report.class_plan import ClassPlan
 from selection.report.plots import Cells, colour, figure, heatmap, label, labels
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 from zoo.terminal.table import short_count
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _LEAST_NUMBER = 0.05
 
 def shorten(name: str, limit: int) -> str:
     """``name`` without its middle: the ends of model names tell them apart."""
-    line = clean(name, 200)
+    line = printable(name, 200)
     if len(line) <= limit:
         return line
     return f"{line[: limit // 2 - 1]}…{line[len(line) - limit // 2 :]}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -36,7 +36,7 @@ _MOST_LEVEL = 12  # columns of a heat map whose names need not stand upright
 
 def label(name: object, limit: int = 80) -> str:
     """A stranger's name as harmless text: plotly reads tags and entities in every string."""
-    return escape(clean(name, limit))
+    return escape(printable(name, limit))
 
 
 def labels(names: Iterable[object], limit: int = 80) -> list[str]:

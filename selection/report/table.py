@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from selection.ranking import PACKAGED, Ranking, Row
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 from zoo.terminal.table import Column, print_table, short_count, terminal_width
 
 _PIPE_WIDTH = 140  # characters that a line of a file well holds
@@ -23,7 +23,7 @@ def show(ranking: Ranking) -> None:
     if scores and not fits:
         _print_scores(scores, ranked[: max(1, (width - 46) // _SCORE_WIDTH)])
     for row in ranking.rows[len(ranked) :]:
-        print(f"failed: {clean(row.model, 80)}: {clean(row.error or '', 300)}")
+        print(f"failed: {printable(row.model, 80)}: {printable(row.error or '', 300)}")
     print(_closing(ranking))
     if sentence := expected(ranking):
         print(sentence)
@@ -68,7 +68,7 @@ def _cells(place: int, row: Row, scores: Sequence[str], *, with_images: bool) ->
     dash = " – " if (row.low or 0) < 0 else "–"
     return [
         str(place),
-        clean(row.model, 60),
+        printable(row.model, 60),
         _number(row.value),
         f"{_number(row.low)}{dash}{_number(row.high)}",
         letter(row.group),
@@ -77,7 +77,7 @@ def _cells(place: int, row: Row, scores: Sequence[str], *, with_images: bool) ->
         *([str(row.probe_size or "-")] if with_images else []),
         short_count(row.params_total),
         "-" if row.seconds is None else f"{row.seconds:.1f}",
-        clean(row.license or "unknown", 20),
+        printable(row.license or "unknown", 20),
     ]
 
 
@@ -95,7 +95,7 @@ def summary(ranking: Ranking) -> str:
         in_rounds = f" in {rounds} rounds" if rounds > 1 else ""
         parts.append(f"{counts['probed']:,} probed{in_rounds}")
     parts.append(f"committee of {len(ranking.committee)}" if ranking.committee else "no committee")
-    tied = [clean(row.model, 60) for row in ranking.finalists if row.group == 1]
+    tied = [printable(row.model, 60) for row in ranking.finalists if row.group == 1]
     if len(tied) > 1:
         first, last = tied[:-1], tied[-1]
         if len(tied) > 5:
@@ -111,7 +111,7 @@ def expected(ranking: Ranking) -> str | None:
         return None
     low, high, level = (round(100 * prediction[name]) for name in ("low", "high", "level"))
     return (
-        f"expected of a small student of {clean(ranking.rows[0].model, 80)}, with unlabelled"
+        f"expected of a small student of {printable(ranking.rows[0].model, 80)}, with unlabelled"
         f" images: about {100 * prediction['accuracy']:.0f} % right ({low} to {high} % in {level}"
         " of 100 cases)"
     )
@@ -130,8 +130,8 @@ def left_unprobed(ranking: Ranking) -> str | None:
 
 
 def _closing(ranking: Ranking) -> str:
-    names = ", ".join(clean(name, 60) for name in ranking.committee)
-    why = clean(
+    names = ", ".join(printable(name, 60) for name in ranking.committee)
+    why = printable(
         ranking.committee_reasons.get(
             "sentence", "none; no model adds to what the labels say alone"
         ),

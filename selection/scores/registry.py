@@ -16,7 +16,7 @@ from selection.scores.score import Score
 from selection.scores.sfda import SFDA
 from selection.scores.transport import TRANSPORT
 from selection.scores.transrate import TRANSRATE
-from zoo.terminal.command import choose
+from zoo.terminal.command import validate_choice
 
 DEFAULT = "transport"
 ALIASES = {DEFAULT: "transport_images_relative"}
@@ -42,4 +42,4 @@ def resolve(name: str = DEFAULT) -> Score:
     """The score called ``name``, its full name in ``.name``; ``UserError`` names the nearest and
     all valid ones.
     """
-    return SCORES[ALIASES.get(name) or choose("score", name, [*ALIASES, *SCORES])]
+    return SCORES[ALIASES.get(name) or validate_choice("score", name, [*ALIASES, *SCORES])]

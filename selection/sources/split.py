@@ -177,7 +177,7 @@ def class_name(given: Any) -> str:
     import os
     import unicodedata
 
-    from zoo.terminal.command import clean
+    from zoo.terminal.command import printable
 
     text = os.fsencode(given).decode("utf-8", "replace") if isinstance(given, str) else str(given)
-    return clean(unicodedata.normalize("NFC", text), limit=200)
+    return printable(unicodedata.normalize("NFC", text), limit=200)

@@ -21,7 +21,7 @@ from zoo.errors import TeacherError
 from zoo.loading.preprocessing import Preprocessing, from_config, from_transformers
 from zoo.loading.weights import Header
 from zoo.sources.labels import LabelSpace, label_space
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 Fields = dict[str, Any]
 _LARGEST_FRONT_MATTER = 64 * 2**10
@@ -97,7 +97,7 @@ def not_loadable(fields: Mapping[str, Any], reason: str) -> Fields:
     """``fields`` of a model that cannot be loaded for ``reason``; an earlier reason stays."""
     if fields.get("loadable") is False:
         return dict(fields)
-    return {**fields, "loadable": False, "not_loadable_reason": clean(reason, 500)}
+    return {**fields, "loadable": False, "not_loadable_reason": printable(reason, 500)}
 
 
 class _Config(NamedTuple):
@@ -193,7 +193,7 @@ def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
         AttributeError,
         RecursionError,
     ) as error:
-        return {}, f"the input pipeline cannot be read: {clean(error, 200)}"
+        return {}, f"the input pipeline cannot be read: {printable(error, 200)}"
     return {"input_size": natural(known.whole.get("image_size")) or None}, None
 
 
@@ -256,7 +256,9 @@ def front_matter(readme: str) -> Fields:
         LookupError,
         AttributeError,
     ) as error:
-        return {"detail_error": f"the card's front matter is no valid YAML: {clean(error, 200)}"}
+        return {
+            "detail_error": f"the card's front matter is no valid YAML: {printable(error, 200)}"
+        }
 
 
 def card_data(data: object) -> Fields:
@@ -313,7 +315,7 @@ def text(value: object) -> str | None:
         return None
     if len(value) <= _LONGEST_TEXT and value.isprintable():  # nearly all of the millions
         return value.strip() or None
-    return clean(value[: 4 * _LONGEST_TEXT], _LONGEST_TEXT) or None
+    return printable(value[: 4 * _LONGEST_TEXT], _LONGEST_TEXT) or None
 
 
 def texts(value: object) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from zoo.errors import TeacherError
 from zoo.loading.client import Client, DamagedResponse, HubResponse, TooLarge, parse
 from zoo.loading.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
 from zoo.sources.describe import describe, not_loadable
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 _JSON_CAP = 8_000_000  # bytes; the names and descriptions of ImageNet-21k take 2 MB
@@ -52,7 +52,7 @@ def fetch(client: Client, candidate: Candidate) -> Details:
     try:
         fields = _described(repository, candidate)
     except _Faulty as fault:
-        reason = clean(fault, 500)
+        reason = printable(fault, 500)
         fields = {
             "detail_state": "failed",
             "detail_error": reason,

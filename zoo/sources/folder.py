@@ -14,7 +14,7 @@ from zoo.errors import TeacherError, UserError
 from zoo.files import load_json
 from zoo.loading.weights import PICKLES, read_headers, weight_files
 from zoo.sources.describe import Fields, describe, front_matter, not_loadable
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 _LARGEST_README = 2**20
 _SIGNS = ("config.json", "model.safetensors.index.json")
@@ -37,7 +37,7 @@ def cards(
     """
     seen: set[str] = set()
     for folder in model_folders(root):
-        name = clean(folder.name, 200) or "model"
+        name = printable(folder.name, 200) or "model"
         numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
         chosen = next(each for each in numbered if each not in taken and each not in seen)
         seen.add(chosen)
@@ -104,7 +104,7 @@ def card(
     except (TeacherError, OSError) as error:
         fields = not_loadable(fields, str(error)) | {
             "detail_state": "failed",
-            "detail_error": clean(error, 500),
+            "detail_error": printable(error, 500),
         }
         files = []
     if location != str(folder):

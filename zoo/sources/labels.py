@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 _MOST_LABELS = 200_000  # the largest public label space, BAMBOO, has 115,217
 _LONGEST_LABEL = 500
@@ -79,7 +79,7 @@ def _ordered(names: object) -> LabelSpace:
         )
     if any(isinstance(name, (Mapping, list)) or name is None for name in names):
         return LabelSpace(fault="a label is not a text")
-    labels = tuple(clean(str(name)[: 2 * _LONGEST_LABEL], _LONGEST_LABEL) for name in names)
+    labels = tuple(printable(str(name)[: 2 * _LONGEST_LABEL], _LONGEST_LABEL) for name in names)
     return LabelSpace() if _placeholders(labels) else LabelSpace(labels, "config")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from zoo.sources.describe import natural, text
-from zoo.terminal.command import clean
+from zoo.terminal.command import printable
 
 Row = dict[str, Any]
 # Asked of the listing, the most needed first: a server that refuses one loses the last ones.
@@ -99,7 +99,7 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[Row | None, Fault | None
             if isinstance(raw, dict)
             else f"a {type(raw).__name__}, no object"
         )
-        return None, Fault(None, clean(what, 200), clean(repr(raw)[:1_000], 500))
+        return None, Fault(None, printable(what, 200), printable(repr(raw)[:1_000], 500))
     values = _Values(raw)
     config = values.mapping("config")
     architectures = config.get("architectures")
@@ -131,7 +131,11 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[Row | None, Fault | None
         "not_loadable_reason": reason,
     }
     fault = (
-        Fault(model, clean("odd " + ", ".join(values.faults), 500), clean(repr(raw)[:1_000], 500))
+        Fault(
+            model,
+            printable("odd " + ", ".join(values.faults), 500),
+            printable(repr(raw)[:1_000], 500),
+        )
         if values.faults
         else None
     )

@@ -104,11 +104,11 @@ def _explain(error: Exception, typed: str) -> int:
 
 def fail(message: str, status: int) -> int:
     """Print the error on stderr; returns ``status``."""
-    print(f"error: {clean(message)}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return status
 
 
-def clean(text: object, limit: int = 2_000) -> str:
+def printable(text: object, limit: int = 2_000) -> str:
     """``text`` as one printable line of at most ``limit`` characters.
 
     Names, labels and card text come from strangers: control and bidirectional characters are taken
@@ -124,7 +124,7 @@ def split_list(values: Iterable[str] | None) -> list[str]:
     return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
 
 
-def choose(kind: str, given: str, valid: Iterable[str]) -> str:
+def validate_choice(kind: str, given: str, valid: Iterable[str]) -> str:
     """``given`` if it is among ``valid``, else ``UserError`` with the nearest and all of them."""
     names = list(valid)
     if given in names:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zoo.terminal.command import clean, in_command
+from zoo.terminal.command import in_command, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,12 +29,12 @@ _BAR_WIDTH = 20
 
 def note(text: str) -> None:
     """A sentence for the user, on stderr."""
-    print(f"note: {clean(text, 400)}", file=sys.stderr, flush=True)
+    print(f"note: {printable(text, 400)}", file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
     """A warning for the user, on stderr."""
-    print(f"warning: {clean(text, 400)}", file=sys.stderr, flush=True)
+    print(f"warning: {printable(text, 400)}", file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -71,7 +71,7 @@ class Progress:
         self, name: str, *, unit: str, total: int | None = None, done: int = 0
     ) -> Iterator[Meter]:
         """Show the pass ``name``, of whose ``total`` (``None``: not known) ``done`` are done."""
-        meter = Meter(clean(name, 100), unit=unit, total=total, done=done, shown=self.shown)
+        meter = Meter(printable(name, 100), unit=unit, total=total, done=done, shown=self.shown)
         if not self.shown or not sys.stderr.isatty():
             yield meter
             return
@@ -147,13 +147,13 @@ class Meter:
     def at_work_on(self, name: str) -> None:
         """Show what is at work just now."""
         if self._bars is not None:
-            self._bars.update(self._task, description=f"{self.name}: {clean(name, 40)}")
+            self._bars.update(self._task, description=f"{self.name}: {printable(name, 40)}")
 
     def line(self, text: str) -> None:
         """One line that stays, above the bar."""
         if self._shown:
             self._last_line = time.monotonic()
-            print(clean(text), file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     def conclude(self) -> None:
         """Leave the last state on the screen: the table, or the line of facts."""
