@@ -98,12 +98,14 @@ class LabelIndex:
             used, column = np.unique(column, return_inverse=True)
             vectors = vectors[used]
         vectors = vectors.astype(dtype, copy=False)
+        gathered = np.empty(len(column), dtype)
         costs = np.zeros(len(spaces))
         for begin in range(0, len(classes), _CLASSES_AT_ONCE):
             block = slice(begin, begin + _CLASSES_AT_ONCE)
             distances = 1 - classes[block].astype(dtype, copy=False) @ vectors.T  # (B, n)
             for share, row in zip(shares[block], distances, strict=True):
-                costs += share * np.minimum.reduceat(row[column], chosen.indptr[:-1])
+                np.take(row, column, out=gathered, mode="clip")  # "raise" would copy
+                costs += share * np.minimum.reduceat(gathered, chosen.indptr[:-1])
         return costs
 
     def save(self, path: Path) -> None:

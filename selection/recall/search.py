@@ -125,6 +125,9 @@ def _lower_bounds(index: LabelIndex, classes: Vectors, shares: Costs) -> Vectors
 
 def _kth_cost(costs: Costs, models: Ints, k: int) -> float:
     """The cost of the k-th nearest model, given ``models`` a space; infinite if there are fewer."""
-    order = np.argsort(costs, kind="stable")
+    spaces = np.arange(len(costs))
+    if len(costs) > k:  # each has a model at least, so the k nearest spaces suffice
+        spaces = np.argpartition(costs, k)[:k]
+    order = spaces[np.argsort(costs[spaces])]
     place = int(np.searchsorted(np.cumsum(models[order]), k))
     return float(costs[order[place]]) if place < len(order) else np.inf
