@@ -1,62 +1,62 @@
-"""How often a score's interval holds the value that other probes of the same size have on
-average.
-"""
+"""How often a score's interval holds the mean value over probes of the same size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.record import BenchRecord
 from benchmarks.speed.scoring import teacher
-from selection.scores.interval import interval
+from selection.scores.interval import Interval, interval
 from selection.scores.registry import SCORES
 
 PROBES, SAMPLES, CLASSES = 100, 200, 5
 
 
 def run(out: Path) -> list[BenchRecord]:
-    """Draws probes of 200 from one population; the truth is the score's mean over all of them.
-    Prints a line a score.
-    """
+    """Draw 100 probes of 200 samples from one population; the truth is a score's mean over them."""
     population = teacher(samples=20_000, width=64, teacher_classes=50, classes=CLASSES)
     groups = [np.flatnonzero(population.labels == label) for label in range(CLASSES)]
     records = []
     for score in SCORES.values():
-        found = []
+        intervals = []
         for seed in range(PROBES):
             rng = np.random.default_rng(seed)
-            rows = np.concatenate(
-                [rng.choice(group, SAMPLES // CLASSES, replace=False) for group in groups]
-            )
-            found.append(interval(score, population.at(rows), rng=rng))
-        truth = float(np.mean([one.value for one in found]))
-        held = float(np.mean([one.low <= truth <= one.high for one in found]))
-        spread = float(np.std([one.value for one in found]))
-        wide = float(np.mean([one.high - one.low for one in found])) / max(4 * spread, 1e-12)
-        error = 1.96 * float(np.sqrt(max(held * (1 - held), 1 / PROBES) / PROBES))
-        print(
-            f"{score.name:36s} holds {held:6.1%} of {PROBES}; width {wide:.2f} of the true"
-            " spread's",
-            flush=True,
-        )
-        records.append(
-            BenchRecord(
-                name=f"coverage.{score.name}",
-                value=held,
-                unit="share",
-                low=held - error,
-                high=min(held + error, 1.0),
-                spread="95 % of a binomial",
-                seeds=tuple(range(PROBES)),
-                setting={
-                    "level": 0.95,
-                    "samples": SAMPLES,
-                    "classes": CLASSES,
-                    "width": 64,
-                    "relative_width": wide,
-                },
-            )
-        )
+            size = SAMPLES // CLASSES
+            rows = np.concatenate([rng.choice(group, size, replace=False) for group in groups])
+            intervals.append(interval(score, population.at(rows), rng=rng))
+        records.append(_record(score.name, intervals))
     return records
+
+
+def _record(name: str, intervals: Sequence[Interval]) -> BenchRecord:
+    values = np.array([interval.value for interval in intervals])
+    low = np.array([interval.low for interval in intervals])
+    high = np.array([interval.high for interval in intervals])
+    truth = values.mean()
+    covered = float(((low <= truth) & (truth <= high)).mean())
+    relative_width = float((high - low).mean() / max(4 * values.std(), 1e-12))
+    error = 1.96 * float(np.sqrt(max(covered * (1 - covered), 1 / PROBES) / PROBES))
+    print(
+        f"{name:36s} holds {covered:6.1%} of {PROBES}; width {relative_width:.2f} of the true"
+        " spread's",
+        flush=True,
+    )
+    return BenchRecord(
+        name=f"coverage.{name}",
+        value=covered,
+        unit="share",
+        low=covered - error,
+        high=min(covered + error, 1.0),
+        spread="95 % of a binomial",
+        seeds=tuple(range(PROBES)),
+        setting={
+            "level": 0.95,
+            "samples": SAMPLES,
+            "classes": CLASSES,
+            "width": 64,
+            "relative_width": relative_width,
+        },
+    )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from selection.recall.names import TABLE, NameEncoder, WordTable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pyarrow as pa
 
 FILLERS = ("other", "unknown", "background", "none", "normal", "negative", "positive", "not sure")
 _ARCHITECTURES = (
@@ -32,13 +33,20 @@ _ARCHITECTURES = (
     "efficientnet_b0",
     "deit_small",
 )
-_TOPIC = 400  # names of a topic
+_TOPIC_SIZE = 400  # names
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticZoo:
-    """``names`` (n,), ``spaces`` (S,) as arrays of their numbers, ``topics`` (Z, 400) names near
-    each topic's middle.
+    """Label names, and label spaces and topics made of them.
+
+    Parameters
+    ----------
+    names : list of n str
+    spaces : list of S arrays of int64
+        Places in ``names``.
+    topics : (Z, 400) int64
+        The names nearest to each topic's middle, nearest first.
     """
 
     names: list[str]
@@ -49,30 +57,31 @@ class SyntheticZoo:
     def draw(
         cls, *, names: int, spaces: int, topics: int, rng: np.random.Generator
     ) -> SyntheticZoo:
-        """Exactly ``names`` unique names, each in at least one of ``spaces`` spaces, the largest
-        tenth part of ``names``.
+        """Draw exactly ``names`` distinct names, each in at least one of ``spaces`` spaces.
+
+        The largest space has a tenth of the names.
         """
-        known = _imagenet(names // 4), [text.split(", ") for text in LABEL_SETS.values()]
-        words = _names(names, [*known[0], *(name for group in known[1] for name in group)], rng)
-        number = {name: place for place, name in enumerate(words)}
+        known = [_imagenet(names // 4), *(text.split(", ") for text in LABEL_SETS.values())]
+        all_names = _names(names, [name for group in known for name in group], rng)
+        number = {name: place for place, name in enumerate(all_names)}
         groups = [
             np.array([number[name] for name in dict.fromkeys(group) if name in number])
-            for group in (known[0], *known[1])
+            for group in known
         ]
-        near, nearest = _topics(words, topics, rng)
-        found = [np.unique(group) for group in groups]
-        found += [rng.choice(names, names // size, replace=False) for size in (10, 20, 50)]
+        near, nearest = _topics(all_names, topics, rng)
+        drawn = [np.unique(group) for group in groups]
+        drawn += [rng.choice(names, names // part, replace=False) for part in (10, 20, 50)]
         for _ in range(spaces // 50):  # parts of well-known tasks
             group = groups[rng.integers(len(groups))]
-            found.append(rng.choice(group, min(_size(rng), len(group)), replace=False))
+            drawn.append(rng.choice(group, min(_size(rng), len(group)), replace=False))
         fillers = [number[name] for name in FILLERS]
-        for topic in rng.choice(topics, spaces - len(found), p=_zipf(topics, 0.9)).tolist():
-            found.append(_space(near, topic, fillers, rng))
-        _cover(found, nearest, rng, names)
-        return cls(words, found, near)
+        for topic in rng.choice(topics, spaces - len(drawn), p=_zipf(topics, 0.9)).tolist():
+            drawn.append(_space(near, topic, fillers, rng))
+        _cover(drawn, nearest, rng, names)
+        return cls(all_names, drawn, near)
 
     def save(self, path: Path) -> None:
-        """Keep it as arrays; ``load`` reads it."""
+        """Write it as arrays, which ``load`` reads."""
         cuts = np.cumsum([len(space) for space in self.spaces])
         np.savez(
             path,
@@ -92,46 +101,34 @@ class SyntheticZoo:
     def task(
         self, topic: int, before: Sequence[str], rng: np.random.Generator, *, size: int = 20
     ) -> list[str]:
-        """A task of a topic: half of its ``size`` names as the zoo has them, half worded as nobody
-        did before.
-        """
-        chosen = [
-            self.names[place]
-            for place in rng.choice(self.topics[topic], size, replace=False).tolist()
-        ]
-        return [
-            name if i % 2 else f"{before[int(rng.integers(len(before)))]} {name}"
-            for i, name in enumerate(chosen)
-        ]
+        """A task of a topic: ``size`` of its names, half of them with a word ``before``."""
+        places = rng.choice(self.topics[topic], size, replace=False).tolist()
+        classes = [self.names[place] for place in places]
+        for i in range(0, size, 2):
+            classes[i] = f"{before[int(rng.integers(len(before)))]} {classes[i]}"
+        return classes
 
 
 def write(
     zoo: SyntheticZoo, path: Path, *, rows: int, labelled: int, rng: np.random.Generator
 ) -> Path:
-    """Publish a catalogue of ``rows`` models at ``path``, ``labelled`` of them with the zoo's label
-    spaces.
-    """
+    """Publish a catalogue of ``rows`` models at ``path``; ``labelled`` of them have label names."""
     import pyarrow as pa
 
     from zoo.catalogue import Catalogue
 
-    owner = np.concatenate(
-        [
-            np.arange(len(zoo.spaces)),
-            rng.choice(len(zoo.spaces), labelled - len(zoo.spaces), p=_zipf(len(zoo.spaces), 1.0)),
-        ]
-    )
+    count = len(zoo.spaces)
+    shared = rng.choice(count, labelled - count, p=_zipf(count, 1.0))
+    space_of_model = np.concatenate([np.arange(count), shared])
     labels = pa.array(
         [[zoo.names[place] for place in space] for space in zoo.spaces], pa.list_(pa.string())
     )
     with Catalogue.open(path, write=True) as catalogue:
         db = catalogue.connection
-        db.register(
-            "spaces", pa.table({"space": pa.array(np.arange(len(zoo.spaces))), "labels": labels})
-        )
+        db.register("spaces", pa.table({"space": pa.array(np.arange(count)), "labels": labels}))
         for begin in range(0, rows, 200_000):
             place = np.arange(begin, min(rows, begin + 200_000))
-            db.register("page", _page(place, owner, rng))
+            db.register("page", _page(place, space_of_model, rng))
             db.execute(
                 "INSERT INTO models BY NAME SELECT page.* EXCLUDE (space), labels, len(labels) AS"
                 " num_classes FROM page LEFT JOIN spaces USING (space)"
@@ -141,22 +138,23 @@ def write(
 
 
 def _page(
-    place: npt.NDArray[np.int64], owner: npt.NDArray[np.int64], rng: np.random.Generator
-) -> Any:
-    """Rows of models: the first have labels and can be loaded, of the others one of ten can be."""
+    place: npt.NDArray[np.int64], space_of_model: npt.NDArray[np.int64], rng: np.random.Generator
+) -> pa.Table:
+    """Rows of models: the first have labels and can be loaded, of the others one in ten can be."""
     import pyarrow as pa
 
-    has = place < len(owner)
+    has_labels = place < len(space_of_model)
+    space = space_of_model[np.minimum(place, len(space_of_model) - 1)]
     architecture = rng.integers(len(_ARCHITECTURES), size=len(place))
     return pa.table(
         {
             "id": [f"org{p % 9_973:04d}/model-{p:07d}" for p in place.tolist()],
             "source": ["hub"] * len(place),
-            "space": pa.array(np.where(has, owner[np.minimum(place, len(owner) - 1)], -1)),
+            "space": pa.array(np.where(has_labels, space, -1)),
             "architecture": [_ARCHITECTURES[a] for a in architecture.tolist()],
             "params_total": pa.array((10 ** rng.uniform(6.5, 8.7, len(place))).astype(np.int64)),
             "input_size": pa.array(rng.choice([224, 224, 224, 384], len(place))),
-            "loadable": pa.array(has | (rng.random(len(place)) < 0.1)),
+            "loadable": pa.array(has_labels | (rng.random(len(place)) < 0.1)),
         }
     )
 
@@ -177,44 +175,39 @@ def _imagenet(most: int) -> list[str]:
 
 def _names(count: int, first: Sequence[str], rng: np.random.Generator) -> list[str]:
     nouns, words = list(WordTable.load(TABLE).names), word_list()
-    found = dict.fromkeys([*FILLERS, *first, *nouns][: max(count // 2, len(FILLERS) + len(first))])
-    bases = list(found)
-    of, before = _zipf(len(bases), 0.5), _zipf(len(words), 0.7)
-    while len(found) < count:
-        drawn = zip(
-            rng.choice(len(words), count, p=before),
-            rng.choice(len(bases), count, p=of),
-            strict=True,
-        )
-        found |= dict.fromkeys(f"{words[word]} {bases[base]}" for word, base in drawn)
-    return list(found)[:count]
+    plain = [*FILLERS, *first, *nouns][: max(count // 2, len(FILLERS) + len(first))]
+    names = dict.fromkeys(plain)
+    bases = list(names)
+    base_share, word_share = _zipf(len(bases), 0.5), _zipf(len(words), 0.7)
+    while len(names) < count:
+        drawn_words = rng.choice(len(words), count, p=word_share)
+        drawn_bases = rng.choice(len(bases), count, p=base_share)
+        for word, base in zip(drawn_words, drawn_bases, strict=True):
+            names[f"{words[word]} {bases[base]}"] = None
+    return list(names)[:count]
 
 
 def _topics(
     names: list[str], count: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(count, 400) the names nearest to each of ``count`` names, and the topic (n,) nearest to each
-    name.
-    """
+    """(count, 400) the names nearest to each of ``count`` names, and each name's topic (n,)."""
     encoder = NameEncoder.table()
-    vectors = np.concatenate(
-        [encoder.encode(names[begin : begin + 20_000]) for begin in range(0, len(names), 20_000)]
-    )
+    encoded = [
+        encoder.encode(names[begin : begin + 20_000]) for begin in range(0, len(names), 20_000)
+    ]
+    vectors = np.concatenate(encoded)
     middles = vectors[rng.choice(len(names), count, replace=False)]
     near = []
     for begin in range(0, count, 100):
-        similar = middles[begin : begin + 100] @ vectors.T
-        best = np.argpartition(-similar, _TOPIC, axis=1)[:, :_TOPIC]
-        near.append(
-            np.take_along_axis(best, np.argsort(-np.take_along_axis(similar, best, 1), axis=1), 1)
-        )
-    nearest = np.concatenate(
-        [
-            (vectors[begin : begin + 10_000] @ middles.T).argmax(axis=1)
-            for begin in range(0, len(names), 10_000)
-        ]
-    )
-    return np.concatenate(near), nearest
+        similarity = middles[begin : begin + 100] @ vectors.T
+        best = np.argpartition(-similarity, _TOPIC_SIZE, axis=1)[:, :_TOPIC_SIZE]
+        order = np.argsort(-np.take_along_axis(similarity, best, 1), axis=1)
+        near.append(np.take_along_axis(best, order, 1))
+    topic = [
+        (vectors[begin : begin + 10_000] @ middles.T).argmax(axis=1)
+        for begin in range(0, len(names), 10_000)
+    ]
+    return np.concatenate(near), np.concatenate(topic)
 
 
 def _space(
@@ -238,19 +231,14 @@ def _cover(
     rng: np.random.Generator,
     names: int,
 ) -> None:
-    """Put each name that nobody has beside its likes, a handful to one space, in place of spaces
-    drawn last.
-    """
+    """Put each name that no space has into one of the spaces drawn last, with its neighbours."""
     missing = np.setdiff1d(np.arange(names), np.concatenate(spaces))
     missing = missing[np.argsort(nearest[missing], kind="stable")]
     cuts = np.flatnonzero(rng.random(len(missing)) < 0.15)
     groups = np.split(missing, cuts)
     for place, group in enumerate(groups):
-        spaces[-1 - place] = (
-            np.unique(np.concatenate([spaces[-1 - place], group]))
-            if len(group)
-            else spaces[-1 - place]
-        )
+        if len(group):
+            spaces[-1 - place] = np.unique(np.concatenate([spaces[-1 - place], group]))
 
 
 def _zipf(count: int, power: float) -> npt.NDArray[np.float64]:

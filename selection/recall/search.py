@@ -11,7 +11,7 @@ from selection.recall.label_index import Costs, Ints, LabelIndex, Vectors
 
 _NAMES = 1_024  # nearest names of each class, R; faiss takes as long for fewer
 _FIRST_TOUCHED = 16  # spaces priced at once at first, then as many as before
-_MOST_TOUCHED = 0.1  # share of the spaces; once as many are priced, all others are at once
+_MOST_TOUCHED = 0.05  # share of the spaces; once as many are priced, all others are at once
 _SLACK = 1e-5  # bounds the float32 error of a cost, a mean of sums of 128 products
 
 
@@ -53,8 +53,8 @@ def nearest_spaces(
     bound the cost of every space from below (ours): in class j by the nearest of these names that
     the space has, or by the distance of the R-th name where it has none. Spaces are priced exactly
     in the order of their bounds, in batches that double, until the next bound exceeds the cost of
-    the k-th model. Where a tenth of the spaces does not suffice (a task whose classes nobody has a
-    name for), all that the bounds leave are priced at once, which is about brute force.
+    the k-th model. Where a twentieth of the spaces does not suffice (a task whose classes nobody
+    has a name for), all that the bounds leave are priced at once, which is about brute force.
 
     Parameters
     ----------
