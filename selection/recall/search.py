@@ -54,7 +54,7 @@ def nearest_spaces(
     the space has, or by the distance of the R-th name where it has none. Spaces are priced exactly
     in the order of their bounds, in batches that double, until the next bound exceeds the cost of
     the k-th model. Where a twentieth of the spaces does not suffice (a task whose classes nobody
-    has a name for), all that the bounds leave are priced at once, which is about brute force.
+    has a name for), all that the bounds leave are priced at once: brute force, after the search.
 
     Parameters
     ----------
