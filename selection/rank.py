@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,21 +22,13 @@ if TYPE_CHECKING:
     from selection.committee import Committee
     from selection.evidence import Evidence
     from selection.probe import Probe
-    from selection.probing.evaluator import ProbeEvaluator
-    from selection.probing.prober import Prober
+    from selection.probing.plan import RankingInputs
     from selection.probing.rounds import Halving
-    from selection.progress import RankingProgress
     from selection.recall.candidates import Candidates
-    from selection.scores.score import Score
     from selection.task import Task
-    from zoo.card import ModelCard
     from zoo.terminal.progress import Progress
 
 __all__ = ["Settings", "main", "rank"]
-
-# models probed in the first round per 20 minutes of budget; longer budgets scale it linearly
-SHORTLIST = 64
-SPARE = 3  # models kept in the rounds beyond the committee's size
 
 
 def rank(
@@ -79,30 +70,23 @@ class RankedProbe:
     evidence: Mapping[str, Evidence]
 
 
-@dataclass(frozen=True)
-class RankingInputs:
-    """What is ranked, on what, by what."""
-
-    task: Task
-    probe: Probe
-    candidates: Candidates
-    score: Score
-    also: tuple[Score, ...]
-
-
 def rank_on_probe(
     task: str | Task, settings: Settings, *, budget: Budget, progress: Progress | None = None
 ) -> RankedProbe:
     """Rank as ``rank`` does, within a budget whose clock is already running."""
+    wall, processor = time.monotonic(), time.process_time()
+    from selection.probing.plan import evaluate_candidates
+
     inputs = _open_inputs(task, settings, budget)
-    halving = _evaluate(inputs, settings, budget, progress)
+    budget.measure_slowdown(time.monotonic() - wall, time.process_time() - processor)
+    halving = evaluate_candidates(inputs, settings, budget, progress)
     return _assemble(inputs, halving, settings, budget)
 
 
 def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> RankingInputs:
     """Open the task, find the candidates for its classes and draw the probe."""
-    wall, processor = time.monotonic(), time.process_time()
     from selection.probe import Probe
+    from selection.probing.plan import RankingInputs
     from selection.scores.registry import SCORES, resolve
     from selection.task import Task
 
@@ -113,18 +97,18 @@ def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> Rankin
         task = Task.open(task, unlabelled=settings.unlabelled, offline=settings.offline)
     found = _candidates(task, settings, budget)
     probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)
-    budget.measure_slowdown(time.monotonic() - wall, time.process_time() - processor)
     return RankingInputs(task, probe, found, score, also)
 
 
 def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
     """The models to consider: at most 50, or within a budget as many as it might pay for."""
+    from selection.probing.plan import shortlist_size
     from selection.probing.rounds import LARGEST_SHARE
     from selection.recall.candidates import MOST, UNBOUNDED, candidates
 
     most, largest = MOST, None
     if budget.limited:
-        most = max(UNBOUNDED, _shortlist_size(budget))  # some cost more than the budget can pay
+        most = max(UNBOUNDED, shortlist_size(budget))  # some cost more than the budget can pay
         affordable = CostModel().largest_download(LARGEST_SHARE * budget.left())
         largest = min(budget.download, affordable)
     return candidates(
@@ -135,123 +119,6 @@ def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
         offline=settings.offline,
         most=most,
         largest=largest,
-    )
-
-
-def _shortlist_size(budget: Budget) -> int:
-    return max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200))
-
-
-@dataclass(frozen=True)
-class RoundPlan:
-    """Which models are evaluated on how many images a round; ``too_costly`` counts those left out.
-
-    After each round a model stays that may still be among the best ``keep``.
-    """
-
-    cards: Sequence[ModelCard]
-    sizes: Sequence[int]
-    keep: int
-    too_costly: int = 0
-
-
-def _evaluate(
-    inputs: RankingInputs, settings: Settings, budget: Budget, progress: Progress | None
-) -> Halving:
-    """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
-    from selection.probing.rounds import halve
-    from selection.progress import RankingProgress
-    from zoo.terminal.progress import Progress
-
-    found, shown = inputs.candidates, RankingProgress(progress or Progress.default())
-    with shown.shown(), _prober(settings, inputs.probe, budget, shown) as prober:
-        evaluator = _evaluator(inputs, settings, prober, shown)
-        plan = RoundPlan(found.cards, [inputs.probe.size], keep=len(found.cards))
-        if budget.limited:
-            plan = _plan_rounds(inputs, settings, budget, evaluator)
-
-        def show_round(number: int, models: int, images: int) -> None:
-            shown.round(number, len(plan.sizes), models, images)
-
-        halving = halve(
-            plan.cards,
-            evaluator,
-            sizes=plan.sizes,
-            keep=plan.keep,
-            left=budget.left,
-            on_round=show_round,
-        )
-    beyond_shortlist = len(found.cards) - len(plan.cards) - plan.too_costly
-    halving.left_out["budget"] += plan.too_costly
-    halving.left_out["limit"] += found.left_out + beyond_shortlist
-    return halving
-
-
-def _plan_rounds(
-    inputs: RankingInputs, settings: Settings, budget: Budget, evaluator: ProbeEvaluator
-) -> RoundPlan:
-    """The models that the budget can pay for, and rounds that suit the time left."""
-    from selection.probing.rounds import affordable_sizes, shortlist, sizes
-
-    cards, probe = inputs.candidates.cards, inputs.probe.size
-    classes = len(inputs.task.classes)
-    first = sizes(probe, classes)[0]
-    evaluator.prober.warm_up(cards, first)
-    left = budget.left()
-    chosen, too_costly = shortlist(
-        cards, evaluator, size=first, most=_shortlist_size(budget), left=left
-    )
-    rounds = affordable_sizes(chosen, evaluator, probe=probe, classes=classes, left=left)
-    return RoundPlan(chosen, rounds, keep=settings.top + SPARE, too_costly=too_costly)
-
-
-@contextmanager
-def _prober(
-    settings: Settings, probe: Probe, budget: Budget, shown: RankingProgress
-) -> Iterator[Prober]:
-    """This process, or Ray's workers for as long as the context lasts."""
-    from selection.probing.prober import LocalProber, ProbeStore
-    from selection.probing.store import TeacherStore
-    from zoo.home import feature_folder
-
-    outputs = TeacherStore(feature_folder(), max_bytes=settings.max_size)
-    store = ProbeStore(probe, outputs, device=settings.device)
-    if settings.ray is None:
-        yield LocalProber(
-            store,
-            device=settings.device,
-            offline=settings.offline,
-            budget=budget,
-            on_model=shown.started,
-            on_images=shown.advance,
-        )
-        return
-    from selection.probing.workers import RayProber
-
-    with RayProber.connected(
-        settings.ray, store, device=settings.device, offline=settings.offline, budget=budget
-    ) as workers:
-        yield workers
-
-
-def _evaluator(
-    inputs: RankingInputs, settings: Settings, prober: Prober, shown: RankingProgress
-) -> ProbeEvaluator:
-    from selection.probing.evaluator import ProbeEvaluator
-    from selection.recall.names import NameEncoder
-
-    if settings.label_encoder:
-        encoder = NameEncoder.sentence_transformer(settings.label_encoder, offline=settings.offline)
-    else:
-        encoder = NameEncoder.table()
-    return ProbeEvaluator(
-        inputs.task,
-        inputs.probe,
-        encoder,
-        inputs.score,
-        settings.seed,
-        prober,
-        on_row=lambda row, cached: shown.finished(row, cached=cached),
     )
 
 

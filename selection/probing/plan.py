@@ -1,0 +1,144 @@
+"""Which models a ranking evaluates on how many images, and who runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from selection.probe import Probe
+from selection.probing.budget import Budget
+from selection.probing.evaluator import ProbeEvaluator
+from selection.probing.prober import LocalProber, Prober, ProbeStore
+from selection.probing.rounds import Halving, affordable_sizes, halve, shortlist, sizes
+from selection.probing.store import TeacherStore
+from selection.progress import RankingProgress
+from selection.recall.candidates import Candidates
+from selection.recall.names import NameEncoder
+from selection.scores.score import Score
+from selection.settings import Settings
+from selection.task import Task
+from zoo.card import ModelCard
+from zoo.home import feature_folder
+from zoo.terminal.progress import Progress
+
+# models probed in the first round per 20 minutes of budget; longer budgets scale it linearly
+SHORTLIST = 64
+SPARE = 3  # models kept in the rounds beyond the committee's size
+
+
+@dataclass(frozen=True)
+class RankingInputs:
+    """What is ranked, on what, by what."""
+
+    task: Task
+    probe: Probe
+    candidates: Candidates
+    score: Score
+    also: tuple[Score, ...]
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """Which models are evaluated on how many images a round; ``too_costly`` counts those left out.
+
+    After each round a model stays that may still be among the best ``keep``.
+    """
+
+    cards: Sequence[ModelCard]
+    sizes: Sequence[int]
+    keep: int
+    too_costly: int = 0
+
+
+def evaluate_candidates(
+    inputs: RankingInputs, settings: Settings, budget: Budget, progress: Progress | None
+) -> Halving:
+    """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
+    found, shown = inputs.candidates, RankingProgress(progress or Progress.default())
+    with shown.shown(), _prober(settings, inputs.probe, budget, shown) as prober:
+        evaluator = _evaluator(inputs, settings, prober, shown)
+        plan = RoundPlan(found.cards, [inputs.probe.size], keep=len(found.cards))
+        if budget.limited:
+            plan = _plan_rounds(inputs, settings, budget, evaluator)
+
+        def show_round(number: int, models: int, images: int) -> None:
+            shown.round(number, len(plan.sizes), models, images)
+
+        halving = halve(
+            plan.cards,
+            evaluator,
+            sizes=plan.sizes,
+            keep=plan.keep,
+            left=budget.left,
+            on_round=show_round,
+        )
+    beyond_shortlist = len(found.cards) - len(plan.cards) - plan.too_costly
+    halving.left_out["budget"] += plan.too_costly
+    halving.left_out["limit"] += found.left_out + beyond_shortlist
+    return halving
+
+
+def _plan_rounds(
+    inputs: RankingInputs, settings: Settings, budget: Budget, evaluator: ProbeEvaluator
+) -> RoundPlan:
+    """The models that the budget can pay for, and rounds that suit the time left."""
+    cards, probe = inputs.candidates.cards, inputs.probe.size
+    classes = len(inputs.task.classes)
+    first = sizes(probe, classes)[0]
+    evaluator.prober.warm_up(cards, first)
+    left = budget.left()
+    chosen, too_costly = shortlist(
+        cards, evaluator, size=first, most=shortlist_size(budget), left=left
+    )
+    rounds = affordable_sizes(chosen, evaluator, probe=probe, classes=classes, left=left)
+    return RoundPlan(chosen, rounds, keep=settings.top + SPARE, too_costly=too_costly)
+
+
+@contextmanager
+def _prober(
+    settings: Settings, probe: Probe, budget: Budget, shown: RankingProgress
+) -> Iterator[Prober]:
+    """This process, or Ray's workers for as long as the context lasts."""
+    outputs = TeacherStore(feature_folder(), max_bytes=settings.max_size)
+    store = ProbeStore(probe, outputs, device=settings.device)
+    if settings.ray is None:
+        yield LocalProber(
+            store,
+            device=settings.device,
+            offline=settings.offline,
+            budget=budget,
+            on_model=shown.started,
+            on_images=shown.advance,
+        )
+        return
+    from selection.probing.workers import RayProber
+
+    with RayProber.connected(
+        settings.ray, store, device=settings.device, offline=settings.offline, budget=budget
+    ) as workers:
+        yield workers
+
+
+def _evaluator(
+    inputs: RankingInputs, settings: Settings, prober: Prober, shown: RankingProgress
+) -> ProbeEvaluator:
+    """What has the teachers run and scores their outputs."""
+    if settings.label_encoder:
+        encoder = NameEncoder.sentence_transformer(settings.label_encoder, offline=settings.offline)
+    else:
+        encoder = NameEncoder.table()
+    return ProbeEvaluator(
+        inputs.task,
+        inputs.probe,
+        encoder,
+        inputs.score,
+        settings.seed,
+        prober,
+        on_row=lambda row, cached: shown.finished(row, cached=cached),
+    )
+
+
+def shortlist_size(budget: Budget) -> int:
+    """How many models a first round has at most."""
+    return max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200))
