@@ -486,24 +486,26 @@ def test_a_model_that_cannot_end_in_time_is_not_begun(monkeypatch: pytest.Monkey
     assert seen == []
 
 
-def test_a_learnt_bandwidth_holds_no_second_of_another_models_run(
+def test_a_measured_bandwidth_holds_no_second_of_another_models_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from zoo.teacher import Teacher
 
+    cards, other = small_cards(*MODELS), small_cards("vit_mnist")[0]
+    loaded = {card.id: Teacher.load(card) for card in cards}
     outputs = Teacher.outputs
 
     def slow(self: Teacher, *arguments: Any, **options: Any) -> object:
-        time.sleep(2.0)  # the second model is loaded long before the first one is done
+        time.sleep(1.0)  # the next model has been loaded long before this one is done
         return outputs(self, *arguments, **options)
 
+    monkeypatch.setattr(Teacher, "load", lambda card, **_: loaded[card.id])
     monkeypatch.setattr(Teacher, "outputs", slow)
     monkeypatch.setattr(CostModel, "download_bytes", lambda self, card: 100_000_000)
-    running = prober(Budget(600.0))
-    fast = running.costs.load_seconds(small_cards("vit_mnist")[0])
-    for _ in running.probe(small_cards(*MODELS[:2]), 32):
+    running = prober(Budget(600.0), size=32)
+    for _ in running.probe(cards, 32):
         pass
-    assert running.costs.load_seconds(small_cards("vit_mnist")[0]) < min(fast, 2.0)
+    assert running.costs.load_seconds(other) < 1.0  # 1.3 and more with the run in it
 
 
 def test_a_budget_that_is_spent_says_in_one_line_that_nothing_could_be_probed(
