@@ -13,22 +13,37 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from selection.scores.interval import Interval, around, paired_task_draws, task_draws
+
 Floats = npt.NDArray[np.floating]
 TIES = 64  # orders drawn where scores tie
+
+
+def _measured(truth: Floats, score: Floats) -> tuple[Floats, Floats]:
+    """Truth and score (m,) of the teachers that were measured; a score that does not apply is
+    -inf.
+    """
+    kept = np.isfinite(truth)
+    if not kept.any():
+        raise ValueError("no teacher of this task has been measured")
+    return truth[kept], np.where(np.isfinite(score[kept]), score[kept], -np.inf)
 
 
 def _ordered(truth: Floats, score: Floats) -> Floats:
     """(draws, m) the truth in the order of the score, best first; as many draws as ties need, the
     draws seeded.
     """
-    kept = np.isfinite(truth)
-    true, guess = truth[kept], np.where(np.isfinite(score[kept]), score[kept], -np.inf)
-    if len(true) == 0:
-        raise ValueError("no teacher of this task has been measured")
-    tied = len(np.unique(guess)) < len(guess)
+    measured, guess = _measured(truth, score)
+    count = len(measured)
+    tied = len(np.unique(guess)) < count
     rng = np.random.default_rng(0)
-    orders = [rng.permutation(len(true)) for _ in range(TIES)] if tied else [np.arange(len(true))]
-    return np.stack([true[order[np.argsort(-guess[order], kind="stable")]] for order in orders])
+    orders = [rng.permutation(count) for _ in range(TIES)] if tied else [np.arange(count)]
+    return np.stack([measured[order[np.argsort(-guess[order], kind="stable")]] for order in orders])
+
+
+def ordinals(values: Floats) -> Floats:
+    """(m,) ranks from 0 upwards in the order of the values, equal where they are equal."""
+    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.float64)
 
 
 def regret(truth: Floats, score: Floats, k: int = 1) -> float:
@@ -50,31 +65,22 @@ def weighted_tau(truth: Floats, score: Floats) -> float:
     """
     from scipy.stats import weightedtau
 
-    kept = np.isfinite(truth)
-    guess = score[kept].copy()
-    known = np.isfinite(guess)
-    guess[~known] = (guess[known].min() - 1) if known.any() else 0.0
-    found = float(weightedtau(_ranks(truth[kept]), _ranks(guess)).statistic)
-    return found if np.isfinite(found) else 0.0
-
-
-def _ranks(values: Floats) -> Floats:
-    """Numbers in the order of the values, equal where they are equal: weightedtau's own ranks need
-    no scale.
-    """
-    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.float64)
+    measured, guess = _measured(truth, score)
+    tau = float(weightedtau(ordinals(measured), ordinals(guess)).statistic)
+    return tau if np.isfinite(tau) else 0.0
 
 
 def ndcg(truth: Floats, score: Floats, k: int = 5) -> float:
     """Discounted gain of the first k over that of the best k, in [0, 1]; a teacher's gain is its
     truth above the worst's.
     """
-    ordered = _ordered(truth, score)
-    gains = ordered - ordered.min()
-    k = min(k, gains.shape[1])
-    discount = 1 / np.log2(np.arange(2, k + 2))
-    best = float(np.sort(gains[0])[::-1][:k] @ discount)
-    return float((gains[:, :k] @ discount).mean() / best) if best > 0 else 1.0
+    from sklearn.metrics import ndcg_score
+
+    measured, guess = _measured(truth, score)
+    gains = measured - measured.min()
+    if len(gains) < 2 or gains.max() <= 0:  # any order is the best
+        return 1.0
+    return float(ndcg_score(gains[None], ordinals(guess)[None], k=k))
 
 
 MEASURES: dict[str, Callable[[Floats, Floats], float]] = {
@@ -86,30 +92,21 @@ MEASURES: dict[str, Callable[[Floats, Floats], float]] = {
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """``value`` with a 95 % interval; ``below`` the share of resamples under zero, for
-    differences.
-    """
+class Estimate(Interval):
+    """A mean over tasks with its interval; ``below`` is the share of resamples at or under zero."""
 
-    value: float
-    low: float
-    high: float
     below: float = float("nan")
+
+    @classmethod
+    def of(cls, value: float, draws: Floats) -> Estimate:
+        """``value`` and what its bootstrap ``draws`` (n,) say of it."""
+        held = around(value, draws)
+        return cls(held.value, held.low, held.high, float((draws <= 0).mean()))
 
 
 def over_tasks(values: Floats, *, draws: int = 10_000, seed: int = 0) -> Estimate:
-    """The mean of ``values`` (T, S) (NaN: not measured), resampling tasks, then seeds within
-    each.
-    """
-    rng = np.random.default_rng(seed)
-    rows = [row[np.isfinite(row)] for row in np.atleast_2d(values)]
-    rows = [row for row in rows if len(row)]
-    resampled = np.stack(
-        [row[rng.integers(0, len(row), (draws, len(row)))].mean(axis=1) for row in rows]
-    )  # (T, draws)
-    picked = rng.integers(0, len(rows), (draws, len(rows)))
-    means = resampled[picked, np.arange(draws)[:, None]].mean(axis=1)
-    return _estimate(float(np.mean([row.mean() for row in rows])), means)
+    """The mean of ``values`` (T, S) (NaN: not measured), tasks and then seeds drawn again."""
+    return Estimate.of(*task_draws(values, draws=draws, seed=seed))
 
 
 def paired(
@@ -120,41 +117,19 @@ def paired(
     seed: int = 0,
 ) -> Estimate:
     """By how much the choices of ``first`` beat those of ``second``, in the unit of the hits:
-    tasks, seeds and images resampled.
+    tasks, seeds and images drawn again.
 
     Both are [task][seed] -> (n,) how right the student of the chosen teacher was on each held-out
     image (hits in {0, 1}, or a mean of them where teachers tie); the same images in both, so the
     difference is paired at every level.
     """
-    rng = np.random.default_rng(seed)
-    means = []
-    for tasks in zip(first, second, strict=True):
-        seeds = []
-        for one, two in zip(*tasks, strict=True):
-            difference = np.asarray(one, dtype=np.float64) - np.asarray(two, dtype=np.float64)
-            spread = difference.std() / np.sqrt(
-                len(difference)
-            )  # the mean of many resampled images is normal
-            seeds.append(difference.mean() + spread * rng.normal(size=draws))
-        stacked = np.stack(seeds)  # (S, draws)
-        means.append(
-            stacked[rng.integers(0, len(stacked), (len(stacked), draws)), np.arange(draws)].mean(
-                axis=0
-            )
-        )
-    table = np.stack(means)  # (T, draws)
-    resampled = table[rng.integers(0, len(table), (len(table), draws)), np.arange(draws)].mean(
-        axis=0
-    )
-    value = np.mean(
-        [
-            np.mean([np.mean(one) - np.mean(two) for one, two in zip(*tasks, strict=True)])
-            for tasks in zip(first, second, strict=True)
-        ]
-    )
-    return _estimate(float(value), resampled)
+    differences = [
+        [_difference(a, b) for a, b in zip(*seeds, strict=True)]
+        for seeds in zip(first, second, strict=True)
+    ]
+    return Estimate.of(*paired_task_draws(differences, draws=draws, seed=seed))
 
 
-def _estimate(value: float, draws: Floats) -> Estimate:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Estimate(value, float(low), float(high), float((draws <= 0).mean()))
+def _difference(first: Floats, second: Floats) -> Floats:
+    difference: Floats = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    return difference

@@ -16,8 +16,7 @@ from zoo.terminal.progress import note, warn
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment
-    from selection.scores.accuracy import Hits
-    from selection.scores.interval import Interval
+    from selection.scores.interval import Hits, Interval
 
 # probe_kd from the committee's best teacher alone, best by its head on the validation split
 BEST_SINGLE = "best_single"
@@ -243,7 +242,8 @@ def _teachers(experiment: Experiment) -> tuple[TeacherAccuracy, ...]:
 
 
 def _line(method: str, found: Comparison, error: str | None) -> MethodResult:
-    from selection.scores.accuracy import gain, hits, recovered
+    from distill.run import hits
+    from selection.scores.interval import accuracy_difference, gap_recovered
 
     mine, plain = (
         {seed: cell.results() for seed, cell in found.of(name).items()}
@@ -254,9 +254,9 @@ def _line(method: str, found: Comparison, error: str | None) -> MethodResult:
         return MethodResult(method=method, seeds=(), missing=missing, error=error)
     both = [seed for seed in mine if seed in plain]
     a, b = [hits(mine[s], "test") for s in both], [hits(plain[s], "test") for s in both]
-    lift = gain(a, b) if both and method != "plain" else None
+    lift = accuracy_difference(a, b) if both and method != "plain" else None
     best = max(found.teachers, key=lambda t: t.validation, default=None)
-    closed = recovered(a, b, best.hits) if lift is not None and best is not None else None
+    closed = gap_recovered(a, b, best.hits) if lift is not None and best is not None else None
     means = {
         split: sum(r[split]["accuracy"] for r in mine.values()) / len(mine)
         for split in ("validation", "test")
@@ -274,17 +274,15 @@ def _line(method: str, found: Comparison, error: str | None) -> MethodResult:
 
 def figures_of(line: MethodResult) -> list[str]:
     """The cells of a method's row after its name (``COLUMNS``), as text."""
-    from selection.scores.accuracy import points
-
     seeds = f"{len(line.seeds)} of {len(line.seeds) + len(line.missing)}"
     if line.test is None:
         state = "same run" if line.same_as else "refused" if line.error else "missing"
         return ["" if line.same_as else seeds, state, "", "", ""]
-    closed = points(line.recovered) if line.recovered else "no gap" if line.lift else ""
+    closed = line.recovered.as_points() if line.recovered else "no gap" if line.lift else ""
     return [
         seeds,
         f"{100 * (line.validation or 0):.1f}",
         f"{100 * line.test:.1f}",
-        points(line.lift, sign=True) if line.lift else "",
+        line.lift.as_points(sign=True) if line.lift else "",
         closed,
     ]

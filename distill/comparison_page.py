@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.comparison import COLUMNS, Comparison, MethodResult, figures_of
-from distill.run import RunFolder
+from distill.run import RunFolder, hits
 from selection.evidence import Floats, Ints
 from selection.report.document import render
 from selection.report.plots import PALETTE, Cells, figure, heatmap, label, labels
-from selection.scores.accuracy import hits, points
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -43,7 +42,6 @@ def page(comparison: Comparison) -> str:
         "best_teacher": best_teacher,
         "columns": COLUMNS,
         "cells_of": figures_of,
-        "points": points,
     }
     return render(
         Path(__file__).with_name("comparison.html.jinja"),

@@ -28,7 +28,7 @@ from distill.teachers.prepared import (
 from distill.training.loop import TrainingSetup
 from distill.training.plan import TrainingPlan, plan_training
 from selection.ranking import Ranking, versions
-from selection.scores.accuracy import accuracy
+from selection.scores.interval import accuracy
 from selection.task import Task
 from zoo.errors import UserError
 from zoo.home import home

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from zoo.errors import UserError
 from zoo.files import write_bytes, write_json, write_text
 from zoo.terminal.progress import note
@@ -187,3 +190,13 @@ def _same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else text[:119] + "…"
+
+
+def hits(results: Mapping[str, Any], split: str) -> npt.NDArray[np.bool_]:
+    """(n,) which images of ``split`` a run got right, from its ``results.json``."""
+    predicted, labels = (
+        np.asarray(results[split]["predicted"]),
+        np.asarray(results[split]["labels"]),
+    )
+    right: npt.NDArray[np.bool_] = predicted == labels
+    return right

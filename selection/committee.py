@@ -119,12 +119,12 @@ def benefit_of(evidence: Evidence) -> TeacherBenefit:
 
     b_t(x) = max(0, log p_t(y|x) - log prior(y)) (methods.md section 5, our reading of
     DiverseDistill, arXiv 2402.14035). p_t follows from transport costs
-    (``scores.transport.answers``), so a teacher's mean benefit is the default score but for the
+    (`scores.transport.log_probabilities`), so a teacher's mean benefit is the default score but for the
     zero; that choice is ours.
     """
-    log_probs, prepared = transport.answers(evidence)  # (n, C)
-    labels = prepared.labels
-    gain = log_probs[np.arange(len(labels)), labels] - np.log(prepared.prior[labels])
+    log_probs, data = transport.log_probabilities(evidence)  # (n, C)
+    labels = data.labels
+    gain = log_probs[np.arange(len(labels)), labels] - np.log(data.prior[labels])
     present = np.unique(evidence.labelled().labels)
     return TeacherBenefit(
         benefit=np.maximum(0.0, gain),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from selection.probe import Probe
-    from selection.recall.names import NameEncoder
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -36,17 +35,31 @@ class StoredOutputs:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """What the scores read. N probe samples, C classes of the task, C_t of the teacher, D its
-    feature width, E a word's.
+    """All that one teacher says of one probe: what every score reads.
 
-    features             (N, D) float32, pooled, before the head
-    labels               (N,) int64 in [0, C), or -1 where a sample is unlabelled
-    classes              the task's C class names
-    probabilities        (N, C_t) float32, rows sum to 1, or None where the teacher has no head
-    teacher_classes      the teacher's C_t class names, or None where unknown
-    class_embeddings     (C, E) float32 unit rows, or None; of the task's names
-    teacher_embeddings   (C_t, E) float32 unit rows, or None; of the teacher's names
-    classifier_weights   (C_t, D) float32 last layer, or None; ``classifier_bias`` (C_t,) or None
+    N probe samples, C classes of the task, C_t of the teacher, D its feature width, E the width of
+    a name's embedding.
+
+    Parameters
+    ----------
+    features : ndarray, shape (N, D), float32
+        Pooled features before the head.
+    labels : ndarray, shape (N,), int64
+        In [0, C), or -1 for an unlabelled sample.
+    classes : tuple of str
+        The task's C class names.
+    probabilities : ndarray, shape (N, C_t), float32, optional
+        The teacher's answers, rows that sum to 1; None if it has no head.
+    teacher_classes : tuple of str, optional
+        The teacher's C_t class names; None if unknown.
+    class_embeddings : ndarray, shape (C, E), float32, optional
+        Unit rows: the embeddings of the task's names.
+    teacher_embeddings : ndarray, shape (C_t, E), float32, optional
+        Unit rows: the embeddings of the teacher's names.
+    classifier_weights : ndarray, shape (C_t, D), optional
+        The teacher's last layer.
+    classifier_bias : ndarray, shape (C_t,), optional
+        Its bias.
     """
 
     features: Floats
@@ -66,30 +79,36 @@ class Evidence:
         probe: Probe,
         *,
         names: Sequence[str] | None,
-        encoder: NameEncoder,
+        embed: Callable[[Sequence[str]], Floats],
     ) -> Evidence:
-        """What a teacher's stored answers say of ``probe``: logits become probabilities, class
-        names embeddings.
+        """The evidence in a teacher's stored outputs on a probe.
 
-        ``names`` are the teacher's class names; they are left out where their number is not that of
-        its logits.
+        Parameters
+        ----------
+        stored : StoredOutputs
+            Features, logits and classifier; the logits become probabilities.
+        probe : Probe
+            The samples that the outputs are of.
+        names : sequence of str, optional
+            The teacher's class names; left out unless there is one for each of its logits.
+        embed : callable
+            Class names to their embeddings (n, E), unit rows.
         """
+        from scipy.special import softmax
+
         probabilities: Floats | None = None
         if stored.logits is not None and stored.logits.shape[1] > 0:
-            shifted = np.exp(stored.logits - stored.logits.max(axis=1, keepdims=True))  # (N, C_t)
-            probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-        fit = (
-            bool(names) and probabilities is not None and len(names or ()) == probabilities.shape[1]
-        )
-        theirs = tuple(names) if fit and names else None
+            probabilities = softmax(stored.logits, axis=1)  # (N, C_t)
+        width = 0 if probabilities is None else probabilities.shape[1]
+        teacher_classes = tuple(names) if names and len(names) == width else None
         return cls(
             features=stored.features,
             labels=probe.labels,
             classes=tuple(probe.classes),
             probabilities=probabilities,
-            teacher_classes=theirs,
-            class_embeddings=encoder.encode(probe.classes),
-            teacher_embeddings=encoder.encode(theirs) if theirs else None,
+            teacher_classes=teacher_classes,
+            class_embeddings=embed(probe.classes),
+            teacher_embeddings=embed(teacher_classes) if teacher_classes else None,
             classifier_weights=stored.classifier_weights,
             classifier_bias=stored.classifier_bias,
         )
@@ -110,8 +129,13 @@ class Evidence:
         return self if len(rows) == len(self.labels) else self.at(rows)
 
     def check(self) -> None:
-        """Raise ``ValueError`` with the numbers in it: fewer than two classes present, NaN or
-        infinity, or N < 2C.
+        """Refuse evidence that no score can be computed on.
+
+        Raises
+        ------
+        ValueError
+            If fewer than two classes are present, there are fewer than two labelled samples a
+            class, or a value is NaN or infinite; the message holds the numbers.
         """
         labels = self.labels[self.labels >= 0]
         present = len(np.unique(labels))

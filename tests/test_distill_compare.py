@@ -15,8 +15,12 @@ from distill.comparison import Comparison, MethodResult, TeacherAccuracy, compar
 from distill.comparison_page import page
 from distill.run import RunFolder
 from distill.train import main as train
-from selection.scores.accuracy import accuracy, gain, recovered
-from selection.scores.interval import Interval
+from selection.scores.interval import (
+    Interval,
+    accuracy,
+    accuracy_difference,
+    gap_recovered,
+)
 from tests.distill_setting import write_ranking, write_task, write_teacher
 
 
@@ -36,32 +40,37 @@ def test_an_accuracy_has_wilsons_interval() -> None:
 def test_a_gain_is_paired_and_its_sign_turns_with_the_sides() -> None:
     base = flips(0.6)
     better = base | flips(0.3, seed=1)
-    found, turned = gain([better], [base]), gain([base], [better])
+    found, turned = accuracy_difference([better], [base]), accuracy_difference([base], [better])
     assert found.value == pytest.approx(float(better.mean() - base.mean()))
     assert 0 < found.low < found.value < found.high
     assert turned.value == pytest.approx(-found.value)
-    assert gain([base, better], [base, better]).value == 0
-    assert (gain([base], [base]).low, gain([base], [base]).high) == (0, 0)
+    assert accuracy_difference([base, better], [base, better]).value == 0
+    assert (accuracy_difference([base], [base]).low, accuracy_difference([base], [base]).high) == (
+        0,
+        0,
+    )
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
     base = flips(0.5)
-    steady = gain([base | flips(0.2, seed=1)] * 3, [base] * 3)
-    wild = gain([base, base | flips(0.2, seed=1), base | flips(0.6, seed=2)], [base] * 3)
+    steady = accuracy_difference([base | flips(0.2, seed=1)] * 3, [base] * 3)
+    wild = accuracy_difference(
+        [base, base | flips(0.2, seed=1), base | flips(0.6, seed=2)], [base] * 3
+    )
     assert wild.high - wild.low > 1.5 * (steady.high - steady.low)
 
 
 def test_the_gap_recovered_needs_a_gap() -> None:
     plain, teacher = flips(0.5), flips(0.5) | flips(0.6, seed=1)
     student = plain | (teacher & flips(0.5, seed=2))
-    found = recovered([student], [plain], teacher)
+    found = gap_recovered([student], [plain], teacher)
     assert found is not None
     assert 0.3 < found.low < found.value < found.high < 0.7
-    whole = recovered([teacher], [plain], teacher)
+    whole = gap_recovered([teacher], [plain], teacher)
     assert whole is not None
     assert whole.value == pytest.approx(1)
-    assert recovered([student], [plain], plain) is None
-    assert recovered([student], [teacher], plain) is None
+    assert gap_recovered([student], [plain], plain) is None
+    assert gap_recovered([student], [teacher], plain) is None
 
 
 def result(hits: Any) -> dict[str, Any]:

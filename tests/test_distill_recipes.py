@@ -61,7 +61,7 @@ def info(teacher: Teacher, **changes: Any) -> TeacherInfo:
         "columns": (4, 0, 2) if teacher.num_classes else None,
         "splitter": SplitTeacher(teacher),
         "weight": 0.5,
-        "cost": GroundCost(
+        "ground_cost": lambda: GroundCost(
             cost,
             float(cost.mean()),
             torch.softmax(-5 * cost, dim=1) if teacher.num_classes else None,

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from selection.evidence import Evidence, Floats
-from selection.scores.interval import Interval, compare, difference, interval
+from selection.scores.interval import (
+    Interval,
+    accuracy,
+    accuracy_difference,
+    mean_interval,
+    score_difference,
+    score_interval,
+)
 from selection.scores.registry import SCORES
 from selection.scores.score import Score
 from tests.test_selection_scores import teacher
@@ -26,7 +33,7 @@ def mean_score(*, terms: bool) -> Score:
         name="mean",
         value=lambda evidence: float(first(evidence).mean()),
         terms=first if terms else None,
-        needs=(),
+        meaning="",
         source="",
     )
 
@@ -39,7 +46,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 def test_the_value_lies_in_its_interval_and_is_the_scores_own(score: Score) -> None:
     for seed in range(2):
         evidence = teacher(seed, apart=0.5)
-        found = interval(score, evidence, rng=rng(seed), draws=20)
+        found = score_interval(score, evidence, rng=rng(seed), draws=20)
         assert found.low <= found.value <= found.high
         assert np.isfinite([found.low, found.high]).all()
         assert found.value == pytest.approx(score.value(evidence), rel=1e-6, abs=1e-6)
@@ -48,7 +55,7 @@ def test_the_value_lies_in_its_interval_and_is_the_scores_own(score: Score) -> N
 @pytest.mark.parametrize("terms", [True, False])
 def test_the_interval_of_a_mean_is_the_textbooks(terms: bool) -> None:
     evidence = teacher(n=400, apart=0.0)
-    found = interval(mean_score(terms=terms), evidence, rng=rng(), draws=400)
+    found = score_interval(mean_score(terms=terms), evidence, rng=rng(), draws=400)
     error = float(np.std(evidence.features[:, 0]) / np.sqrt(400))
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.15)
     assert found.high - found.value == pytest.approx(found.value - found.low, rel=0.25)
@@ -60,7 +67,7 @@ def test_samples_are_drawn_within_classes(terms: bool) -> None:
     told = replace(
         evidence, features=np.repeat(evidence.labels[:, None], 20, axis=1).astype(np.float32)
     )
-    found = interval(mean_score(terms=terms), told, rng=rng(), draws=50)
+    found = score_interval(mean_score(terms=terms), told, rng=rng(), draws=50)
     assert found.high - found.low == pytest.approx(0, abs=1e-9)
 
 
@@ -72,7 +79,7 @@ def test_odd_sizes_are_rescaled() -> None:
         labels=labels,
         classes=tuple(str(i) for i in range(60)),
     )
-    found = interval(mean_score(terms=False), evidence, rng=rng(), draws=400)
+    found = score_interval(mean_score(terms=False), evidence, rng=rng(), draws=400)
     within = np.mean([evidence.features[labels == c, 0].var(ddof=1) for c in range(60)])
     assert found.high - found.low == pytest.approx(
         2 * 1.96 * float(np.sqrt(within / 180)), rel=0.15
@@ -81,14 +88,14 @@ def test_odd_sizes_are_rescaled() -> None:
 
 def test_a_probe_with_nothing_to_leave_out_is_refused_with_its_numbers() -> None:
     with pytest.raises(ValueError, match=r"8 samples of 4 classes"):
-        interval(SCORES["hscore"], teacher(n=8), rng=rng())
-    assert interval(SCORES["knn"], teacher(n=8), rng=rng()).value >= 0
+        score_interval(SCORES["hscore"], teacher(n=8), rng=rng())
+    assert score_interval(SCORES["knn"], teacher(n=8), rng=rng()).value >= 0
 
 
 def test_more_samples_make_a_narrower_interval() -> None:
     for name in ("knn", "hscore"):
         small, large = (
-            interval(SCORES[name], teacher(n=n, apart=0.5), rng=rng()) for n in (60, 960)
+            score_interval(SCORES[name], teacher(n=n, apart=0.5), rng=rng()) for n in (60, 960)
         )
         assert large.high - large.low < 0.6 * (small.high - small.low)
 
@@ -97,7 +104,7 @@ def test_a_higher_level_makes_a_wider_interval() -> None:
     for name in ("knn", "parc"):
         evidence = teacher(apart=0.5)
         narrow, wide = (
-            interval(SCORES[name], evidence, rng=rng(), level=level) for level in (0.5, 0.99)
+            score_interval(SCORES[name], evidence, rng=rng(), level=level) for level in (0.5, 0.99)
         )
         assert wide.low < narrow.low <= narrow.value <= narrow.high < wide.high
 
@@ -115,7 +122,7 @@ def test_intervals_cover_the_mean_of_other_probes(name: str) -> None:
     for seed in range(60):
         rows = np.concatenate([rng(seed).choice(group, 20, replace=False) for group in groups])
         found.append(
-            interval(
+            score_interval(
                 SCORES[name],
                 population.at(rows),
                 rng=rng(seed),
@@ -130,7 +137,7 @@ def test_intervals_cover_the_mean_of_other_probes(name: str) -> None:
 @pytest.mark.parametrize("name", ["knn", "logme"])
 def test_a_teacher_and_its_copy_are_too_close_to_call(name: str) -> None:
     evidence = teacher(apart=0.5)
-    gap = compare(SCORES[name], evidence, replace(evidence), rng=rng())
+    gap = score_difference(SCORES[name], evidence, replace(evidence), rng=rng())
     assert gap == Interval(0.0, 0.0, 0.0)
     assert not gap.decided
 
@@ -143,33 +150,52 @@ def test_pairs_are_decided_more_sharply_than_overlap_would(name: str) -> None:
     good = teacher(n=200, apart=0.6)
     noise = 0.5 * rng(9).normal(size=good.features.shape).astype(np.float32)
     worse = replace(good, features=good.features + noise)
-    gap = compare(SCORES[name], good, worse, rng=rng())
-    singles = [interval(SCORES[name], one, rng=rng()) for one in (good, worse)]
+    gap = score_difference(SCORES[name], good, worse, rng=rng())
+    singles = [score_interval(SCORES[name], one, rng=rng()) for one in (good, worse)]
     assert gap.high - gap.low < sum(one.high - one.low for one in singles)
-    back = compare(SCORES[name], worse, good, rng=rng())
+    back = score_difference(SCORES[name], worse, good, rng=rng())
     assert back.value == pytest.approx(-gap.value)
-    far = compare(SCORES[name], teacher(n=200, apart=3.0), teacher(n=200, apart=0.0), rng=rng())
+    far = score_difference(
+        SCORES[name], teacher(n=200, apart=3.0), teacher(n=200, apart=0.0), rng=rng()
+    )
     assert far.decided
     assert far.low > 0
-
-
-def test_a_difference_of_terms_is_that_of_the_scores() -> None:
-    one, two = teacher(apart=0.8), teacher(apart=0.3)
-    terms = SCORES["knn"].terms
-    assert terms is not None
-    found = difference(terms(one), terms(two), one.labels, rng=rng())
-    assert found.value == pytest.approx(SCORES["knn"].value(one) - SCORES["knn"].value(two))
-    assert found.low <= found.value <= found.high
 
 
 def test_teachers_read_on_different_probes_are_not_compared() -> None:
     one = teacher()
     with pytest.raises(ValueError, match="same probe"):
-        compare(SCORES["knn"], one, one.at(np.arange(40)), rng=rng())
+        score_difference(SCORES["knn"], one, one.at(np.arange(40)), rng=rng())
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
     for name in ("knn", "nleep"):
-        assert interval(SCORES[name], teacher(), rng=rng(4)) == interval(
+        assert score_interval(SCORES[name], teacher(), rng=rng(4)) == score_interval(
             SCORES[name], teacher(), rng=rng(4)
         )
+
+
+def test_an_accuracy_has_wilson_s_interval() -> None:
+    found = accuracy(np.array([True] * 45 + [False] * 5))
+    assert (found.value, found.low, found.high) == pytest.approx((0.9, 0.7864, 0.9565), abs=1e-3)
+    assert accuracy(np.ones(20, dtype=bool)).high == 1.0
+    with pytest.raises(ValueError, match="at least one"):
+        accuracy(np.array([], dtype=bool))
+
+
+def test_a_paired_difference_is_narrower_than_two_accuracies() -> None:
+    hits = rng().random(400) < 0.7
+    worse = hits & (rng(1).random(400) < 0.95)
+    gap = accuracy_difference([hits], [worse])
+    assert gap.low > 0
+    assert gap.value == pytest.approx(hits.mean() - worse.mean())
+    assert gap.high - gap.low < accuracy(hits).high - accuracy(hits).low
+    assert gap.times(100).value == pytest.approx(100 * gap.value)
+    assert Interval(0.1, -0.05, 0.2).as_points(sign=True) == "+10.0 (-5.0 to +20.0)"
+
+
+def test_the_interval_of_a_mean_over_tasks_is_the_textbooks() -> None:
+    values = rng().normal(size=200)
+    found = mean_interval(values, draws=4_000)
+    error = float(values.std() / np.sqrt(200))
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)

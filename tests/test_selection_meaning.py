@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from selection.scores.meaning import meaning
 from selection.scores.registry import ALIASES, SCORES
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "scores.md").read_text()
@@ -14,8 +13,8 @@ DOCUMENT = (Path(__file__).parents[1] / "docs" / "scores.md").read_text()
 
 @pytest.mark.parametrize("name", SCORES)
 def test_a_score_has_one_sentence_and_stands_in_the_document(name: str) -> None:
-    assert meaning(name).endswith(".")
-    assert "{" not in meaning(name)
+    assert SCORES[name].meaning.endswith(".")
+    assert "{" not in SCORES[name].meaning
     space = "_".join(name.split("_")[:2]) if name.startswith("transport") else name
     assert f"`{space}`" in DOCUMENT or f"`{name}`" in DOCUMENT
 

@@ -11,7 +11,7 @@ import pytest
 from selection.evidence import Evidence
 from selection.scores.leep import expected_log_likelihood
 from selection.scores.linear_probe import STRENGTHS
-from selection.scores.nleep import mixture
+from selection.scores.nleep import responsibilities
 from selection.scores.registry import ALIASES, DEFAULT, SCORES, resolve
 from selection.scores.score import NotApplicable, Score
 from tests import score_oracles as oracles
@@ -305,7 +305,7 @@ def test_a_mixture_finds_clusters_that_are_far_apart() -> None:
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(4), 10)
     points = 50 * rng.normal(size=(4, 6))[truth] + rng.normal(size=(40, 6))
-    answers = mixture(points, 4)
+    answers = responsibilities(points, 4)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-9)
     for cluster in range(4):
         assert len(set(answers.argmax(axis=1)[truth == cluster].tolist())) == 1

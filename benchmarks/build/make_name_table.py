@@ -37,6 +37,7 @@ from benchmarks.build.label_sets import LABEL_SETS
 from benchmarks.record import BenchRecord, append
 from benchmarks.run import RECORDS
 from selection.recall.names import TABLE, NameEncoder, grams, synonyms, words
+from selection.scores.interval import around
 from zoo.errors import UserError
 from zoo.terminal.command import run
 
@@ -278,13 +279,13 @@ def agreement_measures(table: Matrix, model: Matrix) -> dict[str, Callable[[Rows
 def _record(name: str, measure: Callable[[Rows], float], setting: dict[str, Any]) -> BenchRecord:
     rng, count = np.random.default_rng(0), setting["left"]
     draws = [measure(rng.integers(count, size=count)) for _ in range(100)]
-    low, high = np.quantile(draws, (0.025, 0.975))
+    estimate = around(float(measure(np.arange(count))), draws)
     return BenchRecord(
         name=f"names.{name}",
-        value=round(float(measure(np.arange(count))), 4),
+        value=round(estimate.value, 4),
         unit="correlation" if name in ("pearson", "spearman") else "share",
-        low=round(float(low), 4),
-        high=round(float(high), 4),
+        low=round(estimate.low, 4),
+        high=round(estimate.high, 4),
         spread="95 % bootstrap over the left names",
         setting=setting,
         seeds=(0,),

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.record import BenchRecord
 from benchmarks.speed.scoring import teacher
-from selection.scores.interval import Interval, interval
+from selection.scores.interval import Interval, score_interval
 from selection.scores.registry import SCORES
 
 PROBES, SAMPLES, CLASSES = 100, 200, 5
@@ -26,7 +26,7 @@ def run(out: Path) -> list[BenchRecord]:
             rng = np.random.default_rng(seed)
             size = SAMPLES // CLASSES
             rows = np.concatenate([rng.choice(group, size, replace=False) for group in groups])
-            intervals.append(interval(score, population.at(rows), rng=rng))
+            intervals.append(score_interval(score, population.at(rows), rng=rng))
         records.append(_record(score.name, intervals))
     return records
 

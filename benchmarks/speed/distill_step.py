@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import BenchRecord
+from selection.scores.interval import around
 
 CLASSES, IMAGES, TEACHER_CLASSES = 20, 1024, 1000
 SETTINGS = {  # student, teacher, batch, rounds; both see 64 pixels
@@ -295,13 +296,13 @@ def _lap(step: Callable[[], None], device: str) -> float:
 def _record(name: str, unit: str, values: list[float], setting: dict[str, object]) -> BenchRecord:
     rng = np.random.default_rng(0)
     medians = [float(np.median(rng.choice(values, len(values)))) for _ in range(1_000)]
-    low, high = np.percentile(medians, [2.5, 97.5])
+    median = around(float(np.median(values)), medians)
     return BenchRecord(
         name=f"distill_step.{name}",
-        value=float(np.median(values)),
+        value=median.value,
         unit=unit,
-        low=float(low),
-        high=float(high),
+        low=median.low,
+        high=median.high,
         spread="95 % bootstrap of the median over rounds",
         setting=setting,
     )

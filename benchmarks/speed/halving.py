@@ -21,7 +21,7 @@ from selection.probing.evaluator import empty_row
 from selection.probing.rounds import Evaluation, Halving, affordable_sizes, halve
 from selection.ranking import in_order
 from selection.recall.names import NameEncoder
-from selection.scores.interval import compare, interval
+from selection.scores.interval import mean_interval, score_difference, score_interval
 from selection.scores.registry import resolve
 from zoo.card import ModelCard
 from zoo.home import home
@@ -74,7 +74,7 @@ class SimulatedEvaluator:
             self.stored[card.id] = size
             whole = self.evidence[card.id]
             evidence = whole.at(np.arange(min(size, len(whole.labels))))
-            bounds = interval(score, evidence, rng=np.random.default_rng(0))
+            bounds = score_interval(score, evidence, rng=np.random.default_rng(0))
             row = replace(
                 empty_row(card),
                 value=bounds.value,
@@ -247,7 +247,7 @@ def compare_with_full_probing(
         evaluator = SimulatedEvaluator(evidence, score.name)
         halving = halve_within(cards, evaluator, probe=PROBE, classes=classes, bound=bound)
         first = rows[first_place(halving)]
-        gap = compare(
+        gap = score_difference(
             score, evidence[best.model], evidence[first.model], rng=np.random.default_rng(0)
         )
         result |= {
@@ -319,21 +319,20 @@ def _summary(rows: Sequence[Mapping[str, float]], teachers: int) -> list[BenchRe
         "share": SHARE,
         "score": resolve("transport").name,
     }
-    rng, records = np.random.default_rng(0), []
+    records = []
     for key in rows[0] if rows else ():
         values = np.array([row[key] for row in rows])
         by_task = values.reshape(-1, len(SEEDS)).mean(axis=1)  # (tasks,)
-        draws = by_task[rng.integers(0, len(by_task), (1000, len(by_task)))].mean(axis=1)
-        low, high = np.quantile(draws, [0.025, 0.975])
+        mean = mean_interval(by_task)
         unit = "nats" if key.endswith("lost") else "share"
-        print(f"halving.{key:20} {by_task.mean():.4f} [{low:.4f}, {high:.4f}] {unit}")
+        print(f"halving.{key:20} {mean.value:.4f} [{mean.low:.4f}, {mean.high:.4f}] {unit}")
         records.append(
             BenchRecord(
                 name=f"halving.{key}",
-                value=float(by_task.mean()),
+                value=mean.value,
                 unit=unit,
-                low=float(low),
-                high=float(high),
+                low=mean.low,
+                high=mean.high,
                 spread="95 % bootstrap over tasks",
                 setting=setting,
                 seeds=SEEDS,

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.record import BenchRecord
 from selection.evidence import Evidence
-from selection.scores.interval import interval
+from selection.scores.interval import score_interval
 from selection.scores.registry import ALIASES, DEFAULT, SCORES
 from selection.scores.score import Score
 
@@ -121,7 +121,7 @@ def _measured(
     forward: float,
 ) -> BenchRecord:
     times = _timed(lambda: score.value(evidence), ROUNDS)
-    sure = _timed(lambda: interval(score, evidence, rng=np.random.default_rng(0)), 1)[0]
+    sure = _timed(lambda: score_interval(score, evidence, rng=np.random.default_rng(0)), 1)[0]
     value, default = float(np.median(times)), score.name == ALIASES[DEFAULT]
     other = public.get(DEFAULT if default else score.name)
     compared = f"{other:9.1f}{other / value:9.1f}" if other else f"{'':18s}"

@@ -330,10 +330,10 @@ def _in_turn(
 
 
 def _records(setting: Setting, name: str, runs: Sequence[RunFolder]) -> list[BenchRecord]:
-    from selection.scores.accuracy import resampled
+    from selection.scores.interval import around, resampled_means
 
     hits = np.stack([run.results()["hits"] for run in runs]).astype(float)  # (seeds, test images)
-    low, high = (100 * float(v) for v in np.percentile(resampled(hits), [2.5, 97.5]))
+    accuracy = around(float(hits.mean()), resampled_means(hits)).times(100)
     lines = [line for run in runs for line in run.metrics()]
     speed = float(np.median([line["images_a_second"] for line in lines]))
     minutes = sum(line["seconds"] for line in lines) / 60 / len(runs)
@@ -354,9 +354,9 @@ def _records(setting: Setting, name: str, runs: Sequence[RunFolder]) -> list[Ben
         if setting.whole
         else f", {setting.epochs} epochs of {setting.images} images: not the published protocol"
     )
-    accuracy = 100 * float(hits.mean())
     print(
-        f"{name}: {accuracy:.2f} % ({low:.2f} to {high:.2f}), published {PUBLISHED[name]:.2f};"
+        f"{name}: {accuracy.value:.2f} % ({accuracy.low:.2f} to {accuracy.high:.2f}),"
+        f" published {PUBLISHED[name]:.2f};"
         f" {speed:.0f} images/s, {minutes:.1f} minutes{part}",
         flush=True,
     )
@@ -364,9 +364,9 @@ def _records(setting: Setting, name: str, runs: Sequence[RunFolder]) -> list[Ben
     return [
         BenchRecord(
             name=f"cifar100.{name}",
-            value=accuracy,
-            low=low,
-            high=high,
+            value=accuracy.value,
+            low=accuracy.low,
+            high=accuracy.high,
             unit=f"% top-1, last epoch{part}",
             spread="95 % bootstrap over seeds and test images",
             setting=label,

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from benchmarks.record import BenchRecord
 from selection.recall.prior import FAMILIES, copies_last, features
+from selection.scores.interval import mean_interval
 from zoo.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def run(out: Path) -> list[BenchRecord]:
             ("regret5_copies_last", np.array(listed)),
             ("weighted_tau", tau),
         ):
-            low, high = interval(values)
+            mean = mean_interval(values, draws=DRAWS)
             setting = {
                 "models": len(results),
                 "data_sets": list(results),
@@ -75,9 +76,9 @@ def run(out: Path) -> list[BenchRecord]:
             records.append(
                 BenchRecord(
                     name=f"external.{name}.{figure}",
-                    value=round(float(values.mean()), 5),
-                    low=low,
-                    high=high,
+                    value=round(mean.value, 5),
+                    low=round(mean.low, 5),
+                    high=round(mean.high, 5),
                     unit="accuracy" if "regret" in figure else "weighted tau",
                     setting=setting,
                     spread="95 % bootstrap over data sets",
@@ -85,7 +86,8 @@ def run(out: Path) -> list[BenchRecord]:
                 )
             )
             print(
-                f"{name:14} {figure:20} {values.mean():8.4f}  {low:.4f} to {high:.4f}", flush=True
+                f"{name:14} {figure:20} {mean.value:8.4f}  {mean.low:.4f} to {mean.high:.4f}",
+                flush=True,
             )
     print("fit on everything:", fitted)
     return records
@@ -267,10 +269,3 @@ def measures(results: pd.DataFrame, predicted: pd.DataFrame) -> tuple[Floats, Fl
 def regret_of(results: pd.Series, order: Sequence[int] | npt.NDArray[np.int64]) -> float:
     """The accuracy that is lost by taking the best of the first five of ``order``."""
     return float(results.max() - results.to_numpy()[np.asarray(order)[:TOP]].max())
-
-
-def interval(values: Floats) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean."""
-    draws = np.random.default_rng(0).choice(values, (DRAWS, len(values))).mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return round(float(low), 5), round(float(high), 5)

@@ -13,7 +13,7 @@ from distill.methods.configs import TransportConfig
 from distill.methods.losses import softened_kl
 from distill.methods.recipe import Context, Recipe, task_term
 from distill.teachers.ground_cost import carried
-from distill.teachers.sinkhorn import top, transport_cost
+from selection.scores.transport_plans import batch_transport_cost
 
 
 class Transport(Recipe):
@@ -35,35 +35,40 @@ class Transport(Recipe):
         super().__init__()
         self.config = config
         self.probe = ProbeTerm(config.probe, context)
-        self.costs = [teacher.cost for teacher in context.teachers if teacher.cost is not None]
-        for k, cost in enumerate(self.costs):
+        costs = [t.ground_cost() for t in context.teachers if t.ground_cost is not None]
+        self.sharpness = [cost.sharpness for cost in costs]
+        for k, cost in enumerate(costs):
             self.register_buffer(f"plan_{k}", cost.plan)
             self.register_buffer(f"cost_{k}", cost.matrix / cost.matrix.max().clamp(min=1e-12))
-        self.register_buffer("share", committee_weights([cost.mean for cost in self.costs]))
+        self.register_buffer("share", committee_weights([cost.mean for cost in costs]))
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
-        config, logits = self.config, student.logits.float()
-        q = torch.softmax(logits / config.temperature, dim=1)  # (B, C)
-        moved = torch.zeros((), device=logits.device)
-        for k, (known, answers) in enumerate(zip(self.costs, batch.answers, strict=True)):
+        logits = student.logits.float()  # (B, C)
+        distance = torch.zeros((), device=logits.device)
+        for k, answers in enumerate(batch.answers):
             plan = self.get_buffer(f"plan_{k}")
-            said = answers.probe_logits if plan is None else answers.logits
-            assert said is not None
-            if config.form == "target":
-                target = (
-                    said.float() if plan is None else carried(said, plan, known.sharpness)
-                )  # (B, C)
-                value = softened_kl(logits, target, temperature=1.0)
+            outputs = answers.probe_logits if plan is None else answers.logits
+            assert outputs is not None
+            outputs = outputs.float()  # (B, C_t)
+            if self.config.form == "cost":
+                values = self._transport_cost(outputs, logits, self.get_buffer(f"cost_{k}"))
             else:
-                p = torch.softmax(said.float() / config.temperature, dim=1)  # (B, C_t)
-                p, cost = top(p, self.get_buffer(f"cost_{k}"), config.classes)
-                value = transport_cost(p, q, cost, eps=config.eps, iterations=config.iterations)
-            moved = moved + self.share[k] * value.mean()
+                target = outputs if plan is None else carried(outputs, plan, self.sharpness[k])
+                values = softened_kl(logits, target, temperature=1.0)
+            distance = distance + self.share[k] * values.mean()
         terms = {
             "cross_entropy": task_term(logits, batch.labels),
-            "transport": config.weight * moved,
+            "transport": self.config.weight * distance,
         }
         return {**terms, **self.probe(logits, batch)}
+
+    def _transport_cost(self, outputs: Tensor, logits: Tensor, cost: Tensor) -> Tensor:
+        """(B,) cost of carrying a teacher's softened answer to the student's."""
+        config = self.config
+        p = torch.softmax(outputs / config.temperature, dim=1)
+        q = torch.softmax(logits / config.temperature, dim=1)
+        p, cost = likeliest(p, cost, config.classes)
+        return batch_transport_cost(p, q, cost, eps=config.eps, iterations=config.iterations)
 
     def weights(self) -> list[float]:
         return [float(w) for w in self.share]
@@ -74,3 +79,16 @@ def committee_weights(costs: list[float]) -> Tensor:
     values = torch.tensor(costs, dtype=torch.float64)
     spread = values.std(correction=0)
     return torch.softmax(-values / spread if float(spread) > 1e-12 else 0 * values, dim=0).float()
+
+
+def likeliest(p: Tensor, cost: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` likeliest teacher classes of each row of ``p`` (B, C_t), renormalised, and
+    their rows of ``cost`` (C_t, C): (B, count) and (B, count, C).
+
+    What is cut off moves the transport cost by at most its mass times max(cost). A count >= C_t
+    returns the input.
+    """
+    if count >= p.shape[1]:
+        return p, cost
+    kept, index = p.topk(count, dim=1)
+    return kept / kept.sum(dim=1, keepdim=True), cost[index]

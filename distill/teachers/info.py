@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ class TeacherInfo:
     """One teacher as a recipe knows it.
 
     ``columns`` are the C columns of the teacher's logits that are the task's classes, in the task's
-    order, or None where it does not know them all by name. ``cost`` is what carries its classes to
-    the task's (without a head: its probe's answers are transported). ``weight`` >= 0 is the
-    teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1 in a run.
+    order, or None where it does not know them all by name. ``ground_cost()`` computes what carries
+    its classes to the task's (without a head: its probe's answers are transported). ``weight`` >= 0
+    is the teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1 in
+    a run.
     ``splitter`` runs the teacher from the middle; None where its family is unknown, and
     ``split_reason`` says so.
     """
@@ -27,7 +29,7 @@ class TeacherInfo:
     card: ModelCard
     feature_dim: int
     columns: tuple[int, ...] | None = None
-    cost: GroundCost | None = None
+    ground_cost: Callable[[], GroundCost] | None = None
     weight: float = 1.0
     splitter: SplitTeacher | None = None
     split_reason: str | None = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,8 @@ class PreparedTeachers:
         head = fit(features[:views], labels, num_classes=len(classes))
         index = torch.arange(len(labels))
         probe = torch.stack([head.logits(view, index).half() for view in features])
-        cost = ground_cost(
+        cost = partial(
+            ground_cost,
             features[0],
             None if logits is None else logits[0],
             labels,
@@ -118,7 +120,7 @@ class PreparedTeachers:
             card=card,
             feature_dim=int(features.shape[-1]),
             columns=columns(names, classes),
-            cost=cost,
+            ground_cost=cost,
             splitter=splitter,
             split_reason=reason,
         )

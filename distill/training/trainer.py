@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from distill.experiment import Experiment, to_config
 from distill.options import Options, settings_of
-from distill.run import RunFolder
+from distill.run import RunFolder, hits
 from distill.student.model_card import model_card
 from distill.student.student import Student, export
 from distill.training.estimate import peak_memory, time_steps
 from distill.training.live import TrainingView
 from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator
-from selection.scores.accuracy import gain, hits, points
+from selection.scores.interval import accuracy_difference
 from zoo.home import home
 from zoo.terminal.progress import note
 
@@ -117,10 +117,10 @@ def _estimate(
 
 def verdict(taught: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
     """Whether the teachers helped, by the validation split, as a sentence."""
-    lift = gain([hits(taught, "validation")], [hits(plain, "validation")])
+    lift = accuracy_difference([hits(taught, "validation")], [hits(plain, "validation")])
     figures = (
         f"{method} {100 * taught['validation']['accuracy']:.1f} %, plain"
-        f" {100 * plain['validation']['accuracy']:.1f} %, difference {points(lift, sign=True)}"
+        f" {100 * plain['validation']['accuracy']:.1f} %, difference {lift.as_points(sign=True)}"
         " points on validation"
     )
     if lift.low > 0:

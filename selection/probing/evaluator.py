@@ -14,7 +14,7 @@ from selection.evidence import Evidence
 from selection.probing.prober import Prober, ProbeResult, beginning, first_outputs
 from selection.probing.rounds import Evaluation
 from selection.ranking import Row, finite, grouped, in_order
-from selection.scores.interval import compare, interval
+from selection.scores.interval import score_difference, score_interval
 from selection.scores.registry import SCORES
 from selection.scores.score import Score
 from zoo.card import ModelCard
@@ -84,8 +84,8 @@ class ProbeEvaluator:
         outputs, probe = first_outputs(result.outputs, size), beginning(self.probe, size)
         names = result.card.labels
         try:
-            evidence = Evidence.of(outputs, probe, names=names, encoder=self.encoder)
-            bounds = interval(self.score, evidence, rng=np.random.default_rng(self.seed))
+            evidence = Evidence.of(outputs, probe, names=names, embed=self.encoder.encode)
+            bounds = score_interval(self.score, evidence, rng=np.random.default_rng(self.seed))
             row = replace(
                 row,
                 value=finite(bounds.value),
@@ -153,7 +153,9 @@ def close_pairs(
         if leader and left() <= 0:
             break
         if leader:
-            gap = compare(score, evidence[leader], evidence[name], rng=np.random.default_rng(0))
+            gap = score_difference(
+                score, evidence[leader], evidence[name], rng=np.random.default_rng(0)
+            )
             close[leader, name] = not gap.decided
         if not leader or not close[leader, name]:
             leader = name

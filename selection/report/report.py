@@ -13,7 +13,7 @@ import numpy as np
 from selection.evidence import Evidence, Ints
 from selection.ranking import Ranking, Row
 from selection.report.class_plan import ClassPlan, class_plan
-from selection.scores.meaning import meaning
+from selection.scores.registry import SCORES
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -81,7 +81,7 @@ def make_report(ranking: Ranking, probe: Probe, evidence: Mapping[str, Evidence]
     )
     return Report(
         ranking=ranking,
-        meaning=meaning(ranking.score),
+        meaning=SCORES[ranking.score].meaning,
         plans=tuple(plan for plan in plans if plan is not None),
         examples=examples,
     )

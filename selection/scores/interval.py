@@ -1,21 +1,29 @@
-"""How sure a score's value is."""
+"""Intervals: how far a measured value would move on other samples, seeds or tasks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from selection.evidence import Evidence, Floats, Ints
-from selection.scores.score import Score
+if TYPE_CHECKING:
+    from selection.evidence import Evidence, Floats, Ints
+    from selection.scores.score import Score
 
-BOOTSTRAPS = 1_000
-SUBSAMPLES = 20
+Hits = npt.NDArray[np.bool_]  # (n,) which images were classified correctly
+
+BOOTSTRAPS = 1_000  # draws of a bootstrap of terms
+SUBSAMPLES = 20  # draws of half the probe, for scores that are no means
+PAIRED_BOOTSTRAPS = 2_000  # draws over seeds and images
+TASK_BOOTSTRAPS = 10_000  # draws over tasks and seeds
 
 
 @dataclass(frozen=True)
 class Interval:
-    """``low <= value <= high``, in the unit of the value."""
+    """A value and the 95 % interval it lies in, ``low <= value <= high``, in the value's unit."""
 
     value: float
     low: float
@@ -26,8 +34,27 @@ class Interval:
         """Whether zero lies outside: of a difference, whether it can be called."""
         return self.low > 0 or self.high < 0
 
+    def times(self, factor: float) -> Interval:
+        """The interval in another unit, ``factor`` > 0."""
+        return Interval(factor * self.value, factor * self.low, factor * self.high)
 
-def interval(
+    def as_points(self, *, sign: bool = False) -> str:
+        """An interval of shares in [0, 1] as text, in per cent (of a difference: in points)."""
+        form = "+.1f" if sign else ".1f"
+        value, low, high = (format(100 * x, form) for x in (self.value, self.low, self.high))
+        return f"{value} ({low} to {high})"
+
+
+def around(value: float, draws: npt.ArrayLike, *, level: float = 0.95) -> Interval:
+    """``value`` with the percentiles of its bootstrap ``draws`` (n,), widened to hold it."""
+    low, high = np.quantile(np.asarray(draws), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, min(float(low), value), max(float(high), value))
+
+
+# --- scores of one teacher, and of two on the same probe
+
+
+def score_interval(
     score: Score,
     evidence: Evidence,
     *,
@@ -42,14 +69,14 @@ def interval(
     1,000). Others: the score on halves of each class drawn without replacement (default 20), never
     on resamples with copies; a half varies about the whole as the whole does about the truth, hence
     no rescaling but for odd counts, and the mean of the halves, which is biased by their size, is
-    moved onto the value. Raises what the score raises, and ``ValueError`` where so few samples come
+    moved onto the value. Raises what the score raises, and ``ValueError`` if the samples are so few
     that none can be left out.
     """
-    value, moved = _replicates(score, evidence, rng, draws)
-    return _interval(value, moved, level, percentiles=score.terms is not None)
+    value, deviations = _replicates(score, evidence, rng, draws)
+    return _score_interval(score, value, deviations, level)
 
 
-def compare(
+def score_difference(
     score: Score,
     first: Evidence,
     second: Evidence,
@@ -61,56 +88,47 @@ def compare(
     """The difference ``score(first) - score(second)`` of two teachers on the same probe, resampled
     in pairs.
 
-    ``not compare(...).decided`` means too close to call.
+    ``not score_difference(...).decided`` means too close to call.
     """
     if not np.array_equal(first.labels, second.labels):
         raise ValueError("the two teachers were not read on the same probe: their labels differ")
     seed = int(rng.integers(2**63))
-    one, moved_one = _replicates(score, first, np.random.default_rng(seed), draws)
-    two, moved_two = _replicates(score, second, np.random.default_rng(seed), draws)
-    return _interval(one - two, moved_one - moved_two, level, percentiles=score.terms is not None)
-
-
-def difference(
-    first_terms: Floats,
-    second_terms: Floats,
-    labels: Ints,
-    *,
-    rng: np.random.Generator,
-    level: float = 0.95,
-    draws: int = BOOTSTRAPS,
-) -> Interval:
-    """The mean of ``first_terms - second_terms`` (n,), paired by sample, bootstrapped within each
-    class.
-    """
-    terms = np.asarray(first_terms, dtype=np.float64) - np.asarray(second_terms, dtype=np.float64)
-    return _interval(
-        float(terms.mean()), _bootstrap(terms, labels, rng, draws), level, percentiles=True
-    )
+    values, deviations = [], []
+    for evidence in (first, second):
+        value, moved = _replicates(score, evidence, np.random.default_rng(seed), draws)
+        values.append(value)
+        deviations.append(moved)
+    difference = values[0] - values[1]
+    return _score_interval(score, difference, deviations[0] - deviations[1], level)
 
 
 def _replicates(
     score: Score, evidence: Evidence, rng: np.random.Generator, draws: int | None
 ) -> tuple[float, Floats]:
-    known = evidence.labelled()
+    """The value and (draws,) deviations from it of resampled probes."""
+    labelled = evidence.labelled()
     if score.terms is not None:
-        terms = np.asarray(score.terms(known), dtype=np.float64)
-        return float(terms.mean()), _bootstrap(terms, known.labels, rng, draws or BOOTSTRAPS)
-    value = score.value(known)
-    return value, _halves(score, known, rng, draws or SUBSAMPLES)
+        terms = np.asarray(score.terms(labelled), dtype=np.float64)
+        resampled = _bootstrap_terms(terms, labelled.labels, rng, draws or BOOTSTRAPS)
+        return float(terms.mean()), resampled
+    value = score.value(labelled)
+    return value, _subsample_halves(score, labelled, rng, draws or SUBSAMPLES)
 
 
-def _bootstrap(terms: Floats, labels: Ints, rng: np.random.Generator, draws: int) -> Floats:
+def _bootstrap_terms(terms: Floats, labels: Ints, rng: np.random.Generator, draws: int) -> Floats:
     """(draws,) means of resampled terms minus the mean, each class keeping its size."""
-    total = np.zeros(draws)
+    totals = np.zeros(draws)
     for label in np.unique(labels):
-        own = terms[labels == label]
-        total += own[rng.integers(0, len(own), (draws, len(own)))].sum(axis=1)
-    moved: Floats = total / len(terms) - terms.mean()
-    return moved
+        of_class = terms[labels == label]
+        picks = rng.integers(0, len(of_class), (draws, len(of_class)))
+        totals += of_class[picks].sum(axis=1)
+    deviations: Floats = totals / len(terms) - terms.mean()
+    return deviations
 
 
-def _halves(score: Score, evidence: Evidence, rng: np.random.Generator, draws: int) -> Floats:
+def _subsample_halves(
+    score: Score, evidence: Evidence, rng: np.random.Generator, draws: int
+) -> Floats:
     """(draws,) values on half of each class, centred, scaled to the spread of the whole probe's
     value.
     """
@@ -121,23 +139,137 @@ def _halves(score: Score, evidence: Evidence, rng: np.random.Generator, draws: i
         raise ValueError(
             f"{whole} samples of {len(groups)} classes are too few to leave any out, so no interval"
         )
-    values = []
-    for _ in range(draws):
-        rows = [
+    values = np.empty(draws)
+    for i in range(draws):
+        halves = [
             rng.choice(group, size, replace=False)
             for group, size in zip(groups, sizes, strict=True)
         ]
-        values.append(score.value(evidence.at(np.sort(np.concatenate(rows)))))
-    moved: Floats = (np.array(values) - np.mean(values)) * np.sqrt(kept / (whole - kept))
-    return moved
+        rows = np.sort(np.concatenate(halves))
+        values[i] = score.value(evidence.at(rows))
+    deviations: Floats = (values - values.mean()) * np.sqrt(kept / (whole - kept))
+    return deviations
 
 
-def _interval(value: float, moved: Floats, level: float, *, percentiles: bool) -> Interval:
-    if percentiles:
-        low, high = np.quantile(moved, [(1 - level) / 2, (1 + level) / 2])
-    else:  # too few draws for percentiles
-        from scipy.stats import t
+def _score_interval(score: Score, value: float, deviations: Floats, level: float) -> Interval:
+    if score.terms is not None:
+        return around(value, value + deviations, level=level)
+    from scipy.stats import t  # too few draws for percentiles
 
-        high = float(t.ppf((1 + level) / 2, len(moved) - 1) * moved.std(ddof=1))
-        low = -high
-    return Interval(value, value + min(float(low), 0.0), value + max(float(high), 0.0))
+    spread = float(deviations.std(ddof=1))
+    reach = float(t.ppf((1 + level) / 2, len(deviations) - 1)) * spread
+    return Interval(value, value - reach, value + reach)
+
+
+# --- accuracies of students, over images and seeds
+
+
+def accuracy(hits: Hits) -> Interval:
+    """The share of ``hits`` (n,) with Wilson's 95 % interval: how other test images would have come
+    out.
+    """
+    from scipy.stats import binomtest
+
+    if not len(hits):
+        raise ValueError("an accuracy needs at least one image")
+    share = float(np.mean(hits))
+    wilson = binomtest(int(np.sum(hits)), len(hits)).proportion_ci(method="wilson")
+    return Interval(share, min(float(wilson.low), share), max(float(wilson.high), share))
+
+
+def accuracy_difference(first: Sequence[Hits], second: Sequence[Hits]) -> Interval:
+    """How much more often ``first`` is right than ``second``, on the same images.
+
+    One (n,) entry a seed on both sides, paired in order. Images and seeds are both resampled, so
+    the interval holds for other images and other seeds; with one seed for other images only.
+    """
+    pairs = zip(first, second, strict=True)
+    differences = np.stack([a.astype(float) - b.astype(float) for a, b in pairs])  # (S, n)
+    return around(float(differences.mean()), resampled_means(differences))
+
+
+def gap_recovered(student: Sequence[Hits], plain: Sequence[Hits], teacher: Hits) -> Interval | None:
+    """(student - plain) / (teacher - plain): the share of the gap that distillation closed.
+
+    None unless the teacher's lead over plain has an interval above zero: the quotient would mean
+    nothing.
+    """
+    if accuracy_difference([teacher] * len(plain), plain).low <= 0:
+        return None
+    triples = [np.stack([s, p, teacher]) for s, p in zip(student, plain, strict=True)]
+    hits = np.stack(triples).astype(float)  # (S, 3, n)
+    s, p, t = resampled_means(hits).T
+    draws = (s - p) / np.maximum(t - p, 1e-9)
+    s, p, t = hits.mean(axis=(0, 2))
+    return around(float((s - p) / (t - p)), draws)
+
+
+def resampled_means(
+    values: Floats, *, seed: int = 0, draws: int = PAIRED_BOOTSTRAPS
+) -> npt.NDArray[np.float64]:
+    """(draws, ...) means of ``values`` (S, ..., n), seeds and images drawn again (a hierarchical
+    bootstrap).
+    """
+    rng = np.random.default_rng(seed)
+    seeds, images = values.shape[0], values.shape[-1]
+    means = np.empty((draws, *values.shape[1:-1]))
+    for i in range(draws):
+        over_seeds = values[rng.integers(seeds, size=seeds)].mean(axis=0)  # (..., n)
+        means[i] = over_seeds[..., rng.integers(images, size=images)].mean(axis=-1)
+    return means
+
+
+# --- means over tasks
+
+
+def mean_interval(values: Floats, *, draws: int = BOOTSTRAPS, seed: int = 0) -> Interval:
+    """The mean of ``values`` (n,), which are drawn again."""
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(values), (draws, len(values)))
+    return around(float(values.mean()), values[picks].mean(axis=1))
+
+
+def task_draws(
+    values: Floats, *, draws: int = TASK_BOOTSTRAPS, seed: int = 0
+) -> tuple[float, Floats]:
+    """The mean of ``values`` (T, S) (NaN: not measured) over seeds, then tasks, and (draws,) means
+    with tasks drawn again, then seeds within each.
+    """
+    rng = np.random.default_rng(seed)
+    tasks = [row[np.isfinite(row)] for row in np.atleast_2d(values)]
+    tasks = [row for row in tasks if len(row)]
+    over_seeds = []
+    for row in tasks:
+        picks = rng.integers(0, len(row), (draws, len(row)))
+        over_seeds.append(row[picks].mean(axis=1))
+    table = np.stack(over_seeds)  # (T, draws)
+    picks = rng.integers(0, len(tasks), (draws, len(tasks)))
+    means = table[picks, np.arange(draws)[:, None]].mean(axis=1)
+    return float(np.mean([row.mean() for row in tasks])), means
+
+
+def paired_task_draws(
+    differences: Sequence[Sequence[Floats]], *, draws: int = PAIRED_BOOTSTRAPS, seed: int = 0
+) -> tuple[float, Floats]:
+    """The mean of ``differences`` [task][seed] (n,) between two choices on the same images, and
+    (draws,) means with tasks, seeds and images drawn again.
+    """
+    rng = np.random.default_rng(seed)
+    over_seeds, task_means = [], []
+    for task in differences:
+        over_images = []
+        for difference in task:
+            error = difference.std() / np.sqrt(len(difference))
+            # The mean of many resampled images is normal.
+            over_images.append(difference.mean() + error * rng.normal(size=draws))
+        over_seeds.append(_mean_of_resampled(np.stack(over_images), rng))
+        task_means.append(np.mean([difference.mean() for difference in task]))
+    return float(np.mean(task_means)), _mean_of_resampled(np.stack(over_seeds), rng)
+
+
+def _mean_of_resampled(table: Floats, rng: np.random.Generator) -> Floats:
+    """(draws,) means of the rows of ``table`` (n, draws), drawn again for each draw."""
+    count, draws = table.shape
+    picks = rng.integers(count, size=(count, draws))
+    means: Floats = table[picks, np.arange(draws)].mean(axis=0)
+    return means

@@ -5,51 +5,52 @@ from __future__ import annotations
 import numpy as np
 
 from selection.evidence import Evidence, Floats
-from selection.scores.prepared import prepare
+from selection.neighbours import neighbours
+from selection.scores.probe_data import prepare
 from selection.scores.score import Score
 
 NEIGHBOURS = 5
-NOISE = np.float32(5e-6)
+NOISE = np.float32(5e-6)  # similarities closer than this are equal: rounding decides nothing
 
 
 def terms(evidence: Evidence) -> Floats:
     """(N,) credit of each labelled sample in [0, 1]: 1 where its neighbours' vote is right, shared
     where votes tie.
     """
-    ready = prepare(evidence)
-    rows = ready.features / np.maximum(np.linalg.norm(ready.features, axis=1, keepdims=True), 1e-12)
-    similarity = rows @ rows.T
-    np.fill_diagonal(similarity, -2)
-    votes = _weights(similarity, min(NEIGHBOURS, len(rows) - 1)) @ ready.one_hot
-    best = votes >= votes.max(axis=1, keepdims=True) - 1e-6
-    credit: Floats = best[np.arange(len(rows)), ready.labels] / best.sum(axis=1)
+    data = prepare(evidence)
+    votes = neighbour_votes(data.features, data.one_hot)  # (N, C)
+    winners = votes >= votes.max(axis=1, keepdims=True) - 1e-6
+    credit: Floats = data.of_true_class(winners) / winners.sum(axis=1)
     return credit
 
 
-def _weights(similarity: Floats, k: int) -> Floats:
-    """(N, N) weight of each neighbour: 1 above the k-th similarity; those equal to it share what is
-    left of k.
+def neighbour_votes(features: Floats, one_hot: Floats) -> Floats:
+    """(N, C) how many of each sample's nearest neighbours are of each class.
 
-    Equal means to within float noise, which must not decide between neighbours.
+    Neighbours as similar as the last of the k share what is left of k votes.
     """
-    kth = np.partition(similarity, -k, axis=1)[:, -k, None]
-    above, level = similarity > kth + NOISE, similarity >= kth - NOISE
-    fuller = level.sum(axis=1, keepdims=True) - above.sum(axis=1, keepdims=True)
-    share = (k - above.sum(axis=1, keepdims=True)) / fuller
-    weights: Floats = np.where(above, np.float32(1), level * share.astype(np.float32))
-    return weights
+    others = len(features) - 1
+    k = min(NEIGHBOURS, others)
+    width = min(2 * k + 1, others)
+    while True:
+        near = neighbours(features, width)
+        last = near.similarity[:, k - 1, None]
+        tie_is_cut = near.similarity[:, -1:] >= last - NOISE
+        if width == others or not tie_is_cut.any():
+            break
+        width = min(4 * width, others)
+    nearer = near.similarity > last + NOISE
+    level = (near.similarity >= last - NOISE) & ~nearer
+    share = (k - nearer.sum(axis=1, keepdims=True)) / level.sum(axis=1, keepdims=True)
+    weights = np.where(nearer, 1, level * share)  # (N, width)
+    votes: Floats = np.einsum("nk,nkc->nc", weights, one_hot[near.rows])
+    return votes
 
 
-def value(evidence: Evidence) -> float:
-    """Accuracy in [0, 1]."""
-    return float(terms(evidence).mean())
-
-
-KNN = Score(
+KNN = Score.mean_of(
+    terms,
     name="knn",
-    value=value,
-    terms=terms,
-    needs=(),
+    meaning="Leave-one-out accuracy of the nearest neighbours in the teacher's features, 0 to 1.",
     source=(
         "k = 5 nearest neighbours by cosine of centred features, leave-one-out; arXiv 2503.18528."
         " Sharing the credit of ties, which makes the value independent of the samples' order, is"

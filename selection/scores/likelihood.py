@@ -1,53 +1,50 @@
-"""Costs of the classes, of whatever scale, as nats about the label."""
+"""Costs of the classes, of whatever scale, as log probabilities of the label."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from selection.evidence import Floats
-from selection.scores.prepared import Prepared
+from selection.scores.probe_data import ProbeData
 
 FLATTEST, SHARPEST, HALVINGS = 0.0, 10.0, 12  # base-2 logarithms of the sharpness
 
 
-def nats(costs: Floats, ready: Prepared) -> Floats:
-    """(N,) log p(y_n | x_n) - log prior(y_n) with the p of ``answers``, for costs W (N, C).
+def information_gains(costs: Floats, data: ProbeData) -> Floats:
+    """(N,) nats log p(y_n | x_n) - log prior(y_n) by `log_probabilities`, for costs W (N, C).
 
     Written out: s times what a shuffled label costs less what the true one costs, where "costs" is
     the soft minimum -log sum_j prior_j exp(-s W_nj) / s, which for small s is the mean. 0 says
     nothing; log C is the most for equal priors.
     """
-    found: Floats = answers(costs, ready)[np.arange(len(costs)), ready.labels] - np.log(
-        ready.prior[ready.labels]
-    )
-    return found
+    posterior = data.of_true_class(log_probabilities(costs, data))
+    gains: Floats = posterior - np.log(data.prior[data.labels])
+    return gains
 
 
-def answers(costs: Floats, ready: Prepared) -> Floats:
+def log_probabilities(costs: Floats, data: ProbeData) -> Floats:
     """(N, C) log p(j | x_n) with p(j | x) proportional to prior_j exp(-s W_nj), for costs W (N, C).
 
     The sharpness s in [1, 1024] is the one that makes the true labels likeliest, so scale and
     temperature of the costs cancel. The log-likelihood is concave in s, so halving the interval by
     the sign of its slope finds the maximum.
     """
-    rows = np.arange(len(costs))
-    own = costs[rows, ready.labels]
-    gaps = costs.astype(np.float64) - own[:, None]  # (N, C)
+    gaps = costs.astype(np.float64) - data.of_true_class(costs)[:, None]  # (N, C)
     low, high = FLATTEST, SHARPEST
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        weights = _weights(gaps, 2**middle, ready)
-        slope = float(((weights * gaps).sum(axis=1) / weights.sum(axis=1)).mean())
-        low, high = (middle, high) if slope > 0 else (low, middle)
+        weights = _weights(gaps, 2**middle, data)
+        slopes = (weights * gaps).sum(axis=1) / weights.sum(axis=1)  # (N,)
+        low, high = (middle, high) if float(slopes.mean()) > 0 else (low, middle)
     sharpness = 2 ** ((low + high) / 2)
-    joint = np.log(ready.prior) - sharpness * (gaps - gaps.min(axis=1, keepdims=True))
-    found: Floats = joint - np.log(_weights(gaps, sharpness, ready).sum(axis=1, keepdims=True))
-    return found
+    joint = np.log(data.prior) - sharpness * (gaps - gaps.min(axis=1, keepdims=True))
+    totals = _weights(gaps, sharpness, data).sum(axis=1, keepdims=True)
+    posterior: Floats = joint - np.log(totals)
+    return posterior
 
 
-def _weights(gaps: Floats, sharpness: float, ready: Prepared) -> Floats:
-    """(N, C) prior_j exp(-s gap_nj), times a factor of the row's own that keeps them from
-    overflowing.
-    """
-    weights: Floats = ready.prior * np.exp(-sharpness * (gaps - gaps.min(axis=1, keepdims=True)))
+def _weights(gaps: Floats, sharpness: float, data: ProbeData) -> Floats:
+    """(N, C) prior_j exp(-s gap_nj), times a factor of the row that keeps them from overflowing."""
+    excess = gaps - gaps.min(axis=1, keepdims=True)
+    weights: Floats = data.prior * np.exp(-sharpness * excess)
     return weights

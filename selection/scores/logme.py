@@ -2,67 +2,79 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from selection.evidence import Evidence, Floats
-from selection.scores.prepared import prepare
+from selection.scores.probe_data import prepare
 from selection.scores.score import Score
-from selection.scores.spectrum import spectrum
+from selection.scores.spectrum import Spectrum, spectrum
 
 ROUNDS = 50
+TOLERANCE = 1e-3  # relative change of alpha / beta at which the rounds stop
+
+
+class _Fit(NamedTuple):
+    """Each class's regression at given precisions: all (C,)."""
+
+    norm: Floats  # |m|^2 of the posterior mean's coefficients
+    error: Floats  # |X m - y|^2
+    parameters: Floats  # effective number of parameters, gamma
 
 
 def value(evidence: Evidence) -> float:
     """Log evidence per sample, mean over classes."""
-    ready = prepare(evidence)
-    features = ready.raw.astype(np.float64)
-    features = features / max(
-        float(np.abs(features).max()), 1e-12
-    )  # the evidence does not depend on the scale
-    eigenvalues, basis = spectrum(features)
-    return log_evidence(eigenvalues, basis, ready.one_hot.astype(np.float64), features.shape[1])
+    data = prepare(evidence)
+    features = data.raw_features.astype(np.float64)
+    features /= max(float(np.abs(features).max()), 1e-12)  # the evidence ignores the scale
+    targets = data.one_hot.astype(np.float64)
+    return log_evidence(spectrum(features), targets, width=features.shape[1])
 
 
-def log_evidence(eigenvalues: Floats, basis: Floats, targets: Floats, width: int) -> float:
+def log_evidence(axes: Spectrum, targets: Floats, *, width: int) -> float:
     """Maximise each class's evidence over the precisions of prior (alpha) and noise (beta) by
-    fixed-point rounds.
-
-    ``eigenvalues`` (r,) and ``basis`` (N, r) of the Gram matrix, ``targets`` (N, C), ``width`` D.
+    fixed-point rounds; the mean over ``targets`` (N, C), for features of ``width`` D.
     """
-    n, sigma = len(targets), eigenvalues[:, None]
-    square = np.square(basis.T @ targets)  # (r, C)
-    rest = np.maximum(np.square(targets).sum(axis=0) - square.sum(axis=0), 0)  # (C,)
-    alpha, beta = np.ones(targets.shape[1]), np.ones(targets.shape[1])
+    count, classes = targets.shape
+    sigma = axes.eigenvalues[:, None]  # (r, 1)
+    squares = np.square(axes.basis.T @ targets)  # (r, C)
+    outside = np.maximum(np.square(targets).sum(axis=0) - squares.sum(axis=0), 0)  # (C,)
+
+    def fit(ratio: Floats) -> _Fit:
+        shrunk = ratio + sigma
+        return _Fit(
+            norm=(sigma * squares / np.square(shrunk)).sum(axis=0),
+            error=(squares * np.square(ratio / shrunk)).sum(axis=0) + outside,
+            parameters=(sigma / shrunk).sum(axis=0),
+        )
+
+    alpha, beta = np.ones(classes), np.ones(classes)
     for _ in range(ROUNDS):
         ratio = alpha / beta
-        norm = (sigma * square / np.square(ratio + sigma)).sum(axis=0)
-        error = (square * np.square(ratio / (ratio + sigma))).sum(axis=0) + rest
-        gamma = (sigma / (ratio + sigma)).sum(axis=0)
-        alpha, beta = gamma / np.maximum(norm, 1e-12), (n - gamma) / np.maximum(error, 1e-12)
-        if (np.abs(alpha / beta - ratio) <= 1e-3 * ratio).all():
+        norm, error, parameters = fit(ratio)
+        alpha = parameters / np.maximum(norm, 1e-12)
+        beta = (count - parameters) / np.maximum(error, 1e-12)
+        if (np.abs(alpha / beta - ratio) <= TOLERANCE * ratio).all():
             break
-    ratio = alpha / beta
-    norm = (sigma * square / np.square(ratio + sigma)).sum(axis=0)
-    error = (square * np.square(ratio / (ratio + sigma))).sum(axis=0) + rest
-    spread = np.log(alpha + beta * sigma).sum(axis=0) + (width - len(eigenvalues)) * np.log(alpha)
-    found = (
-        width * np.log(alpha)
-        + n * np.log(beta)
-        - spread
-        - beta * error
-        - alpha * norm
-        - n * np.log(2 * np.pi)
-    )
-    return float(found.mean() / (2 * n))
+    norm, error, _ = fit(alpha / beta)
+    null_axes = width - len(axes.eigenvalues)
+    log_determinant = np.log(alpha + beta * sigma).sum(axis=0) + null_axes * np.log(alpha)
+    log_precisions = width * np.log(alpha) + count * np.log(beta)
+    penalties = beta * error + alpha * norm + count * np.log(2 * np.pi)
+    evidence = (log_precisions - log_determinant - penalties) / 2
+    return float(evidence.mean() / count)
 
 
 LOGME = Score(
     name="logme",
-    value=value,
-    terms=None,
-    needs=(),
+    meaning=(
+        "Log marginal evidence of a Bayesian linear regression from features to labels, a sample"
+        " and class."
+    ),
     source=(
         "You et al. 2021, arXiv 2102.11005, algorithm 1 with the fixed point of its journal version"
         " 2110.10545."
     ),
+    value=value,
 )

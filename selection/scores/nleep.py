@@ -2,61 +2,69 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from selection.evidence import Evidence, Floats
 from selection.scores.leep import expected_log_likelihood
-from selection.scores.prepared import prepare
+from selection.scores.probe_data import prepare
 from selection.scores.score import Score
 from selection.scores.spectrum import spectrum
 
-ENERGY, CLUSTERS_A_CLASS, ROUNDS = 0.8, 5, 20
+ENERGY = 0.8  # share of the variance that the principal components keep
+CLUSTERS_A_CLASS = 5
+ROUNDS = 20
 
 
 def value(evidence: Evidence) -> float:
     """Mean log-likelihood, at most 0."""
-    ready = prepare(evidence)
-    eigenvalues, basis = spectrum(ready.features)
-    share = np.cumsum(eigenvalues) / max(float(eigenvalues.sum()), 1e-12)
-    width = int(np.searchsorted(share, ENERGY)) + 1
-    placed = (basis * np.sqrt(eigenvalues))[:, :width]
-    clusters = min(CLUSTERS_A_CLASS * len(ready.counts), len(placed) // 2)
-    return expected_log_likelihood(mixture(placed, clusters), ready.one_hot)
+    data = prepare(evidence)
+    axes = spectrum(data.features)
+    total = max(float(axes.eigenvalues.sum()), 1e-12)
+    energy = np.cumsum(axes.eigenvalues) / total
+    components = int(np.searchsorted(energy, ENERGY)) + 1
+    points = axes.coordinates[:, :components]
+    clusters = min(CLUSTERS_A_CLASS * len(data.counts), len(points) // 2)
+    return expected_log_likelihood(responsibilities(points, clusters), data.one_hot)
 
 
-def mixture(points: Floats, clusters: int) -> Floats:
-    """(N, K) responsibilities of a mixture of K spherical Gaussians, by expectation maximisation.
+def responsibilities(points: Floats, clusters: int) -> Floats:
+    """(N, K) probabilities of each cluster in a mixture of K spherical Gaussians for ``points``
+    (N, d).
 
     Starts from the farthest-first traversal from the mean, so it is deterministic and does not
-    depend on the order of the samples; stops early when fewer than K points differ.
+    depend on the order of the samples; K is at most ``clusters`` and at most the number of points
+    that differ.
     """
-    centres = _spread_out(points, clusters)
-    n, d = points.shape
-    norms = np.square(points).sum(axis=1, keepdims=True)
-    floor = 1e-3 * float(norms.mean()) / max(d, 1) + 1e-12
-    variances = np.full(len(centres), float(norms.mean()) / max(d, 1) + floor)
-    weights = np.full(len(centres), 1 / len(centres))
-    for _ in range(ROUNDS):
-        gaps = np.maximum(
-            norms - 2 * points @ centres.T + np.square(centres).sum(axis=1), 0
-        )  # (N, K)
-        logs = (
-            np.log(np.maximum(weights, 1e-300)) - d / 2 * np.log(variances) - gaps / (2 * variances)
-        )
-        answers = np.exp(logs - logs.max(axis=1, keepdims=True))
-        answers /= answers.sum(axis=1, keepdims=True)
-        mass = np.maximum(answers.sum(axis=0), 1e-12)
-        weights, centres = mass / n, (answers.T @ points) / mass[:, None]
-        gaps = np.maximum(norms - 2 * points @ centres.T + np.square(centres).sum(axis=1), 0)
-        variances = np.maximum((answers * gaps).sum(axis=0) / (mass * max(d, 1)), floor)
-    found: Floats = answers
-    return found
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    if points.shape[1] == 0:  # constant features: one cluster of all
+        return np.ones((len(points), 1))
+    centres = _farthest_first(points, clusters)
+    variance = max(float(np.square(points).mean()), 1e-12)
+    floor = 1e-3 * variance
+    mixture = GaussianMixture(
+        len(centres),
+        covariance_type="spherical",
+        weights_init=np.full(len(centres), 1 / len(centres)),
+        means_init=centres,
+        precisions_init=np.full(len(centres), 1 / (variance + floor)),
+        reg_covar=floor,
+        max_iter=ROUNDS,
+    )
+    with warnings.catch_warnings():  # the rounds are few on purpose
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit(points)
+    probabilities: Floats = mixture.predict_proba(points)
+    return probabilities
 
 
-def _spread_out(points: Floats, count: int) -> Floats:
-    """(<= count, d) points, each the farthest from those before it."""
-    gaps = np.square(points - points.mean(axis=0)).sum(axis=1)
-    chosen = [int(gaps.argmax())]
+def _farthest_first(points: Floats, count: int) -> Floats:
+    """(<= count, d) points, the first farthest from the mean, each next from those before it."""
+    from_mean = np.square(points - points.mean(axis=0)).sum(axis=1)
+    chosen = [int(from_mean.argmax())]
     gaps = np.square(points - points[chosen[0]]).sum(axis=1)
     while len(chosen) < count and gaps.max() > 1e-9:
         chosen.append(int(gaps.argmax()))
@@ -67,11 +75,10 @@ def _spread_out(points: Floats, count: int) -> Floats:
 
 NLEEP = Score(
     name="nleep",
-    value=value,
-    terms=None,
-    needs=(),
+    meaning="The same as leep, through a Gaussian mixture on the features in place of the head.",
     source=(
         "Li et al. 2021, arXiv 2102.11939: principal components of 80 % energy, 5 clusters a class."
         " Spherical Gaussians and the deterministic start are ours."
     ),
+    value=value,
 )

@@ -7,12 +7,12 @@ from __future__ import annotations
 import numpy as np
 
 from selection.evidence import Evidence
-from selection.scores.ground import distances
-from selection.scores.prepared import prepare
+from selection.scores.label_geometry import squared_distances
+from selection.scores.probe_data import prepare
 from selection.scores.score import Score
-from selection.scores.sinkhorn import SHARPNESS
+from selection.scores.transport_plans import entropic_plan
 
-ROUNDS = 50
+ITERATIONS = 50
 
 
 def value(evidence: Evidence) -> float:
@@ -20,34 +20,32 @@ def value(evidence: Evidence) -> float:
     samples of class y.
 
     The coupling is entropic, from the teacher's classes (at their soft prototypes, with the mass of
-    the mean answer) to the samples (uniform). ``NotApplicable`` without a head.
+    the mean answer) to the samples (uniform). Raises `NotApplicable` without a head.
     """
-    ready = prepare(evidence)
-    answers = ready.head()
-    mass = np.maximum(answers.sum(axis=0), 1e-12)
-    source = (mass / mass.sum()).astype(np.float64)
-    cost = distances(answers.T @ ready.features / mass[:, None], ready.features)  # (C_t, N)
-    kernel = np.exp(
-        -cost / max(SHARPNESS * float(cost.max()), 1e-12)
-    )  # at least exp(-20): safe without logarithms
-    target = np.full(cost.shape[1], 1 / cost.shape[1])
-    right = np.ones_like(target)
-    for _ in range(ROUNDS):
-        left = source / (kernel @ right)
-        right = target / (left @ kernel)
-    joint = (left[:, None] * kernel * right) @ ready.one_hot  # (C_t, C)
-    given = joint / joint.sum(axis=1, keepdims=True)
-    return float((joint * np.log(np.maximum(given, 1e-300))).sum())
+    data = prepare(evidence)
+    answers = data.head()
+    count = len(answers)
+    mass = np.maximum(answers.sum(axis=0), 1e-12).astype(np.float64)  # (C_t,)
+    prototypes = answers.T @ data.features / mass[:, None]
+    costs = squared_distances(prototypes, data.features)  # (C_t, N)
+    samples = np.full(count, 1 / count)
+    coupling = entropic_plan(mass / mass.sum(), samples, costs, iterations=ITERATIONS)
+    joint = coupling.plan @ data.one_hot  # (C_t, C)
+    given_class = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
+    return float((joint * np.log(np.maximum(given_class, 1e-300))).sum())
 
 
 OTCE = Score(
     name="otce",
-    value=value,
-    terms=None,
-    needs=("probabilities",),
+    meaning=(
+        "Minus the conditional entropy of my class given the teacher's, under a transport plan"
+        " between their features."
+    ),
     source=(
         "After Tan et al. 2021, arXiv 2103.13843: the conditional entropy alone, which needs no"
         " auxiliary tasks. The teacher's training images are not at hand; soft prototypes of its"
         " classes in their place are ours."
     ),
+    value=value,
+    needs=("probabilities",),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from selection.evidence import Evidence
-from selection.scores.prepared import prepare
+from selection.scores.probe_data import prepare
 from selection.scores.score import Score
 
 
@@ -17,26 +17,29 @@ def value(evidence: Evidence) -> float:
     """
     from scipy.stats import rankdata
 
-    ready = prepare(evidence)
-    rows = ready.features - ready.features.mean(axis=1, keepdims=True)
+    data = prepare(evidence)
+    rows = data.features - data.features.mean(axis=1, keepdims=True)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    above = np.triu_indices(len(rows), 1)
-    ranks = rankdata(
-        np.round(1 - rows @ rows.T, 5)[above]
-    )  # rounded: float noise must not rank equal distances
-    apart = (ready.labels[:, None] != ready.labels[None])[above].astype(np.float64)
-    ranks, apart = ranks - ranks.mean(), apart - apart.mean()
+    pairs = np.triu_indices(len(rows), 1)
+    distances = np.round(1 - rows @ rows.T, 5)  # rounding noise must not rank equal distances
+    differ = data.labels[:, None] != data.labels[None]
+    ranks = rankdata(distances[pairs])
+    ranks -= ranks.mean()
+    apart = differ[pairs].astype(np.float64)
+    apart -= apart.mean()
     spread = float(np.sqrt((ranks @ ranks) * (apart @ apart)))
     return 100 * float(ranks @ apart) / spread if spread > 0 else 0.0
 
 
 PARC = Score(
     name="parc",
-    value=value,
-    terms=None,
-    needs=(),
+    meaning=(
+        "Rank correlation between the distances of features and those of labels, over pairs of"
+        " images."
+    ),
     source=(
         "Bolya et al. 2021, arXiv 2111.06977, sec. 3, without reduction of the features, which are"
         " centred here."
     ),
+    value=value,
 )

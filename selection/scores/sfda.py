@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from selection.evidence import Evidence, Floats
-from selection.scores.prepared import Prepared, prepare
+from selection.scores.probe_data import ProbeData, prepare
 from selection.scores.score import Score
 
 
@@ -16,70 +16,70 @@ def value(evidence: Evidence) -> float:
     Everything is computed on the Gram matrix (N, N), so the width of the features costs one
     product.
     """
-    ready = prepare(evidence)
-    features = ready.features.astype(np.float64)
+    from scipy.special import softmax
+
+    data = prepare(evidence)
+    features = data.features.astype(np.float64)
     gram = features @ features.T
-    n, rows = len(gram), np.arange(len(gram))
-    shrinkage = _shrinkage(gram, ready)
-    sure = _softmax(discriminant(gram, np.eye(n), ready, shrinkage))[rows, ready.labels]
-    # Each sample moves toward the mean of the other classes, the further the less sure its own
-    # class is.
-    others = (1 - ready.one_hot.T) / (n - ready.counts)[:, None]  # (C, N)
-    mixing = np.diag(sure) + (1 - sure)[:, None] * others[ready.labels]
-    answers = _softmax(discriminant(gram, mixing, ready, shrinkage))
-    return float(np.log(np.maximum(answers[rows, ready.labels], 1e-300)).mean())
+    count = len(gram)
+    shrinkage = _shrinkage(gram, data)
+    first = softmax(discriminant(gram, np.eye(count), data, shrinkage), axis=1)
+    confidence = data.of_true_class(first)
+    # Each sample moves toward the mean of the other classes, the further the less sure the first
+    # discriminant is of its class.
+    not_of_class = (1 - data.one_hot.T) / (count - data.counts)[:, None]  # (C, N)
+    mixing = np.diag(confidence) + (1 - confidence)[:, None] * not_of_class[data.labels]
+    second = softmax(discriminant(gram, mixing, data, shrinkage), axis=1)
+    return float(np.log(np.maximum(data.of_true_class(second), 1e-300)).mean())
 
 
-def discriminant(gram: Floats, mixing: Floats, ready: Prepared, shrinkage: float) -> Floats:
+def discriminant(gram: Floats, mixing: Floats, data: ProbeData, shrinkage: float) -> Floats:
     """(N, C) log-posteriors, up to a constant per row, of the samples by a discriminant fitted on
     ``mixing @ features``.
 
     x^T S^-1 m_c - m_c^T S^-1 m_c / 2 + log prior_c, with S = (1 - s) S_within + s tr(S_within) / N
     I inverted by Woodbury's identity, so that only products of samples are needed.
     """
-    n = len(gram)
-    averaging = (ready.one_hot / ready.counts).T  # (C, N)
-    centring = mixing - ready.one_hot @ (averaging @ mixing)  # off the class mean
+    count = len(gram)
+    averaging = (data.one_hot / data.counts).T  # (C, N)
     means = averaging @ mixing  # (C, N) class means as mixtures of the samples
-    read = gram @ centring.T  # (N, N) products of samples and centred training samples
-    within = centring @ read
-    ridge = shrinkage * float(np.trace(within)) / n**2 + 1e-12
-    scale = (1 - shrinkage) / n
+    centred = mixing - data.one_hot @ means  # (N, N) training samples off their class mean
+    products = gram @ centred.T  # (N, N) of samples and centred training samples
+    within = centred @ products
+    ridge = shrinkage * float(np.trace(within)) / count**2 + 1e-12
+    scale = (1 - shrinkage) / count
     inner = within * scale
-    inner.flat[:: n + 1] += ridge
-    cross = gram @ means.T  # (N, C)
-    products = (cross - scale * read @ np.linalg.solve(inner, centring @ cross)) / ridge
-    own = np.einsum("cn,nc->c", means, products)
-    found: Floats = products - own / 2 + np.log(ready.prior)
-    return found
+    inner.flat[:: count + 1] += ridge
+    to_means = gram @ means.T  # (N, C)
+    correction = products @ np.linalg.solve(inner, centred @ to_means)
+    projections = (to_means - scale * correction) / ridge  # x^T S^-1 m_c
+    mean_norms = np.einsum("cn,nc->c", means, projections)
+    posteriors: Floats = projections - mean_norms / 2 + np.log(data.prior)
+    return posteriors
 
 
-def _shrinkage(gram: Floats, ready: Prepared) -> float:
+def _shrinkage(gram: Floats, data: ProbeData) -> float:
     """exp(-5 times the largest eigenvalue of the scatter within the classes), at least 1e-10."""
     from scipy.linalg import eigh
 
-    n = len(gram)
-    centring = np.eye(n) - ready.one_hot @ (ready.one_hot / ready.counts).T
-    largest = eigh(
-        centring @ gram @ centring / n, eigvals_only=True, subset_by_index=[n - 1, n - 1]
-    )[0]
+    count = len(gram)
+    centring = np.eye(count) - data.one_hot @ (data.one_hot / data.counts).T
+    scatter = centring @ gram @ centring / count
+    last = [count - 1, count - 1]
+    largest = eigh(scatter, eigvals_only=True, subset_by_index=last)[0]
     return float(max(np.exp(-5 * largest), 1e-10))
-
-
-def _softmax(answers: Floats) -> Floats:
-    weights = np.exp(answers - answers.max(axis=1, keepdims=True))
-    shares: Floats = weights / weights.sum(axis=1, keepdims=True)
-    return shares
 
 
 SFDA = Score(
     name="sfda",
-    value=value,
-    terms=None,
-    needs=(),
+    meaning=(
+        "Log likelihood after a regularised Fisher discriminant that spreads the confusable"
+        " classes."
+    ),
     source=(
         "Shao et al. 2022, arXiv 2207.03036, secs. 3.2 and 3.3. Reading the second discriminant on"
         " the samples as they were is ours: the challenge depends on the label, so read on"
         " challenged samples the worst teachers win."
     ),
+    value=value,
 )

@@ -1,4 +1,4 @@
-"""The spectrum of the features, by the cheaper of the two ways."""
+"""Principal axes of the features, from the smaller of the Gram and the scatter matrix."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from selection.evidence import Floats
 
 
 class Spectrum(NamedTuple):
-    """Of features X (N, D) of rank r: X X^T = basis diag(eigenvalues) basis^T, eigenvalues falling,
-    all above noise.
-    """
+    """Of features X (N, D) of rank r: X X^T = basis diag(eigenvalues) basis^T."""
 
-    eigenvalues: Floats  # (r,) float64
+    eigenvalues: Floats  # (r,) float64, falling, all above rounding noise
     basis: Floats  # (N, r) float64, orthonormal columns
 
     @property
@@ -22,8 +20,8 @@ class Spectrum(NamedTuple):
         """(N, r) the samples on their principal axes; X up to a rotation, so all distances and
         products are kept.
         """
-        placed: Floats = self.basis * np.sqrt(self.eigenvalues)
-        return placed
+        scaled: Floats = self.basis * np.sqrt(self.eigenvalues)
+        return scaled
 
 
 def spectrum(features: Floats) -> Spectrum:
@@ -32,7 +30,8 @@ def spectrum(features: Floats) -> Spectrum:
     """
     values = features.astype(np.float64)
     wide = values.shape[0] <= values.shape[1]
-    eigenvalues, vectors = np.linalg.eigh(values @ values.T if wide else values.T @ values)
+    product = values @ values.T if wide else values.T @ values
+    eigenvalues, vectors = np.linalg.eigh(product)
     keep = eigenvalues > 1e-8 * max(float(eigenvalues[-1]), 1e-12)
     eigenvalues, vectors = eigenvalues[keep][::-1], vectors[:, keep][:, ::-1]
     basis = vectors if wide else values @ vectors / np.sqrt(eigenvalues)

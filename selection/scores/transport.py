@@ -4,143 +4,196 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from selection.evidence import Evidence, Floats
-from selection.scores import images, likelihood
-from selection.scores.ground import SPACES, Ground, distances, ground
-from selection.scores.prepared import Prepared, prepare
+from selection.scores import likelihood
+from selection.scores.image_costs import image_costs
+from selection.scores.label_geometry import (
+    SPACES,
+    LabelGeometry,
+    label_geometry,
+    squared_distances,
+)
+from selection.scores.probe_data import ProbeData, prepare
 from selection.scores.score import Score
-from selection.scores.sinkhorn import SHARPNESS, self_transport, sinkhorn
+from selection.scores.transport_plans import EPS_SHARE, entropic_plan, self_transport
 
 SOURCE = (
     "Transport from the teacher's prediction to the label as relatedness: after Lu et al. 2022,"
     " arXiv 2204.11526. The ground cost, leaving each sample out of its class, and the comparison"
     " with shuffled labels are ours."
 )
-
-
-def gains(evidence: Evidence, space: str = "images") -> Floats:
-    """(N,) nats that each labelled sample's transport cost tells about its label: a shuffled
-    label's cost less its own.
-
-    ``space`` is one of ``SPACES`` or ``images``. See ``likelihood.nats`` for the unit and its zero.
-    """
-    found, ready = _costs(evidence, space)
-    return likelihood.nats(found, ready)
-
-
-def answers(evidence: Evidence) -> tuple[Floats, Prepared]:
-    """(N, C) log probabilities of the task's classes for each labelled sample, the true one's
-    without it: what the default score calls the labels, from the cost of carrying each image to
-    each class (``likelihood.answers``).
-    """
-    found, ready = _costs(evidence, "images")
-    return likelihood.answers(found, ready), ready
-
-
-def _costs(evidence: Evidence, space: str) -> tuple[Floats, Prepared]:
-    """(N, C) W(p(x_n), e_j), the true class without sample n."""
-    if space == "images":
-        ready = prepare(evidence)
-        return images.costs(ready), ready
-    found = ground(evidence, space)
-    return found.costs(), found.ready
-
-
-def _cheapness(evidence: Evidence, space: str) -> Floats:
-    """(N,) minus the cost to the true class."""
-    found, ready = _costs(evidence, space)
-    own: Floats = -found[np.arange(len(found)), ready.labels]
-    return own
-
-
-def _debiased(evidence: Evidence, space: str) -> Floats:
-    """(N,) minus the Sinkhorn divergence of the answer and the label: W(p, e_y) - OT_eps(p, p) /
-    2.
-    """
-    found = ground(evidence, space)
-    cheapness = found.costs()[np.arange(len(found.ready.labels)), found.ready.labels] * -1
-    if found.answers is None:  # each answer is one point, at no distance from itself
-        return cheapness
-    within = distances(found.teacher, found.teacher)
-    eps = SHARPNESS * max(float(within.max()), -float(cheapness.min()), 1e-12)
-    return cheapness + self_transport(found.answers, within, eps=eps) / 2
-
-
-def aggregate(found: Ground) -> float:
-    """Sinkhorn cost from the mean answer to the class prior."""
-    return sinkhorn(found.mean_answer(), found.ready.prior, found.cost()).cost
-
-
-def _aggregate(evidence: Evidence, space: str) -> float:
-    return -aggregate(ground(evidence, space))
-
-
-def _aggregate_relative(evidence: Evidence, space: str) -> float:
-    """What the independent plan costs, that of labels which say nothing, less the best plan, over
-    the former.
-    """
-    found = ground(evidence, space)
-    independent = float(found.mean_answer() @ found.cost() @ found.ready.prior)
-    return (independent - aggregate(found)) / max(independent, 1e-12)
-
-
-def _aggregate_debiased(evidence: Evidence, space: str) -> float:
-    """Minus the Sinkhorn divergence of mean answer and class prior."""
-    found = ground(evidence, space)
-    cost, answer, prior = found.cost(), found.mean_answer(), found.ready.prior
-    teacher, task = distances(found.teacher, found.teacher), distances(found.task, found.task)
-    eps = SHARPNESS * max(float(cost.max()), float(teacher.max()), float(task.max()), 1e-12)
-    across = sinkhorn(answer, prior, cost, eps=eps).objective
-    own = (
-        self_transport(answer[None], teacher, eps=eps)[0]
-        + self_transport(prior[None], task, eps=eps)[0]
-    )
-    return float(own / 2 - across)
-
-
-def _instance(name: str, space: str, terms: Callable[[Evidence, str], Floats]) -> Score:
-    return Score(
-        name=name,
-        value=lambda evidence: float(terms(evidence, space).mean()),
-        terms=lambda evidence: terms(evidence, space),
-        needs=NEEDS[space],
-        source=SOURCE,
-    )
-
-
-def _whole(name: str, space: str, value: Callable[[Evidence, str], float]) -> Score:
-    return Score(
-        name=name,
-        value=lambda evidence: value(evidence, space),
-        terms=None,
-        needs=NEEDS[space],
-        source=SOURCE,
-    )
-
-
 NEEDS = {
     "names": ("probabilities", "class_embeddings", "teacher_embeddings"),
     "prototypes": ("probabilities",),
     "images": ("probabilities",),
     "classifier": ("probabilities", "classifier_weights"),
 }
+PATHS = {
+    "images": "from an image and what the teacher calls it to my class, in whitened features",
+    "names": (
+        "from the teacher's answer to my class, where a step costs 1 - cos between the two class"
+        " names"
+    ),
+    "prototypes": (
+        "from the teacher's answer to my class, a step costing 1 - cos of its images and my class"
+        " means"
+    ),
+    "classifier": (
+        "from the teacher's answer to my class, a step costing 1 - cos of its last layer's rows and"
+        " my class means"
+    ),
+}
+
+
+def gains(evidence: Evidence, space: str = "images") -> Floats:
+    """(N,) nats that each labelled sample's transport cost tells about its label.
+
+    That is a shuffled label's cost less the true one's; see `likelihood.information_gains` for the
+    unit and its zero. ``space`` is one of ``SPACES`` or ``images``.
+    """
+    costs, data = _sample_costs(evidence, space)
+    return likelihood.information_gains(costs, data)
+
+
+def log_probabilities(evidence: Evidence) -> tuple[Floats, ProbeData]:
+    """(N, C) log probabilities of the task's classes by the default score, and the probe they are
+    of.
+
+    They follow from the cost of carrying each labelled sample to each class, the true one placed
+    without the sample (`likelihood.log_probabilities`).
+    """
+    costs, data = _sample_costs(evidence, "images")
+    return likelihood.log_probabilities(costs, data), data
+
+
+def _sample_costs(evidence: Evidence, space: str) -> tuple[Floats, ProbeData]:
+    """(N, C) W(p(x_n), e_j), the true class without sample n."""
+    if space == "images":
+        data = prepare(evidence)
+        return image_costs(data), data
+    geometry = label_geometry(evidence, space)
+    return geometry.sample_costs(), geometry.data
+
+
+def _negative_costs(evidence: Evidence, space: str) -> Floats:
+    """(N,) minus the cost to the true class."""
+    return -label_geometry(evidence, space).true_class_costs()
+
+
+def _negative_divergences(evidence: Evidence, space: str) -> Floats:
+    """(N,) minus the Sinkhorn divergence of the answer and the label: W(p, e_y) - OT_eps(p, p) /
+    2.
+    """
+    geometry = label_geometry(evidence, space)
+    costs = geometry.true_class_costs()
+    if geometry.answers is None:  # each answer is one point, at no distance from itself
+        return -costs
+    between_classes = squared_distances(geometry.teacher, geometry.teacher)
+    largest = max(float(between_classes.max()), float(costs.max()), 1e-12)
+    spread = self_transport(geometry.answers, between_classes, eps=EPS_SHARE * largest)
+    return spread / 2 - costs
+
+
+def aggregate_cost(geometry: LabelGeometry) -> float:
+    """Sinkhorn cost from the mean answer to the class prior."""
+    plan = entropic_plan(geometry.mean_answer(), geometry.data.prior, geometry.cost_matrix())
+    return plan.cost
+
+
+def _aggregate(evidence: Evidence, space: str) -> float:
+    return -aggregate_cost(label_geometry(evidence, space))
+
+
+def _aggregate_relative(evidence: Evidence, space: str) -> float:
+    """What the independent plan costs, that of labels which say nothing, less the best plan, over
+    the former.
+    """
+    geometry = label_geometry(evidence, space)
+    independent = float(geometry.mean_answer() @ geometry.cost_matrix() @ geometry.data.prior)
+    return (independent - aggregate_cost(geometry)) / max(independent, 1e-12)
+
+
+def _aggregate_debiased(evidence: Evidence, space: str) -> float:
+    """Minus the Sinkhorn divergence of mean answer and class prior."""
+    geometry = label_geometry(evidence, space)
+    answer, prior = geometry.mean_answer(), geometry.data.prior
+    across = geometry.cost_matrix()
+    teacher = squared_distances(geometry.teacher, geometry.teacher)
+    task = squared_distances(geometry.task, geometry.task)
+    largest = max(float(costs.max()) for costs in (across, teacher, task))
+    eps = EPS_SHARE * max(largest, 1e-12)
+    of_answer = self_transport(answer[None], teacher, eps=eps)[0]
+    of_prior = self_transport(prior[None], task, eps=eps)[0]
+    return float(
+        (of_answer + of_prior) / 2 - entropic_plan(answer, prior, across, eps=eps).objective
+    )
+
+
+def _sample_score(
+    suffix: str, space: str, terms: Callable[[Evidence, str], Floats], meaning: str
+) -> Score:
+    return Score.mean_of(
+        lambda evidence: terms(evidence, space),
+        name=f"transport_{space}{suffix}",
+        meaning=meaning.format(PATHS[space]),
+        source=SOURCE,
+        needs=NEEDS[space],
+    )
+
+
+def _aggregate_score(
+    suffix: str, space: str, value: Callable[[Evidence, str], float], meaning: str
+) -> Score:
+    return Score(
+        name=f"transport_{space}_aggregate{suffix}",
+        meaning=meaning.format(PATHS[space]),
+        source=SOURCE,
+        value=lambda evidence: value(evidence, space),
+        needs=NEEDS[space],
+    )
+
+
+def _relative(space: str) -> Score:
+    meaning = (
+        "How many nats about the true label the transport cost {} tells: 0 is chance, the logarithm"
+        " of the number of classes the most (equal classes)."
+    )
+    return _sample_score("_relative", space, gains, meaning)
 
 
 def _family(space: str) -> tuple[Score, ...]:
-    name = f"transport_{space}"
     return (
-        _instance(name, space, _cheapness),
-        _instance(f"{name}_relative", space, gains),
-        _instance(f"{name}_debiased", space, _debiased),
-        _whole(f"{name}_aggregate", space, _aggregate),
-        _whole(f"{name}_aggregate_relative", space, _aggregate_relative),
-        _whole(f"{name}_aggregate_debiased", space, _aggregate_debiased),
+        _sample_score("", space, _negative_costs, "Minus the mean transport cost {}."),
+        _relative(space),
+        _sample_score(
+            "_debiased",
+            space,
+            _negative_divergences,
+            "Minus the Sinkhorn divergence {}: a spread-out answer is not punished twice.",
+        ),
+        _aggregate_score(
+            "",
+            space,
+            _aggregate,
+            "Minus the transport cost {}, of the mean answer against the class frequencies.",
+        ),
+        _aggregate_score(
+            "_relative",
+            space,
+            _aggregate_relative,
+            "What the mean answer's transport {} saves against labels that say nothing, as a"
+            " share: at most 1.",
+        ),
+        _aggregate_score(
+            "_debiased",
+            space,
+            _aggregate_debiased,
+            "Minus the Sinkhorn divergence {}, of the mean answer against the class frequencies.",
+        ),
     )
 
 
 TRANSPORT: tuple[Score, ...] = (
-    _instance("transport_images_relative", "images", gains),
+    _relative("images"),
     *(score for space in SPACES for score in _family(space)),
 )

@@ -5,20 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from selection.evidence import Evidence, Floats
-from selection.scores.prepared import prepare
+from selection.scores.probe_data import prepare
 from selection.scores.score import Score
 
 DISTORTION = 1e-4
 
 
 def value(evidence: Evidence) -> float:
-    """Nats saved by knowing the class, at least 0 up to float noise."""
-    ready = prepare(evidence)
-    whole = coding_rate(ready.features)
-    rates = [
-        coding_rate(ready.features[ready.labels == label]) for label in range(len(ready.counts))
-    ]
-    return float(whole - ready.prior @ np.array(rates))
+    """Nats saved by knowing the class, at least 0 up to rounding."""
+    data = prepare(evidence)
+    classes = range(len(data.counts))
+    rates = [coding_rate(data.features[data.labels == label]) for label in classes]
+    return float(coding_rate(data.features) - data.prior @ np.array(rates))
 
 
 def coding_rate(features: Floats) -> float:
@@ -35,10 +33,9 @@ def coding_rate(features: Floats) -> float:
 
 TRANSRATE = Score(
     name="transrate",
-    value=value,
-    terms=None,
-    needs=(),
+    meaning="Coding rate of the features less that within the classes.",
     source=(
         "Huang et al. 2022, arXiv 2106.09362, eq. 5, on centred features of mean squared norm 1."
     ),
+    value=value,
 )
