@@ -119,8 +119,8 @@ def benefit_of(evidence: Evidence) -> TeacherBenefit:
 
     b_t(x) = max(0, log p_t(y|x) - log prior(y)) (methods.md section 5, our reading of
     DiverseDistill, arXiv 2402.14035). p_t follows from transport costs
-    (`scores.transport.log_probabilities`), so a teacher's mean benefit is the default score but for the
-    zero; that choice is ours.
+    (`scores.transport.log_probabilities`), so a teacher's mean benefit is the default score but
+    for the zero; that choice is ours.
     """
     log_probs, data = transport.log_probabilities(evidence)  # (n, C)
     labels = data.labels
