@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from zoo.card import ModelCard
 from zoo.loading.weights import Header
 from zoo.sources.describe import (
+    as_fraction,
+    as_lines,
     card_data,
     describe,
-    fraction,
     front_matter,
     license_name,
     not_loadable,
-    texts,
     timm_architectures,
 )
 
@@ -460,10 +460,10 @@ def test_another_licence_is_named() -> None:
     ],
 )
 def test_accuracy_is_a_fraction(value: object, part: float | None) -> None:
-    assert fraction(value) == part
+    assert as_fraction(value) == part
 
 
 def test_texts_are_capped() -> None:
-    found = texts(["x" * 10_000] * 10_000)
+    found = as_lines(["x" * 10_000] * 10_000)
     assert found is not None
     assert (len(found), len(found[0])) == (200, 200)

@@ -21,7 +21,7 @@ from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import Unavailable, UserError
 from zoo.loading.client import Client
 from zoo.sources.details import Candidate, Details, fetch
-from zoo.sources.hub import ask_details, crawl
+from zoo.sources.hub import crawl, fetch_details
 from zoo.sources.ledger import DETAILS, Ledger
 from zoo.sources.listing import Scope
 from zoo.terminal.progress import Progress
@@ -245,7 +245,7 @@ def test_a_revision_that_moved_between_listing_and_details_is_said_so(catalogue:
         crawl(catalogue, client=client(hub), details="none", progress=Progress.silent())
         repo.files["config.json"] = json.dumps(TIMM | {"num_features": 5}).encode()
         ledger = Ledger(catalogue)
-        assert ask_details(ledger, client(hub)).failed == 1
+        assert fetch_details(ledger, client(hub)).failed == 1
         ledger.merge_details()
         assert "is gone" in str(catalogue.cards()[0].detail_error)
         hub.world.touch(-1)
@@ -404,11 +404,11 @@ def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalog
 
         dying.get = dies  # type: ignore[method-assign]
         with pytest.raises(Unavailable, match="cut"):
-            ask_details(ledger, dying, workers=2)
+            fetch_details(ledger, dying, workers=2)
         ledger.merge_details()
         kept = catalogue.count("detail_state = 'done'")
         assert 5 < kept < 45
-        job = ask_details(ledger, client(hub))
+        job = fetch_details(ledger, client(hub))
         ledger.merge_details()
         assert job.models == ledger.catalogue.count("detail_state IS NOT NULL") - kept
         assert max(count for (kind, _), count in hub.seen.items() if kind == "files") <= 2
@@ -454,7 +454,7 @@ def test_an_old_or_another_listing_is_made_anew_before_its_details(
 
         def cut_in_details() -> int:
             with monkeypatch.context() as patch:
-                patch.setattr("zoo.sources.hub.ask_details", cut)
+                patch.setattr("zoo.sources.hub.fetch_details", cut)
                 with pytest.raises(Unavailable):
                     crawl(catalogue, client=client(hub), progress=Progress.silent())
             return hub.count["api"]

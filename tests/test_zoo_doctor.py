@@ -12,7 +12,7 @@ from zoo.catalogue import Catalogue, utc_now
 from zoo.doctor import examine, main
 from zoo.loading.client import Client
 from zoo.sources.details import Details
-from zoo.sources.hub import ask_details, crawl
+from zoo.sources.hub import crawl, fetch_details
 from zoo.sources.ledger import Ledger
 from zoo.terminal.progress import Progress
 
@@ -94,7 +94,7 @@ def test_what_is_left_to_do_is_said(tmp_path: Path) -> None:
         open_ = Ledger(catalogue).wanted().num_rows
     assert any(f"{open_} candidates have no details yet" in line for line in examine(path).advice)
     with Hub(700) as hub, Catalogue.open(path, write=True) as catalogue:
-        ask_details(Ledger(catalogue), Client(hub.url, token=False))
+        fetch_details(Ledger(catalogue), Client(hub.url, token=False))
     found = examine(path)
     assert found.advice == []
     assert any("were not in their rows yet" in line for line in found.mended)

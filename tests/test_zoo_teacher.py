@@ -19,7 +19,7 @@ from PIL import Image
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
-from zoo.loading.network import Network, _compare, bounded
+from zoo.loading.network import Network, _compare, limit_parameters
 from zoo.loading.preprocessing import from_transformers
 from zoo.teacher import Preprocessing, Teacher, load_ahead, preprocessing_of
 
@@ -605,15 +605,15 @@ def test_pickles_are_never_read(tmp_path: Path) -> None:
 
 
 def test_bounds_count_scalars_and_layers_of_their_own_thread_only() -> None:
-    with bounded(10_000):
+    with limit_parameters(10_000):
         torch.nn.Linear(90, 100)
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(torch.nn.Linear, 1_000, 1_000).result() is not None
-    with bounded(10_000), pytest.raises(TeacherError, match="numbers"):
+    with limit_parameters(10_000), pytest.raises(TeacherError, match="numbers"):
         torch.nn.Linear(100, 101)
-    with bounded(10_000), pytest.raises(TeacherError, match="numbers"):
+    with limit_parameters(10_000), pytest.raises(TeacherError, match="numbers"):
         torch.nn.Module().register_buffer("table", torch.empty(10_001), persistent=False)
-    with bounded(10_000), pytest.raises(TeacherError, match="layers"):
+    with limit_parameters(10_000), pytest.raises(TeacherError, match="layers"):
         torch.nn.Sequential(*[torch.nn.Identity()] * 100_001)
     torch.nn.Linear(1_000, 1_000)
 

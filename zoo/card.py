@@ -10,20 +10,47 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """A row of the catalogue. ``None`` means unknown, never zero; lists are tuples.
+    """One model: a row of the catalogue. ``None`` means unknown, never zero.
 
-    ``source`` is ``hub``, ``timm``, ``folder`` or ``small``; ``location`` is a local folder for the
-    last two and a Hub id for the first two. ``sha`` is the 40-hex revision (for folders: of the
-    content). ``labels`` are the teacher's class names in the order of its logits and
-    ``label_source`` says where they came from: ``config`` (the model's own config),
-    ``inferred:imagenet-1k`` and its like (by class count, from timm), or ``None``. ``input_size``
-    is pixels, the shorter of height and width; ``mean`` and ``std`` per channel for inputs in [0,
-    1]; ``feature_dim`` is the width of the pooled features. ``params_total`` counts scalars,
-    ``weight_bytes`` is the file size. ``datasets`` is the training data that the card names,
-    ``accuracy`` a fraction in [0, 1] as the card reports it. A model with ``loadable = False``
-    stays listed with its reason. ``detail_state`` is ``None`` (not asked), ``done`` or ``failed``.
-    ``family`` is the id at the root of the ``base_model`` lineage, ``repack`` marks a mere change
-    of format, ``removed_at`` a model that the source no longer has. Times are UTC.
+    Attributes
+    ----------
+    id : str
+        Unique name: on the Hub ``owner/name``, for a folder the folder's name.
+    source : str
+        ``hub``, ``timm``, ``folder`` or ``small``.
+    location : str
+        A Hub id for ``hub`` and ``timm``, a local folder for ``folder`` and ``small``.
+    sha : str
+        The commit, 40 hexadecimal digits; of a folder: of the content of config and weights.
+    labels : tuple of str
+        Class names in the order of the logits.
+    label_source : str
+        ``config`` (the model's own), or ``inferred:imagenet-1k`` and its like, by class count.
+    input_size : int
+        Pixels, the shorter of height and width.
+    mean, std : tuple of float
+        Per channel, for pixels in [0, 1].
+    feature_dim : int
+        Width of the pooled features.
+    params_total, weight_bytes : int
+        Scalars in the weights; size of their files in bytes.
+    datasets : tuple of str
+        The training data that the card names.
+    accuracy : float
+        A fraction in [0, 1] as the card reports it.
+    loadable : bool
+        Whether this tool can load the model; ``not_loadable_reason`` says why not.
+    detail_state : str
+        ``done``, ``failed``, or ``None`` where the model's own files were not read yet.
+    family : str
+        The id at the root of the ``base_model`` lineage.
+    repack : bool
+        Whether the model is a mere change of format of its base model.
+    created_at, last_modified, indexed_at, removed_at : datetime
+        Times in UTC; ``removed_at`` is when a crawl noticed that the source no longer has the
+        model.
+
+    The other fields are the columns of the same name in docs/catalogue.md.
     """
 
     id: str
@@ -71,16 +98,15 @@ class ModelCard:
 
     @property
     def revision(self) -> str:
-        """The revision as rankings and caches write it; ``unknown`` where the source gives none."""
+        """``sha`` as rankings and caches write it; ``unknown`` where there is none."""
         return self.sha or "unknown"
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ModelCard:
-        """A card from a row of plain values: columns that are none of ours are left out, lists
-        become tuples.
-        """
-        known = {f.name for f in fields(cls)}
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
-        }
-        return cls(**{name: value for name, value in values.items() if name in known})
+        """A card from a row of plain values; other columns are left out, lists become tuples."""
+        names = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {name: row[name] for name in row if name in names}
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = tuple(value)
+        return cls(**values)

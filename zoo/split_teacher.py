@@ -70,8 +70,8 @@ def boundary(network: nn.Module, *, share: float = 0.5) -> nn.Module:
     """
     try:
         blocks = trunk(network).blocks
-        found: nn.Module = blocks[_cut(len(blocks), share) - 1]
-        return found
+        block: nn.Module = blocks[_cut(len(blocks), share) - 1]
+        return block
     except CannotSplit:
         stages = [
             stage["module"]
@@ -150,13 +150,23 @@ def _transformers_stages(net: Any) -> Trunk:
 
 
 class SplitTeacher:
-    """A frozen teacher that answers to states as well as to images.
+    """A frozen teacher cut in two: images to hidden states, and hidden states to outputs.
 
-    card       the teacher's
-    state      shape of the hidden state of one image: (c, h, w), or (n, c) for tokens
-    channels   c; ``grid`` (h, w) of the map or of the patches; ``prefix`` the number of tokens before the patches
-    feature_dim D_t and num_classes C_t of ``upper``'s outputs
-    """  # noqa: E501
+    Attributes
+    ----------
+    card : ModelCard
+        The teacher's card.
+    state : tuple of int
+        Shape of the hidden state of one image: (c, h, w), or (n, c) for tokens.
+    channels : int
+        c.
+    grid : tuple of int
+        (h, w) of the map or of the patches.
+    prefix : int
+        The number of tokens before the patches.
+    feature_dim, num_classes : int
+        D_t and C_t of ``upper``'s outputs.
+    """
 
     def __init__(self, teacher: Teacher, *, share: float = SHARE) -> None:
         self.teacher, self.card = teacher, teacher.card

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
@@ -19,16 +19,24 @@ from zoo.loading.network import load as load_network
 from zoo.loading.preprocessing import Preprocessing, preprocessing_of
 
 if TYPE_CHECKING:
+    import torch
+    from numpy import float32
+    from numpy.typing import NDArray
     from PIL import Image
+    from torch import Tensor, nn
 
 __all__ = ["Loaded", "Outputs", "Preprocessing", "Teacher", "load_ahead", "preprocessing_of"]
 
 _MOST_WORKERS = 16
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Outputs(NamedTuple):
-    """features (B, D) float32, pooled, before the head; logits (B, C_t) float32, or None without a
-    head.
+    """What a teacher answers: torch tensors from ``forward``, numpy arrays from ``outputs``.
+
+    ``features`` (B, D) float32 are pooled, before the head; ``logits`` (B, C_t) float32, or None
+    without a head.
     """
 
     features: Any
@@ -36,14 +44,25 @@ class Outputs(NamedTuple):
 
 
 class Teacher:
-    """One loaded model, frozen and in eval mode.
+    """One loaded model, frozen and in eval mode; made by ``Teacher.load``.
 
-    card           where it came from
-    module         the torch network itself
-    device         a ``torch.device``; on CUDA the network runs in bfloat16 by autocast, outputs are float32 everywhere
-    preprocessing  how it wants its images
-    feature_dim    D; ``num_classes`` C_t, 0 without a head; ``labels`` C_t names in the order of the logits, or None
-    """  # noqa: E501
+    Attributes
+    ----------
+    card : ModelCard
+        Where it came from.
+    module : torch.nn.Module
+        The network itself.
+    device : torch.device
+        On CUDA the network runs in bfloat16 by autocast; outputs are float32 everywhere.
+    preprocessing : Preprocessing
+        How it wants its images.
+    feature_dim : int
+        D, the width of the pooled features.
+    num_classes : int
+        C_t, the number of logits; 0 without a head.
+    labels : tuple of str, optional
+        C_t class names in the order of the logits, where they are known.
+    """
 
     def __init__(
         self, card: ModelCard, network: Network, preprocessing: Preprocessing, *, device: str
@@ -55,16 +74,16 @@ class Teacher:
         self.preprocessing = preprocessing
         self.num_classes = network.num_classes
         self.labels = card.labels if card.labels and len(card.labels) == self.num_classes else None
-        self.module = network.module.to(self.device, memory_format=torch.channels_last)
+        self.module = network.module.to(self.device).to(memory_format=torch.channels_last)
         self._library = network.library
         self._last = _last_layer(network)
-        # whether the last layer applied to the features gives the logits: tried out below
+        # whether the last layer applied to the features gives the logits: checked below
         self._linear = False
         scale = [1 / s for s in preprocessing.std]
         shift = [-m / s for m, s in zip(preprocessing.mean, preprocessing.std, strict=True)]
         self._scale = torch.tensor(scale, device=self.device).view(1, 3, 1, 1)
         self._shift = torch.tensor(shift, device=self.device).view(1, 3, 1, 1)
-        self.feature_dim = self._try_out()
+        self.feature_dim = self._check_outputs()
 
     @classmethod
     def load(
@@ -75,14 +94,25 @@ class Teacher:
         offline: bool = False,
         largest: int | None = None,
     ) -> Teacher:
-        """Load ``card``'s model; weights that are not on this machine are fetched unless
-        ``offline``.
+        """Load the model of a card.
 
-        A model whose input is larger than ``largest`` pixels looks at images of that size (most
-        networks can; one that cannot is built for it where timm knows how). That is several times
-        faster, and for small images as good.
+        Parameters
+        ----------
+        card : ModelCard
+            A card of the catalogue.
+        device : str
+            ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        offline : bool
+            Make no network call; weights that are not on this machine are then an error.
+        largest : int, optional
+            Pixels. A model whose input is larger looks at images of that size (most networks can;
+            one that cannot is built for it where timm knows how). That is several times faster, and
+            for small images as good.
 
-        Raises ``TeacherError``, with the reason, on any fault of the model.
+        Raises
+        ------
+        TeacherError
+            On any fault of the model, with the reason.
         """
         from zoo.loading.download import fetch
 
@@ -90,9 +120,10 @@ class Teacher:
         preprocessing = preprocessing_of(card, folder).at_most(largest)
         return cls(card, load_network(folder, preprocessing), preprocessing, device=device)
 
-    def prepare(self, image: Image.Image) -> Any:
-        """``image`` (PIL) resized and cut as the model wants it: (3, H, W) uint8 on the CPU. Safe
-        in threads.
+    def prepare(self, image: Image.Image) -> Tensor:
+        """``image`` resized and cut as the model wants it: (3, H, W) uint8 on the CPU.
+
+        Safe in threads.
         """
         import numpy as np
         import torch
@@ -100,10 +131,8 @@ class Teacher:
         pixels = np.array(self.preprocessing.apply(image))  # (H, W, 3), a copy that torch may own
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
-    def normalise(self, pixels: Any) -> Any:
-        """(B, 3, H, W), uint8 or float in [0, 1] -> float32 on the device, ready for
-        ``forward``.
-        """
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W), uint8 or float in [0, 1] -> float32 on the device, as ``forward`` takes."""
         import torch
 
         pixels = pixels.to(self.device, non_blocking=True)
@@ -111,13 +140,12 @@ class Teacher:
         pixels = pixels.to(torch.float32, memory_format=torch.channels_last)
         return torch.addcmul(self._shift, pixels, scale)
 
-    def view(self, pixels: Any) -> Any:
-        """(B, 3, h, w) float in [0, 1] on the device -> (B, 3, H, W) normalised: all of the view,
-        resized to fit.
+    def view(self, pixels: Tensor) -> Tensor:
+        """A training view (B, 3, h, w), float in [0, 1] on the device, as the model's (B, 3, H, W).
 
-        A training view is a crop already, so the teacher sees just what the student sees: nothing
-        more is cut off. Smooth filters are antialiased; a model that wants nearest neighbours gets
-        them.
+        The view is a crop already, so it is resized and nothing more is cut off: the teacher sees
+        what the student sees. Smooth filters are antialiased; a model that wants nearest neighbours
+        gets them.
         """
         import torch.nn.functional as F
 
@@ -134,47 +162,47 @@ class Teacher:
                 ).clamp(0, 1)
         return self.normalise(pixels)
 
-    def forward(self, inputs: Any) -> Outputs:
-        """(B, 3, H, W) normalised, on the device -> ``Outputs`` of float32 tensors, without
-        gradients.
-        """
+    def forward(self, inputs: Tensor) -> Outputs:
+        """(B, 3, H, W) normalised, on the device -> ``Outputs`` of tensors, without gradients."""
         import torch
 
         with torch.no_grad(), self.autocast():
             if self._library == "timm":
-                return self.finish(self.module.forward_features(inputs))
-            seen: list[Any] = []  # what enters the last linear layer with one output a class
-            hook = self._last.register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
+                module: Any = self.module
+                return self.finish(module.forward_features(inputs))
+            assert self._last is not None, "the head of a transformers model was looked for"
+            head_inputs: list[Tensor] = []
+            hook = self._last.register_forward_pre_hook(
+                lambda _layer, arguments: head_inputs.append(arguments[0])
+            )
             try:
                 logits = self.module(pixel_values=inputs).logits
             finally:
                 hook.remove()
-            return self._answer(_pooled(seen[-1]), logits)
+            return self._to_outputs(_pooled(head_inputs[-1]), logits)
 
-    def finish(self, hidden: Any) -> Outputs:
-        """The ``Outputs`` of a trunk's end, as float32, with gradient to ``hidden`` where that has
-        one.
+    def finish(self, hidden: Tensor) -> Outputs:
+        """The ``Outputs`` for a trunk's last hidden state, with gradient to it.
 
-        Of timm ``hidden`` is what ``forward_features`` gives, of transformers what is pooled for
-        the head.
+        For timm ``hidden`` is what ``forward_features`` returns, for transformers what is pooled
+        for the head.
         """
         if self._library != "timm":
-            return self._answer(_pooled(hidden), None)
-        features = _pooled(self.module.forward_head(hidden, pre_logits=True))
-        return self._answer(
-            features,
-            None if self._linear or not self.num_classes else self.module.forward_head(hidden),
-        )
+            return self._to_outputs(_pooled(hidden), None)
+        module: Any = self.module
+        features = _pooled(module.forward_head(hidden, pre_logits=True))
+        needs_head = self.num_classes and not self._linear
+        return self._to_outputs(features, module.forward_head(hidden) if needs_head else None)
 
-    def _answer(self, features: Any, logits: Any) -> Outputs:
-        """As float32, and the logits from the features where the last layer is linear."""
+    def _to_outputs(self, features: Tensor, logits: Tensor | None) -> Outputs:
+        """As float32, with the logits from the features where the last layer is linear."""
         features = features.float()
         if self._linear:
             logits = self._apply_last(features)
         return Outputs(features, None if logits is None else logits.float())
 
-    def autocast(self) -> Any:
-        """bfloat16 on CUDA, nothing elsewhere."""
+    def autocast(self) -> torch.autocast:
+        """A context of bfloat16 on CUDA; nothing changes elsewhere."""
         import torch
 
         return torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
@@ -185,16 +213,29 @@ class Teacher:
         *,
         batch_size: int = 64,
         on_batch: Callable[[int], object] | None = None,
-        prepared: dict[str, list[Any]] | None = None,
+        prepared: dict[str, list[Tensor]] | None = None,
     ) -> Outputs:
-        """``Outputs`` of numpy float32 arrays, (N, D) and (N, C_t) or None, in the order of
-        ``images``.
+        """Run the model on images, which worker threads decode and resize meanwhile.
 
-        Images are resized (and decoded, where PIL has only opened them) in worker threads while the
-        network runs; ``on_batch`` is told the number of images done and may answer ``False``: then
-        the rest is not run, and the arrays hold the images done so far. ``prepared`` keeps the
-        resized images by ``Preprocessing.geometry`` and batch size, N x 3 x H x W bytes each: give
-        the same dict with the same images to every teacher, and those that resize alike do it once.
+        Parameters
+        ----------
+        images : iterable of PIL.Image.Image
+            N images of any size and mode.
+        batch_size : int
+            Images per forward pass.
+        on_batch : callable, optional
+            Called with the number of images done; ``False`` stops, and the arrays then hold the
+            images done so far.
+        prepared : dict, optional
+            Keeps the resized images by ``Preprocessing.geometry`` and batch size, N x 3 x H x W
+            bytes each: give the same dict with the same images to every teacher, and those that
+            resize alike do it once.
+
+        Returns
+        -------
+        Outputs
+            numpy float32 arrays (N, D) and (N, C_t), or None without a head, in the order of
+            ``images``.
         """
         import torch
 
@@ -226,27 +267,32 @@ class Teacher:
         )
 
     @property
-    def classifier(self) -> tuple[Any, Any] | None:
-        """(weights (C_t, D), bias (C_t,)) float32 numpy of the last layer, where logits = features
-        @ weights.T + bias.
+    def classifier(self) -> tuple[NDArray[float32], NDArray[float32]] | None:
+        """Weights (C_t, D) and bias (C_t,) of the last layer, float32.
+
+        None unless ``logits = features @ weights.T + bias``.
         """
-        if not self._linear:
+        if not self._linear or self._last is None:
             return None
         weights = self._last.weight.detach().float().flatten(1).cpu().numpy()
         bias = self._last.bias
-        return weights, (weights[:, 0] * 0 if bias is None else bias.detach().float().cpu().numpy())
+        if bias is None:
+            return weights, weights[:, 0] * 0
+        return weights, bias.detach().float().cpu().numpy()
 
-    def _apply_last(self, features: Any) -> Any:
+    def _apply_last(self, features: Tensor) -> Tensor:
         import torch
 
+        assert self._last is not None, "only a network with a last layer has a linear one"
         with torch.autocast("cuda", enabled=False):
-            return torch.nn.functional.linear(
-                features, self._last.weight.flatten(1), self._last.bias
-            )
+            weights = self._last.weight.flatten(1)
+            return torch.nn.functional.linear(features, weights, self._last.bias)
 
-    def _try_out(self) -> int:
-        """One forward pass of two images: finds D, checks the outputs, and finds out whether the
-        last layer is linear.
+    def _check_outputs(self) -> int:
+        """Run two random images: returns D, and learns whether the last layer is linear.
+
+        Raises ``TeacherError`` where the outputs are not finite or do not fit the number of
+        classes.
         """
         import torch
 
@@ -271,16 +317,20 @@ class Teacher:
             raise TeacherError("the network answers NaN or infinite values")
         if logits is not None and self._last is not None:
             fits = self._last.weight.flatten(1).shape == (self.num_classes, features.shape[1])
-            tolerance = 1e-6 + (0.05 if self.device.type == "cuda" else 1e-3) * float(
-                logits.abs().max()
-            )
-            with (
-                torch.no_grad()
-            ):  # not so where two heads are averaged, or one is scaled or normalised
-                self._linear = fits and bool(
-                    (self._apply_last(features) - logits).abs().max() < tolerance
-                )
+            self._linear = fits and self._gives(features, logits)
         return int(features.shape[1])
+
+    def _gives(self, features: Tensor, logits: Tensor) -> bool:
+        """Whether the last layer applied to ``features`` gives ``logits``.
+
+        It does not where two heads are averaged, or one is scaled or normalised.
+        """
+        import torch
+
+        relative = 0.05 if self.device.type == "cuda" else 1e-3
+        tolerance = 1e-6 + relative * float(logits.abs().max())
+        with torch.no_grad():
+            return bool((self._apply_last(features) - logits).abs().max() < tolerance)
 
 
 class Loaded(NamedTuple):
@@ -309,11 +359,9 @@ def load_ahead(
 
 
 def _ahead(
-    function: Callable[[Any], Any], items: Iterable[Any], *, ahead: int, workers: int, name: str
-) -> Iterator[Any]:
-    """``function`` of each item, in their order, by threads called ``name``; ``ahead`` of them are
-    in work before the caller.
-    """
+    function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int, name: str
+) -> Iterator[R]:
+    """``function`` of each item, in order, by threads; ``ahead`` items are in work at any time."""
     waiting = iter(items)
     with ThreadPoolExecutor(workers, thread_name_prefix=name) as pool:
         pending = deque(pool.submit(function, item) for item in islice(waiting, ahead))
@@ -324,8 +372,8 @@ def _ahead(
 
 
 def _batches(
-    prepare: Callable[[Any], Any], images: Iterable[Any], batch_size: int
-) -> Iterator[Any]:
+    prepare: Callable[[Image.Image], Tensor], images: Iterable[Image.Image], batch_size: int
+) -> Iterator[Tensor]:
     """Stacked (B, 3, H, W) uint8 batches in order; two batches are in work ahead of the caller."""
     import torch
 
@@ -341,29 +389,28 @@ def _batches(
         yield torch.stack([pixels.permute(1, 2, 0) for pixels in batch]).permute(0, 3, 1, 2)
 
 
-def _last_layer(network: Network) -> Any:
-    """The linear layer or 1 x 1 convolution with one output a class, or None."""
+def _last_layer(network: Network) -> nn.Linear | nn.Conv2d | None:
+    """The linear layer or 1 x 1 convolution with one output per class, or None."""
     import torch
 
     if not network.num_classes:
         return None
     if network.library == "timm":
-        last = network.module.get_classifier()
+        module: Any = network.module
+        last = module.get_classifier()
         return last if isinstance(last, (torch.nn.Linear, torch.nn.Conv2d)) else None
-    found = [
+    heads = [
         layer
         for layer in network.module.modules()
         if isinstance(layer, torch.nn.Linear) and layer.out_features == network.num_classes
     ]
-    if not found:
+    if not heads:
         raise TeacherError("the network has no linear head with one output a class")
-    return found[-1]
+    return heads[-1]
 
 
-def _pooled(features: Any) -> Any:
-    """(B, D) from (B, D), tokens (B, n, D) or a map (B, D, h, w): the mean, where the network
-    itself does not pool.
-    """
+def _pooled(features: Tensor) -> Tensor:
+    """(B, D) from (B, D), tokens (B, n, D) or a map (B, D, h, w), by their mean."""
     if features.ndim == 3:
         return features.mean(1)
     return features.flatten(2).mean(2) if features.ndim == 4 else features

@@ -224,7 +224,7 @@ def _reopened(folder: Path, classes: int) -> Any:
 
     try:
         preprocessing = from_config(read_json(folder / "config.json"), folder)
-        network = load(folder, preprocessing).module.train().requires_grad_(True)
+        network: Any = load(folder, preprocessing).module.train().requires_grad_(True)
     except TeacherError as error:
         raise UserError(f"--student {folder} cannot be opened: {error}") from error
     network.reset_classifier(classes)

@@ -1,6 +1,4 @@
-"""The bare torch network of one model: built from its config, its weights checked against the
-config, never run as code.
-"""
+"""The torch network of one model: built from its config, its weights checked against the config."""
 
 from __future__ import annotations
 
@@ -11,11 +9,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import TeacherError
 from zoo.loading.preprocessing import Preprocessing, read_json
 from zoo.loading.weights import read_headers, weight_files
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.overrides import TorchFunctionMode
 
 _RESERVED = {
     "features_only",
@@ -45,7 +47,7 @@ class Network:
     ``library`` is ``timm`` or ``transformers``.
     """
 
-    module: Any
+    module: nn.Module
     num_classes: int
     library: str
 
@@ -89,7 +91,7 @@ def _build(
     import torch
 
     try:
-        with bounded(limit), undrawn(), torch.device(device):
+        with limit_parameters(limit), skip_weight_init(), torch.device(device):
             if "architecture" in config:
                 return _build_timm(config, preprocessing)
             if "model_type" in config:
@@ -243,7 +245,7 @@ def _derived(name: str) -> bool:
     )  # counted, not learned
 
 
-def _compare(module: Any, shapes: dict[str, tuple[int, ...]]) -> None:
+def _compare(module: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:
     """Raise ``TeacherError`` naming the first tensor that the config asks for and the weights lack,
     or the reverse.
     """
@@ -272,7 +274,7 @@ def _compare(module: Any, shapes: dict[str, tuple[int, ...]]) -> None:
         )
 
 
-def _tensors(files: Iterable[Path]) -> Iterator[tuple[str, Any]]:
+def _tensors(files: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
     """The stored tensors by name; NaN or infinity in one is a ``TeacherError``."""
     import torch
     from safetensors import SafetensorError, safe_open
@@ -289,7 +291,7 @@ def _tensors(files: Iterable[Path]) -> Iterator[tuple[str, Any]]:
             raise TeacherError(f"{path.name} is damaged: {error}") from error
 
 
-def _fill(module: Any, tensors: Iterable[tuple[str, Any]]) -> None:
+def _fill(module: nn.Module, tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Copy ``tensors`` into a timm ``module``; half precision becomes float32."""
     import torch
 
@@ -300,7 +302,7 @@ def _fill(module: Any, tensors: Iterable[tuple[str, Any]]) -> None:
                 state[name].copy_(tensor)
 
 
-def _convert(module: Any, tensors: dict[str, Any]) -> Any:
+def _convert(module: Any, tensors: dict[str, Tensor]) -> nn.Module:
     """``module`` of transformers (on the meta device) again, with ``tensors`` in it, as float32.
 
     Its own loader is used, since tensors of older files are called differently; it gets nothing but
@@ -339,22 +341,23 @@ def _convert(module: Any, tensors: dict[str, Any]) -> Any:
         faulty = [name for name in names if not _derived(name)]
         if faulty:
             raise TeacherError(f"tensor {faulty[0]!r} {says} ({len(faulty)} such)")
-    return loaded
+    network: nn.Module = loaded
+    return network
 
 
 # --- how a stranger's network is built
 
 
 @contextmanager
-def bounded(limit: int) -> Iterator[None]:
-    """Stop any construction in this thread that registers more than ``limit`` scalars or 100,000
+def limit_parameters(limit: int) -> Iterator[None]:
+    """Stop a construction in this thread that registers more than ``limit`` scalars or too many
     modules.
     """
     from torch.nn.modules import module as registry
 
     thread, scalars, modules = threading.get_ident(), 0, 0
 
-    def tensor_added(_module: Any, name: str, tensor: Any) -> None:
+    def tensor_added(_module: nn.Module, name: str, tensor: Tensor | None) -> None:
         nonlocal scalars
         if tensor is not None and threading.get_ident() == thread:
             scalars += tensor.numel()
@@ -364,7 +367,7 @@ def bounded(limit: int) -> Iterator[None]:
                     f"far more than the weights hold"
                 )
 
-    def module_added(_module: Any, _name: str, _child: Any) -> None:
+    def module_added(_module: nn.Module, _name: str, _child: nn.Module | None) -> None:
         nonlocal modules
         modules += threading.get_ident() == thread
         if modules > _MODULES:
@@ -382,19 +385,20 @@ def bounded(limit: int) -> Iterator[None]:
             hook.remove()
 
 
-def undrawn() -> Any:
-    """A context that leaves new parameters of this thread unset: the weights replace every one, and
-    drawing takes seconds.
+def skip_weight_init() -> TorchFunctionMode:
+    """A context in which this thread's new parameters are not initialised at random.
+
+    The weights replace every one of them, and drawing them takes seconds.
     """
     import torch
     from torch.overrides import TorchFunctionMode
 
-    drawn = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_}
+    initialisers = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_}
 
-    class Undrawn(TorchFunctionMode):
+    class WithoutInit(TorchFunctionMode):
         def __torch_function__(
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
-            return args[0] if function in drawn else function(*args, **(kwargs or {}))
+            return args[0] if function in initialisers else function(*args, **(kwargs or {}))
 
-    return Undrawn()
+    return WithoutInit()

@@ -71,11 +71,9 @@ class Preprocessing:
 
     def at_most(self, side: int | None) -> Preprocessing:
         """The same at ``side`` x ``side`` pixels where its input is larger; None: as it is."""
-        return (
-            self
-            if side is None or max(self.input_size) <= side
-            else replace(self, input_size=(side, side))
-        )
+        if side is None or max(self.input_size) <= side:
+            return self
+        return replace(self, input_size=(side, side))
 
     @property
     def key(self) -> str:
@@ -90,7 +88,9 @@ class Preprocessing:
         it, but for a border.
         """
         fill = "".join(f"-{v:.9g}" for v in self.mean) if self.crop_mode == "border" else ""
-        return f"{self.input_size[0]}x{self.input_size[1]}-{self.interpolation}-{self.crop_mode}-{self.crop_pct:.9g}{fill}"  # noqa: E501
+        height, width = self.input_size
+        crop = f"{self.crop_mode}-{self.crop_pct:.9g}"
+        return f"{height}x{width}-{self.interpolation}-{crop}{fill}"
 
     def apply(self, image: Image.Image) -> Image.Image:
         """``image`` as RGB of exactly ``input_size``, by timm's own evaluation transform; safe in
@@ -102,8 +102,8 @@ class Preprocessing:
 
 
 @lru_cache(maxsize=64)
-def _steps(preprocessing: Preprocessing) -> tuple[Callable[[Any], Any], ...]:
-    """What is done to an image until it is a tensor."""
+def _steps(preprocessing: Preprocessing) -> tuple[Callable[[Image.Image], Image.Image], ...]:
+    """The steps of timm's evaluation transform before the image becomes a tensor."""
     from timm.data import create_transform
 
     transform = create_transform(

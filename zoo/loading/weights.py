@@ -1,4 +1,4 @@
-"""The header of a safetensors file: which tensors it holds, told without reading them."""
+"""The header of a safetensors file: names, types and shapes of its tensors, which stay unread."""
 
 from __future__ import annotations
 
@@ -193,10 +193,10 @@ def shard_names(index: object) -> list[str]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise ValueError("a name stands twice")
-    return found
+    return entries
 
 
 def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], tuple[int, int]]:

@@ -71,9 +71,9 @@ def describe(
     fields: Fields = {
         "library_name": "timm" if known.timm else "transformers" if transformers else None,
         "architecture": known.architecture,
-        "model_type": text(config.get("model_type")),
+        "model_type": as_line(config.get("model_type")),
         "license": license_name(known.cfg.get("license")),
-        "accuracy": fraction(config.get("accuracy", known.cfg.get("accuracy"))),
+        "accuracy": as_fraction(config.get("accuracy", known.cfg.get("accuracy"))),
         "custom_code": bool(config.get("auto_map")),
         **classes,
         **pipeline,
@@ -118,11 +118,11 @@ class _Config(NamedTuple):
                 config,
                 nested if isinstance(nested, Mapping) else config,
                 True,
-                text(config["architecture"]),
+                as_line(config["architecture"]),
             )
         names = config.get("architectures")
         return cls(
-            config, config, False, text(names[0]) if isinstance(names, list) and names else None
+            config, config, False, as_line(names[0]) if isinstance(names, list) and names else None
         )
 
     @property
@@ -138,7 +138,7 @@ def _classes(
     """
     config, cfg = known.whole, known.cfg
     rows, width = _head(cfg.get("classifier"), weights)
-    count = natural(
+    count = as_count(
         config.get("num_classes", cfg.get("num_classes"))
         if known.timm
         else config.get("num_labels")
@@ -151,7 +151,7 @@ def _classes(
     if count is None and space.labels:
         count = len(space.labels)
     features = (
-        natural(config.get("num_features" if known.timm else "hidden_size"))
+        as_count(config.get("num_features" if known.timm else "hidden_size"))
         if width is None
         else width
     )
@@ -178,10 +178,9 @@ def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
     """
     try:
         if known.timm:
-            found = _pipeline(from_config(dict(known.whole), Path()))
-            return {
-                name: value for name, value in found.items() if known.cfg.get(name) is not None
-            }, None
+            pipeline = _pipeline(from_config(dict(known.whole), Path()))
+            given = {name: pipeline[name] for name in pipeline if known.cfg.get(name) is not None}
+            return given, None
         if isinstance(processor, Mapping):
             return _pipeline(from_transformers(dict(processor))), None
     except (
@@ -194,11 +193,11 @@ def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
         RecursionError,
     ) as error:
         return {}, f"the input pipeline cannot be read: {printable(error, 200)}"
-    return {"input_size": natural(known.whole.get("image_size")) or None}, None
+    return {"input_size": as_count(known.whole.get("image_size")) or None}, None
 
 
-def _pipeline(found: Preprocessing) -> Fields:
-    return asdict(found) | {"input_size": int(min(found.input_size))}
+def _pipeline(preprocessing: Preprocessing) -> Fields:
+    return asdict(preprocessing) | {"input_size": int(min(preprocessing.input_size))}
 
 
 def _obstacle(known: _Config) -> str | None:
@@ -239,15 +238,15 @@ def front_matter(readme: str) -> Fields:
     """The fields that the YAML block at the top of a README gives; ``detail_error`` where it is no
     valid YAML.
     """
-    found = re.match(
+    block = re.match(
         r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$",
         readme[:_LARGEST_FRONT_MATTER],
         re.DOTALL | re.MULTILINE,
     )
-    if not found:
+    if not block:
         return {}
     try:
-        return card_data(_yaml(found[1]))
+        return card_data(_yaml(block[1]))
     except (
         ValueError,
         TypeError,
@@ -269,14 +268,14 @@ def card_data(data: object) -> Fields:
         return {}
     fields: Fields = {
         "license": license_name(data.get("license"), other=data.get("license_name")),
-        "datasets": texts(data.get("datasets")),
-        "base_model": texts(data.get("base_model")),
-        "languages": texts(
+        "datasets": as_lines(data.get("datasets")),
+        "base_model": as_lines(data.get("base_model")),
+        "languages": as_lines(
             "no" if data.get("language") is False else data.get("language")
         ),  # YAML's Norwegian
-        "tags": texts(data.get("tags")),
-        "pipeline_tag": text(data.get("pipeline_tag")),
-        "library_name": text(data.get("library_name")),
+        "tags": as_lines(data.get("tags")),
+        "pipeline_tag": as_line(data.get("pipeline_tag")),
+        "library_name": as_line(data.get("library_name")),
         "accuracy": _accuracy(data),
     }
     return {name: value for name, value in fields.items() if value is not None}
@@ -286,28 +285,28 @@ def license_name(value: object, *, other: object = None) -> str | None:
     """The licence in the Hub's spelling (``apache-2.0``); several are joined by commas, ``other``
     names an own one.
     """
-    names = [re.sub(r"[\s_]+", "-", name.strip().lower()) for name in texts(value) or ()]
+    names = [re.sub(r"[\s_]+", "-", name.strip().lower()) for name in as_lines(value) or ()]
     names = [_LICENSES.get(name, name) for name in names if name]
-    if names == ["other"] and text(other):
+    if names == ["other"] and as_line(other):
         return license_name(other)
     return ",".join(names) or None
 
 
-def fraction(value: object) -> float | None:
+def as_fraction(value: object) -> float | None:
     """``value`` as a fraction in [0, 1]; numbers above 1 are taken for percentages."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
         return None
     return value / 100 if value > 1 else float(value)
 
 
-def natural(value: object) -> int | None:
+def as_count(value: object) -> int | None:
     """``value`` as a count, ``None`` where it is none."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value < 2**53 else None
 
 
-def text(value: object) -> str | None:
+def as_line(value: object) -> str | None:
     """``value`` as one short printable line that UTF-8 can hold, ``None`` where it is no text or
     empty.
     """
@@ -318,24 +317,24 @@ def text(value: object) -> str | None:
     return printable(value[: 4 * _LONGEST_TEXT], _LONGEST_TEXT) or None
 
 
-def texts(value: object) -> tuple[str, ...] | None:
+def as_lines(value: object) -> tuple[str, ...] | None:
     """One text or a list of them as a tuple; anything else in it is left out; ``None`` where
     nothing remains.
     """
     items: Iterable[object] = value if isinstance(value, (list, tuple)) else (value,)
-    found = (text(item) for item in itertools.islice(items, _MOST_TEXTS))
+    found = (as_line(item) for item in itertools.islice(items, _MOST_TEXTS))
     return tuple(item for item in found if item) or None
 
 
 def _accuracy(data: Mapping[Any, Any]) -> float | None:
     """A field ``accuracy``, or the first accuracy among the results of a ``model-index``."""
-    direct = fraction(data.get("accuracy"))
+    direct = as_fraction(data.get("accuracy"))
     if direct is not None:
         return direct
     for model in _mappings(data.get("model-index")):
         for result in _mappings(model.get("results")):
             for metric in _mappings(result.get("metrics")):
-                found = fraction(metric.get("value"))
+                found = as_fraction(metric.get("value"))
                 if found is not None and str(metric.get("type"))[:20].lower() in (
                     "accuracy",
                     "top-1",

@@ -78,29 +78,31 @@ def crawl(
         catalogue.count(details)  # raises UserError before the listing takes half an hour
     listing = listing_before_details(ledger, client, scope, update=update)
     if listing is not None and details != "none":
-        said = [f"{listing.kind} listing: ended {listing.ended[:16]} UTC, goes on with its details"]
+        sentences = [
+            f"{listing.kind} listing: ended {listing.ended[:16]} UTC, goes on with its details"
+        ]
     else:
         listing = list_models(ledger, client, scope, update=update, progress=progress)
-        said = [listing.sentence()]
+        sentences = [listing.sentence()]
     ledger.merge_details()
     # the listing is worth reading before the details, which may take hours, are there
     catalogue.publish()
     if details != "none":
-        outcome = ask_details(ledger, client, details, progress=progress)
-        said.append(outcome.sentence())
+        outcome = fetch_details(ledger, client, details, progress=progress)
+        sentences.append(outcome.sentence())
         if outcome.models:
             ledger.merge_details()
             catalogue.publish()
     details_ended(ledger, client, scope)
     if client.quota.slept >= 1:
-        said.append(
+        sentences.append(
             f"waited {client.quota.slept:,.0f} s for the Hub's quota; a free account's token"
             " doubles it (hf auth login)"
         )
-    return said
+    return sentences
 
 
-def ask_details(
+def fetch_details(
     ledger: Ledger,
     client: Client,
     expression: str | None = None,
@@ -122,7 +124,7 @@ def ask_details(
     ):
         for batch in candidates.to_batches(_BATCH):
             asked = [Candidate(**row) for row in batch.to_pylist()]
-            found: list[tuple[str, str, Details]] = []
+            fetched: list[tuple[str, str, Details]] = []
             try:
                 for candidate, answer in zip(
                     asked, pool.map(lambda each: _fetched(client, each), asked), strict=True
@@ -131,13 +133,13 @@ def ask_details(
                     if silent >= _SILENT and isinstance(answer, Unavailable):
                         raise answer
                     if isinstance(answer, Details):
-                        found.append((candidate.id, candidate.sha, answer))
-                    meter.at(job.models + len(found), extra=client.quota.left_text("files"))
+                        fetched.append((candidate.id, candidate.sha, answer))
+                    meter.at(job.models + len(fetched), extra=client.quota.left_text("files"))
             finally:
-                ledger.save_details(found)
-            job.models += len(found)
-            job.unanswered += len(asked) - len(found)
-            job.failed += sum(details.fields["detail_state"] == "failed" for *_, details in found)
+                ledger.save_details(fetched)
+            job.models += len(fetched)
+            job.unanswered += len(asked) - len(fetched)
+            job.failed += sum(details.fields["detail_state"] == "failed" for *_, details in fetched)
     job.requests = client.quota.sent["files"] - before
     return job
 

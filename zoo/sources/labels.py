@@ -109,8 +109,8 @@ def _described(space: LabelSpace, descriptions: object) -> LabelSpace:
 def _subset(num_classes: int) -> str | None:
     from timm.data import infer_imagenet_subset
 
-    found = infer_imagenet_subset({"num_classes": num_classes})
-    return None if found is None else str(found)
+    subset = infer_imagenet_subset({"num_classes": num_classes})
+    return None if subset is None else str(subset)
 
 
 @lru_cache

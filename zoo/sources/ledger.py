@@ -120,12 +120,12 @@ class Ledger:
             "DELETE FROM faults USING (SELECT raw, max(seen_at) AS newest FROM faults GROUP BY raw)"
             " AS last WHERE faults.raw = last.raw AND faults.seen_at < last.newest"
         )
-        found = self._db.execute(
+        deleted = self._db.execute(
             "DELETE FROM models USING (SELECT id, max(indexed_at) AS newest FROM models GROUP BY id"
             " HAVING count(*) > 1) AS twice WHERE models.id = twice.id AND models.indexed_at <"
             " twice.newest"
         ).fetchall()
-        return int(found[0][0])
+        return int(deleted[0][0])
 
     # --- details
 
@@ -143,19 +143,19 @@ class Ledger:
         )
         return pa.Table.from_batches(list(self.catalogue.batches(query)))
 
-    def save_details(self, found: Sequence[tuple[str, str, Details]]) -> None:
+    def save_details(self, fetched: Sequence[tuple[str, str, Details]]) -> None:
         """Keep the details of (id, revision, details), and the raw files they came from, at
         once.
         """
         import pyarrow as pa
 
         rows = arrow_table(
-            [{"id": model, "sha": sha, **details.fields} for model, sha, details in found],
+            [{"id": model, "sha": sha, **details.fields} for model, sha, details in fetched],
             ("id", "sha", *DETAILS),
         )
         files = [
             {"id": model, "sha": sha, "file": name, "body": text}
-            for model, sha, details in found
+            for model, sha, details in fetched
             for name, text in details.files.items()
         ]
         with self.catalogue.transaction():
@@ -168,8 +168,8 @@ class Ledger:
     def config(self, model: str, sha: str, file: str = "config.json") -> str | None:
         """The raw text that was kept of one file at one revision, or ``None``."""
         query = "SELECT body FROM configs WHERE id = ? AND sha = ? AND file = ?"
-        found = self._db.execute(query, [model, sha, file]).fetchall()
-        return str(found[0][0]) if found else None
+        rows = self._db.execute(query, [model, sha, file]).fetchall()
+        return str(rows[0][0]) if rows else None
 
     def merge_details(self) -> None:
         """Bring the details of each model's present revision into its row; a row that has them is

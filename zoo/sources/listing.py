@@ -28,7 +28,7 @@ _MARGIN = dt.timedelta(
 _RESUMABLE = dt.timedelta(days=7)  # an older listing is made anew before its details
 # rows at the end of a page that must all be older than the watermark: one odd time must not end an
 # update
-_TAIL = 10
+_OLDEST_ROWS = 10
 GONE = "no longer on the Hub"
 
 
@@ -195,23 +195,25 @@ class _Listing(NamedTuple):
         """Save one page, and whether it is the last."""
         job, limit, now = self.job, self.scope.limit, utc_now()
         job.started = job.started or (page.date or now).isoformat()
-        found = read(page.rows if limit is None else page.rows[: max(0, limit - job.rows)], now=now)
-        oldest = [row["last_modified"] for row in found.rows if row["last_modified"] is not None][
-            -_TAIL:
-        ]
+        readable = read(
+            page.rows if limit is None else page.rows[: max(0, limit - job.rows)], now=now
+        )
+        oldest = [
+            row["last_modified"] for row in readable.rows if row["last_modified"] is not None
+        ][-_OLDEST_ROWS:]
         with self.ledger.catalogue.transaction():
-            if found.rows:
-                before = self.ledger.replace(found.rows, ordered=job.kind == "full")
-                job.appeared += len(found.rows) - before.known
+            if readable.rows:
+                before = self.ledger.replace(readable.rows, ordered=job.kind == "full")
+                job.appeared += len(readable.rows) - before.known
                 job.changed, job.newly_gated = (
                     job.changed + before.changed,
                     job.newly_gated + before.gated,
                 )
-            self.ledger.note_faults(found.faults)
+            self.ledger.note_faults(readable.faults)
             job.pages, job.rows, job.faults = (
                 job.pages + 1,
-                job.rows + len(found.rows),
-                job.faults + len(found.faults),
+                job.rows + len(readable.rows),
+                job.faults + len(readable.faults),
             )
             job.cursor = page.next
             job.listed = (

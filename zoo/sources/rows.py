@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from zoo.sources.describe import natural, text
+from zoo.sources.describe import as_count, as_line
 from zoo.terminal.command import printable
 
 Row = dict[str, Any]
@@ -122,7 +122,7 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[Row | None, Fault | None
         "pipeline_tag": values.text("pipeline_tag"),
         "model_type": values.text("model_type", config),
         "params_total": values.parameters(),
-        "architecture": text(architectures[0])
+        "architecture": as_line(architectures[0])
         if isinstance(architectures, list) and architectures
         else None,
         **tags,
@@ -162,12 +162,12 @@ class _Values:
 
     def text(self, name: str, within: Mapping[str, Any] | None = None) -> str | None:
         value = (self.raw if within is None else within).get(name)
-        return text(value) or self.odd(name, value)
+        return as_line(value) or self.odd(name, value)
 
     def count(self, name: str) -> int | None:
         value = self.raw.get(name)
-        found = natural(value)
-        return self.odd(name, value) if found is None else found
+        count = as_count(value)
+        return self.odd(name, value) if count is None else count
 
     def mapping(self, name: str) -> Mapping[str, Any]:
         value = self.raw.get(name)
@@ -175,7 +175,7 @@ class _Values:
 
     def parameters(self) -> int | None:
         weights = self.mapping("safetensors")
-        total = natural(weights.get("total"))
+        total = as_count(weights.get("total"))
         return (
             self.odd("total", weights.get("total") or "nothing")
             if weights and total is None
@@ -197,11 +197,11 @@ class _Values:
         """A time in UTC without a zone, between 2000 and 2200."""
         value = self.raw.get(name)
         try:
-            found = dt.datetime.fromisoformat(value if isinstance(value, str) else "")
-            if found.tzinfo is not None:
-                found = found.astimezone(dt.UTC).replace(tzinfo=None)
-            if 2000 <= found.year < 2200:
-                return found
+            time = dt.datetime.fromisoformat(value if isinstance(value, str) else "")
+            if time.tzinfo is not None:
+                time = time.astimezone(dt.UTC).replace(tzinfo=None)
+            if 2000 <= time.year < 2200:
+                return time
         except (ValueError, OverflowError):
             pass
         self.odd(name, value)
@@ -214,7 +214,7 @@ def _tags(values: _Values) -> Row:
     tags, bases, datasets, languages = list[str](), list[str](), list[str](), list[str]()
     license_, repack = None, False
     for item in given[:_MOST_TAGS] if isinstance(given, list) else values.odd("tags", given) or ():
-        tag = text(item)
+        tag = as_line(item)
         if tag is None:
             values.odd("tag", item)
             continue
@@ -259,10 +259,10 @@ def _reason(raw: Mapping[str, Any], tags: Row) -> str | None:
 
 
 def _bases(raw: Mapping[str, Any]) -> list[str] | None:
-    found = raw.get("baseModels")
-    models = found.get("models") if isinstance(found, dict) else None
+    bases = raw.get("baseModels")
+    models = bases.get("models") if isinstance(bases, dict) else None
     names = (
-        [text(item.get("id")) for item in models[:20] if isinstance(item, dict)]
+        [as_line(item.get("id")) for item in models[:20] if isinstance(item, dict)]
         if isinstance(models, list)
         else []
     )
