@@ -16,6 +16,7 @@ from zoo.terminal.progress import note, warn
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment
+    from distill.teachers.prepared import PreparedTeacher
     from selection.scores.interval import Hits, Interval
 
 # probe_kd from the committee's best teacher alone, best by its head on the validation split
@@ -104,15 +105,16 @@ def compare(
     """
     from distill.experiment import prepare
 
-    options, cards = from_config(source.config())
-    asked = {method: _asked(method, options) for method in methods}
-    same = _same_runs(asked, source, teachers=len(cards))
+    config = source.config()
+    options, cards = from_config(config, source=str(source.path / "config.json"))
+    options_of = {method: _method_options(method, options) for method in methods}
+    same = _same_runs(options_of, config["method"], teachers=len(cards))
     experiment = prepare(
         options,
         device=device,
         offline=offline,
         cards=cards,
-        revision=source.config()["task"].get("revision"),
+        revision=config["task"].get("revision"),
     )
     runs = {
         (method, options.seed + i): _folder(source, method, options.seed + i)
@@ -120,42 +122,25 @@ def compare(
         for method in methods
         if method not in same
     }
-    refused: dict[str, str] = {}
-    longest, begun = 0.0, time.monotonic()
-    for place, ((method, seed), cell) in enumerate(runs.items(), 1):
-        start = time.monotonic()
-        late = budget is not None and start - begun + longest > budget
-        if cell.finished or late or method in refused:
-            continue
-        note(f"cell {place} of {len(runs)}: {method}, seed {seed}")
-        try:
-            _train(experiment, replace(asked[method], seed=seed), cell.path)
-        except UserError as error:
-            refused[method] = str(error)
-        except Unavailable as error:
-            warn(f"{method}, seed {seed}: {error}")
-        longest = max(longest, time.monotonic() - start)
-    found = Comparison(
+    refused = _train_missing(experiment, runs, options_of, budget=budget)
+    comparison = Comparison(
         name=options.task,
         classes=experiment.task.classes,
         runs=runs,
         lines=(),
         teachers=_teachers(experiment),
     )
-    return replace(
-        found,
-        lines=tuple(
-            (
-                MethodResult(method=method, seeds=(), missing=(), same_as=same[method])
-                if method in same
-                else _line(method, found, refused.get(method))
-            )
-            for method in methods
-        ),
-    )
+    results = []
+    for method in methods:
+        if method in same:
+            result = MethodResult(method=method, seeds=(), missing=(), same_as=same[method])
+        else:
+            result = _result(method, comparison, refused.get(method))
+        results.append(result)
+    return replace(comparison, lines=tuple(results))
 
 
-def _asked(method: str, options: Options) -> Options:
+def _method_options(method: str, options: Options) -> Options:
     """The options of ``method``, ``name:a=1:b=2``; ``UserError`` where there is no such method or
     setting.
     """
@@ -163,47 +148,76 @@ def _asked(method: str, options: Options) -> Options:
 
     name, *settings = method.split(":")
     validate_choice("method", name, [*METHODS, BEST_SINGLE])
-    kept = options.settings if name == options.method and not settings else tuple(settings)
-    configure("probe_kd" if name == BEST_SINGLE else name, settings_of(kept))
-    return replace(options, method=name, settings=kept)
+    if name != options.method or settings:
+        options = replace(options, method=name, settings=tuple(settings))
+    configure(_trained_method(name), settings_of(options.settings))
+    return options
 
 
-def _same_runs(asked: Mapping[str, Options], source: RunFolder, *, teachers: int) -> dict[str, str]:
-    """Each method that another stands for: the run at hand rather than probe_kd, probe_kd rather
-    than the rest.
+def _trained_method(name: str) -> str:
+    return "probe_kd" if name == BEST_SINGLE else name
+
+
+def _same_runs(
+    options_of: Mapping[str, Options], source_method: str, *, teachers: int
+) -> dict[str, str]:
+    """Methods that are the same run as another, and that other: the run at hand rather than
+    probe_kd, probe_kd rather than the rest.
     """
     from distill.methods.configs import AnswersConfig
     from distill.methods.registry import METHODS, configure
 
-    own = source.config()["method"]
     first: dict[Any, str] = {}
     same: dict[str, str] = {}
-    for method in sorted(asked, key=lambda m: (m != own, m != "probe_kd")):
-        name = asked[method].method
-        alone, name = (
-            name == BEST_SINGLE and teachers > 1,
-            "probe_kd" if name == BEST_SINGLE else name,
-        )
-        config = configure(name, settings_of(asked[method].settings))
+    for method in sorted(options_of, key=lambda m: (m != source_method, m != "probe_kd")):
+        options = options_of[method]
+        name = _trained_method(options.method)
+        config = configure(name, settings_of(options.settings))
         if isinstance(config, AnswersConfig) and config.weighting == "equal" and teachers <= 1:
             config = replace(config, weighting="fitted")  # one teacher has the whole weight
-        stands = first.setdefault((METHODS[name].needs, config, alone), method)
-        if stands != method:
-            same[method] = stands
-            note(
-                f"{method} is the same run as {stands}"
-                f" here{', with one teacher' if teachers == 1 else ''}: trained once"
-            )
+        best_of_several = options.method == BEST_SINGLE and teachers > 1
+        kept = first.setdefault((METHODS[name].needs, config, best_of_several), method)
+        if kept != method:
+            same[method] = kept
+            why = ", with one teacher" if teachers == 1 else ""
+            note(f"{method} is the same run as {kept} here{why}: trained once")
     return same
 
 
 def _folder(source: RunFolder, method: str, seed: int) -> RunFolder:
-    """The run of this cell: ``source`` itself, where it is that."""
+    """The run of a method and seed: ``source`` itself, where it is that."""
     config = source.config()
-    own = source.finished and (method, seed) == (config["method"], config["seed"])
-    return (
-        source if own else RunFolder(source.path / "compare" / f"{method.replace(':', '+')}-{seed}")
-    )
+    if source.finished and (method, seed) == (config["method"], config["seed"]):
+        return source
+    return RunFolder(source.path / "compare" / f"{method.replace(':', '+')}-{seed}")
+
+
+def _train_missing(
+    experiment: Experiment,
+    runs: Mapping[tuple[str, int], RunFolder],
+    options_of: Mapping[str, Options],
+    *,
+    budget: float | None,
+) -> dict[str, str]:
+    """Train what is not finished, as far as the ``budget`` (seconds) goes; returns why methods were
+    refused.
+    """
+    refused: dict[str, str] = {}
+    longest, began = 0.0, time.monotonic()
+    for place, ((method, seed), run) in enumerate(runs.items(), 1):
+        start = time.monotonic()
+        late = budget is not None and start - began + longest > budget
+        if run.finished or late or method in refused:
+            continue
+        note(f"cell {place} of {len(runs)}: {method}, seed {seed}")
+        try:
+            _train(experiment, replace(options_of[method], seed=seed), run.path)
+        except UserError as error:
+            refused[method] = str(error)
+        except Unavailable as error:
+            warn(f"{method}, seed {seed}: {error}")
+        longest = max(longest, time.monotonic() - start)
+    return refused
 
 
 def _train(experiment: Experiment, options: Options, folder: Path) -> None:
@@ -212,64 +226,66 @@ def _train(experiment: Experiment, options: Options, folder: Path) -> None:
     if options.method == BEST_SINGLE:
         options = replace(options, method="probe_kd")
         teachers = experiment.teachers()
-        best = sorted(teachers, key=lambda teacher: -_share(teacher, experiment))[:1]
+        best = sorted(teachers, key=lambda teacher: -_validation_accuracy(teacher, experiment))[:1]
         experiment = experiment.with_teachers(tuple(teacher.info.card for teacher in best))
     train(experiment, options, folder)
 
 
-def _share(teacher: Any, experiment: Experiment) -> float:
+def _validation_accuracy(teacher: PreparedTeacher, experiment: Experiment) -> float:
     rows = experiment.validation.usable
-    return float(
-        (teacher.validation.argmax(1).numpy()[rows] == experiment.validation.labels[rows]).mean()
-    )
+    predicted = teacher.validation.argmax(1).numpy()[rows]
+    return float((predicted == experiment.validation.labels[rows]).mean())
 
 
 def _teachers(experiment: Experiment) -> tuple[TeacherAccuracy, ...]:
     test = experiment.split("test")
-    found = []
+    teachers = []
     for teacher in experiment.teachers():
-        answer = (
-            experiment.committee.predicted(teacher.info.card, teacher.head, test).argmax(1).numpy()
-        )
-        found.append(
+        answers = experiment.committee.predicted(teacher.info.card, teacher.head, test)
+        predicted = answers.argmax(1).numpy()
+        teachers.append(
             TeacherAccuracy(
                 model=teacher.info.card.id,
-                validation=_share(teacher, experiment),
-                hits=answer[test.usable] == test.labels[test.usable],
+                validation=_validation_accuracy(teacher, experiment),
+                hits=predicted[test.usable] == test.labels[test.usable],
             )
         )
-    return tuple(found)
+    return tuple(teachers)
 
 
-def _line(method: str, found: Comparison, error: str | None) -> MethodResult:
+def _result(method: str, comparison: Comparison, error: str | None) -> MethodResult:
+    """The figures of ``method`` over its finished seeds."""
     from distill.run import hits
     from selection.scores.interval import accuracy_difference, gap_recovered
 
-    mine, plain = (
-        {seed: cell.results() for seed, cell in found.of(name).items()}
-        for name in (method, "plain")
-    )
-    missing = tuple(seed for name, seed in found.runs if name == method and seed not in mine)
-    if not mine:
+    results = {seed: run.results() for seed, run in comparison.of(method).items()}
+    plain = {seed: run.results() for seed, run in comparison.of("plain").items()}
+    missing = tuple(s for name, s in comparison.runs if name == method and s not in results)
+    if not results:
         return MethodResult(method=method, seeds=(), missing=missing, error=error)
-    both = [seed for seed in mine if seed in plain]
-    a, b = [hits(mine[s], "test") for s in both], [hits(plain[s], "test") for s in both]
-    lift = accuracy_difference(a, b) if both and method != "plain" else None
-    best = max(found.teachers, key=lambda t: t.validation, default=None)
-    closed = gap_recovered(a, b, best.hits) if lift is not None and best is not None else None
-    means = {
-        split: sum(r[split]["accuracy"] for r in mine.values()) / len(mine)
-        for split in ("validation", "test")
-    }
+    shared = [seed for seed in results if seed in plain]
+    method_hits = [hits(results[seed], "test") for seed in shared]
+    plain_hits = [hits(plain[seed], "test") for seed in shared]
+    lift = closed = None
+    if shared and method != "plain":
+        lift = accuracy_difference(method_hits, plain_hits)
+        best = max(comparison.teachers, key=lambda teacher: teacher.validation, default=None)
+        if best is not None:
+            closed = gap_recovered(method_hits, plain_hits, best.hits)
     return MethodResult(
         method=method,
-        seeds=tuple(mine),
+        seeds=tuple(results),
         missing=missing,
+        validation=_mean_accuracy(results, "validation"),
+        test=_mean_accuracy(results, "test"),
         lift=lift,
         recovered=closed,
         error=error,
-        **means,
     )
+
+
+def _mean_accuracy(results: Mapping[int, Mapping[str, Any]], split: str) -> float:
+    return float(sum(result[split]["accuracy"] for result in results.values()) / len(results))
 
 
 def figures_of(line: MethodResult) -> list[str]:

@@ -190,14 +190,14 @@ class Experiment:
         """Accuracy with its interval on the validation and the test split, and every prediction,
         for ``results.json``.
         """
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for name in ("validation", "test"):
             pixels = self.split(name)
             labels = pixels.labels[pixels.usable]
             logits = [student.logits(chunk) for chunk in pixels.chunks(pixels.usable)]
             predicted = torch.cat(logits).argmax(1).numpy()
             share = accuracy(predicted == labels)
-            found[name] = {
+            results[name] = {
                 "images": len(labels),
                 "accuracy": share.value,
                 "low": share.low,
@@ -205,7 +205,7 @@ class Experiment:
                 "predicted": predicted.tolist(),
                 "labels": labels.tolist(),
             }
-        return found
+        return results
 
     def with_teachers(self, cards: tuple[ModelCard, ...]) -> Experiment:
         """The same task and images with other teachers of this machine; what is loaded and prepared

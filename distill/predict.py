@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from zoo.errors import UserError
 from zoo.terminal.command import printable, run, validate_choice
 from zoo.terminal.options import command_of
 from zoo.terminal.progress import warn
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMATS = ("table", "json")
 
@@ -51,39 +54,37 @@ def predict(
     )
     files = [file for path in images for file in _files(path)]
     for start in range(0, len(files), batch_size):
-        inputs: dict[Path, torch.Tensor] = {}
+        inputs: dict[Path, Tensor] = {}
         errors: dict[Path, str] = {}
         for file in files[start : start + batch_size]:
             try:
-                inputs[file] = transform(decode(file.read_bytes()))
+                inputs[file] = transform(decode(file.read_bytes()))  # (3, s, s)
             except (OSError, ValueError) as error:
                 errors[file] = getattr(error, "strerror", None) or str(error)
-        with torch.no_grad():
-            shares = (
-                dict(
-                    zip(inputs, network(torch.stack(list(inputs.values()))).softmax(1), strict=True)
-                )
-                if inputs
-                else {}
-            )
+        probabilities: dict[Path, Tensor] = {}  # (C,) each
+        if inputs:
+            with torch.no_grad():
+                answers = network(torch.stack(list(inputs.values()))).softmax(1)
+            probabilities = dict(zip(inputs, answers, strict=True))
         for file in files[start : start + batch_size]:
             if file in errors:
                 yield Prediction(str(file), error=errors[file])
-                continue
-            best = shares[file].topk(min(top, len(names)))
-            yield Prediction(
-                str(file),
-                tuple(
-                    (names[int(i)], float(p))
-                    for p, i in zip(best.values, best.indices, strict=True)
-                ),
-            )
+            else:
+                yield Prediction(str(file), _likeliest(probabilities[file], names, top))
+
+
+def _likeliest(
+    probabilities: Tensor, names: Sequence[str], top: int
+) -> tuple[tuple[str, float], ...]:
+    best = probabilities.topk(min(top, len(names)))
+    pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return tuple((names[place], value) for value, place in pairs)
 
 
 def _files(path: Path) -> list[Path]:
     from selection.sources.folder import find_images
 
-    return [path / one for one in find_images(path)[0]] if path.is_dir() else [path]
+    return [path / name for name in find_images(path)[0]] if path.is_dir() else [path]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,9 +69,9 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """``config.json``; ``UserError`` where there is none."""
         try:
-            found = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-            if isinstance(found, dict):
-                return found
+            config = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+            if isinstance(config, dict):
+                return config
             reason = "not an object"
         except (OSError, ValueError) as error:
             reason = str(error)
@@ -94,8 +94,9 @@ class RunFolder:
         """``results.json`` of a finished run: accuracies with intervals, predictions on the test
         split.
         """
-        found: dict[str, Any] = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
-        return found
+        text = (self.path / "results.json").read_text(encoding="utf-8")
+        results: dict[str, Any] = json.loads(text)
+        return results
 
     def finish(self, results: Mapping[str, Any], card: str) -> None:
         """Write ``README.md``, then ``results.json``, which marks the run as finished."""

@@ -320,7 +320,7 @@ def test_control_of_committee_asks_another_network() -> None:
     for name in ("committee", "committee_random"):
         recipe: Any = build(name, CONTEXT)
         state = torch.ones(1, recipe.members[0].state.splitter.channels, 4, 4)
-        answers.append(recipe.members[0].state.ask(state))
+        answers.append(recipe.members[0].state.features_from(state))
     assert (answers[0] - answers[1]).abs().max() > 1e-3
 
 
@@ -362,8 +362,8 @@ def test_a_teacher_of_shifted_stats_is_asked_in_its_own_range() -> None:
     state = TeacherState(INFOS[0])
     data = batch(0, TEACHERS[:1])
     for step in range(TeacherState.LEARN):
-        state.own(batch(step, TEACHERS[:1]).answers[0])
-    own = state.own(data.answers[0])
+        state.standardised(batch(step, TEACHERS[:1]).answers[0])
+    own = state.standardised(data.answers[0])
     assert not state.learning
     assert own.mean().abs() < 0.3
     assert 0.5 < float(own.std()) < 1.5

@@ -256,8 +256,11 @@ def _peak(make: Callable[[], Callable[[], None]], *, steps: int = 2) -> int:
     """Bytes of tensors at their peak, from making the networks to the end of ``steps`` steps, by
     torch's own count.
     """
+    import gc
+
     import torch
 
+    gc.collect()  # or what an earlier measurement left counts as freed by this one
     if torch.cuda.is_available():
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()

@@ -35,11 +35,10 @@ class ProbeTerm(nn.Module):
         """``{"answers": ()}`` of ``logits`` (B, C), or nothing where the weight is 0."""
         if not self.weight:
             return {}
-        said = [a.probe_logits for a in batch.answers]
         terms = [
-            softened_kl(logits.float(), one.float(), temperature=1.0).mean()
-            for one in said
-            if one is not None
+            softened_kl(logits.float(), answers.probe_logits.float(), temperature=1.0).mean()
+            for answers in batch.answers
+            if answers.probe_logits is not None
         ]
         return {"answers": self.weight * (torch.stack(terms) * self.share).sum()}
 
@@ -116,13 +115,13 @@ class AnswersRecipe(Recipe):
 
     def _teachers(self, batch: Batch) -> list[Tensor]:
         if self.config.answers == "probe_logits":
-            found = [a.probe_logits for a in batch.answers]
+            teachers = [a.probe_logits for a in batch.answers]
         else:
-            found = [
+            teachers = [
                 None if a.logits is None or c is None else a.logits[:, c]
                 for a, c in zip(batch.answers, self.columns, strict=True)
             ]
-        return [logits.float() for logits in found if logits is not None]
+        return [logits.float() for logits in teachers if logits is not None]
 
     def _loss(self, student: Tensor, teacher: Tensor, labels: Tensor, progress: float) -> Tensor:
         config, temperature = self.config, self.config.temperature

@@ -71,7 +71,7 @@ class CommitteeRecipe(Recipe):
         members = cast("list[CommitteeTeacher]", list(self.members))
         for member, answers in zip(members, batch.answers, strict=True):
             if member.state.learning:
-                member.state.own(answers)
+                member.state.standardised(answers)
         x = on_grid(student.hidden)  # (B, c, g, g)
         alpha = self._importance(x, progress)  # (B, K), 0 where a teacher is not asked
         answer = torch.zeros_like(student.features, dtype=torch.float32)  # (B, D_s)
@@ -83,7 +83,7 @@ class CommitteeRecipe(Recipe):
                 continue
             question = self._question(member, k, x[rows])
             with torch.set_grad_enabled(config.through):
-                understood = member.state.ask(question)
+                understood = member.state.features_from(question)
             answer = answer.index_add(0, rows, alpha[rows, k : k + 1] * member.answer(understood))
             relevance = relevance + self.probe.task(
                 member.relevance(question.mean(dim=(2, 3))), batch, rows

@@ -77,9 +77,9 @@ class TeacherState(nn.Module):
 
     def __init__(self, info: TeacherInfo, *, splitter: SplitTeacher | None = None) -> None:
         super().__init__()
-        asked = splitter or info.splitter  # shuffled in the control
-        assert asked is not None
-        self.splitter: SplitTeacher = asked
+        teacher = splitter or info.splitter  # shuffled in the control
+        assert teacher is not None
+        self.splitter: SplitTeacher = teacher
         self.seen = 0
         channels, self.prefix = self.splitter.channels, self.splitter.prefix
         self.register_buffer("mean", torch.zeros(channels))
@@ -92,7 +92,7 @@ class TeacherState(nn.Module):
         return self.seen < self.LEARN
 
     @torch.no_grad()
-    def own(self, answers: TeacherOutputs) -> Tensor:
+    def standardised(self, answers: TeacherOutputs) -> Tensor:
         """The teacher's own stored state of the batch, standardised: (B, c, g, g)."""
         assert answers.hidden is not None
         hidden = answers.hidden.float()
@@ -103,7 +103,7 @@ class TeacherState(nn.Module):
             self.seen += 1
         return (hidden - self.mean[:, None, None]) / self.spread[:, None, None]
 
-    def ask(self, state: Tensor) -> Tensor:
+    def features_from(self, state: Tensor) -> Tensor:
         """The teacher's features (B, D_t) after its upper layers, from a standardised state (B, c,
         g, g); with gradient.
         """

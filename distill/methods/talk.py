@@ -42,11 +42,11 @@ class Talk(Recipe):
     interpretation and answer, and the three losses. Our reading: the student's low state is
     encoded, decoded into the teacher's hidden space and run through its frozen upper layers; the
     features that come out are encoded, and decoded into the student's pooled space, where the
-    student's features regress them. In a further round the student adds what it heard to its
-    message. L_MC: both sides' messages about one image agree. L_SC: decoding a message gives back
+    student's features regress them. In a further round the student adds the reply to its message.
+    L_MC: both sides' messages about one image agree. L_SC: decoding a message gives back
     the state it is about. Messages and the student's states are compared standardised over the
-    batch, teachers' states in units of their own spread; each loss is averaged over teachers and
-    rounds. ``interactive`` False is one_way.
+    batch, teachers' states in units of their own spread; each loss is averaged over teachers
+    and rounds. ``interactive`` False is one_way.
     """
 
     def __init__(self, config: TalkConfig, context: Context) -> None:
@@ -84,37 +84,41 @@ class Talk(Recipe):
         self, teacher: Interpreter, answers: TeacherOutputs, low: Tensor, high: Tensor
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(L_interact, L_MC, L_SC) of each round with one teacher."""
-        own = teacher.state.own(answers)  # (B, c, g, g)
-        own_message = teacher.encode_low(own)  # (B, d, g, g)
-        about_high = self.encode_high(high.detach())  # (B, d)
-        asked = self.encode_low(low)  # (B, d, g, g)
+        teacher_state = teacher.state.standardised(answers)  # (B, c, g, g)
+        teacher_message = teacher.encode_low(teacher_state)  # (B, d, g, g)
+        about_features = self.encode_high(high.detach())  # (B, d)
+        student_message = self.encode_low(low)  # (B, d, g, g)
         for _ in range(self.config.rounds):
-            understood = teacher.decode_low(asked)  # (B, c, g, g)
-            answered = teacher.encode_high(self._thought(teacher, answers, understood))  # (B, d)
-            heard = self.decode_high(answered)  # (B, D_s)
-            interact = _apart(heard, high)
-            message = _apart(_rows(asked), _rows(own_message)) + _apart(about_high, answered)
+            decoded = teacher.decode_low(student_message)  # (B, c, g, g)
+            reply = teacher.encode_high(self._teacher_features(teacher, answers, decoded))  # (B, d)
+            reply_features = self.decode_high(reply)  # (B, D_s)
+            interact = _distance(reply_features, high)
+            message = _distance(_rows(student_message), _rows(teacher_message))
+            message = message + _distance(about_features, reply)
             state = (
-                mse_loss(teacher.decode_low(own_message), own)
-                + mse_loss(understood, own)
-                + _apart(self.decode_high(about_high), high.detach())
+                mse_loss(teacher.decode_low(teacher_message), teacher_state)
+                + mse_loss(decoded, teacher_state)
+                + _distance(self.decode_high(about_features), high.detach())
             )
             yield interact, message, state
-            asked = self.encode_low(low) + self.encode_high(heard)[:, :, None, None]
+            added = self.encode_high(reply_features)[:, :, None, None]
+            student_message = self.encode_low(low) + added
 
-    def _thought(self, teacher: Interpreter, answers: TeacherOutputs, understood: Tensor) -> Tensor:
-        """The teacher's features (B, D_t): of what it understood, or in the one-way control of the
+    def _teacher_features(
+        self, teacher: Interpreter, answers: TeacherOutputs, decoded: Tensor
+    ) -> Tensor:
+        """The teacher's features (B, D_t): of what it decoded, or in the one-way control of the
         image itself.
         """
         if self.config.interactive:
-            thought: Tensor = teacher.state.ask(understood)
-            return thought
+            features: Tensor = teacher.state.features_from(decoded)
+            return features
         assert answers.features is not None
         return answers.features.float()
 
 
-def _apart(one: Tensor, other: Tensor) -> Tensor:
-    return standardised_error(one, other).mean()
+def _distance(student: Tensor, teacher: Tensor) -> Tensor:
+    return standardised_error(student, teacher).mean()
 
 
 def _rows(message: Tensor) -> Tensor:

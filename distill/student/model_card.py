@@ -134,13 +134,15 @@ def model_card(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
 
 
 def _rows(results: Mapping[str, Any]) -> list[str]:
-    found = []
+    rows = []
     for split in ("validation", "test"):
         if split in results:
-            one = results[split]
-            value, low, high = (100 * one[name] for name in ("accuracy", "low", "high"))
-            found.append(f"| {split} | {one['images']} | {value:.1f} | {low:.1f} to {high:.1f} |")
-    return found
+            figures = results[split]
+            value, low, high = (100 * figures[name] for name in ("accuracy", "low", "high"))
+            rows.append(
+                f"| {split} | {figures['images']} | {value:.1f} | {low:.1f} to {high:.1f} |"
+            )
+    return rows
 
 
 def _text(value: object) -> str:
