@@ -64,14 +64,14 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def draw_index(rng: np.random.Generator, spread: float) -> LabelIndex:
-    """800 names around 80 topics, 440 spaces of a topic's names and of names that many have."""
-    topics = np.repeat(rng.normal(size=(80, 16)), 10, axis=0)
+    """440 spaces of 3,000 names around 300 topics: more names than one search lists."""
+    topics = np.repeat(rng.normal(size=(300, 16)), 10, axis=0)
     vectors = unit(topics + spread * rng.normal(size=topics.shape))
     spaces = []
     for _ in range(400):
-        topic = int(rng.integers(80))
+        topic = int(rng.integers(300))
         names = 10 * topic + rng.integers(10, size=int(rng.integers(1, 9)))
-        common = rng.zipf(1.5, int(rng.integers(0, 3))) % 800
+        common = rng.zipf(1.5, int(rng.integers(0, 3))) % 3_000
         spaces.append(np.unique(np.concatenate([names, common])))
     spaces += spaces[:40]  # equal costs
     return index_of(vectors, spaces, rng.integers(1, 4, len(spaces)).tolist())
@@ -103,7 +103,7 @@ def test_it_equals_brute_force(seed: int, size: int, k: int, spread: float, know
 
 def test_few_spaces_are_touched_for_tasks_that_the_zoo_knows() -> None:
     index = draw_index(np.random.default_rng(0), 0.05)
-    tasks = [index.vectors[first : first + 5] for first in range(0, 800, 10)]
+    tasks = [index.vectors[first : first + 5] for first in range(0, 3_000, 30)]
     nearest = [nearest_spaces(index, classes, k=2) for classes in tasks]
     assert np.median([len(result.touched) / result.total for result in nearest]) < 0.08
 
