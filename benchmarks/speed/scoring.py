@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.record import BenchRecord
+from benchmarks.speed.transport_solvers import compare_solvers
 from selection.evidence import Evidence
 from selection.scores.interval import score_interval
 from selection.scores.registry import ALIASES, DEFAULT, SCORES
@@ -101,19 +102,16 @@ def run(out: Path) -> list[BenchRecord]:
         print(f"{name}: {', '.join(f'{key} {size}' for key, size in sizes.items())}")
         evidence = teacher(**sizes)
         public = PUBLIC if name == "public" else {}
-        with threadpool_limits(
-            1, "blas"
-        ):  # as selection.rank does: beside torch's threads a second one mostly waits
+        setting = {"setting": name, **sizes, "load": load}
+        # One thread, as selection.rank does: beside torch's threads a second one mostly waits.
+        with threadpool_limits(1, "blas"):
             for score in SCORES.values():
-                records.append(
-                    _measured(
-                        score, evidence, {"setting": name, **sizes, "load": load}, public, forward
-                    )
-                )
-    return records
+                records.append(_record(score, evidence, setting, public, forward))
+    with threadpool_limits(1, "blas"):
+        return records + compare_solvers(evidence)
 
 
-def _measured(
+def _record(
     score: Score,
     evidence: Evidence,
     setting: dict[str, object],
@@ -121,20 +119,14 @@ def _measured(
     forward: float,
 ) -> BenchRecord:
     times = _timed(lambda: score.value(evidence), ROUNDS)
-    sure = _timed(lambda: score_interval(score, evidence, rng=np.random.default_rng(0)), 1)[0]
+    rng = np.random.default_rng(0)
+    interval_ms = _timed(lambda: score_interval(score, evidence, rng=rng), 1)[0]
     value, default = float(np.median(times)), score.name == ALIASES[DEFAULT]
-    other = public.get(DEFAULT if default else score.name)
-    compared = f"{other:9.1f}{other / value:9.1f}" if other else f"{'':18s}"
-    print(
-        f"  {score.name + ' *' * default:34s}{value:9.1f}{compared}{value / forward:9.4f}{sure:9.1f}",  # noqa: E501
-        flush=True,
-    )
-    beside = {
-        "forward_ratio": value / forward,
-        "interval_ms": sure,
-        "public_ms": other,
-        "default": default,
-    }
+    public_ms = public.get(DEFAULT if default else score.name)
+    name = score.name + " *" * default
+    compared = f"{public_ms:9.1f}{public_ms / value:9.1f}" if public_ms else f"{'':18s}"
+    figures = f"{value:9.1f}{compared}{value / forward:9.4f}{interval_ms:9.1f}"
+    print(f"  {name:34s}{figures}", flush=True)
     return BenchRecord(
         name=f"scoring.{score.name}",
         value=value,
@@ -143,5 +135,11 @@ def _measured(
         high=max(times),
         seeds=(0,),
         spread=f"least and most of {ROUNDS}",
-        setting={**setting, **beside},
+        setting={
+            **setting,
+            "forward_ratio": value / forward,
+            "interval_ms": interval_ms,
+            "public_ms": public_ms,
+            "default": default,
+        },
     )
