@@ -21,10 +21,12 @@ SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 class ProbeHead:
     """F heads, each fitted without one fold of the labelled images.
 
-    weights     (F, C, D) and bias (F, C), float32, of raw features, temperature included: logits are calibrated
-    fold        (N,) int64, the fold of each training image, -1 where it is unlabelled
-    likelihood  mean out-of-fold log-likelihood of the labels, nats; ``accuracy`` out of fold, in [0, 1]
-    """  # noqa: E501
+    weights     (F, C, D) float32, of raw features, temperature included: logits are calibrated
+    bias        (F, C) float32
+    fold        (N,) int64, the fold of each training image, -1 if it is unlabelled
+    likelihood  mean out-of-fold log-likelihood of the labels, nats
+    accuracy    out of fold, in [0, 1]
+    """
 
     weights: Tensor
     bias: Tensor
@@ -80,51 +82,54 @@ def fit(
     views = features if features.ndim == 3 else features[None]
     rows = (labels >= 0).nonzero()[:, 0]
     known = labels[rows]
+    x = _labelled_features(views, rows, known)  # (V, n, D)
+    mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
+    constant = std <= 1e-6 * std.max()  # a channel that never moves says nothing
+    std = torch.where(constant, torch.ones_like(std), std)
+    x = (x - mean) / std
+    known_fold = stratified(known, folds=folds, seed=seed)
+    fold = torch.full_like(labels, -1)
+    fold[rows] = known_fold
+    counts = torch.bincount(known, minlength=num_classes)
+    prior = torch.log((counts + 0.5) / (counts + 0.5).sum()).to(x.dtype)
+    scatters = []
+    for f in range(int(known_fold.max()) + 1):
+        rest = known_fold != f
+        scatters.append(_Scatter.of(x[:, rest], known[rest], num_classes))
+    best: ProbeHead | None = None
+    for shrinkage in shrinkages:
+        heads = [scatter.head(shrinkage) for scatter in scatters]
+        left_out = torch.empty(*x.shape[:2], num_classes, device=x.device)
+        for f, (weights, bias) in enumerate(heads):
+            left_out[:, known_fold == f] = x[:, known_fold == f] @ weights.T + bias
+        scale, likelihood = calibrate(left_out, prior, known)
+        if best is None or likelihood > best.likelihood:
+            weights = scale * torch.stack([weights for weights, _ in heads]) / std  # (F, C, D)
+            bias = scale * torch.stack([bias for _, bias in heads]) + prior - weights @ mean
+            correct = (scale * left_out + prior).argmax(dim=2) == known
+            accuracy = float(correct.float().mean())
+            best = ProbeHead(
+                weights=weights, bias=bias, fold=fold, likelihood=likelihood, accuracy=accuracy
+            )
+    assert best is not None
+    return best
+
+
+def _labelled_features(views: Tensor, rows: Tensor, known: Tensor) -> Tensor:
+    """(V, n, D) float32 features of the labelled images, checked."""
     present = int(known.unique().numel())
     if present < 2:
         raise UserError(
             "a head needs labelled images of at least two classes, the training split has"
             f" {present}"
         )
-    x = views[:, rows].float()  # (V, n, D)
+    x = views[:, rows].float()
     if not bool(torch.isfinite(x).all()):
         raise UserError(
             "the stored features of this teacher are NaN or infinite: delete its store and run"
             " again"
         )
-    mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
-    std = torch.where(
-        std > 1e-6 * std.max(), std, torch.ones_like(std)
-    )  # a channel that never moves says nothing
-    x = (x - mean) / std
-    own_fold, fold = stratified(known, folds=folds, seed=seed), torch.full_like(labels, -1)
-    fold[rows] = own_fold
-    counts = torch.bincount(known, minlength=num_classes)
-    prior = torch.log((counts + 0.5) / (counts + 0.5).sum()).to(x.dtype)
-    scatters = [
-        _Scatter.of(x[:, own_fold != f], known[own_fold != f], num_classes)
-        for f in range(int(own_fold.max()) + 1)
-    ]
-    best: ProbeHead | None = None
-    for shrinkage in shrinkages:
-        heads = [scatter.head(shrinkage) for scatter in scatters]
-        left_out = torch.empty(*x.shape[:2], num_classes, device=x.device)
-        for f, (weights, bias) in enumerate(heads):
-            left_out[:, own_fold == f] = x[:, own_fold == f] @ weights.T + bias
-        scale, likelihood = calibrate(left_out, prior, known)
-        if best is None or likelihood > best.likelihood:
-            weights = scale * torch.stack([weights for weights, _ in heads]) / std  # (F, C, D)
-            bias = scale * torch.stack([bias for _, bias in heads]) + prior - weights @ mean
-            right = (scale * left_out + prior).argmax(dim=2) == known
-            best = ProbeHead(
-                weights=weights,
-                bias=bias,
-                fold=fold,
-                likelihood=likelihood,
-                accuracy=float(right.float().mean()),
-            )
-    assert best is not None
-    return best
+    return x
 
 
 def stratified(labels: Tensor, *, folds: int, seed: int) -> Tensor:
