@@ -7,22 +7,39 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class PlainConfig:
-    """plain: cross-entropy alone, the control of every run; ``smoothing`` of its labels."""
+    """``plain``: cross-entropy alone, the control of every run.
+
+    Parameters
+    ----------
+    smoothing : float
+        Of the labels, in [0, 1).
+    """
 
     smoothing: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersConfig:
-    """kd (Hinton et al. 2015), probe_kd and its variants: distillation of the teachers' softened
-    answers.
+    """Distillation of the teachers' softened answers: ``kd``, ``probe_kd`` and its variants.
 
-    ``answers``: ``probe_logits`` or ``logits`` (of ``TeacherOutputs``); ``loss``: kl, dkd (Zhao et
-    al. 2022), standardised (Sun et al. 2024) or dist (Huang et al. 2022); ``weighting`` of several
-    teachers: fitted (``TeacherInfo.weight``), equal (average, a control), or confidence (ca_mkd,
-    Zhang et al. 2022, a control: of each image; kl alone). ``task`` weighs the cross-entropy,
-    ``weight`` the teachers. dkd weighs its parts by ``target`` and ``others`` and rises over the
-    first ``warmup`` share of training; dist weighs ``between`` and ``within``.
+    Parameters
+    ----------
+    answers : str
+        ``probe_logits``, of a head in the task's label space, or ``logits``, of the teacher's own.
+    loss : str
+        ``kl`` (Hinton et al. 2015), ``dkd`` (Zhao et al. 2022), ``standardised`` (Sun et al. 2024)
+        or ``dist`` (Huang et al. 2022).
+    weighting : str
+        Of several teachers: ``fitted`` (``TeacherInfo.weight``, ours), ``equal`` (``average``, a
+        control), or ``confidence`` (``ca_mkd``, Zhang et al. 2022, of each image; ``kl`` alone).
+    temperature : float
+        Softens both sides' answers.
+    task, weight : float
+        Weights of the cross-entropy and of the teachers' loss.
+    target, others, warmup : float
+        Of ``dkd``: weights of its two parts; the share of training over which they rise.
+    between, within : float
+        Of ``dist``: weights of the correlations between and within classes.
     """
 
     answers: str = "probe_logits"
@@ -40,11 +57,24 @@ class AnswersConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TransportConfig:
-    """After Lu, Ye, Zhan 2022. ``form`` is ``target`` (ours: the answer that the plan makes of the
-    teacher's) or ``cost``, the paper's objective d_eps(p, q), with ``eps`` a share of the largest
-    cost and ``classes`` the teacher's likeliest that are moved. ``weight`` is lambda; ``probe``
-    adds probe_kd's term with that weight (ours). The paper's recipe: form=cost, probe=0,
-    temperature=4.
+    """``transport``: answers carried across label spaces, after Lu, Ye, Zhan 2022.
+
+    The paper's recipe is form=cost, probe=0, temperature=4.
+
+    Parameters
+    ----------
+    form : str
+        ``target`` (ours): distil what the plan makes of the teacher's answer; ``cost``: minimise
+        the paper's d_eps(p, q).
+    weight : float
+        The paper's lambda.
+    probe : float
+        Weight of ``probe_kd``'s term beside it (ours).
+    temperature : float
+        Softens both sides' answers.
+    eps, iterations, classes : float, int, int
+        Of ``cost``: the entropic regularisation as a share of the largest cost, Sinkhorn
+        iterations, and how many of the teacher's likeliest classes are moved.
     """
 
     form: str = "target"
@@ -58,8 +88,18 @@ class TransportConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """After FitNets, Romero et al. 2015. ``weight`` of the regression; ``drop`` is the chance that
-    a teacher is left out for an image; ``probe`` as in talk.
+    """``feature``: regression of the teachers' features, after FitNets, Romero et al. 2015.
+
+    Parameters
+    ----------
+    probe : float
+        Weight of ``probe_kd``'s term beside it (ours).
+    weight : float
+        Of the regression.
+    drop : float
+        The chance that a teacher is left out for an image, in [0, 1).
+    momentum : float
+        Of the running mean and spread by which a teacher's features are standardised.
     """
 
     probe: float = 10.0
@@ -70,12 +110,21 @@ class FeatureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TalkConfig:
-    """After Talking Models, Zhao et al. 2023. ``rounds`` N; weights of the three losses; ``width``
-    of a message at each position of the grid.
+    """``talk``: messages between student and teachers, after Zhao et al. 2023.
 
-    ``interactive`` False is the one-way control: the same modules, but the teacher speaks of its
-    own features. ``probe`` adds probe_kd's term with that weight (ours; the paper has labels
-    everywhere).
+    Parameters
+    ----------
+    probe : float
+        Weight of ``probe_kd``'s term beside it (ours; the paper has labels everywhere).
+    rounds : int
+        N of the paper.
+    interact, message, state : float
+        Weights of the three losses.
+    width : int
+        Channels of a message at each position of the grid.
+    interactive : bool
+        False is ``one_way``, the control: the same modules, but the teacher replies with the
+        features of the image instead of those of the student's message.
     """
 
     probe: float = 10.0
@@ -89,13 +138,25 @@ class TalkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CommitteeConfig:
-    """After DiverseDistill, Liu et al. 2024. ``distance`` is l_d and ``relevance`` l_r;
-    ``embedding`` the width d of the teachers' embeddings E.
+    """``committee``: questions to a committee of teachers, after DiverseDistill, Liu et al. 2024.
 
-    A teacher whose importance for an image is below ``threshold`` / K is not asked, after the first
-    ``warmup`` share of training. ``through`` False cuts the gradient at the frozen layers;
-    ``random`` shuffles the teachers' weights (the control). ``probe`` adds probe_kd's term, of the
-    student's answers and wherever the task term stands, with that weight (ours).
+    Parameters
+    ----------
+    probe : float
+        Weight of ``probe_kd``'s term, of the student's answers and with each task term (ours).
+    distance, relevance : float
+        Weights of the paper's l_d and l_r.
+    embedding : int
+        Width d of the teachers' embeddings E.
+    width : int
+        Of the small networks that make questions and read answers.
+    threshold, warmup : float
+        A teacher whose importance for an image is below ``threshold`` / K is not run for it, after
+        the first ``warmup`` share of training.
+    through : bool
+        Whether the gradient passes through the teachers' frozen layers.
+    random : bool
+        Shuffle the teachers' weights: ``committee_random``, the control.
     """
 
     probe: float = 10.0

@@ -63,86 +63,90 @@ def model_card(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     """The text of README.md from a run's ``config.json`` and ``results.json``. Names of strangers
     are made harmless.
     """
-    teachers: Sequence[Mapping[str, Any]] = (
-        config["teachers"] if config["method"] != "plain" else []
-    )
-    size = config["plan"]["student"]["size"]
-    front = {
-        "library_name": "timm",
-        "pipeline_tag": "image-classification",
-        "tags": ["timm", "distillation"],
-    }
+    teachers = config["teachers"] if config["method"] != "plain" else []
     lines = [
-        "---",
-        *(f"{name}: {json.dumps(value)}" for name, value in front.items()),
-        "---",
+        *_front_matter(),
         "",
-        (
-            f"# {_text(config['plan']['student']['architecture'])} for"
-            f" {_text(config['options']['task'])}"
-        ),
+        *_summary(config),
         "",
-        (
-            f"A student of {len(config['classes'])} classes for images of {size} x {size} pixels,"
-            f" trained with `--method {_text(config['method'])}`, seed {config['seed']}. It opens"
-            " in plain timm:"
-        ),
+        *_accuracy(results),
         "",
-        "```python",
-        'model = timm.create_model("local-dir:student", pretrained=True).eval()',
-        "```",
+        *_teachers(teachers),
         "",
-        f"Classes: {', '.join(_text(name) for name in config['classes'])}",
-        "",
-        "## Accuracy",
-        "",
-        "| split | images | accuracy % | 95 % interval |",
-        "|---|---|---|---|",
-        *_rows(results),
-        "",
-    ]
-    if results.get("verdict"):
-        lines += [_text(results["verdict"]), ""]
-    lines += ["## Teachers", ""]
-    if teachers:
-        lines += ["| teacher | revision | licence |", "|---|---|---|"]
-        lines += [
-            f"| {_text(t['id'])} | {_text(str(t.get('sha') or 'unknown')[:12])} |"
-            f" {_text(t.get('license') or 'unknown')} |"
-            for t in teachers
-        ]
-    else:
-        lines += ["None: trained on labels alone."]
-    warnings = [text for t in teachers if (text := licence_warning(str(t["id"]), t.get("license")))]
-    lines += [
-        "",
-        *(f"> **Warning:** {_text(text)}" for text in warnings),
-        *([""] if warnings else []),
-    ]
-    data = config["task"]
-    lines += [
-        "## How it was made",
-        "",
-        (
-            f"Data digest `{data['digest'][:16]}`, {data['labelled']} labelled and"
-            f" {data['unlabelled']} unlabelled training images. Versions:"
-            f" {_text(json.dumps(config['versions']))}."
-        ),
+        *_origin(config),
         "",
     ]
     return "\n".join(lines)
 
 
-def _rows(results: Mapping[str, Any]) -> list[str]:
-    rows = []
+def _front_matter() -> list[str]:
+    values = {
+        "library_name": "timm",
+        "pipeline_tag": "image-classification",
+        "tags": ["timm", "distillation"],
+    }
+    return ["---", *(f"{name}: {json.dumps(value)}" for name, value in values.items()), "---"]
+
+
+def _summary(config: Mapping[str, Any]) -> list[str]:
+    student, classes = config["plan"]["student"], config["classes"]
+    size = student["size"]
+    return [
+        f"# {_text(student['architecture'])} for {_text(config['options']['task'])}",
+        "",
+        f"A student of {len(classes)} classes for images of {size} x {size} pixels, trained with"
+        f" `--method {_text(config['method'])}`, seed {config['seed']}. It opens in plain timm:",
+        "",
+        "```python",
+        'model = timm.create_model("local-dir:student", pretrained=True).eval()',
+        "```",
+        "",
+        f"Classes: {', '.join(_text(name) for name in classes)}",
+    ]
+
+
+def _accuracy(results: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "## Accuracy",
+        "",
+        "| split | images | accuracy % | 95 % interval |",
+        "|---|---|---|---|",
+    ]
     for split in ("validation", "test"):
         if split in results:
             figures = results[split]
             value, low, high = (100 * figures[name] for name in ("accuracy", "low", "high"))
-            rows.append(
-                f"| {split} | {figures['images']} | {value:.1f} | {low:.1f} to {high:.1f} |"
-            )
-    return rows
+            images = figures["images"]
+            lines.append(f"| {split} | {images} | {value:.1f} | {low:.1f} to {high:.1f} |")
+    if results.get("verdict"):
+        lines += ["", _text(results["verdict"])]
+    return lines
+
+
+def _teachers(teachers: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["## Teachers", ""]
+    if not teachers:
+        return [*lines, "None: trained on labels alone."]
+    lines += ["| teacher | revision | licence |", "|---|---|---|"]
+    warnings = []
+    for teacher in teachers:
+        name, licence = str(teacher["id"]), teacher.get("license")
+        revision = str(teacher.get("sha") or "unknown")[:12]
+        lines.append(f"| {_text(name)} | {_text(revision)} | {_text(licence or 'unknown')} |")
+        if warning := licence_warning(name, licence):
+            warnings += ["", f"> **Warning:** {_text(warning)}"]
+    return lines + warnings
+
+
+def _origin(config: Mapping[str, Any]) -> list[str]:
+    task = config["task"]
+    return [
+        "## How it was made",
+        "",
+        f"Data digest `{task['digest'][:16]}`, {task['labelled']} labelled and"
+        f" {task['unlabelled']} unlabelled training images. Versions:"
+        f" {_text(json.dumps(config['versions']))}.",
+    ]
 
 
 def _text(value: object) -> str:
