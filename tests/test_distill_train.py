@@ -468,3 +468,22 @@ def test_distillation_after_a_ranking_runs_a_teacher_on_no_probe_image_again(
     given[given.index("--out") + 1] = str(tmp_path / "again")
     assert main([*given, "--seed", "1"]) == 0
     assert run_images == []
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_student_and_one_of_them_writes(
+    world: Path, tmp_path: Path
+) -> None:
+    launch = "accelerate.commands.launch --cpu --num_processes 2 --num_machines 1"
+    settings = "--mixed_precision no --dynamo_backend no -m distill.train --accumulate 2"
+    given = command(world, tmp_path / "run", "--no-control")
+    done = subprocess.run(
+        [sys.executable, "-m", *launch.split(), *settings.split(), *given],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line["epoch"] for line in RunFolder(tmp_path / "run").metrics()] == [0, 1]
+    assert done.stdout.count("student:") == 1
