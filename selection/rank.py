@@ -95,9 +95,9 @@ def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> Rankin
     also = tuple(resolve(name) for name in names)
     if isinstance(task, str):
         task = Task.open(task, unlabelled=settings.unlabelled, offline=settings.offline)
-    found = _candidates(task, settings, budget)
+    candidates = _candidates(task, settings, budget)
     probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)
-    return RankingInputs(task, probe, found, score, also)
+    return RankingInputs(task, probe, candidates, score, also)
 
 
 def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
@@ -128,8 +128,8 @@ def _assemble(
     """Order the rows, choose the committee and put the ranking together."""
     from selection.probing.evaluator import ordered_rows
 
-    task, probe, found = inputs.task, inputs.probe, inputs.candidates
-    rows = [*_unloadable_rows(found), *halving.rows.values()]
+    task, probe, candidates = inputs.task, inputs.probe, inputs.candidates
+    rows = [*_unloadable_rows(candidates), *halving.rows.values()]
     _check_any_ranked(rows, halving, settings.budget)
     ordered, late = ordered_rows(
         rows, halving.evidence, inputs.score, inputs.also, budget.left_to_compare
@@ -142,7 +142,7 @@ def _assemble(
         split={"digest": task.digest, "seed": task.split_seed, "revision": task.revision},
         probe={"size": probe.size, "seed": probe.seed, "digest": probe.digest},
         score=inputs.score.name,
-        catalogue=found.catalogue,
+        catalogue=candidates.catalogue,
         versions=versions(),
         rows=tuple(ordered),
         committee=committee.models,
@@ -152,19 +152,19 @@ def _assemble(
             *([halving.note] if halving.note else []),
             *late,
         ),
-        candidates=_counts(found, halving),
+        candidates=_counts(candidates, halving),
     )
     ranked = {row.model: halving.evidence[row.model] for row in ordered if row.value is not None}
     return RankedProbe(ranking, probe, ranked)
 
 
-def _unloadable_rows(found: Candidates) -> list[Row]:
+def _unloadable_rows(candidates: Candidates) -> list[Row]:
     """Rows of models that the catalogue knows to be unusable."""
     from selection.probing.evaluator import empty_row
 
     return [
         replace(empty_row(card), error=card.not_loadable_reason or "cannot be loaded safely")
-        for card in found.failed
+        for card in candidates.failed
     ]
 
 
@@ -224,12 +224,12 @@ def _with_expected_accuracy(row: Row, score: str, task: Task) -> Row:
     return replace(row, expected=asdict(accuracy)) if accuracy else row
 
 
-def _counts(found: Candidates, halving: Halving) -> dict[str, Any]:
+def _counts(candidates: Candidates, halving: Halving) -> dict[str, Any]:
     """How many models were known, probed and left out, for ``ranking.json``."""
     return {
-        "known": found.known,
-        "loadable": found.loadable,
-        "touched": found.touched or None,
+        "known": candidates.known,
+        "loadable": candidates.loadable,
+        "touched": candidates.touched or None,
         "probed": len(halving.evidence),
         "rounds": [{"images": done.images, "models": len(done.models)} for done in halving.rounds],
         "left_out": {

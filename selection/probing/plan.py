@@ -55,10 +55,11 @@ def evaluate_candidates(
     inputs: RankingInputs, settings: Settings, budget: Budget, progress: Progress | None
 ) -> Halving:
     """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
-    found, shown = inputs.candidates, RankingProgress(progress or Progress.default())
+    candidates = inputs.candidates
+    shown = RankingProgress(progress or Progress.default())
     with shown.shown(), _prober(settings, inputs.probe, budget, shown) as prober:
         evaluator = _evaluator(inputs, settings, prober, shown)
-        plan = RoundPlan(found.cards, [inputs.probe.size], keep=len(found.cards))
+        plan = RoundPlan(candidates.cards, [inputs.probe.size], keep=len(candidates.cards))
         if budget.limited:
             plan = _plan_rounds(inputs, settings, budget, evaluator)
 
@@ -73,9 +74,9 @@ def evaluate_candidates(
             left=budget.left,
             on_round=show_round,
         )
-    beyond_shortlist = len(found.cards) - len(plan.cards) - plan.too_costly
+    beyond_shortlist = len(candidates.cards) - len(plan.cards) - plan.too_costly
     halving.left_out["budget"] += plan.too_costly
-    halving.left_out["limit"] += found.left_out + beyond_shortlist
+    halving.left_out["limit"] += candidates.left_out + beyond_shortlist
     return halving
 
 
