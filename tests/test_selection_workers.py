@@ -97,8 +97,8 @@ def test_two_workers_rank_as_one_process_does_even_if_one_is_killed(
     killed: list[int] = []
 
     def killer() -> None:
-        until = time.monotonic() + 120
-        while not killed and time.monotonic() < until:
+        deadline = time.monotonic() + 120
+        while not killed and time.monotonic() < deadline:
             for process in workers_at_work()[:1]:
                 os.kill(process, signal.SIGKILL)
                 killed.append(process)

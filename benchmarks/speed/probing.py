@@ -1,6 +1,4 @@
-"""What probing costs over the bare network: encoded images -> features, against the forward pass
-alone.
-"""
+"""What probing costs over the bare network: encoded images -> features, against forward alone."""
 
 from __future__ import annotations
 
@@ -10,8 +8,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.record import BenchRecord
 from zoo.card import ModelCard
@@ -20,15 +19,12 @@ from zoo.teacher import Teacher, load_ahead
 _IMAGES = 128
 _BATCH = 64
 _ROUNDS = 5
-_SIZES = {
-    "thumbnail": (170, 128),
-    "photo": (500, 375),
-}  # as tf_flowers in ../shared, and as photographs on the Hub
+# pixels (width, height): as tf_flowers in ../shared, and as photographs on the Hub
+_SIZES = {"thumbnail": (170, 128), "photo": (500, 375)}
 
 
 def run(out: Path) -> list[BenchRecord]:
-    """Ratios of images per second (whole path over bare forward) and what loading ahead saves;
-    printed last as a table.
+    """Images per second of the whole path over the bare forward, and what loading ahead saves.
 
     The network is timm's ResNet-18 with random weights at 224 x 224, since only its cost matters,
     and the images are seeded JPEG files in memory, so that it runs on any machine. ``out`` is not
@@ -54,10 +50,15 @@ def run(out: Path) -> list[BenchRecord]:
     return records
 
 
+class Seconds(NamedTuple):
+    """How long a piece of work took."""
+
+    wall: float
+    processor: float  # over all threads
+
+
 def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[BenchRecord]:
-    """Rounds of bare forward, whole path and a second teacher's path, in turn, so that a busy
-    machine hits all alike.
-    """
+    """Bare forward, whole path and a second teacher's path in turn, so that load hits all alike."""
     import torch
     from PIL import Image
 
@@ -68,24 +69,27 @@ def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[Ben
     inputs = [teacher.normalise(pixels) for pixels in next(iter(prepared.values()))]
 
     def bare() -> None:
-        answers = [teacher.forward(batch).features for batch in inputs]
-        torch.cat(answers).cpu()
+        features = [teacher.forward(batch).features for batch in inputs]
+        torch.cat(features).cpu()
 
     def whole() -> None:
         teacher.outputs((Image.open(io.BytesIO(data)) for data in files), batch_size=_BATCH)
 
-    def again() -> None:
+    def next_teacher() -> None:
         teacher.outputs((), batch_size=_BATCH, prepared=prepared)
 
-    def read() -> None:
+    def prepare() -> None:
         for data in files:
             teacher.prepare(Image.open(io.BytesIO(data)))
 
-    rounds = [[_seconds(part) for part in (bare, whole, again, read)] for _ in range(_ROUNDS)]
-    seconds, work = (
-        [[part[0] for part in row] for row in rounds],
-        [[part[1] for part in row] for row in rounds],
-    )
+    parts = {
+        "bare": bare,
+        "whole": whole,
+        "next_teacher": next_teacher,
+        "prepare": prepare,
+    }
+    rounds = [{name: _seconds(part) for name, part in parts.items()} for _ in range(_ROUNDS)]
+    prepare_seconds = median([part["prepare"].wall for part in rounds])
     setting = {
         "model": "resnet18, random weights",
         "input": 224,
@@ -95,28 +99,28 @@ def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[Ben
         "device": str(teacher.device),
         "torch_threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "prepare_ms_per_image_one_thread": 1e3 * _median([row[3] for row in seconds]) / len(files),
+        "prepare_ms_per_image_one_thread": 1e3 * prepare_seconds / len(files),
     }
-    pairs = (
-        ("whole_over_bare", [row[0] / row[1] for row in seconds], "ratio"),
-        ("next_teacher_over_bare", [row[0] / row[2] for row in seconds], "ratio"),
-        (
-            "whole_over_bare_cpu_time",
-            [row[0] / row[1] for row in work],
-            "ratio",
-        ),  # what other processes do not blur
-        ("whole", [len(files) / row[1] for row in seconds], "images/s"),
-        ("bare", [len(files) / row[0] for row in seconds], "images/s"),
-    )
-    return [
-        _record(f"probing.{kind}.{name}", values, unit, setting) for name, values, unit in pairs
-    ]
+    ratios = {
+        "whole_over_bare": [part["bare"].wall / part["whole"].wall for part in rounds],
+        "next_teacher_over_bare": [
+            part["bare"].wall / part["next_teacher"].wall for part in rounds
+        ],
+        # what other processes do not blur
+        "whole_over_bare_cpu_time": [
+            part["bare"].processor / part["whole"].processor for part in rounds
+        ],
+    }
+    rates = {name: [len(files) / part[name].wall for part in rounds] for name in ("whole", "bare")}
+    records = []
+    for values_by_name, unit in ((ratios, "ratio"), (rates, "images/s")):
+        for name, values in values_by_name.items():
+            records.append(_record(f"probing.{kind}.{name}", values, unit, setting))
+    return records
 
 
 def _loading(cards: Sequence[ModelCard], files: Sequence[bytes], device: str) -> BenchRecord:
-    """Seconds for three teachers one after the other, over those with the next one loading while
-    this one runs.
-    """
+    """Seconds for three teachers one after the other, over those with the next loading ahead."""
     from PIL import Image
 
     def serial() -> None:
@@ -130,7 +134,7 @@ def _loading(cards: Sequence[ModelCard], files: Sequence[bytes], device: str) ->
             assert isinstance(loaded.teacher, Teacher)
             loaded.teacher.outputs(Image.open(io.BytesIO(data)) for data in files)
 
-    ratios = [_seconds(serial)[0] / _seconds(ahead)[0] for _ in range(_ROUNDS)]
+    ratios = [_seconds(serial).wall / _seconds(ahead).wall for _ in range(_ROUNDS)]
     setting = {
         "teachers": len(cards),
         "model": "resnet18, random weights",
@@ -145,7 +149,7 @@ def _record(
 ) -> BenchRecord:
     return BenchRecord(
         name=name,
-        value=_median(values),
+        value=median(values),
         unit=unit,
         low=min(values),
         high=max(values),
@@ -155,21 +159,14 @@ def _record(
     )
 
 
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
-
-
-def _seconds(work: Callable[[], None]) -> tuple[float, float]:
-    """Seconds of wall clock, and of processor time over all threads."""
+def _seconds(work: Callable[[], None]) -> Seconds:
     start, processor = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start, time.process_time() - processor
+    return Seconds(time.perf_counter() - start, time.process_time() - processor)
 
 
 def _jpeg(size: tuple[int, int], seed: int) -> bytes:
-    """A seeded picture of ``size`` (width, height) with coarse and fine structure, so that it costs
-    what a photo costs.
-    """
+    """A seeded picture of ``size`` (width, height) as rich in structure, and costly, as a photo."""
     import numpy as np
     from PIL import Image
 
