@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from distill.data.batches import Batches
+from distill.data.batches import Batches, BatchSettings
 from distill.data.pixels import Pixels, open_pixels, working_size
 from distill.methods.recipe import Context
 from distill.methods.registry import METHODS
@@ -140,16 +140,19 @@ class Experiment:
             ),
             settings,
         )
-        batches = Batches.build(
-            self.pixels,
+        drawing = BatchSettings(
             batch_size=plan.schedule.batch_size,
-            labelled_share=plan.labelled_share,
             size=self.size,
             augmentation=plan.augmentation if teachers else replace(plan.augmentation, mix=0.0),
             seed=seed,
             view_seed=VIEW_SEED if teachers else seed + 1,
+            labelled_share=plan.labelled_share,
             views=plan.views if teachers else 1,
             use_unlabelled=bool(teachers),
+        )
+        batches = Batches.build(
+            self.pixels,
+            drawing,
             teachers=tuple(
                 t.outputs.map(lambda name, values: values if name in needs else None)
                 for t in teachers

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from distill.batch import Batch, StudentState, TeacherOutputs
-from distill.data.batches import Batches
+from distill.data.batches import Batches, BatchSettings
 from distill.data.pixels import Pixels
 from distill.data.views import Augmentation
 from distill.methods.recipe import Recipe, task_term
@@ -51,17 +51,15 @@ def batches(
     use_unlabelled: bool = True,
     seed: int = 0,
 ) -> Batches:
-    return Batches.build(
-        data,
+    settings = BatchSettings(
         batch_size=batch_size,
-        labelled_share=None,
         size=32,
         augmentation=Augmentation(flip=False, colour=0.1),
         seed=seed,
         views=views,
-        teachers=teachers,
         use_unlabelled=use_unlabelled,
     )
+    return Batches.build(data, settings, teachers=teachers)
 
 
 def enlarged(images: np.ndarray) -> torch.Tensor:

@@ -114,7 +114,7 @@ def _batches(device: str, stored: int) -> Any:
     import torch
 
     from distill.batch import TeacherOutputs
-    from distill.data.batches import Batches
+    from distill.data.batches import Batches, BatchSettings
     from distill.data.pixels import Pixels
     from distill.data.views import Augmentation
 
@@ -128,17 +128,10 @@ def _batches(device: str, stored: int) -> Any:
     tables = tuple(
         TeacherOutputs(probe_logits=torch.randn(2, IMAGES, CLASSES).half()) for _ in range(stored)
     )
-    return Batches.build(
-        pixels,
-        batch_size=SETTINGS[device][2],
-        labelled_share=None,
-        size=64,
-        augmentation=Augmentation(),
-        seed=0,
-        views=2,
-        teachers=tables,
-        device=device,
+    settings = BatchSettings(
+        batch_size=SETTINGS[device][2], size=64, augmentation=Augmentation(), seed=0, views=2
     )
+    return Batches.build(pixels, settings, teachers=tables, device=device)
 
 
 def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], None]:

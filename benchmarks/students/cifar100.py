@@ -230,17 +230,18 @@ def _augmentation() -> Any:
 
 
 def _batches(setting: Setting, seed: int, table: TeacherOutputs | None) -> Any:
-    from distill.data.batches import Batches
+    from distill.data.batches import Batches, BatchSettings
 
-    return Batches.build(
-        pixels(setting, "train"),
+    settings = BatchSettings(
         batch_size=BATCH,
-        labelled_share=None,
         size=32,
         augmentation=_augmentation(),
         seed=seed,
-        view_seed=0,
         views=setting.epochs,
+    )
+    return Batches.build(
+        pixels(setting, "train"),
+        settings,
         teachers=() if table is None else (table,),
         device=setting.device,
     )

@@ -146,7 +146,7 @@ def open_pixels(
     )
 
 
-class _Row(NamedTuple):
+class _Decoded(NamedTuple):
     """A decoded image, None if it is damaged, and the digest of its bytes."""
 
     pixels: Bytes | None
@@ -208,14 +208,14 @@ def _progress(path: Path) -> tuple[int, list[int]]:
         return 0, []
 
 
-def _reader(splits: Sequence[Split], size: int) -> Callable[[int], _Row]:
-    def read(row: int) -> _Row:
+def _reader(splits: Sequence[Split], size: int) -> Callable[[int], _Decoded]:
+    def read(row: int) -> _Decoded:
         split, place = located(splits, row)
         try:
             encoded = split.raw(place)
-            return _Row(square(decode(encoded), size), image_digest(encoded))
+            return _Decoded(square(decode(encoded), size), image_digest(encoded))
         except CorruptImage:  # one bad photograph must not end a run
-            return _Row(None, bytes(16))
+            return _Decoded(None, bytes(16))
 
     return read
 
