@@ -1,4 +1,4 @@
-"""A few labelled images of a task, on which every teacher is asked."""
+"""A few labelled images of a task, on which every teacher is run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from selection.task import Task
 from zoo.errors import UserError
 
 
-class _Drawn(NamedTuple):
+class _DrawnImage(NamedTuple):
     position: int  # in task.train
-    image: Image.Image | None
+    pixels: Image.Image | None  # None: it could not be read, for the reason
     digest: bytes  # sha256 of the encoded bytes
     reason: str
 
@@ -29,12 +29,28 @@ class _Drawn(NamedTuple):
 class Probe:
     """N images of the training split, as even over the classes as it has images.
 
-    images   N RGB images, shorter side at most 512 pixels (``selection.sources.images.decode``)
-    labels   (N,) int64 in [0, C)
-    names    N names, for reports
-    digest   sha256 over class names, labels and the encoded bytes of the images, in order
-    digests  N of 16 bytes, what stands for each image in the store of teachers' outputs
-    skipped  images that were drawn but could not be read; others took their place
+    Draw one with `Probe.draw`.
+
+    Attributes
+    ----------
+    images : list of PIL.Image.Image
+        N RGB images, shorter side at most 512 pixels (``selection.sources.images.decode``).
+    labels : (N,) int64 array
+        In [0, C).
+    classes : tuple of str
+        The task's C class names.
+    seed, size : int
+        How the probe was drawn; ``size`` is N.
+    digest : str
+        sha256 over class names, labels and the encoded bytes of the images, in order.
+    skipped : int
+        Images that were drawn but could not be read; others took their place.
+    names : list of str
+        N names, for reports.
+    digests : list of bytes
+        N times 16 bytes, what stands for each image in the store of teachers' outputs.
+    warnings : list of str
+        Sentences for the user.
     """
 
     images: list[Image.Image]
@@ -50,12 +66,24 @@ class Probe:
 
     @classmethod
     def draw(cls, task: Task, *, size: int = 500, seed: int = 0) -> Probe:
-        """Draw ``size`` images from ``task.train`` (all, where it has fewer), classes taking turns.
+        """Draw images from ``task.train``, classes taking turns.
 
-        Each turn takes one image of every class that still has one, so small classes are heard, and
-        the probe of a smaller size with the same seed is the beginning of this one. A class with
-        fewer than two readable images is left out with a warning. Raises ``UserError``: size below
-        two a class, or no two classes with readable images.
+        Each turn takes one image of every class that still has one, so small classes count, and the
+        probe of a smaller size with the same seed is the beginning of this one. A class with fewer
+        than two readable images is left out with a warning.
+
+        Parameters
+        ----------
+        task : Task
+        size : int
+            Images to draw, at least two a class; all, if the task has fewer.
+        seed : int
+            Another seed draws other images.
+
+        Raises
+        ------
+        UserError
+            If ``size`` is too small, or no two classes have two readable images.
         """
         if size < 2 * len(task.classes):
             raise UserError(
@@ -66,7 +94,7 @@ class Probe:
         turns = rng.permutation(len(task.classes))
         queues = [rng.permutation(rows) for rows in by_class(task.train.labels, len(task.classes))]
         drawn, failed = _decode_turns(task.train, queues, turns, size)
-        few = [label for label, found in enumerate(drawn) if len(found) < 2]
+        few = [label for label, images in enumerate(drawn) if len(images) < 2]
         warnings = [
             f"class {task.classes[label]!r} has {len(drawn[label])} readable training images and is"
             " left out of the probe"
@@ -80,34 +108,31 @@ class Probe:
                 f"no two classes of the task {task.name} have two readable images: "
                 f"{len(failed)} of {len(task.train)} training images could not be read{first}"
             )
-        found = [[] if label in few else one for label, one in enumerate(drawn)]
-        order = _round_robin([len(one) for one in found], turns, size)
-        return cls._of(
-            task, [found[label][turn] for label, turn in order], seed, len(failed), warnings
-        )
+        kept = [[] if label in few else images for label, images in enumerate(drawn)]
+        order = _round_robin([len(images) for images in kept], turns, size)
+        in_order = [kept[label][turn] for label, turn in order]
+        return cls._of(task, in_order, seed, len(failed), warnings)
 
     @classmethod
     def _of(
-        cls, task: Task, drawn: Sequence[_Drawn], seed: int, skipped: int, warnings: list[str]
+        cls, task: Task, drawn: Sequence[_DrawnImage], seed: int, skipped: int, warnings: list[str]
     ) -> Probe:
-        labels = task.train.labels[[one.position for one in drawn]]
+        labels = task.train.labels[[image.position for image in drawn]]
         digest = hashlib.sha256(f"probe 1, side {PROBE_SIDE}\0".encode())
         digest.update("\0".join(task.classes).encode("utf-8", "surrogatepass") + labels.tobytes())
-        for one in drawn:
-            digest.update(one.digest)
-        images = [one.image for one in drawn if one.image is not None]
-        names = [task.train.names(one.position) for one in drawn]
+        for image in drawn:
+            digest.update(image.digest)
         return cls(
-            images,
-            labels,
-            task.classes,
-            seed,
-            digest.hexdigest(),
-            len(images),
-            skipped,
-            names,
-            [one.digest[:16] for one in drawn],
-            warnings,
+            images=[image.pixels for image in drawn if image.pixels is not None],
+            labels=labels,
+            classes=task.classes,
+            seed=seed,
+            digest=digest.hexdigest(),
+            size=len(drawn),
+            skipped=skipped,
+            names=[task.train.names(image.position) for image in drawn],
+            digests=[image.digest[:16] for image in drawn],  # as ``image_digest``
+            warnings=warnings,
         )
 
 
@@ -124,18 +149,16 @@ def _round_robin(available: Sequence[int], turns: Rows, size: int) -> list[tuple
 
 def _decode_turns(
     split: Split, queues: Sequence[Rows], turns: Rows, size: int
-) -> tuple[list[list[_Drawn]], list[_Drawn]]:
-    """Readable images of each class in the order of its queue, enough for ``size`` in all, and
-    those that failed.
-    """
-    good: list[list[_Drawn]] = [[] for _ in queues]
-    failed: list[_Drawn] = []
-    asked = [0] * len(queues)
+) -> tuple[list[list[_DrawnImage]], list[_DrawnImage]]:
+    """Readable images by class in the order of its queue, ``size`` in all; and the failed ones."""
+    good: list[list[_DrawnImage]] = [[] for _ in queues]
+    failed: list[_DrawnImage] = []
+    taken = [0] * len(queues)  # from each queue
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         while True:
             available = [
-                len(found) + len(queue) - done
-                for found, queue, done in zip(good, queues, asked, strict=True)
+                len(images) + len(queue) - count
+                for images, queue, count in zip(good, queues, taken, strict=True)
             ]
             usable = [count if count >= 2 else 0 for count in available]
             wanted = np.bincount(
@@ -144,21 +167,24 @@ def _decode_turns(
             todo: list[int] = []
             for label, queue in enumerate(queues):
                 more = max(0, int(wanted[label]) - len(good[label]))
-                todo += queue[asked[label] : asked[label] + more].tolist()
-                asked[label] += more
+                todo += queue[taken[label] : taken[label] + more].tolist()
+                taken[label] += more
             if not todo:
                 return good, failed
-            results = dict(
-                zip(sorted(todo), pool.map(lambda at: _read(split, at), sorted(todo)), strict=True)
-            )  # disk order
+            in_disk_order = sorted(todo)
+            images = pool.map(lambda position: _read(split, position), in_disk_order)
+            by_position = dict(zip(in_disk_order, images, strict=True))
             for position in todo:
-                one = results[position]
-                (failed if one.image is None else good[int(split.labels[position])]).append(one)
+                image = by_position[position]
+                of_class = good[int(split.labels[position])]
+                (failed if image.pixels is None else of_class).append(image)
 
 
-def _read(split: Split, position: int) -> _Drawn:
+def _read(split: Split, position: int) -> _DrawnImage:
     try:
         raw = split.raw(position)
-        return _Drawn(position, decode(raw, shorter=PROBE_SIDE), hashlib.sha256(raw).digest(), "")
+        return _DrawnImage(
+            position, decode(raw, shorter=PROBE_SIDE), hashlib.sha256(raw).digest(), ""
+        )
     except CorruptImage as error:
-        return _Drawn(position, None, b"", str(error))
+        return _DrawnImage(position, None, b"", str(error))

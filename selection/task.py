@@ -32,11 +32,32 @@ BUILT_IN = ("digits",)
 class Task:
     """C classes with labelled images in three splits, and images without labels.
 
-    Labels of ``train``, ``validation`` and ``test`` are in [0, C); every class has at least two
-    images in ``train``. ``unlabelled`` holds all images without a label (-1), or is None.
-    ``skipped`` counts links that led nowhere; an image that cannot be decoded is found when it is
-    read. ``warnings`` are sentences for the user. ``revision`` is the commit of a dataset of the
-    Hub, and None for a task of this machine.
+    Open one with `Task.open`.
+
+    Attributes
+    ----------
+    name : str
+        The folder's name, ``org/name`` on the Hub, or a built-in name.
+    classes : tuple of str
+        The C class names.
+    train, validation, test : Split
+        Labelled images, labels in [0, C). Every class has at least two images in ``train``.
+    unlabelled : Split or None
+        All images without a label (-1).
+    skipped : int
+        Links that led nowhere. An image that cannot be decoded is noticed when it is read.
+    warnings : list of str
+        Sentences for the user.
+    split_seed : int
+        The seed of the splits that were cut from ``train``; never the user's ``--seed``.
+    revision : str or None
+        The commit of a dataset of the Hub; None for a task of this machine.
+
+    Examples
+    --------
+    >>> task = Task.open("digits")
+    >>> len(task.train), len(task.validation), len(task.test)
+    (1151, 287, 359)
     """
 
     name: str
@@ -52,9 +73,7 @@ class Task:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the digests of the three labelled splits: what they hold, in which order, cut
-        how.
-        """
+        """sha256 over the digests of the labelled splits: which images, in order, and how cut."""
         splits = (self.train, self.validation, self.test)
         return hashlib.sha256(" ".join(split.digest for split in splits).encode()).hexdigest()
 
@@ -67,47 +86,60 @@ class Task:
         revision: str | None = None,
         offline: bool = False,
     ) -> Task:
-        """Open a folder of class folders or of Parquet files, ``hf:org/name``, or the built-in
-        ``digits``.
+        """Open a task; no image is decoded.
 
-        No image is decoded. A missing test split is cut from train (20 % of each class), then a
-        missing validation split (20 % of the rest), stratified by a fixed seed; classes keep two
-        training images first. A class with fewer than two training images is dropped with a
-        warning. ``unlabelled`` is a folder of more images, found recursively, or of Parquet files;
-        ``revision`` the commit to read a Hub dataset at, the newest if None; ``offline`` reads a
-        Hub dataset from this machine only.
-        Raises ``UserError`` where the input is wrong, ``Unavailable`` where the Hub cannot be
-        reached.
+        A missing test split is cut from train (20 % of each class), then a missing validation split
+        (20 % of the rest), stratified by a fixed seed; classes keep two training images first. A
+        class with fewer than two training images is dropped with a warning.
+
+        Parameters
+        ----------
+        spec : str or Path
+            A folder of class folders or of Parquet files, ``hf:org/name``, or ``digits``.
+        unlabelled : str or Path, optional
+            A folder of more images, searched recursively, or of Parquet files.
+        revision : str, optional
+            The commit to read a dataset of the Hub at; the newest by default.
+        offline : bool, optional
+            Read a dataset of the Hub from this machine only.
+
+        Raises
+        ------
+        UserError
+            If the input is wrong; the message says how to mend it.
+        Unavailable
+            If the Hub cannot be reached.
         """
-        warnings: list[str] = []
-        commit = None
-        if str(spec).startswith("hf:") and not Path(spec).expanduser().exists():
-            name = str(spec)[3:]
-            parts, commit = hub_task.read(name, revision, offline=offline)
-            loose: Sequence[Source] = []
-            skipped = 0
-        else:
-            name, parts, loose, skipped = _read(str(spec), warnings)
+        raw = _read(str(spec), revision, offline=offline)
         if unlabelled is not None:
-            more, broken = _more_images(
-                Path(unlabelled).expanduser(), [*(part.source for part in parts.values()), *loose]
-            )
-            loose, skipped = [*loose, more], skipped + broken
-        task = _assemble(name, parts, loose, warnings)
-        task.skipped = skipped
-        task.revision = commit
-        return task
+            sources = [*(part.source for part in raw.parts.values()), *raw.unlabelled]
+            more, broken_links = _more_images(Path(unlabelled).expanduser(), sources)
+            raw.unlabelled.append(more)
+            raw.broken_links += broken_links
+        return _assemble(raw)
 
 
-def _read(spec: str, warnings: list[str]) -> tuple[str, dict[str, Part], Sequence[Source], int]:
-    """The task's name, its parts by split name, its unlabelled sources, and how many links led
-    nowhere.
-    """
+@dataclass
+class _RawTask:
+    """A task as its source states it, before splits are cut."""
+
+    name: str
+    parts: dict[str, Part]  # by split name
+    unlabelled: list[Source] = field(default_factory=list)
+    broken_links: int = 0
+    revision: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def _read(spec: str, revision: str | None, *, offline: bool) -> _RawTask:
     path = Path(spec).expanduser()
     if spec and path.exists():
-        return _read_folder(path, warnings)
+        return _read_folder(path)
+    if spec.startswith("hf:"):
+        dataset = hub_task.read(spec[3:], revision, offline=offline)
+        return _RawTask(spec[3:], dataset.parts, revision=dataset.revision)
     if spec in BUILT_IN:
-        return spec, {"train": _digits()}, [], 0
+        return _RawTask(spec, {"train": _digits()})
     near = difflib.get_close_matches(path.name, [*_siblings(path), *BUILT_IN], n=1, cutoff=0.5)
     hint = (
         f"did you mean {str(path.parent / near[0]) if near[0] not in BUILT_IN else near[0]!r}?"
@@ -127,9 +159,7 @@ def _siblings(path: Path) -> list[str]:
         return []
 
 
-def _read_folder(
-    path: Path, warnings: list[str]
-) -> tuple[str, dict[str, Part], Sequence[Source], int]:
+def _read_folder(path: Path) -> _RawTask:
     if not path.is_dir():
         raise UserError(
             f"the task {path} is a file; expected a folder with one sub-folder a class, or with"
@@ -143,10 +173,13 @@ def _read_folder(
                 f"{path} has {', '.join(sorted(files))} but no train.parquet (or train-*.parquet)"
             )
         parts, tables = parquet_task.read(path, files)
-        return name, parts, tables, 0
-    parts, loose, broken = folder_task.read(path, warnings)
-    _check_classes(path, parts["train"])
-    return name, parts, loose, broken
+        return _RawTask(name, parts, [*tables])
+    warnings: list[str] = []
+    content = folder_task.read(path, warnings)
+    _check_classes(path, content.parts["train"])
+    return _RawTask(
+        name, content.parts, [*content.unlabelled], content.broken_links, warnings=warnings
+    )
 
 
 def _check_classes(path: Path, train: Part) -> None:
@@ -155,10 +188,10 @@ def _check_classes(path: Path, train: Part) -> None:
         return
     inner = folder_task.sub_folders(path)
     if not train.names:
-        loose = len(folder_task.find_images(path)[0])
-        if not inner and loose:
+        files = len(folder_task.find_images(path)[0])
+        if not inner and files:
             raise UserError(
-                f"{path} holds {loose} files but no sub-folders; expected one sub-folder of images"
+                f"{path} holds {files} files but no sub-folders; expected one sub-folder of images"
                 " a class"
             )
         raise UserError(
@@ -176,42 +209,45 @@ def _check_classes(path: Path, train: Part) -> None:
     )
 
 
-def _more_images(path: Path, own: Sequence[Source]) -> tuple[Source, int]:
-    """The images of the ``--unlabelled`` folder less what the task holds itself, else its test
-    images would come back.
+def _more_images(path: Path, task_sources: Sequence[Source]) -> tuple[Source, int]:
+    """The images of the ``--unlabelled`` folder and how many links there led nowhere.
+
+    Images that the task holds itself are left out, else its test images would be learnt from.
     """
     if not path.is_dir():
         near = difflib.get_close_matches(path.name, _siblings(path), n=1, cutoff=0.5)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise UserError(f"the unlabelled images: no such folder {str(path)!r}{hint}")
     root = path.resolve()
-    known = {
-        one.resolve()
-        for source in own
-        if isinstance(source, parquet_task.Table)
-        for one in source.paths
-    }
-    for source in own:
-        if isinstance(source, folder_task.Files):
-            place = source.root.resolve()
-            if root.is_relative_to(place) or place.is_relative_to(root):
-                known |= {(place / one).resolve() for one in source.paths}
-    shards = [one for one in sorted(path.glob("*.parquet")) if one.resolve() not in known]
+    known = _paths_of(task_sources, root)
+    shards = [shard for shard in sorted(path.glob("*.parquet")) if shard.resolve() not in known]
     if shards:
         return parquet_task.Table(shards), 0
-    found, broken = folder_task.find_images(path)
-    found = [one for one in found if not known or (root / one).resolve() not in known]
-    if not found:
-        raise UserError(
-            f"the unlabelled images: {path} holds no images"
-            + (" that the task does not hold" if known else "")
-        )
-    return folder_task.Files(path, found), broken
+    paths, broken_links = folder_task.find_images(path)
+    if known:
+        paths = [inner for inner in paths if (root / inner).resolve() not in known]
+    if not paths:
+        but = " that the task does not hold" if known else ""
+        raise UserError(f"the unlabelled images: {path} holds no images{but}")
+    return folder_task.Files(path, paths), broken_links
 
 
-def _assemble(
-    name: str, parts: dict[str, Part], loose: Sequence[Source], warnings: list[str]
-) -> Task:
+def _paths_of(sources: Sequence[Source], root: Path) -> set[Path]:
+    """The files of ``sources``, of folders only if they lie in ``root`` or ``root`` in them."""
+    paths: set[Path] = set()
+    for source in sources:
+        if isinstance(source, parquet_task.Table):
+            paths |= {file.resolve() for file in source.paths}
+        elif isinstance(source, folder_task.Files):
+            folder = source.root.resolve()
+            if root.is_relative_to(folder) or folder.is_relative_to(root):
+                paths |= {(folder / inner).resolve() for inner in source.paths}
+    return paths
+
+
+def _assemble(raw: _RawTask) -> Task:
+    """The task with its missing splits cut and its small classes dropped."""
+    name, parts, warnings = raw.name, raw.parts, raw.warnings
     train = parts["train"]
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.names))
     classes = _classes(name, train.names, counts, warnings)
@@ -222,28 +258,30 @@ def _assemble(
             seed = [SPLIT_SEED, 0 if kind == "test" else 1]
             stay, go = cut(splits["train"].labels, len(classes), share=share, seed=seed)
             splits[kind], splits["train"] = splits["train"].subset(go), splits["train"].subset(stay)
-    unlabelled = _unlabelled(train, loose, classes)
     return Task(
         name,
         classes,
         splits["train"],
         splits["validation"],
         splits["test"],
-        unlabelled,
+        _unlabelled(train, raw.unlabelled, classes),
+        skipped=raw.broken_links,
         warnings=warnings,
+        revision=raw.revision,
     )
 
 
 def _classes(
-    name: str, names: tuple[str, ...], counts: Rows, warnings: list[str]
+    task: str, names: tuple[str, ...], counts: Rows, warnings: list[str]
 ) -> tuple[str, ...]:
     """The names with at least two training images; the others are warned of."""
-    kept = tuple(one for one, count in zip(names, counts, strict=True) if count >= 2)
-    dropped = [f"{one!r} ({count})" for one, count in zip(names, counts, strict=True) if count < 2]
+    counted = list(zip(names, counts, strict=True))
+    kept = tuple(name for name, count in counted if count >= 2)
+    dropped = [f"{name!r} ({count})" for name, count in counted if count < 2]
     if len(kept) < 2:
         usable = f"one class only ({kept[0]!r})" if kept else "no class"
         raise UserError(
-            f"the task {name} has {usable} with two or more labelled training images; two classes"
+            f"the task {task} has {usable} with two or more labelled training images; two classes"
             " are needed" + (f" (too few images: {', '.join(dropped[:5])})" if dropped else "")
         )
     if dropped:
@@ -271,13 +309,14 @@ def _split(part: Part, new: dict[str, int], kind: str, warnings: list[str]) -> S
     return Split(part.source, rows, labels[rows], tuple(new))
 
 
-def _unlabelled(train: Part, loose: Sequence[Source], classes: tuple[str, ...]) -> Split | None:
-    own = np.flatnonzero(train.labels == -1)
-    source = Joined([train.source, *loose])
-    rows = np.concatenate([own, np.arange(len(train.source), len(source))]).astype(np.int64)
-    return (
-        Split(source, rows, np.full(len(rows), -1, dtype=np.int64), classes) if len(rows) else None
-    )
+def _unlabelled(train: Part, more: Sequence[Source], classes: tuple[str, ...]) -> Split | None:
+    """The images of ``train`` without a label, and all of ``more``."""
+    source = Joined([train.source, *more])
+    in_train = np.flatnonzero(train.labels == -1)
+    rows = np.concatenate([in_train, np.arange(len(train.source), len(source))]).astype(np.int64)
+    if not len(rows):
+        return None
+    return Split(source, rows, np.full(len(rows), -1, dtype=np.int64), classes)
 
 
 def _digits() -> Part:
@@ -288,12 +327,10 @@ def _digits() -> Part:
 
 
 def _digits_table() -> npt.NDArray[np.float64]:
-    """Read from scikit-learn's own file where it lies as usual: importing the library takes
-    seconds, reading 0.1.
-    """
-    found = importlib.util.find_spec("sklearn")
-    for place in (found.submodule_search_locations or ()) if found else ():
-        file = Path(place) / "datasets" / "data" / "digits.csv.gz"
+    """Read scikit-learn's file without importing it, which takes seconds."""
+    package = importlib.util.find_spec("sklearn")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():
             return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,28 +33,12 @@ _IGNORED = {
     "@eadir",
     "$recycle.bin",
 }
-# Everything else is a candidate, told by its content when it is read: names of images lie often
-# enough.
-_NO_IMAGE = {
-    *(
-        ".txt",
-        ".csv",
-        ".tsv",
-        ".json",
-        ".jsonl",
-        ".xml",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".md",
-        ".html",
-        ".htm",
-        ".log",
-        ".pdf",
-    ),
-    *(".ini", ".db", ".py", ".ipynb", ".npy", ".npz", ".mat", ".h5", ".parquet", ".arrow"),
-    *(".zip", ".gz", ".tar", ".mp4", ".avi", ".mov"),
-}
+# everything else may be an image, which its content tells when it is read: names are often wrong
+_OTHER_SUFFIXES = """
+.txt .csv .tsv .json .jsonl .xml .yaml .yml .toml .md .html .htm .log .pdf .ini .db .py .ipynb .npy
+.npz .mat .h5 .parquet .arrow .zip .gz .tar .mp4 .avi .mov
+"""
+_NO_IMAGE = set(_OTHER_SUFFIXES.split())
 
 
 class Files:
@@ -98,13 +83,12 @@ class Files:
 
 
 def find_images(folder: Path, *, leave_out: Iterable[str] = ()) -> tuple[list[str], int]:
-    """Paths relative to ``folder`` of all files below it that may be images, sorted, and how many
-    links led nowhere.
+    """Sorted paths, relative to ``folder``, of files below that may be images; and broken links.
 
-    Hidden files and known non-images are passed over; folders in ``leave_out`` (names at the top)
-    too. Links are followed, a folder is visited once, so a loop ends. No file is opened.
+    Hidden files, known non-images and the folders ``leave_out`` (names at the top) are passed over.
+    Links are followed, a folder is visited once, so a loop ends. No file is opened.
     """
-    found: list[str] = []
+    paths: list[str] = []
     broken = 0
     top = os.stat(folder)
     seen = {(top.st_dev, top.st_ino)}
@@ -121,10 +105,10 @@ def find_images(folder: Path, *, leave_out: Iterable[str] = ()) -> tuple[list[st
                     todo.append(f"{path}/")
             elif os.path.splitext(entry.name)[1].lower() not in _NO_IMAGE:
                 if entry.is_file():
-                    found.append(path)
+                    paths.append(path)
                 else:  # a link to nowhere, a pipe, a socket
                     broken += 1
-    return sorted(found), broken
+    return sorted(paths), broken
 
 
 def sub_folders(folder: Path) -> list[str]:
@@ -132,13 +116,19 @@ def sub_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
 
 
-def read(folder: Path, warnings: list[str]) -> tuple[dict[str, Part], list[Files], int]:
-    """The parts by split name, the unlabelled files and the number of broken links of a folder of
-    class folders.
-    """
+class FolderContent(NamedTuple):
+    """A folder of class folders: parts by split name, unlabelled files, links that led nowhere."""
+
+    parts: dict[str, Part]
+    unlabelled: list[Files]
+    broken_links: int
+
+
+def read(folder: Path, warnings: list[str]) -> FolderContent:
+    """Read a folder of class folders, with or without folders of splits above them."""
     names = sub_folders(folder)
-    loose = [name for name in names if name.lower() in UNLABELLED]
-    rest = [name for name in names if name not in loose]
+    unlabelled_folders = [name for name in names if name.lower() in UNLABELLED]
+    rest = [name for name in names if name not in unlabelled_folders]
     parts: dict[str, Part] = {}
     broken = 0
     if _has_splits(folder, rest):
@@ -153,21 +143,21 @@ def read(folder: Path, warnings: list[str]) -> tuple[dict[str, Part], list[Files
                     f"folder {class_name(name)!r} is a second {kind} split and is not used"
                 )
             else:
-                parts[kind], missed = _part(folder, name, sub_folders(folder / name), warnings)
+                inner_folders = sub_folders(folder / name)
+                parts[kind], missed = _part(folder, name, inner_folders, warnings)
                 broken += missed
-                loose += [
-                    f"{name}/{one}"
-                    for one in sub_folders(folder / name)
-                    if one.lower() in UNLABELLED and kind == "train"
-                ]
+                if kind == "train":
+                    unlabelled_folders += [
+                        f"{name}/{inner}" for inner in inner_folders if inner.lower() in UNLABELLED
+                    ]
     else:
         parts["train"], broken = _part(folder, "", rest, warnings)
     unlabelled = []
-    for name in loose:
+    for name in unlabelled_folders:
         paths, missed = find_images(folder / name)
         broken += missed
         unlabelled.append(Files(folder, [f"{name}/{path}" for path in paths]))
-    return parts, unlabelled, broken
+    return FolderContent(parts, unlabelled, broken)
 
 
 def _has_splits(folder: Path, names: Sequence[str]) -> bool:
@@ -193,12 +183,12 @@ def _part(folder: Path, inside: str, names: Sequence[str], warnings: list[str]) 
         if shown in classes:
             warnings.append(f"two folders read as class {shown!r}; their images are taken together")
         below = f"{inside}/{name}" if inside else name
-        found, missed = find_images(folder / below)
+        images, missed = find_images(folder / below)
         broken += missed
-        if found:
+        if images:
             label = classes.setdefault(shown, len(classes))
-            paths += [f"{below}/{path}" for path in found]
-            labels += [label] * len(found)
+            paths += [f"{below}/{path}" for path in images]
+            labels += [label] * len(images)
         else:
             warnings.append(f"class folder {shown!r} holds no image")
     return Part(Files(folder, paths), np.asarray(labels, dtype=np.int64), tuple(classes)), broken
@@ -208,9 +198,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return [
-                one
-                for one in entries
-                if not one.name.startswith(".") and one.name.lower() not in _IGNORED
+                entry
+                for entry in entries
+                if not entry.name.startswith(".") and entry.name.lower() not in _IGNORED
             ]
     except OSError as error:
         raise UserError(f"cannot read folder {folder}: {error.strerror}") from error

@@ -69,8 +69,7 @@ def as_ppm(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
-    """The image in ``raw`` as RGB, upright; with ``shorter`` its shorter side is at most that many
-    pixels.
+    """The image in ``raw`` as RGB, upright, its shorter side at most ``shorter`` pixels.
 
     The format is told by content. The first frame of an animation counts; transparency lies on
     white; 16-bit gray keeps its high byte; floating point in [0, 1] is stretched to 0..255 and any
@@ -97,9 +96,7 @@ def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
 
 
 def _open(raw: bytes) -> Image.Image:
-    """Like ``Image.open``, but for ``_FORMATS`` only and without its size check, which warns
-    through global state.
-    """
+    """``Image.open`` for ``_FORMATS`` only, without its size check, which warns by global state."""
     Image.init()
     reason = "no image format that is known here" if raw else "empty file"
     for name in _FORMATS:

@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,7 +73,9 @@ class Table:
                 return self._held[group]
             file, inner = self._groups[group]
             self._held[group] = _images(self.files[file], inner, self.column)
-            while len(self._held) > 1 and sum(one.nbytes for one in self._held.values()) > _HELD:
+            while (
+                len(self._held) > 1 and sum(group.nbytes for group in self._held.values()) > _HELD
+            ):
                 self._held.popitem(last=False)
             return self._held[group]
 
@@ -92,24 +94,32 @@ def open_parquet(path: Path) -> Any:
 
 
 def files_by_split(folder: Path) -> dict[str, list[Path]]:
-    """The Parquet files of each split in ``folder``, in ``folder/data`` or in ``folder/SPLIT``;
-    shards in order.
-    """
-    found: dict[str, list[Path]] = {}
-    for place in (folder, folder / "data"):
-        for path in sorted(place.glob("*.parquet")):
-            match = _NAME.match(path.name)
-            kind = _kind(match.group(1)) if match else None
-            if kind is not None and not path.name.startswith("."):
-                found.setdefault(kind, []).append(path)
-        for inner in sorted(place.glob("*/")) if not found and place.is_dir() else ():
-            kind = _kind(inner.name)
-            shards = sorted(inner.glob("*.parquet")) if kind is not None else []
-            if kind is not None and shards:
-                found.setdefault(kind, []).extend(shards)
-        if found:
-            break
-    return found
+    """The Parquet files by split, in ``folder``, ``folder/data`` or ``folder/SPLIT``, in order."""
+    for parent in (folder, folder / "data"):
+        files = _files_named_by_split(parent) or _folders_named_by_split(parent)
+        if files:
+            return files
+    return {}
+
+
+def _files_named_by_split(folder: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.parquet")):
+        match = _NAME.match(path.name)
+        kind = _kind(match.group(1)) if match else None
+        if kind is not None and not path.name.startswith("."):
+            files.setdefault(kind, []).append(path)
+    return files
+
+
+def _folders_named_by_split(folder: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for inner in sorted(folder.glob("*/")):
+        kind = _kind(inner.name)
+        shards = sorted(inner.glob("*.parquet"))
+        if kind is not None and shards:
+            files.setdefault(kind, []).extend(shards)
+    return files
 
 
 def _kind(word: str) -> str | None:
@@ -145,15 +155,23 @@ def _part(folder: Path, paths: list[Path]) -> Part:
         raise UserError(
             f"the label column {column!r} of {paths[0]} and its shards cannot be read: {error}"
         ) from error
-    noted = _features(table.files[0]).get(column, {}).get("names")
-    names = noted if isinstance(noted, list) and noted else _names_beside(folder)
+    metadata_names = _features(table.files[0]).get(column, {}).get("names")
+    if not isinstance(metadata_names, list) or not metadata_names:
+        metadata_names = None
+    names = metadata_names or _names_in_file(folder)
     labels, classes = to_labels(values, names, str(paths[0]))
     return Part(table, labels, classes)
 
 
-def to_labels(values: Any, names: Sequence[str] | None, where: str) -> tuple[Rows, tuple[str, ...]]:
-    """A label column (an Arrow chunked array of whole numbers or text) as (n,) int64 and its class
-    names.
+class Labels(NamedTuple):
+    """``numbers`` (n,) int64 in [0, C), or -1 where unlabelled, and the C class ``names``."""
+
+    numbers: Rows
+    names: tuple[str, ...]
+
+
+def to_labels(values: Any, names: Sequence[str] | None, origin: str) -> Labels:
+    """Read a label column: an Arrow chunked array of whole numbers or text.
 
     Null, -1 and empty text are unlabelled. Whole numbers without ``names`` are named by themselves.
     """
@@ -163,40 +181,38 @@ def to_labels(values: Any, names: Sequence[str] | None, where: str) -> tuple[Row
     if kinds.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if kinds.is_string(values.type) or kinds.is_large_string(values.type):
-        texts = [class_name(one) if one is not None else "" for one in values.to_pylist()]
-        found = tuple(sorted(set(texts) - {""}))
-        index = {name: i for i, name in enumerate(found)} | {"": -1}
-        return np.asarray([index[text] for text in texts], dtype=np.int64), found
+        texts = [class_name(text) if text is not None else "" for text in values.to_pylist()]
+        classes = tuple(sorted(set(texts) - {""}))
+        index = {name: i for i, name in enumerate(classes)} | {"": -1}
+        return Labels(np.asarray([index[text] for text in texts], dtype=np.int64), classes)
     try:
         numbers = values.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
     except (pa.ArrowException, ValueError) as error:
         raise UserError(
-            f"the label column of {where} holds {values.type}; whole numbers or text are expected"
+            f"the label column of {origin} holds {values.type}; whole numbers or text are expected"
         ) from error
     if not names:
         present = np.unique(numbers[numbers != -1])
         labels = np.where(numbers == -1, -1, np.searchsorted(present, numbers))
-        return labels.astype(np.int64), tuple(str(one) for one in present)
+        return Labels(labels.astype(np.int64), tuple(str(number) for number in present))
     if len(numbers) and (numbers.min() < -1 or numbers.max() >= len(names)):
         bad = numbers.max() if numbers.max() >= len(names) else numbers.min()
         raise UserError(
-            f"label {bad} in {where}, but there are {len(names)} class names "
+            f"label {bad} in {origin}, but there are {len(names)} class names "
             f"(0 to {len(names) - 1}; -1 or null: unlabelled)"
         )
-    return numbers, class_names(names)
+    return Labels(numbers, class_names(names))
 
 
 def _column(file: Any, path: Path, purpose: str, usual: Sequence[str], feature: str) -> str:
-    """The column for ``purpose``: one of the usual names, else the one that the metadata gives this
-    feature.
-    """
+    """The column with one of the usual names, else that whose metadata state this feature."""
     present = file.schema_arrow.names
     tagged = [
         name
         for name, spec in _features(file).items()
         if spec.get("_type") == feature and name in present
     ]
-    for name in [*(one for one in usual if one in present), *tagged]:
+    for name in [*(name for name in usual if name in present), *tagged]:
         return name
     raise UserError(
         f"{path} has no column {purpose!r} (it has: {class_name(', '.join(present)) or 'none'})"
@@ -204,16 +220,16 @@ def _column(file: Any, path: Path, purpose: str, usual: Sequence[str], feature: 
 
 
 def _features(file: Any) -> dict[str, dict[str, Any]]:
-    """What the ``datasets`` library noted on each column; empty where there is no such note."""
+    """What the ``datasets`` library wrote about each column; empty if it did not write the file."""
     try:
-        noted = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
-        features = noted["info"]["features"]
+        metadata = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+        features = metadata["info"]["features"]
         return {name: spec for name, spec in features.items() if isinstance(spec, dict)}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def _names_beside(folder: Path) -> list[str] | None:
+def _names_in_file(folder: Path) -> list[str] | None:
     path = folder / "labels.txt"
     try:
         return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None

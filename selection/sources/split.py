@@ -20,9 +20,7 @@ Rows = npt.NDArray[np.int64]
 
 
 class Source(Protocol):
-    """Where encoded images lie: a folder, Parquet files, memory. Safe to read from several
-    threads.
-    """
+    """Encoded images in a folder, Parquet files or memory; safe to read from several threads."""
 
     def __len__(self) -> int: ...
 
@@ -33,15 +31,19 @@ class Source(Protocol):
         """A short name of one image for messages and reports."""
 
     def stamp(self, rows: Rows) -> Iterator[bytes]:
-        """Cheap evidence of the content of ``rows``: names, sizes and a sample of bytes, never the
-        place on disk.
+        """Cheap evidence of the content of ``rows``: names, sizes and a sample of bytes.
+
+        Never the place on disk.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images of ``source`` at ``rows`` (n,) with ``labels`` (n,) int64 in [0, C), or -1 where
-    unlabelled.
+    """n images of a source.
+
+    rows     (n,) int64, their places in ``source``
+    labels   (n,) int64 in [0, C), or -1 where unlabelled
+    classes  the C class names
     """
 
     source: Source
@@ -75,8 +77,7 @@ class Split:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over class names, labels, image names, file sizes and a sample of the bytes, in
-        the split's order.
+        """sha256 over class names, labels, image names, file sizes and a sample of bytes, in order.
 
         Cheap on purpose (no whole read of 300,000 files): an edit that keeps a file's size can go
         unseen. The probe's digest covers every byte of the images that it drew.
@@ -118,17 +119,14 @@ class Joined:
 
 
 def by_class(labels: Rows, count: int) -> list[Rows]:
-    """The positions of each of ``count`` classes in ``labels`` (n,), ascending; -1 belongs to
-    none.
-    """
+    """The positions of each of ``count`` classes in ``labels`` (n,), ascending; not of -1."""
     order = np.argsort(labels, kind="stable")
     edges = np.searchsorted(labels[order], np.arange(count + 1))
     return [order[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
 def cut(labels: Rows, count: int, *, share: float, seed: Sequence[int]) -> tuple[Rows, Rows]:
-    """Cut ``labels`` (n,) stratified into the positions that stay and those that go, both
-    ascending.
+    """Cut ``labels`` (n,) stratified: the positions that stay and those that go, both ascending.
 
     Of a class of n images ``round(share * n)`` go, at least one where n >= 3, never so many that
     fewer than two stay.
@@ -143,11 +141,10 @@ def cut(labels: Rows, count: int, *, share: float, seed: Sequence[int]) -> tuple
 
 def spread(count: int, most: int = 32) -> list[int]:
     """At most ``most`` positions spread evenly over ``count``."""
-    return (
-        np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
-        if count
-        else []
-    )
+    if not count:
+        return []
+    places = np.linspace(0, count - 1, min(count, most)).round().astype(int)
+    return [int(place) for place in np.unique(places)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,25 +156,23 @@ class Part:
     names: tuple[str, ...]
 
 
-def class_names(given: Sequence[Any]) -> tuple[str, ...]:
-    """Printable, distinct class names: no control characters, at most 200 letters, numbered where
-    two would be equal.
-    """
+def class_names(raw: Sequence[Any]) -> tuple[str, ...]:
+    """Printable class names of at most 200 letters, numbered where two would be equal."""
     seen: dict[str, int] = {}
     names = []
-    for i, one in enumerate(given):
-        name = class_name(one) or f"class {i}"
+    for i, value in enumerate(raw):
+        name = class_name(value) or f"class {i}"
         seen[name] = seen.get(name, 0) + 1
         names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return tuple(names)
 
 
-def class_name(given: Any) -> str:
+def class_name(raw: Any) -> str:
     """One class name without control characters, whatever bytes a folder's name holds."""
     import os
     import unicodedata
 
     from zoo.terminal.command import printable
 
-    text = os.fsencode(given).decode("utf-8", "replace") if isinstance(given, str) else str(given)
+    text = os.fsencode(raw).decode("utf-8", "replace") if isinstance(raw, str) else str(raw)
     return printable(unicodedata.normalize("NFC", text), limit=200)
