@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distill.batch import TeacherOutputs
-from distill.data.batches import Batches
+from distill.data.batches import Batches, BatchSettings
 from distill.data.pixels import Pixels
 from distill.data.views import Augmentation
 from distill.methods.recipe import Context, Recipe
@@ -128,18 +128,16 @@ def _batches(
     device: torch.device,
 ) -> Batches:
     stored = () if answers is None else answers.logits.unsqueeze(1)  # K of (1, N, C): one view
-    return Batches.build(
-        images.pixels,
+    settings = BatchSettings(
         batch_size=recipe.batch,
-        labelled_share=None,
         size=SIDE,
         augmentation=Augmentation(crop="shift", flip=images.flip),
         seed=seed,
         view_seed=seed,
-        teachers=tuple(TeacherOutputs(probe_logits=logits) for logits in stored),
         use_unlabelled=answers is not None,
-        device=device,
     )
+    teachers = tuple(TeacherOutputs(probe_logits=logits) for logits in stored)
+    return Batches.build(images.pixels, settings, teachers=teachers, device=device)
 
 
 def _method(
