@@ -1,6 +1,6 @@
 """Rank the packaged teachers for a task and look at the answer as a pandas table.
 
-    python examples/first_ranking.py [TASK]      # default: digits
+python examples/first_ranking.py [TASK]      # default: digits
 """
 
 from __future__ import annotations

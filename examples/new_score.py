@@ -1,6 +1,6 @@
-"""A score of one's own: leave-one-out accuracy of the nearest class mean. Copy and change it.
+"""A new score: leave-one-out accuracy of the nearest class mean. Copy and change it.
 
-    python examples/new_score.py            # ranks the packaged teachers for the packaged task by it
+python examples/new_score.py            # ranks the packaged teachers for the packaged task by it
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from selection.scores.score import Score
 
 
 def terms(evidence: Evidence) -> np.ndarray:
-    """(N,) 1 where the nearest class mean, made without the sample itself, is of the right class."""
+    """(N,) 1 where the nearest class mean, without the sample itself, is of the right class."""
     known = evidence.labelled()
     features, labels = known.features.astype(np.float64), known.labels  # (N, D), (N,)
     classes = np.unique(labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from zoo.sql import quote
 from zoo.terminal.command import printable, run
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_of
 
+# name of a source -> module whose cards() yields all its models; the weights lie on the Hub
+SOURCES = {"timm": "zoo.sources.timm"}
 _FAILURES_SHOWN = 5
 
 
@@ -76,8 +79,8 @@ def crawl(options: CrawlOptions) -> None:
     """
     if options.source == "hub":
         _crawl_hub(options)
-    elif options.source == "timm":
-        _crawl_timm(options.catalogue, options.limit)
+    elif options.source in SOURCES:
+        _crawl_list(options.catalogue, options.source, options.limit)
     else:
         _crawl_folder(options.catalogue, options.source, options.limit)
 
@@ -100,17 +103,16 @@ def _crawl_hub(options: CrawlOptions) -> None:
         print(printable(sentence))
 
 
-def _crawl_timm(file: Path | None, limit: int | None) -> None:
-    from zoo.sources import timm
-
+def _crawl_list(file: Path | None, source: str, limit: int | None) -> None:
+    module = importlib.import_module(SOURCES[source])
     with Catalogue.open(file, write=True) as catalogue:
-        cards = list(itertools.islice(timm.cards(), limit))
+        cards = list(itertools.islice(module.cards(), limit))
         ids = ", ".join(quote(card.id) for card in cards)
-        # the Hub's row of a model says more than timm's
+        # the Hub's row of a model says more
         from_hub = catalogue.locations(f"source = 'hub' AND id IN ({ids})")
-        previous = () if limit else catalogue.locations("source = 'timm'")
+        previous = () if limit else catalogue.locations(f"source = {quote(source)}")
         cards = [card for card in cards if card.id not in from_hub]
-        _store(catalogue, cards, previous, origin="that timm knows")
+        _store(catalogue, cards, previous, origin=f"that {source} knows")
 
 
 def _crawl_folder(file: Path | None, source: str, limit: int | None) -> None:
