@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from distill.methods.transport import likeliest
-from selection.scores.transport_plans import KERNEL_RANGE_FLOAT32, batch_transport_cost
+from selection.scores.transport_plans import batch_transport_cost
 
 B, C_T, C = 4, 7, 5
 
@@ -52,14 +51,11 @@ def test_cost_is_at_least_exact_and_tends_to_it(seed: int) -> None:
 
 @pytest.mark.parametrize("eps", [0.5, 0.1, 0.03, 0.01])
 @pytest.mark.parametrize("per_pair", [False, True])
-def test_cost_and_gradient_are_those_of_pot(eps: float, per_pair: bool) -> None:
-    """Below the range of the kernel POT solves, above it our scaling does: both are the solution of
-    POT's log-domain solver on one pair at a time.
-    """
+def test_a_batch_costs_what_each_pair_does(eps: float, per_pair: bool) -> None:
+    """A batch has the costs of POT's solver on one pair at a time."""
     import ot
 
     p, q, cost = draw(1)
-    assert (eps == 0.01) == (float(cost.max()) > KERNEL_RANGE_FLOAT32 * eps)
     matrices = cost.expand(B, C_T, C).contiguous()
     ours = batch_transport_cost(p, q, matrices if per_pair else cost, eps=eps, iterations=3000)
     for i in range(B):
@@ -67,38 +63,6 @@ def test_cost_and_gradient_are_those_of_pot(eps: float, per_pair: bool) -> None:
             p[i], q[i], cost, eps, method="sinkhorn_log", numItermax=3000, warn=False
         )
         torch.testing.assert_close(ours[i], (plan * cost).sum(), rtol=1e-5, atol=1e-7)
-    if eps >= 0.1:
-        gradients = [_gradient(solve, p, q, matrices, eps) for solve in (_ours, _pot)]
-        torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)
-        assert gradients[0].abs().max() > 1e-3
-
-
-def _ours(p: Tensor, q: Tensor, cost: Tensor, eps: float) -> Tensor:
-    return batch_transport_cost(p, q, cost, eps=eps, iterations=400)
-
-
-def _pot(p: Tensor, q: Tensor, cost: Tensor, eps: float) -> Tensor:
-    from ot.batch import solve_batch
-
-    solved = solve_batch(
-        cost, reg=eps, a=p, b=q, max_iter=400, tol=0, method="log_sinkhorn", grad="autodiff"
-    )
-    value: Tensor = solved.value_linear
-    return value
-
-
-def _gradient(
-    solve: Callable[[Tensor, Tensor, Tensor, float], Tensor],
-    p: Tensor,
-    q: Tensor,
-    cost: Tensor,
-    eps: float,
-) -> Tensor:
-    """Of the student's logits, whose softmax is ``q``."""
-    logits = q.log().requires_grad_()
-    solve(p, torch.softmax(logits, dim=1), cost, eps).sum().backward()
-    assert logits.grad is not None
-    return logits.grad
 
 
 def test_fifty_iterations_are_near_the_solution_between_label_spaces_of_usual_size() -> None:

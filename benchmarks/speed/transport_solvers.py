@@ -1,30 +1,24 @@
-"""The two transport solvers that are ours, timed in one run with POT's."""
+"""The transport solver that is ours, timed in one run with POT's."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.record import BenchRecord
 from selection.evidence import Evidence
 from selection.scores.label_geometry import label_geometry, squared_distances
-from selection.scores.transport_plans import EPS_SHARE, batch_transport_cost, self_transport
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from selection.scores.transport_plans import EPS_SHARE, self_transport
 
 ROUNDS = 5
 POT_ANSWERS = 5  # POT solves one answer at a time: so many are timed, the rest is in proportion
-PAIRS, TEACHER_CLASSES, CLASSES = 64, 50, 20  # a batch of distill.train, form=cost
-ITERATIONS = 50
 
 
 def compare_solvers(evidence: Evidence) -> list[BenchRecord]:
-    """Milliseconds of each solver, POT's in the setting; prints a line for each."""
-    return [_self_transport(evidence), _batch_transport()]
+    """Milliseconds of our solver, with POT's in the setting; prints a line."""
+    return [_self_transport(evidence)]
 
 
 def _self_transport(evidence: Evidence) -> BenchRecord:
@@ -46,44 +40,6 @@ def _self_transport(evidence: Evidence) -> BenchRecord:
     theirs = float(np.median(_times(by_pot))) * len(answers) / POT_ANSWERS
     setting = {"answers": len(answers), "classes": len(costs), "pot_solver": "ot.sinkhorn"}
     return _record("self_transport", ours, theirs, setting)
-
-
-def _batch_transport() -> BenchRecord:
-    """Transport cost and gradient of a batch of distillation, a cost matrix for each pair."""
-    import torch
-    from ot.batch import solve_batch
-
-    generator = torch.Generator().manual_seed(0)
-    p = torch.softmax(2 * torch.randn(PAIRS, TEACHER_CLASSES, generator=generator), dim=1)
-    logits = torch.randn(PAIRS, CLASSES, generator=generator)
-    cost = torch.rand(PAIRS, TEACHER_CLASSES, CLASSES, generator=generator)
-
-    def ours(q: Tensor) -> Tensor:
-        return batch_transport_cost(p, q, cost, eps=EPS_SHARE, iterations=ITERATIONS)
-
-    def by_pot(q: Tensor) -> Tensor:
-        solved = solve_batch(
-            cost,
-            reg=EPS_SHARE,
-            a=p,
-            b=q,
-            max_iter=ITERATIONS,
-            tol=0.0,
-            method="log_sinkhorn",
-            grad="autodiff",
-        )
-        value: Tensor = solved.value_linear
-        return value
-
-    def step(solve: Callable[[Tensor], Tensor]) -> None:
-        student = logits.clone().requires_grad_()
-        solve(torch.softmax(student, dim=1)).sum().backward()
-
-    times = _times(lambda: step(ours))
-    theirs = float(np.median(_times(lambda: step(by_pot))))
-    shape = {"pairs": PAIRS, "teacher_classes": TEACHER_CLASSES, "classes": CLASSES}
-    setting = {**shape, "iterations": ITERATIONS, "pot_solver": "ot.batch.solve_batch"}
-    return _record("batch_transport", times, theirs, setting)
 
 
 def _times(work: Callable[[], object]) -> list[float]:
