@@ -18,13 +18,15 @@ _DRAWS = 12
 class Augmentation:
     """What a view may do to an image.
 
-    crop     ``shift`` (moved by up to an eighth of its size in whole pixels, borders reflected: images of 64 pixels or
-             less), ``resize`` (a random window of ``scale`` to 1 of the area, ratio 3/4 to 4/3) or ``none``
+    crop     ``shift`` (moved by up to an eighth of its size in whole pixels, borders reflected: for
+             images of 64 pixels or less), ``resize`` (a random window of ``scale`` to 1 of the
+             area, ratio 3/4 to 4/3) or ``none``
     flip     left and right may be exchanged
     colour   brightness, contrast and saturation change by a factor in [1 - colour, 1 + colour]
-    mix      the share of images blended half and half or less with a seeded partner. A blend has no label, so it counts
-             as unlabelled, and the teachers answer on the blend itself (after Beyer et al. 2022, arXiv 2106.05237)
-    """  # noqa: E501
+    mix      the share of images blended half and half or less with a seeded partner. A blend has no
+             label, so it counts as unlabelled, and the teachers answer on the blend itself (after
+             Beyer et al. 2022, arXiv 2106.05237)
+    """
 
     crop: str = "shift"
     flip: bool = True
