@@ -57,9 +57,9 @@ def committed() -> Records:
 def calibrated() -> prediction.Calibration:
     """The default score's calibration on the committed tables."""
     from benchmarks.truth.calibration import calibrate
-    from benchmarks.truth.figures import truths
+    from benchmarks.truth.truths import Truths
 
-    return calibrate(truths(ROOT / "benchmarks" / "records", "pool"), SCORE)
+    return calibrate(Truths.read(ROOT / "benchmarks" / "records", "pool"), SCORE)
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from zoo.files import known_fields
 
@@ -27,17 +30,19 @@ PACKAGES = (
 )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that move the figures, those that are installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in ("teacher-zoo", *PACKAGES):
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
+@cache
 def machine() -> dict[str, str | int]:
     """The processor, how many cores this process may use, and how many threads it allows itself."""
     model = platform.processor() or platform.machine()
@@ -85,10 +90,9 @@ def append(path: Path, records: Iterable[BenchRecord]) -> None:
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Add the rows to a JSON Lines file in one write, so that two writers never mix lines and a
-    kill tears none.
+    """Add the rows to a JSON Lines file in one write, so that two writers never mix lines.
 
-    A last line torn by a full disk is closed first; ``read`` passes over it.
+    A last line that a kill or a full disk cut short is closed first; ``read_rows`` passes over it.
     """
     text = "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,15 +106,18 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
         os.close(handle)
 
 
-def read(path: Path) -> list[BenchRecord]:
-    """The records of a file in the order they were written; lines that are no JSON (torn) are
-    passed over.
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON Lines file in the order they were written, none if there is no file; torn
+    lines are passed over.
     """
-    found = []
     for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        found.append(BenchRecord(**known_fields(BenchRecord, row) | {"seeds": tuple(row["seeds"])}))
-    return found
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)
+
+
+def read(path: Path) -> list[BenchRecord]:
+    """The records of a JSON Lines file."""
+    return [
+        BenchRecord(**known_fields(BenchRecord, row) | {"seeds": tuple(row["seeds"])})
+        for row in read_rows(path)
+    ]

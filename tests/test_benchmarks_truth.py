@@ -16,7 +16,7 @@ import benchmarks.truth.figures
 from benchmarks.record import read
 from benchmarks.run import RECORDS
 from benchmarks.truth.__main__ import main
-from benchmarks.truth.analysis import Truths, outer, standard, static_prior
+from benchmarks.truth.candidates import nested_choice, static_prior
 from benchmarks.truth.scores import measure, read_scores
 from benchmarks.truth.students import (
     LabelledImages,
@@ -38,6 +38,7 @@ from benchmarks.truth.teachers import (
     described,
     entries,
 )
+from benchmarks.truth.truths import Truths, standardise
 from selection.prediction import calibrations
 from selection.probe import Probe
 from selection.probing.prober import LocalProber, ProbeStore
@@ -254,20 +255,20 @@ def _truths(seed: int = 0, tasks: int = 12, teachers: int = 10) -> Truths:
     cards = [ModelCard(id=f"m{m}", source="small", params_total=10**5 + m) for m in range(teachers)]
     known = tuple(Described.of(Entry(card=card, trained=frozenset())) for card in cards)
     return Truths(
-        tuple(f"t{t}_25" for t in range(tasks)),
-        groups,
-        (0,),
-        known,
-        truth,
-        truth.min(axis=2),
-        {
+        tasks=tuple(f"t{t}_25" for t in range(tasks)),
+        groups=groups,
+        seeds=(0,),
+        teachers=known,
+        truth=truth,
+        plain=truth.min(axis=2),
+        scores={
             "noise": noise,
             "spy": spy,
             "transport_images_relative": noise,
             "knn": noise,
             "logme": noise,
         },
-        {},
+        cells={},
     )
 
 
@@ -277,35 +278,36 @@ def test_the_oracle_is_chosen_on_every_fold() -> None:
         "chosen": lambda name: True,
         "blind": lambda name: name != "oracle" and "+" not in name,
     }
-    tables, chosen = outer(replace(truths, scores={**truths.scores, "oracle": truths.truth}), rules)
-    assert set(chosen["chosen"].values()) == {"oracle"}
-    assert np.array_equal(tables["chosen"], truths.truth)
-    assert "oracle" not in chosen["blind"].values()
+    with_oracle = replace(truths, scores={**truths.scores, "oracle": truths.truth})
+    nested = nested_choice(with_oracle, rules)
+    assert set(nested.choices["chosen"].values()) == {"oracle"}
+    assert np.array_equal(nested.tables["chosen"], truths.truth)
+    assert "oracle" not in nested.choices["blind"].values()
 
 
 def test_folds_leak_nothing() -> None:
     truths = _truths()
-    tables, chosen = outer(truths, ANY)
-    rows = [t for t, group in enumerate(truths.groups) if group == "f"]
+    nested = nested_choice(truths, ANY)
+    rows = truths.of_group("f")
     changed = truths.truth.copy()
-    changed[rows] = changed[rows][:, :, ::-1]  # the truth of the last group, told otherwise
-    again, chosen_again = outer(replace(truths, truth=changed), ANY)
-    assert (
-        chosen["chosen"]["f"] == chosen_again["chosen"]["f"]
-    )  # a score that is right there alone has gained nothing
+    changed[rows] = changed[rows][:, :, ::-1]  # another truth of the last group
+    again = nested_choice(replace(truths, truth=changed), ANY)
+    # A score that is right on the last group alone has gained nothing.
+    assert nested.choices["chosen"]["f"] == again.choices["chosen"]["f"]
     for name in ("static_prior", "metadata_ridge", "chosen"):
-        assert np.array_equal(tables[name][rows], again[name][rows])
+        assert np.array_equal(nested.tables[name][rows], again.tables[name][rows])
     others = [t for t in range(len(truths.tasks)) if t not in rows]
-    assert not np.array_equal(tables["static_prior"][others], again["static_prior"][others])
+    before, after = nested.tables["static_prior"], again.tables["static_prior"]
+    assert not np.array_equal(before[others], after[others])
 
 
 def test_the_static_prior_is_the_mean_standardised_truth() -> None:
     truths = _truths()
     gaps = truths.truth.copy()
     gaps[:, :, 0] = np.nan
-    found = static_prior(replace(truths, truth=gaps))
-    assert found[0] == 0.0
-    assert found[1:] == pytest.approx(standard(gaps[:, 0])[:, 1:].mean(axis=0))
+    prior = static_prior(replace(truths, truth=gaps))
+    assert prior[0] == 0.0
+    assert prior[1:] == pytest.approx(standardise(gaps[:, 0])[:, 1:].mean(axis=0))
 
 
 def test_teachers_are_described_once_and_read_back(

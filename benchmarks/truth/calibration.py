@@ -9,8 +9,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.truth.analysis import Truths
 from benchmarks.truth.targets import TARGETS
+from benchmarks.truth.truths import Truths
 from selection.prediction import Calibration, inputs
 
 Floats = npt.NDArray[np.floating]

@@ -7,11 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.record import BenchRecord
-from benchmarks.truth.analysis import Truths
-from benchmarks.truth.scores import SCORED, read_scores
 from benchmarks.truth.summary import missing, records, without_pool
 from benchmarks.truth.table import CELLS, PROTOCOLS, read_cells
 from benchmarks.truth.teachers import TEACHERS, described
+from benchmarks.truth.truths import Truths
 from zoo.home import home
 
 COMMITTED = Path(__file__).parents[1] / "records"
@@ -22,29 +21,12 @@ def run(out: Path) -> list[BenchRecord]:
 
     ``python -m benchmarks.truth`` fills the tables.
     """
-    return figures(out if (out / CELLS).exists() else COMMITTED, home() / "truth")
-
-
-def figures(tables: Path, hits_folder: Path) -> list[BenchRecord]:
-    """The figures of the tables in a folder, as far as they are filled.
-
-    ``hits_folder`` may hold which images each student got right.
-    """
-    cells, teachers = read_cells(tables / CELLS), described(tables / TEACHERS)
-    pool, labels = (truths(tables, protocol) for protocol in PROTOCOLS)
-    rows = records(pool, cells, hits_folder)
+    tables = out if (out / CELLS).exists() else COMMITTED
+    cells = read_cells(tables / CELLS)
+    pool, labels = (Truths.read(tables, protocol) for protocol in PROTOCOLS)
+    rows = records(pool, cells, home() / "truth")
     if len(set(labels.groups)) > 2:
-        rows = [*rows, *without_pool(labels)]
-    gaps = missing(cells, teachers) or "nothing"
+        rows += without_pool(labels)
+    gaps = missing(cells, described(tables / TEACHERS)) or "nothing"
     print(f"missing of the tables: {gaps}; python -m benchmarks.truth --zoo fills them (hours)")
     return rows
-
-
-def truths(tables: Path, protocol: str) -> Truths:
-    """One protocol of the tables in a folder, as far as it is complete."""
-    return Truths.of(
-        read_cells(tables / CELLS),
-        read_scores(tables / SCORED),
-        described(tables / TEACHERS),
-        protocol=protocol,
-    )

@@ -1,38 +1,40 @@
-"""The truth in figures: what ``benchmarks.run truth`` prints and keeps, from the tables that are
-there.
-"""
+"""The truth in figures: what ``benchmarks.run truth`` prints and keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.measures import MEASURES, Estimate, choice, over_tasks
 from benchmarks.record import BenchRecord
-from benchmarks.truth.analysis import (
-    BASELINES,
-    LEARNED,
-    ZOO,
-    Floats,
-    Truths,
-    against,
-    measured,
-    outer,
+from benchmarks.truth.candidates import BASELINES, LEARNED, NestedChoice, Rules, nested_choice
+from benchmarks.truth.choices import (
+    PART_SIZE,
+    by_task,
+    compare_choices,
+    measures_of,
+    on_few_images,
+    part_regret,
     stakes,
-    summary,
 )
 from benchmarks.truth.committees import RULES
 from benchmarks.truth.scores import CURVE, FEWER
 from benchmarks.truth.table import PROTOCOLS, SEEDS, Cell
 from benchmarks.truth.targets import TARGETS
 from benchmarks.truth.teachers import Described
+from benchmarks.truth.truths import Floats, Truths
 from selection.scores.registry import ALIASES, DEFAULT, SCORES
 
+DEFAULT_SCORE = ALIASES[DEFAULT]
 GENERAL = "imagenet-1k"
-SPREAD = "95 % bootstrap over tasks and seeds"
-CHOSEN: dict[str, Callable[[str], bool]] = {  # which candidates a nested choice may take
+OVER_TASKS = "95 % bootstrap over tasks and seeds"
+PAIRED = "95 % bootstrap over tasks, seeds and images, paired"
+WHOLE_ZOO, PART_ZOO = "whole zoo", f"zoos of {PART_SIZE}"
+MANY_IMAGES = 25  # labelled images a class: the tasks on which fewer images are compared
+CHOSEN: Rules = {
     "chosen": lambda name: True,
     "chosen single score": lambda name: name in SCORES,
     "chosen without transport": lambda name: "transport" not in name,
@@ -40,348 +42,296 @@ CHOSEN: dict[str, Callable[[str], bool]] = {  # which candidates a nested choice
         not any(learned in name for learned in (*LEARNED, "model_size"))
     ),
 }
+COMPARED = [(DEFAULT_SCORE, other) for other in (*BASELINES, "linear_probe")]
+COMPARED.append(("chosen", "chosen without transport"))
 
 
-def records(truths: Truths, cells: Sequence[Cell], home: Path) -> list[BenchRecord]:
+@dataclass(frozen=True, eq=False)
+class ScoredTruths:
+    """Truths, with every candidate on tasks that it has not seen."""
+
+    truths: Truths
+    nested: NestedChoice
+
+    @classmethod
+    def of(cls, truths: Truths) -> ScoredTruths:
+        return cls(truths, nested_choice(truths, CHOSEN))
+
+    @property
+    def tables(self) -> Mapping[str, Floats]:
+        return self.nested.tables
+
+    def record(
+        self,
+        name: str,
+        estimate: Estimate,
+        setting: Mapping[str, object],
+        *,
+        spread: str = OVER_TASKS,
+    ) -> BenchRecord:
+        """One figure; its unit is points, but for those of order."""
+        unitless = name.endswith(("weighted_tau", "ndcg@5"))
+        return BenchRecord(
+            name=f"truth.{name}",
+            value=round(estimate.value, 4),
+            low=round(estimate.low, 4),
+            high=round(estimate.high, 4),
+            unit="" if unitless else "points",
+            spread=spread,
+            setting=dict(setting),
+            seeds=self.truths.seeds,
+        )
+
+
+def records(truths: Truths, cells: Sequence[Cell], hits_folder: Path) -> list[BenchRecord]:
     """Every measure of every score on the outer folds, the paired tests, the stakes, the
     committees; prints a table of them.
     """
-    default = ALIASES[DEFAULT]
-    tables, picks = outer(truths, CHOSEN)
-    singles = [name for name in SCORES if name in tables]
-    names = [*dict.fromkeys([default, *singles, *BASELINES, *CHOSEN])]
-    common = {
-        "tasks": len(truths.tasks),
-        "teachers": len(truths.teachers),
-        "groups": len(set(truths.groups)),
-    }
-    found = [_setting(truths, common)]
-    print(f"{'':40s}{'regret@1':>22s}{'in parts':>9s}{'regret@3':>9s}{'tau':>9s}{'ndcg@5':>9s}")
-    for name, measures in summary(truths, tables, names).items():
-        regret = measures["regret@1"]
-        print(
-            f"{name:40s}{regret.value:6.2f} ({regret.low:5.2f} to {regret.high:5.2f})"
-            + "".join(
-                f"{measures[key].value:9.3f}"
-                for key in ("part_regret@1", "regret@3", "weighted_tau", "ndcg@5")
-            )
-        )
-        extra = {"picked": sorted(set(picks[name].values()))} if name in picks else {}
-        found += [
-            _record(
-                f"score.{name}.{key}",
-                one,
-                "points" if "regret" in key else "",
-                SPREAD,
-                truths,
-                common | {"score": name, "default": name == default} | extra,
-            )
-            for key, one in measures.items()
-        ]
-    found += _against(truths, tables, default, home)
-    found += _specialists(truths, default, home)
-    found += _stakes(truths, tables, default)
-    found += _curve(truths, tables, default)
-    return found + _committees(truths, cells)
+    scored = ScoredTruths.of(truths)
+    return [
+        _setting(truths),
+        *_scores(scored),
+        *_against(scored, hits_folder),
+        *_specialists(truths, hits_folder),
+        *_stakes(scored),
+        *_fewer_images(scored),
+        *_committees(scored, cells),
+    ]
 
 
 def without_pool(truths: Truths) -> list[BenchRecord]:
     """The second protocol, labelled images alone, in few figures: how much the choice matters
     there, and what is lost by it.
     """
-    tables, _ = outer(truths, CHOSEN)
+    scored = ScoredTruths.of(truths)
     common: dict[str, object] = {
         "protocol": "labels",
         "tasks": len(truths.tasks),
         "teachers": len(truths.teachers),
     }
-    spans = np.array(
-        [[best - median, best - plain] for _, plain, best, median, _ in stakes(truths)]
-    )
-    found = [
-        _record(
-            f"labels.best_over_{name}",
-            over_tasks(spans[:, [column]]),
-            "points",
-            SPREAD,
-            truths,
-            common,
-        )
-        for column, name in enumerate(("median", "none"))
-    ]
-    names = [ALIASES[DEFAULT], *BASELINES, "linear_probe"]
-    for name, measures in summary(truths, tables, names).items():
-        found += [
-            _record(
-                f"labels.{name}.{key}",
-                measures[key],
-                "points" if "regret" in key else "",
-                SPREAD,
-                truths,
-                common | {"score": name},
-            )
-            for key in ("regret@1", "weighted_tau")
-        ]
-    for record in found:
-        print(f"{record.name:60s}{record.value:7.2f} ({record.low:.2f} to {record.high:.2f})")
-    return found
+    rows = []
+    for name, key in (("median", "median"), ("none", "without")):
+        leads = np.array([[task["best"] - task[key]] for task in stakes(truths)])
+        rows.append(scored.record(f"labels.best_over_{name}", over_tasks(leads), common))
+    for name in (DEFAULT_SCORE, *BASELINES, "linear_probe"):
+        for key in ("regret@1", "weighted_tau"):
+            estimate = over_tasks(by_task(truths, scored.tables[name], MEASURES[key]))
+            rows.append(scored.record(f"labels.{name}.{key}", estimate, common | {"score": name}))
+    for row in rows:
+        print(f"{row.name:60s}{row.value:7.2f} ({row.low:.2f} to {row.high:.2f})")
+    return rows
 
 
-def missing(cells: Sequence[Cell], teachers: Sequence[Described]) -> str:
+def missing(cells: Iterable[Cell], teachers: Sequence[Described]) -> str:
     """How many students of single teachers the tables lack; a teacher trained on a task's classes
     is not lacking.
     """
-    wanted = {(task, one.id) for task in TARGETS for one in teachers if task not in one.barred}
+    wanted = {(task, t.id) for task in TARGETS for t in teachers if task not in t.barred}
+    made = {(cell.protocol, cell.seed, cell.task, cell.teacher) for cell in cells}
     parts = []
     for protocol in PROTOCOLS:
         for seed in SEEDS:
-            lacking = wanted - {
-                (cell.task, cell.teacher)
-                for cell in cells
-                if (cell.protocol, cell.seed) == (protocol, seed)
-            }
+            lacking = [pair for pair in wanted if (protocol, seed, *pair) not in made]
             if lacking:
-                tasks = len({task for task, _ in lacking})
                 parts.append(
-                    f"{protocol}, seed {seed}: {len(lacking)} of {len(wanted)} students, in {tasks}"
-                    " tasks"
+                    f"{protocol}, seed {seed}: {len(lacking)} of {len(wanted)} students, in"
+                    f" {len({task for task, _ in lacking})} tasks"
                 )
     return "; ".join(parts)
 
 
-def _record(
-    name: str, one: Estimate, unit: str, spread: str, truths: Truths, setting: Mapping[str, object]
-) -> BenchRecord:
+def _size(truths: Truths) -> dict[str, object]:
+    return {
+        "tasks": len(truths.tasks),
+        "teachers": len(truths.teachers),
+        "groups": len(set(truths.groups)),
+    }
+
+
+def _setting(truths: Truths) -> BenchRecord:
+    measured = truths.measured()
+    seeds = [
+        f"{seed}: {sum(number == s for _, number in measured)}"
+        for s, seed in enumerate(truths.seeds)
+    ]
     return BenchRecord(
-        name=f"truth.{name}",
-        value=round(one.value, 4),
-        low=round(one.low, 4),
-        high=round(one.high, 4),
-        unit=unit,
-        spread=spread,
-        setting=dict(setting),
+        name="truth.setting",
+        value=int(np.isfinite(truths.truth).sum()),
+        unit="students",
+        setting=_size(truths) | {"tasks with seed": ", ".join(seeds)},
         seeds=truths.seeds,
     )
 
 
-def _setting(truths: Truths, common: Mapping[str, object]) -> BenchRecord:
-    students = int(np.isfinite(truths.truth).sum())
-    seeds = {
-        str(seed): int(np.isfinite(truths.truth[:, s]).any(axis=1).sum())
-        for s, seed in enumerate(truths.seeds)
-    }
-    setting = dict(common) | {
-        "tasks with seed": ", ".join(f"{seed}: {count}" for seed, count in seeds.items())
-    }
-    return BenchRecord(
-        name="truth.setting", value=students, unit="students", setting=setting, seeds=truths.seeds
+def _scores(scored: ScoredTruths) -> list[BenchRecord]:
+    singles = [name for name in SCORES if name in scored.tables]
+    shown = ("part_regret@1", "regret@3", "weighted_tau", "ndcg@5")
+    rows = []
+    print(f"{'':40s}{'regret@1':>22s}{'in parts':>9s}{'regret@3':>9s}{'tau':>9s}{'ndcg@5':>9s}")
+    for name in dict.fromkeys([DEFAULT_SCORE, *singles, *BASELINES, *CHOSEN]):
+        measures = measures_of(scored.truths, scored.tables[name])
+        regret = measures["regret@1"]
+        others = "".join(f"{measures[key].value:9.3f}" for key in shown)
+        print(f"{name:40s}{regret.value:6.2f} ({regret.low:5.2f} to {regret.high:5.2f}){others}")
+        setting = _size(scored.truths) | {"score": name, "default": name == DEFAULT_SCORE}
+        setting |= scored.nested.picked(name)
+        rows += [
+            scored.record(f"score.{name}.{key}", estimate, setting)
+            for key, estimate in measures.items()
+        ]
+    return rows
+
+
+def _against(scored: ScoredTruths, hits_folder: Path) -> list[BenchRecord]:
+    """The choice of one score against that of another, also on fewer labelled images a class."""
+    tables = dict(scored.tables)
+    pairs = [*COMPARED, ("chosen", DEFAULT_SCORE)]
+    for images in FEWER:
+        on_few = {
+            name: f"{name}, {images} images a class" for name in CURVE if name in scored.tables
+        }
+        for name, title in on_few.items():
+            tables[title] = on_few_images(scored.tables, name, images)
+        pairs += [(on_few[DEFAULT_SCORE], on_few[other]) for other in CURVE[1:]]
+    rows = []
+    for first, second in pairs:
+        for zoo in (WHOLE_ZOO, PART_ZOO):
+            difference = compare_choices(
+                scored.truths,
+                tables[first],
+                tables[second],
+                hits_folder,
+                in_parts=zoo == PART_ZOO,
+            )
+            rows.append(_comparison(scored, first, second, difference, zoo))
+    return rows
+
+
+def _comparison(
+    scored: ScoredTruths, first: str, second: str, difference: Estimate, zoo: str
+) -> BenchRecord:
+    print(
+        f"{zoo}: {first} over {second}: {difference.value:+.2f} points ({difference.low:+.2f} to"
+        f" {difference.high:+.2f})",
+        flush=True,
+    )
+    return scored.record(
+        f"against.{first}.{second}.{zoo.replace(' ', '_')}",
+        difference,
+        {"first": first, "second": second, "zoo": zoo, "below": round(difference.below, 4)},
+        spread=PAIRED,
     )
 
 
-def _against(
-    truths: Truths, tables: Mapping[str, Floats], default: str, home: Path
-) -> list[BenchRecord]:
-    pairs = [(default, other) for other in (*BASELINES, "linear_probe")]
-    pairs += [("chosen", "chosen without transport"), ("chosen", default)]
-    on_few: dict[str, Floats] = {}
-    for images in FEWER:
-        on_few |= {
-            f"{name}, {images} images a class": _on_few(tables, name, images)
-            for name in CURVE
-            if name in tables
-        }
-        suffix = f", {images} images a class"
-        pairs += [(default + suffix, other + suffix) for other in CURVE if other != default]
-    spread, found = "95 % bootstrap over tasks, seeds and images, paired", []
-    for first, second in pairs:
-        for parts, where in ((False, "whole zoo"), (True, f"zoos of {ZOO}")):
-            one = against(truths, {**tables, **on_few}, first, second, home, parts=parts)
-            print(
-                f"{where}: {first} over {second}: {one.value:+.2f} points ({one.low:+.2f} to"
-                f" {one.high:+.2f})",
-                flush=True,
-            )
-            found.append(
-                _record(
-                    f"against.{first}.{second}.{where.replace(' ', '_')}",
-                    one,
-                    "points",
-                    spread,
-                    truths,
-                    {"first": first, "second": second, "zoo": where, "below": round(one.below, 4)},
-                )
-            )
-    return found
-
-
-def _specialists(truths: Truths, default: str, home: Path) -> list[BenchRecord]:
+def _specialists(truths: Truths, hits_folder: Path) -> list[BenchRecord]:
     """The same in the zoo without the teachers of ImageNet, which are the best for nearly every
     task of the whole zoo.
     """
-    kept = [m for m, one in enumerate(truths.teachers) if GENERAL not in one.words]
-    if len(kept) < ZOO:
+    columns = [m for m, teacher in enumerate(truths.teachers) if GENERAL not in teacher.words]
+    if len(columns) < PART_SIZE:
         return []
-    some, where = truths.taught_by(kept), f"without {GENERAL}"
-    tables, picks = outer(some, CHOSEN)
-    spread, found = "95 % bootstrap over tasks, seeds and images, paired", []
-    common: dict[str, object] = {"teachers": len(kept), "tasks": len(some.tasks), "zoo": where}
-    for name, measures in summary(
-        some, tables, [default, *BASELINES, "linear_probe", "chosen"]
-    ).items():
-        extra = {"picked": sorted(set(picks[name].values()))} if name in picks else {}
-        print(
-            f"{where}:"
-            f" {name:40s}{measures['regret@1'].value:6.2f}{measures['part_regret@1'].value:6.2f}"
-        )
-        found += [
-            _record(
-                f"specialists.{name}.{key}",
-                measures[key],
-                "points" if "regret" in key else "",
-                SPREAD,
-                some,
-                common | {"score": name} | extra,
-            )
-            for key in ("regret@1", "part_regret@1", "weighted_tau")
+    scored, zoo = ScoredTruths.of(truths.with_teachers(columns)), f"without {GENERAL}"
+    common = {"teachers": len(columns), "tasks": len(scored.truths.tasks), "zoo": zoo}
+    rows = []
+    for name in (DEFAULT_SCORE, *BASELINES, "linear_probe", "chosen"):
+        table = scored.tables[name]
+        values = {
+            "regret@1": by_task(scored.truths, table, MEASURES["regret@1"]),
+            "part_regret@1": part_regret(scored.truths, table),
+            "weighted_tau": by_task(scored.truths, table, MEASURES["weighted_tau"]),
+        }
+        setting = common | {"score": name} | scored.nested.picked(name)
+        measured = [
+            scored.record(f"specialists.{name}.{key}", over_tasks(value), setting)
+            for key, value in values.items()
         ]
-    pairs = [(default, other) for other in (*BASELINES, "linear_probe")] + [
-        ("chosen", "chosen without transport")
-    ]
-    for first, second in pairs:
-        one = against(some, tables, first, second, home)
-        print(
-            f"{where}: {first} over {second}: {one.value:+.2f} points ({one.low:+.2f} to"
-            f" {one.high:+.2f})",
-            flush=True,
+        print(f"{zoo}: {name:40s}{measured[0].value:6.2f}{measured[1].value:6.2f}")
+        rows += measured
+    for first, second in COMPARED:
+        difference = compare_choices(
+            scored.truths, scored.tables[first], scored.tables[second], hits_folder
         )
-        found.append(
-            _record(
-                f"against.{first}.{second}.{where.replace(' ', '_')}",
-                one,
-                "points",
-                spread,
-                some,
-                {"first": first, "second": second, "zoo": where, "below": round(one.below, 4)},
-            )
-        )
-    return found
+        rows.append(_comparison(scored, first, second, difference, zoo))
+    return rows
 
 
-def _on_few(tables: Mapping[str, Floats], name: str, images: int) -> Floats:
-    """(T, S, M) a score's values on so many images a class; a task that has no more than that gives
-    all of its images.
-    """
-    few = tables.get(f"{name}@{images}")
-    return (
-        tables[name]
-        if few is None
-        else np.where(np.isfinite(few).any(axis=(1, 2), keepdims=True), few, tables[name])
-    )
-
-
-def _stakes(truths: Truths, tables: Mapping[str, Floats], default: str) -> list[BenchRecord]:
+def _stakes(scored: ScoredTruths) -> list[BenchRecord]:
     """By task: the best minus the median teacher; what the default's choice reaches; what transport
     adds to the rest.
     """
-
-    def reached(t: int, name: str) -> float:
-        return round(
-            100 * float(np.nanmean(measured(truths.only([t]), tables[name][[t]], choice))), 2
-        )
-
-    found = []
-    for t, (task, plain, best, median, worst) in enumerate(stakes(truths)):
-        setting = {
-            "task": task,
-            "group": truths.groups[t],
-            "without": plain,
-            "worst": worst,
-            "median": median,
-            "best": best,
-            "chosen": reached(t, default),
-            "knn": reached(t, "knn"),
-            "static_prior": reached(t, "static_prior"),
-            "transport_adds": round(
-                reached(t, "chosen") - reached(t, "chosen without transport"), 2
-            ),
+    names = (DEFAULT_SCORE, "knn", "static_prior", "chosen", "chosen without transport")
+    reached = {
+        name: 100 * np.nanmean(by_task(scored.truths, scored.tables[name], choice), axis=1)
+        for name in names
+    }
+    added = reached["chosen"] - reached["chosen without transport"]
+    rows = []
+    for t, accuracy in enumerate(stakes(scored.truths)):
+        figures = accuracy | {
+            "chosen": float(reached[DEFAULT_SCORE][t]),
+            "knn": float(reached["knn"][t]),
+            "static_prior": float(reached["static_prior"][t]),
+            "transport_adds": float(added[t]),
         }
-        rounded = {
-            key: round(value, 2) if isinstance(value, float) else value
-            for key, value in setting.items()
-        }
-        found.append(
+        task, group = scored.truths.tasks[t], scored.truths.groups[t]
+        rows.append(
             BenchRecord(
                 name=f"truth.stakes.{task}",
-                value=round(best - median, 2),
+                value=round(accuracy["best"] - accuracy["median"], 2),
                 unit="points",
-                setting=rounded,
-                seeds=truths.seeds,
+                setting={"task": task, "group": group}
+                | {key: round(value, 2) for key, value in figures.items()},
+                seeds=scored.truths.seeds,
             )
         )
-    return found
+    return rows
 
 
-def _curve(truths: Truths, tables: Mapping[str, Floats], default: str) -> list[BenchRecord]:
-    """Regret against the labelled images a class that the score may see, on the tasks that have 25
-    and more.
+def _fewer_images(scored: ScoredTruths) -> list[BenchRecord]:
+    """Regret against the labelled images a class that the score may see, on the tasks that have
+    ``MANY_IMAGES`` and more.
     """
-    kept = [t for t, task in enumerate(truths.tasks) if int(task.rsplit("_", 1)[1]) >= 25]
-    found = []
-    for name in dict.fromkeys([default, *CURVE]):
-        for images in (*FEWER, 25):
-            table = tables.get(f"{name}@{images}" if images < 25 else name)
-            if table is not None and kept and np.isfinite(table[kept]).any():
-                one = over_tasks(measured(truths.only(kept), table[kept], MEASURES["regret@1"]))
-                found.append(
-                    _record(
-                        f"regret_by_images.{name}.{images}",
-                        one,
-                        "points",
-                        SPREAD,
-                        truths,
-                        {"score": name, "images": images, "tasks": len(kept)},
-                    )
-                )
-    return found
+    kept = [
+        t
+        for t, task in enumerate(scored.truths.tasks)
+        if int(task.rsplit("_", 1)[1]) >= MANY_IMAGES
+    ]
+    some = scored.truths.at_tasks(kept)
+    rows = []
+    for name in dict.fromkeys([DEFAULT_SCORE, *CURVE]):
+        for images in (*FEWER, MANY_IMAGES):
+            table = scored.tables.get(name if images == MANY_IMAGES else f"{name}@{images}")
+            if table is None or not np.isfinite(table[kept]).any():
+                continue
+            regret = over_tasks(by_task(some, table[kept], MEASURES["regret@1"]))
+            setting = {"score": name, "images": images, "tasks": len(kept)}
+            rows.append(scored.record(f"regret_by_images.{name}.{images}", regret, setting))
+    return rows
 
 
-def _committees(truths: Truths, cells: Sequence[Cell]) -> list[BenchRecord]:
-    """Each rule's student against the student of the best single teacher by the default score, and
-    against none, in points.
+def _committees(scored: ScoredTruths, cells: Sequence[Cell]) -> list[BenchRecord]:
+    """Each rule's student against the student of the best single teacher by the default score, in
+    points.
     """
-    default = truths.scores.get(ALIASES[DEFAULT])
-    if default is None:
+    truths = scored.truths
+    if DEFAULT_SCORE not in truths.scores:
         return []
-    found = []
+    alone = by_task(truths, truths.scores[DEFAULT_SCORE], choice)  # (T, S)
+    rows = []
     for rule in RULES:
-        mine = [
-            cell
-            for cell in cells
-            if cell.rule == rule and cell.protocol == "pool" and cell.task in truths.tasks
-        ]
-        gains = np.full(truths.truth.shape[:2], np.nan)
-        for cell in mine:
-            t, s = truths.tasks.index(cell.task), truths.seeds.index(cell.seed)
-            if np.isfinite(truths.truth[t, s]).any():
-                gains[t, s] = 100 * (cell.accuracy - choice(truths.truth[t, s], default[t, s]))
-        if np.isfinite(gains).any():
-            one = over_tasks(gains)
-            print(
-                f"{rule} over the best single by score: {one.value:+.2f} points ({one.low:+.2f} to"
-                f" {one.high:+.2f})"
-            )
-            found.append(
-                _record(
-                    f"committee.{rule}",
-                    one,
-                    "points",
-                    SPREAD,
-                    truths,
-                    {
-                        "rule": rule,
-                        "tasks": int(np.isfinite(gains).any(axis=1).sum()),
-                        "over": "best single by the default score",
-                    },
-                )
-            )
-    return found
+        gains = np.full(alone.shape, np.nan)
+        for cell in cells:
+            if cell.rule == rule and cell.protocol == "pool" and cell.task in truths.tasks:
+                place = truths.tasks.index(cell.task), truths.seeds.index(cell.seed)
+                gains[place] = 100 * (cell.accuracy - alone[place])
+        tasks = int(np.isfinite(gains).any(axis=1).sum())
+        if not tasks:
+            continue
+        gain = over_tasks(gains)
+        print(
+            f"{rule} over the best single by score: {gain.value:+.2f} points ({gain.low:+.2f} to"
+            f" {gain.high:+.2f})"
+        )
+        setting = {"rule": rule, "tasks": tasks, "over": "best single by the default score"}
+        rows.append(scored.record(f"committee.{rule}", gain, setting))
+    return rows
