@@ -5,6 +5,7 @@ built.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,20 +28,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Method:
-    """One method: its default settings, and the names of what it ``needs``.
+    """One method: its default settings, its recipe, and the names of what it needs.
 
-    features, logits, probe_logits, hidden  these of each teacher's ``TeacherOutputs``
-    split          teachers that can be run from the middle (zoo.split)
-    label_space    teachers that know all of the task's classes by name
-    three_classes  a task of at least three classes; two_teachers: at least two teachers
+    Attributes
+    ----------
+    config : dataclass
+        The settings with their defaults; ``--set NAME=VALUE`` changes one.
+    recipe : str
+        ``module:Class`` of the `Recipe`, imported when a run is built, since it needs torch.
+    needs : frozenset of str
+        ``features``, ``logits``, ``probe_logits``, ``hidden``: these of each teacher's outputs.
+        ``split``: teachers that can be run from the middle (`zoo.split_teacher`). ``label_space``:
+        teachers that know all of the task's classes by name. ``three_classes``: a task of at least
+        three classes. ``two_teachers``: at least two teachers.
     """
 
-    config: Config
+    config: Any
+    recipe: str
     needs: frozenset[str]
 
 
+_ROOMS = {
+    PlainConfig: "distill.methods.recipe:Plain",
+    AnswersConfig: "distill.methods.answers:AnswersRecipe",
+    TransportConfig: "distill.methods.transport:Transport",
+    FeatureConfig: "distill.methods.feature:Feature",
+    TalkConfig: "distill.methods.talk:Talk",
+    CommitteeConfig: "distill.methods.committee:CommitteeRecipe",
+}
+
+
 def _method(config: Config, needs: str) -> Method:
-    return Method(config, frozenset(needs.split()))
+    return Method(config, _ROOMS[type(config)], frozenset(needs.split()))
 
 
 METHODS: dict[str, Method] = {
@@ -65,7 +84,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-def configure(name: str, settings: Mapping[str, str] | None = None) -> Config:
+def configure(name: str, settings: Mapping[str, str] | None = None) -> Any:
     """The settings of method ``name``: its defaults, with ``settings`` (texts, as ``--set
     weight=2`` gives them) instead.
 
@@ -99,29 +118,12 @@ def build(name: str, context: Context, settings: Mapping[str, str] | None = None
 
     from distill.methods.recipe import refusal
 
-    config = configure(name, settings)
-    if reason := refusal(METHODS[name].needs, context):
+    config, method = configure(name, settings), METHODS[name]
+    if reason := refusal(method.needs, context):
         raise UserError(f"--method {name} cannot run here: {reason}")
+    module, recipe = method.recipe.split(":")
+    make = getattr(importlib.import_module(module), recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
-        return _recipe(config, context)
-
-
-def _recipe(config: Config, context: Context) -> Recipe:
-    from distill.methods.answers import AnswersRecipe
-    from distill.methods.committee import CommitteeRecipe
-    from distill.methods.feature import Feature
-    from distill.methods.recipe import Plain
-    from distill.methods.talk import Talk
-    from distill.methods.transport import Transport
-
-    kinds: dict[type[Config], Any] = {
-        PlainConfig: Plain,
-        AnswersConfig: AnswersRecipe,
-        TransportConfig: Transport,
-        FeatureConfig: Feature,
-        TalkConfig: Talk,
-        CommitteeConfig: CommitteeRecipe,
-    }
-    recipe: Recipe = kinds[type(config)](config, context)
-    return recipe
+        built: Recipe = make(config, context)
+        return built
