@@ -12,7 +12,7 @@ from selection.rank import Settings, rank
 
 
 def main(task: str = "digits", out: Path = Path("ranking.json")) -> None:
-    """Rank with two further scores; print the table and the committee; save for ``distill.train``."""
+    """Rank with two further scores, print the table and the committee, and save the ranking."""
     ranking = rank(task, Settings(also=("linear_probe", "logme"), top=2))
     table = ranking.to_frame()
     print(table[["model", "value", "low", "high", "seconds"]].to_string(index=False))

@@ -31,12 +31,11 @@ def terms(evidence: Evidence) -> np.ndarray:
     return (distances.argmin(axis=1) == home).astype(float)
 
 
-NEAREST_MEAN = Score(
+NEAREST_MEAN = Score.mean_of(
+    terms,
     name="nearest_mean",
-    value=lambda evidence: float(terms(evidence).mean()),
-    terms=terms,
-    needs=(),
-    source="Nearest class mean, leave-one-out; an example.",
+    meaning="Leave-one-out accuracy of the nearest class mean, 0 to 1.",
+    source="An example; the nearest class mean is textbook material.",
 )
 
 if __name__ == "__main__":

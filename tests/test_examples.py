@@ -11,7 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-pytestmark = pytest.mark.journey
 
 
 def run_example(name: str, *arguments: str, folder: Path) -> str:
