@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.record import BenchRecord, read
-from selection import prediction
+from selection.scores import prediction
 from selection.scores.registry import ALIASES, DEFAULT
 from zoo.errors import UserError
 from zoo.files import write_text
@@ -288,7 +288,7 @@ TABLES: dict[str, Callable[[Records], str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     def command() -> None:
-        """Write the figures of README.md and docs/truth.md, and selection/prediction.json, anew
+        """Write the figures of README.md and docs/truth.md, and the packaged prediction.json, anew
         from benchmarks/records.
         """
         records = committed()

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from selection.arrays import Floats as Floats
-from selection.arrays import Ints as Ints
-
 if TYPE_CHECKING:
     from selection.probe import Probe
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)

@@ -209,7 +209,7 @@ def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
 
 def _with_expected_accuracy(row: Row, score: str, task: Task) -> Row:
     """The row with the accuracy to expect of a student, where that was calibrated."""
-    from selection.prediction import expected_accuracy
+    from selection.scores.prediction import expected_accuracy
 
     if row.value is None or row.probe_size is None:
         return row

@@ -46,7 +46,7 @@ class Row:
         In which round of a budget the model fell behind, and why.
     expected : dict, optional
         ``accuracy`` to expect of a small student, ``low``, ``high`` and their ``level``
-        (``selection.prediction``); ``None`` where that was not measured.
+        (``selection.scores.prediction``); ``None`` where that was not measured.
     params_total : int, optional
         The model's parameters.
     license : str, optional

@@ -39,10 +39,10 @@ from benchmarks.truth.teachers import (
     entries,
 )
 from benchmarks.truth.truths import Truths, standardise
-from selection.prediction import calibrations
 from selection.probe import Probe
 from selection.probing.prober import LocalProber, ProbeStore
 from selection.probing.store import TeacherStore
+from selection.scores.prediction import calibrations
 from selection.sources.images import as_ppm
 from selection.task import Task
 from zoo.card import ModelCard

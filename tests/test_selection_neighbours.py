@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selection.neighbours import neighbours
 from selection.scores.knn import neighbour_votes
+from selection.scores.neighbours import neighbours
 
 
 def test_neighbours_are_those_of_the_full_matrix_without_the_row_itself() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from selection import prediction
-from selection.prediction import Calibration, ExpectedAccuracy, expected_accuracy, write
+from selection.scores import prediction
+from selection.scores.prediction import Calibration, ExpectedAccuracy, expected_accuracy, write
 
 HALF = Calibration(
     score="s",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import zoo.terminal.progress
-from selection.progress import RankingProgress
+from selection.probing.progress import RankingProgress
 from selection.ranking import Row
 from zoo.terminal import progress as module
 from zoo.terminal.command import run

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from benchmarks.truth.targets import TARGETS
 from benchmarks.truth.truths import Truths
-from selection.prediction import Calibration, inputs
+from selection.scores.prediction import Calibration, inputs
 
 Floats = npt.NDArray[np.floating]
 LEVEL = 0.9

@@ -10,9 +10,9 @@ from selection.probe import Probe
 from selection.probing.budget import Budget
 from selection.probing.evaluator import ProbeEvaluator
 from selection.probing.prober import LocalProber, Prober, ProbeStore
+from selection.probing.progress import RankingProgress
 from selection.probing.rounds import Halving, affordable_sizes, halve, shortlist, sizes
 from selection.probing.store import TeacherStore
-from selection.progress import RankingProgress
 from selection.recall.candidates import Candidates
 from selection.recall.names import NameEncoder
 from selection.scores.score import Score

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from selection.arrays import Floats
+from selection.evidence import Floats
 from zoo.errors import UserError
 from zoo.terminal.command import printable
 

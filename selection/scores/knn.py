@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from selection.evidence import Evidence, Floats
-from selection.neighbours import neighbours
+from selection.scores.neighbours import neighbours
 from selection.scores.probe_data import prepare
 from selection.scores.score import Score
 
