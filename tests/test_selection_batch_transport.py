@@ -65,6 +65,42 @@ def test_a_batch_costs_what_each_pair_does(eps: float, per_pair: bool) -> None:
         torch.testing.assert_close(ours[i], (plan * cost).sum(), rtol=1e-5, atol=1e-7)
 
 
+def converged(p: np.ndarray, logits: np.ndarray, cost: np.ndarray, eps: float) -> float:
+    """<P_eps, M> of one pair by POT's unbatched solver, which knows no gradient here."""
+    import ot
+    from scipy.special import softmax
+
+    plan = ot.sinkhorn(
+        p,
+        softmax(logits),
+        cost,
+        eps,
+        method="sinkhorn_log",
+        numItermax=100_000,
+        stopThr=1e-13,
+        warn=False,
+    )
+    return float((plan * cost).sum())
+
+
+@pytest.mark.parametrize("eps", [0.3, 0.1, 0.02])  # 0.02: in the log domain
+def test_the_gradient_is_that_of_the_converged_cost(eps: float) -> None:
+    """The gradient equals the central difference of POT's unbatched solver."""
+    p, q, cost = draw(3)
+    logits = q.log().requires_grad_()
+    values = batch_transport_cost(p, torch.softmax(logits, dim=1), cost, eps=eps, iterations=5000)
+    values.sum().backward()
+    assert logits.grad is not None
+    step, pair = 1e-4, 1
+    start = logits[pair].detach().numpy()
+    differences = []
+    for direction in np.eye(C):
+        ahead = converged(p[pair].numpy(), start + step * direction, cost.numpy(), eps)
+        behind = converged(p[pair].numpy(), start - step * direction, cost.numpy(), eps)
+        differences.append((ahead - behind) / (2 * step))
+    np.testing.assert_allclose(logits.grad[pair], differences, rtol=1e-4, atol=1e-7)
+
+
 def test_fifty_iterations_are_near_the_solution_between_label_spaces_of_usual_size() -> None:
     generator = torch.Generator().manual_seed(0)
     p, q = (torch.softmax(2 * torch.randn(16, n, generator=generator), dim=1) for n in (200, 20))

