@@ -17,6 +17,7 @@ from benchmarks.truth.table import CELLS, NONE, Cell, read_cells
 from zoo.errors import UserError
 from zoo.files import write_text
 from zoo.terminal.command import run
+from zoo.terminal.options import command_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -204,22 +205,28 @@ def _section(
     return ReportSection(name=name, command=command, curves=curves, records=records)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    def command(
-        out: Annotated[
-            Path, typer.Option(help="folder that takes the page, benchmarks.html")
-        ] = Path("."),
-        records: Annotated[Path, typer.Option(help="folder of the records, *.jsonl")] = RECORDS,
-    ) -> None:
-        """Draw one page, benchmarks.html, of all that the committed records say."""
-        if not any(records.glob("*.jsonl")):
-            raise UserError(
-                f"no records (*.jsonl) in {records}; make some: python -m benchmarks.run truth"
-            )
-        write_text(out / "benchmarks.html", page(records))
-        print(f"page in {out / 'benchmarks.html'}")
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """The options of ``benchmarks.report``."""
 
-    return run(command, argv, name="benchmarks.report")
+    out: Annotated[Path, typer.Option(help="folder that takes the page, benchmarks.html")] = Path()
+    records: Annotated[Path, typer.Option(help="folder of the records, *.jsonl")] = RECORDS
+
+
+def draw(options: ReportOptions) -> None:
+    """Draw one page, benchmarks.html, of all that the committed records say."""
+    if not any(options.records.glob("*.jsonl")):
+        raise UserError(
+            f"no records (*.jsonl) in {options.records}; make some: python -m benchmarks.run truth"
+        )
+    path = options.out / "benchmarks.html"
+    write_text(path, page(options.records))
+    print(f"page in {path}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run(command_of(ReportOptions, draw), argv, name="benchmarks.report")
 
 
 if __name__ == "__main__":

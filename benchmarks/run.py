@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,12 @@ import typer
 
 from benchmarks.record import append
 from zoo.terminal.command import run, validate_choice
+from zoo.terminal.options import command_of
 
 RECORDS = Path(__file__).parent / "records"
 
-BENCHMARKS: dict[
-    str, str
-] = {  # name -> module with run(out: Path) -> list[BenchRecord], imported when asked for
+# name -> module with run(out: Path) -> list[BenchRecord], imported when it is asked for
+BENCHMARKS = {
     "scoring": "benchmarks.speed.scoring",
     "coverage": "benchmarks.speed.coverage",
     "probing": "benchmarks.speed.probing",
@@ -31,28 +32,27 @@ BENCHMARKS: dict[
 }
 
 
-def measure(name: str, out: Path = RECORDS) -> Path:
-    """Run one benchmark and add its records to ``out/NAME.jsonl``; return that file."""
-    module = importlib.import_module(BENCHMARKS[validate_choice("benchmark", name, BENCHMARKS)])
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{name}.jsonl"
-    append(path, module.run(out))
-    return path
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """The options of ``benchmarks.run``."""
+
+    name: Annotated[str, typer.Argument(help=f"one of: {', '.join(BENCHMARKS)}")]
+    out: Annotated[Path, typer.Option(help="folder that takes the records, NAME.jsonl")] = RECORDS
+
+
+def measure(options: BenchmarkOptions) -> None:
+    """Measure one thing, print it, and keep the figures with versions, machine and date."""
+    name = validate_choice("benchmark", options.name, BENCHMARKS)
+    module = importlib.import_module(BENCHMARKS[name])
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{name}.jsonl"
+    append(path, module.run(options.out))
+    print(f"records in {path}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    def command(
-        name: Annotated[str, typer.Argument(help=f"one of: {', '.join(BENCHMARKS)}")],
-        out: Annotated[
-            Path, typer.Option(help="folder that takes the records, NAME.jsonl")
-        ] = RECORDS,
-    ) -> None:
-        """Measure one thing, print it, and keep the figures as records with versions, machine and
-        date.
-        """
-        print(f"records in {measure(name, out)}")
-
-    return run(command, argv, name="benchmarks.run")
+    """The command; returns the exit status."""
+    return run(command_of(BenchmarkOptions, measure), argv, name="benchmarks.run")
 
 
 if __name__ == "__main__":

@@ -17,26 +17,35 @@ from benchmarks.record import read
 from benchmarks.run import RECORDS
 from benchmarks.truth.__main__ import main
 from benchmarks.truth.candidates import nested_choice, static_prior
-from benchmarks.truth.scores import measure, read_scores
+from benchmarks.truth.scores import measure_scores, read_scores
 from benchmarks.truth.students import (
+    HeadLogits,
     LabelledImages,
     StudentRecipe,
-    TeacherAnswers,
     hits,
     student_pixels,
     train,
 )
 from benchmarks.truth.summary import missing
-from benchmarks.truth.table import NONE, PROTOCOLS, SEEDS, Bench, Cell, digest, hits_of, read_cells
+from benchmarks.truth.table import (
+    NONE,
+    PROTOCOLS,
+    SEEDS,
+    Cell,
+    TableFiller,
+    read_cells,
+    read_hits,
+    recipe_digest,
+)
 from benchmarks.truth.targets import POOL, TARGETS, training
 from benchmarks.truth.teachers import (
     FURTHER,
-    Answers,
-    Described,
-    Entry,
-    describe,
-    described,
-    entries,
+    TableTeacher,
+    TargetOutputs,
+    TeacherFacts,
+    add_facts,
+    available_teachers,
+    read_facts,
 )
 from benchmarks.truth.truths import Truths, standardise
 from selection.probe import Probe
@@ -89,9 +98,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def two(home: Path) -> list[Entry]:
+def two(home: Path) -> list[TableTeacher]:
     wanted = ("resnet_fashion", "convnext_cifar10", "resnet_mnist")
-    return [entry for entry in entries(home) if entry.card.id in wanted]
+    return [entry for entry in available_teachers(home) if entry.card.id in wanted]
 
 
 @pytest.fixture
@@ -111,15 +120,17 @@ def test_the_list_is_what_the_issue_asks_for() -> None:
 
 
 def test_no_teacher_may_teach_what_it_was_trained_on(home: Path) -> None:
-    by_name = {entry.card.id: entry for entry in entries(home)}
-    assert not by_name["resnet_animals"].knows(TARGETS["vehicles_25"])
-    assert by_name["resnet_animals"].knows(TARGETS["sea_25"])
-    assert by_name["resnet_animals"].knows(TARGETS["mixed_25"])  # reptiles
+    by_name = {entry.card.id: entry for entry in available_teachers(home)}
+    assert not by_name["resnet_animals"].trained_on(TARGETS["vehicles_25"])
+    assert by_name["resnet_animals"].trained_on(TARGETS["sea_25"])
+    assert by_name["resnet_animals"].trained_on(TARGETS["mixed_25"])  # reptiles
     assert all(
-        by_name["resnet_superclasses"].knows(t) for t in TARGETS.values() if t.dataset == "cifar100"
+        by_name["resnet_superclasses"].trained_on(t)
+        for t in TARGETS.values()
+        if t.dataset == "cifar100"
     )
-    assert by_name["resnet_cifar10"].knows(TARGETS["cifar10_25"])
-    assert not by_name["resnet_mnist"].knows(TARGETS["clothes_25"])
+    assert by_name["resnet_cifar10"].trained_on(TARGETS["cifar10_25"])
+    assert not by_name["resnet_mnist"].trained_on(TARGETS["clothes_25"])
     assert len(by_name) + len(FURTHER) >= 30  # ../shared/models make it more than 40
 
 
@@ -136,7 +147,7 @@ def test_a_student_learns_from_its_teacher_more_than_from_labels() -> None:
     pixels, labels = toy_images(truth), np.where(np.arange(200) < 20, truth, -1)
     images = LabelledImages.of(pixels, labels, classes=("dark", "bright"), flip=False)
     wrong = torch.from_numpy(np.where(truth[:, None] == np.arange(2), -5.0, 5.0)).float()
-    answers = TeacherAnswers(logits=wrong[None], weights=torch.ones(1))  # names the other class
+    answers = HeadLogits(logits=wrong[None], weights=torch.ones(1))  # names the other class
     recipe = StudentRecipe(steps=60)
     assert hits(train(images, answers, recipe, seed=0), pixels, truth).mean() < 0.1
     assert hits(train(images, None, recipe, seed=0), pixels, truth).mean() > 0.9
@@ -150,7 +161,7 @@ def test_a_student_depends_on_its_seed_and_its_teachers_weights() -> None:
     logits = torch.from_numpy(rng.normal(size=(2, 60, 2))).float()
 
     def student(weights: list[float], seed: int = 0) -> torch.Tensor:
-        answers = TeacherAnswers(logits=logits, weights=torch.tensor(weights))
+        answers = HeadLogits(logits=logits, weights=torch.tensor(weights))
         made = train(images, answers, StudentRecipe(steps=2, batch=16), seed=seed)
         return made.logits(student_pixels(pixels[:8]))
 
@@ -160,39 +171,39 @@ def test_a_student_depends_on_its_seed_and_its_teachers_weights() -> None:
 
 
 def test_a_table_fills_once_and_goes_on_where_it_was_cut(
-    home: Path, two: list[Entry], small: None, tmp_path: Path
+    home: Path, two: list[TableTeacher], small: None, tmp_path: Path
 ) -> None:
     target, path = TARGETS["digits_low_25"], tmp_path / "cells.jsonl"
-    bench = Bench(home, path, RECIPE, Answers(home))
+    filler = TableFiller(home, path, RECIPE, TargetOutputs(home))
     assert (
-        bench.fill(target, two, protocol="pool", seed=0) == 3
+        filler.fill(target, two, protocol="pool", seed=0) == 3
     )  # none and two teachers; the third knows digits
     cells = {cell.teacher: cell for cell in read_cells(path)}
     assert set(cells) == {NONE, "resnet_fashion", "convnext_cifar10"}
     assert all(cell.accuracy > 0.5 for cell in cells.values())  # chance is 0.2
     assert cells[NONE].n > cells[NONE].n_test > 100
-    kept = hits_of(home, cells["resnet_fashion"])
+    kept = read_hits(home, cells["resnet_fashion"])
     assert kept is not None
     assert kept.mean() == pytest.approx(cells["resnet_fashion"].accuracy, abs=1e-5)
-    assert bench.fill(target, two, protocol="pool", seed=0) == 0
+    assert filler.fill(target, two, protocol="pool", seed=0) == 0
     text = path.read_text()
     path.write_text(text[:-40])  # killed while writing the last line
-    assert bench.fill(target, two, protocol="pool", seed=0) == 1
+    assert filler.fill(target, two, protocol="pool", seed=0) == 1
     again = {cell.teacher: cell for cell in read_cells(path)}
     assert {name: cell.accuracy for name, cell in again.items()} == {
         name: cell.accuracy for name, cell in cells.items()
     }
     assert (
-        Bench(home, path, replace(RECIPE, steps=10), Answers(home)).fill(
+        TableFiller(home, path, replace(RECIPE, steps=10), TargetOutputs(home)).fill(
             target, two[:1], protocol="pool", seed=0
         )
         == 2
     )
-    assert len(read_cells(path, recipe=digest(RECIPE))) == 3
+    assert len(read_cells(path, recipe=recipe_digest(RECIPE))) == 3
 
 
 def test_ranking_and_truth_tables_run_a_teacher_on_no_image_twice(
-    home: Path, two: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, two: list[TableTeacher], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = replace(TARGETS["digits_low_25"], classes=("0", "1"))
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path))
@@ -214,29 +225,30 @@ def test_ranking_and_truth_tables_run_a_teacher_on_no_image_twice(
         return forward(teacher, inputs)
 
     monkeypatch.setattr(Teacher, "forward", counted)
-    features, logits = Answers(home).of(card, target)
+    arrays = TargetOutputs(home).arrays(card, target)
+    features = arrays["features"]
     trial = 2  # random images that tell whether a teacher works
     different = {image.tobytes() for image in pixels}
     assert sum(run_images) == trial + len(pixels) - 20
     assert len(features) == len(pixels) == len(different)
-    assert logits is not None
+    assert "logits" in arrays
     place = {as_ppm(image): row for row, image in enumerate(pixels)}
     rows = [place[as_ppm(np.asarray(image))] for image in probe.images]
     assert (features[rows] == result.outputs.features).all()
 
 
 def test_a_committee_is_one_more_cell_and_scores_are_kept(
-    home: Path, two: list[Entry], small: None, tmp_path: Path
+    home: Path, two: list[TableTeacher], small: None, tmp_path: Path
 ) -> None:
     target, path = TARGETS["digits_low_25"], tmp_path / "cells.jsonl"
-    bench = Bench(home, path, replace(RECIPE, steps=10), Answers(home))
-    able = [entry for entry in two if not entry.knows(target)]
-    assert bench.committee(target, able, protocol="labels", seed=1, rule="pair") == 1
-    assert bench.committee(target, able[::-1], protocol="labels", seed=1, rule="pair") == 0
+    filler = TableFiller(home, path, replace(RECIPE, steps=10), TargetOutputs(home))
+    able = [entry for entry in two if not entry.trained_on(target)]
+    assert filler.fill_committee(target, able, seed=1, rule="pair") == 1
+    assert filler.fill_committee(target, able[::-1], seed=1, rule="pair") == 0
     assert read_cells(path)[0].teacher == "pair: convnext_cifar10 + resnet_fashion"
     scores = tmp_path / "scores.jsonl"
-    assert measure(scores, target, two, bench.answers, seed=0) > 40
-    assert measure(scores, target, two, bench.answers, seed=0) == 0
+    assert measure_scores(scores, target, two, filler.outputs, seed=0) > 40
+    assert measure_scores(scores, target, two, filler.outputs, seed=0) == 0
     values = read_scores(scores)[target.name, 0, "resnet_fashion"]
     assert 0.2 < values["knn"] <= 1.0
     assert values["knn@5"] != values["knn"]
@@ -253,7 +265,9 @@ def _truths(seed: int = 0, tasks: int = 12, teachers: int = 10) -> Truths:
     noise = rng.normal(size=truth.shape)
     spy = np.where((np.array(groups) == "f")[:, None, None], truth, rng.normal(size=truth.shape))
     cards = [ModelCard(id=f"m{m}", source="small", params_total=10**5 + m) for m in range(teachers)]
-    known = tuple(Described.of(Entry(card=card, trained=frozenset())) for card in cards)
+    known = tuple(
+        TeacherFacts.of(TableTeacher(card=card, trained_classes=frozenset())) for card in cards
+    )
     return Truths(
         tasks=tuple(f"t{t}_25" for t in range(tasks)),
         groups=groups,
@@ -311,14 +325,14 @@ def test_the_static_prior_is_the_mean_standardised_truth() -> None:
 
 
 def test_teachers_are_described_once_and_read_back(
-    home: Path, two: list[Entry], tmp_path: Path
+    home: Path, two: list[TableTeacher], tmp_path: Path
 ) -> None:
     path = tmp_path / "teachers.jsonl"
-    describe(path, two[:1])
-    describe(path, two)
-    found = {one.id: one for one in described(path)}
+    add_facts(path, two[:1])
+    add_facts(path, two)
+    found = {one.id: one for one in read_facts(path)}
     assert len(path.read_text().splitlines()) == len(found) == 3
-    assert found["resnet_fashion"] == Described.of(
+    assert found["resnet_fashion"] == TeacherFacts.of(
         next(entry for entry in two if entry.card.id == "resnet_fashion")
     )
     assert "shoes_10" in found["resnet_fashion"].barred
@@ -326,9 +340,9 @@ def test_teachers_are_described_once_and_read_back(
     assert "digits_10" not in found["resnet_fashion"].barred
 
 
-def test_the_tables_say_what_they_lack(home: Path, two: list[Entry]) -> None:
-    teachers = [Described.of(entry) for entry in two]
-    wanted = sum(not entry.knows(target) for entry in two for target in TARGETS.values())
+def test_the_tables_say_what_they_lack(home: Path, two: list[TableTeacher]) -> None:
+    teachers = [TeacherFacts.of(entry) for entry in two]
+    wanted = sum(not entry.trained_on(target) for entry in two for target in TARGETS.values())
     able = [(task, one.id) for one in teachers for task in TARGETS if task not in one.barred]
     cell = Cell(
         task="",

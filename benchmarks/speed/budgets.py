@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.record import BenchRecord
-from benchmarks.truth.targets import shared
+from benchmarks.shared import shared
 from zoo.catalogue import Catalogue
 from zoo.sources import folder
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.record import BenchRecord
 from benchmarks.speed.budgets import measure_budgets
-from benchmarks.truth.scores import evidence as read
+from benchmarks.truth.scores import target_evidence
 from benchmarks.truth.table import CELLS, read_cells
 from benchmarks.truth.targets import TARGETS, Target
-from benchmarks.truth.teachers import Answers, Entry, entries
+from benchmarks.truth.teachers import TableTeacher, TargetOutputs, available_teachers
 from selection.evidence import Evidence
 from selection.probing.evaluator import empty_row
 from selection.probing.rounds import Evaluation, Halving, affordable_sizes, halve
@@ -30,7 +30,7 @@ PROBE = 500
 SHARE = 0.25  # of the forwards of full probing
 KEEP = 6  # committee of 3 and three to spare, as selection.rank does
 SEEDS = (0, 1, 2)
-FEWEST = 8  # teachers that a task must have answers of
+FEWEST = 8  # teachers that a task must have outputs of
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the time that full probing takes
 
 
@@ -88,38 +88,39 @@ class SimulatedEvaluator:
 def run(out: Path) -> list[BenchRecord]:
     """Halving against full probing over the tasks of the truth tables, then budgets of seconds.
 
-    The teachers' answers come from the truth tables' folder (``truth`` in the tool's home); missing
+    The teachers' outputs come from the truth tables' folder (``truth`` in the tool's home); missing
     ones are computed and kept there. A teacher that was trained on the very classes is left out, as
     in those tables.
     """
     folder, encoder = home() / "truth", NameEncoder.table()
-    answers, teachers = Answers(folder), entries(folder)
+    outputs, teachers = TargetOutputs(folder), available_teachers(folder)
     rows: list[dict[str, float]] = []
     for target in _targets():
-        able = [entry for entry in teachers if not entry.knows(target)]
+        able = [teacher for teacher in teachers if not teacher.trained_on(target)]
         if len(able) < FEWEST:
             continue
-        cards = [entry.card for entry in able]
+        cards = [teacher.card for teacher in able]
         for seed in SEEDS:
             evidence = {
-                entry.card.id: _shuffled(entry, target, answers, seed, encoder) for entry in able
+                teacher.card.id: _shuffled(teacher, target, outputs, seed, encoder)
+                for teacher in able
             }
             rows.append(compare_with_full_probing(evidence, cards, len(target.classes)))
         _print_target(target.name, len(able), rows[-len(SEEDS) :])
     records = _summary(rows, len(teachers))
-    records += regret_curves(out, answers, teachers, encoder)
+    records += regret_curves(out, outputs, teachers, encoder)
     return records + measure_budgets()
 
 
 def regret_curves(
-    out: Path, answers: Answers, teachers: Sequence[Entry], encoder: NameEncoder
+    out: Path, outputs: TargetOutputs, teachers: Sequence[TableTeacher], encoder: NameEncoder
 ) -> list[BenchRecord]:
     """Accuracy lost against the seconds of probing, by halving and by spreading them evenly.
 
     The probe is the labelled images of a truth task; the students' accuracies are those of the
     tables in ``out``.
     """
-    rates = {entry.card.id: _seconds_an_image(entry, answers) for entry in teachers}
+    rates = {teacher.card.id: _seconds_an_image(teacher, outputs) for teacher in teachers}
     accuracy = {
         (cell.task, cell.seed, cell.teacher): cell.accuracy
         for cell in read_cells(out / CELLS)
@@ -127,14 +128,16 @@ def regret_curves(
     }
     points: dict[tuple[str, float], list[tuple[float, float, float]]] = {}
     for task, seed in sorted({(task, seed) for task, seed, _ in accuracy}):
-        able = [entry for entry in teachers if (task, seed, entry.card.id) in accuracy]
+        able = [teacher for teacher in teachers if (task, seed, teacher.card.id) in accuracy]
         if len(able) < FEWEST:
             continue
         evidence = {
-            entry.card.id: in_turns(read(entry, TARGETS[task], answers, seed=seed, encoder=encoder))
-            for entry in able
+            teacher.card.id: in_turns(
+                target_evidence(teacher, TARGETS[task], outputs, seed=seed, encoder=encoder)
+            )
+            for teacher in able
         }
-        cards = [entry.card for entry in able]
+        cards = [teacher.card for teacher in able]
         best = max(accuracy[task, seed, name] for name in evidence)
         for share in SHARES:
             for way, choice in first_by_each_way(evidence, cards, rates, share).items():
@@ -260,12 +263,12 @@ def compare_with_full_probing(
     return result
 
 
-def _seconds_an_image(entry: Entry, answers: Answers) -> float:
+def _seconds_an_image(teacher: TableTeacher, outputs: TargetOutputs) -> float:
     """Measured here on 64 images of noise, after a first batch that warms up."""
     pixels = np.random.default_rng(0).integers(0, 255, (64, 32, 32, 3), dtype=np.uint8)
-    answers.compute(entry.card, pixels)
+    outputs.compute(teacher.card, pixels)
     begin = time.perf_counter()
-    answers.compute(entry.card, pixels)
+    outputs.compute(teacher.card, pixels)
     return (time.perf_counter() - begin) / len(pixels)
 
 
@@ -285,10 +288,10 @@ def _targets() -> list[Target]:
 
 
 def _shuffled(
-    entry: Entry, target: Target, answers: Answers, seed: int, encoder: NameEncoder
+    teacher: TableTeacher, target: Target, outputs: TargetOutputs, seed: int, encoder: NameEncoder
 ) -> Evidence:
     """Classes taking turns, as in a probe; ``seed`` draws the order of each class's images."""
-    evidence = read(entry, target, answers, seed=0, encoder=encoder)
+    evidence = target_evidence(teacher, target, outputs, seed=0, encoder=encoder)
     rng = np.random.default_rng(seed)
     by_class = [
         rng.permutation(np.flatnonzero(evidence.labels == label))

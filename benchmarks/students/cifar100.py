@@ -42,7 +42,7 @@ import numpy as np
 import typer
 
 from benchmarks.record import BenchRecord, append
-from benchmarks.students.distillation_tasks import shared
+from benchmarks.shared import shared
 from zoo.errors import UserError
 from zoo.files import replacing
 from zoo.home import home

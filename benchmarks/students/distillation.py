@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmarks.record import BenchRecord, append
-from benchmarks.students.distillation_tasks import POOLS, SOURCES, make, shared
+from benchmarks.shared import shared
+from benchmarks.students.distillation_tasks import POOLS, SOURCES, make
 from zoo.home import home
 from zoo.terminal.command import run as command
 from zoo.terminal.command import split_list

@@ -5,14 +5,14 @@ rest unlabelled.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.errors import UserError
+from benchmarks.shared import existing_shared
+from zoo.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,15 +45,6 @@ POOLS = (
 )  # the labelled images alone; with the rest of the training images as unlabelled
 
 
-def shared() -> Path:
-    """The folder of real datasets and models: ``$TEACHER_ZOO_SHARED``, else ../shared beside the
-    project.
-    """
-    return Path(
-        os.environ.get("TEACHER_ZOO_SHARED") or Path(__file__).resolve().parents[3] / "shared"
-    )
-
-
 def make(name: str, pool: str, home: Path) -> Path:
     """The task's folder under ``home``, written where it is not there yet: train, validation and
     test Parquet files.
@@ -64,12 +55,7 @@ def make(name: str, pool: str, home: Path) -> Path:
     if (folder / "test.parquet").is_file():
         return folder
     source = SOURCES[name]
-    origin = shared() / "datasets" / source.dataset
-    if not origin.is_dir():
-        raise UserError(
-            f"{origin} is not there: the benchmark reads real datasets from it (or from"
-            " $TEACHER_ZOO_SHARED)"
-        )
+    origin = existing_shared("datasets", source.dataset)
     import pyarrow.parquet as pq
 
     names = (origin / "labels.txt").read_text(encoding="utf-8").splitlines()
@@ -142,6 +128,5 @@ def _write(path: Path, table: pa.Table, names: list[str], *, known: int | None =
     done = pa.table(
         {"image": table.column("image"), "label": pa.array(labels, pa.int64())}
     ).replace_schema_metadata(note)
-    partial = path.with_suffix(".part")
-    pq.write_table(done, partial, row_group_size=500)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        pq.write_table(done, partial, row_group_size=500)

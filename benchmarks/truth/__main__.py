@@ -4,123 +4,119 @@ was.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.truth.table import CELLS, PROTOCOLS, SEEDS, Bench, plan
+from benchmarks.truth.table import CELLS, PROTOCOLS, SEEDS, TableFiller, plan
 from benchmarks.truth.targets import TARGETS
 from zoo.errors import UserError
 from zoo.home import home
-from zoo.terminal.command import run, split_list, validate_choice
+from zoo.terminal.command import run, validate_choice
+from zoo.terminal.options import command_of
+from zoo.terminal.progress import Progress
+
+if TYPE_CHECKING:
+    from benchmarks.truth.teachers import TableTeacher
 
 RECORDS = Path(__file__).parents[1] / "records"
 
 
-def fill(
-    *,
-    tasks: Sequence[str] = (),
-    teachers: Sequence[str] = (),
-    seeds: Sequence[int] = SEEDS,
-    protocols: Sequence[str] = PROTOCOLS,
-    device: str = "cpu",
-    folder: Path | None = None,
-    out: Path = RECORDS,
-    minutes: float = float("inf"),
-    make_zoo: bool = False,
-    sets: bool = True,
-) -> int:
-    """Make the cells that are missing, in the order of ``plan``, until ``minutes`` are over;
-    returns how many were made.
+def _numbers(text: str) -> str:
+    """``text`` if it is numbers separated by commas."""
+    if not all(part.isdecimal() for part in text.split(",")):
+        raise UserError(f"{text!r}: expected whole numbers separated by commas, such as 0,1,2")
+    return text
 
-    The scores of a task follow its cells, and with ``sets`` the committees. The time is looked at
-    before each task; ``make_zoo`` first trains the teachers that are not packaged.
+
+@dataclass(frozen=True, kw_only=True)
+class FillOptions:
+    """The options of ``benchmarks.truth``."""
+
+    tasks: Annotated[tuple[str, ...], typer.Option(help="only these target tasks")] = ()
+    teachers: Annotated[tuple[str, ...], typer.Option(help="only these teachers")] = ()
+    seeds: Annotated[str, typer.Option(parser=_numbers, help="seeds, separated by commas")] = (
+        ",".join(map(str, SEEDS))
+    )
+    protocols: Annotated[
+        tuple[str, ...], typer.Option(help="pool (unlabelled images too), labels, or both")
+    ] = PROTOCOLS
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu"
+    folder: Annotated[
+        Path | None, typer.Option(help="work folder (default: truth/ in the tool's home)")
+    ] = None
+    out: Annotated[Path, typer.Option(help="folder that takes the table, truth_cells.jsonl")] = (
+        RECORDS
+    )
+    minutes: Annotated[float, typer.Option(help="begin no further task after so many minutes")] = (
+        float("inf")
+    )
+    sets: Annotated[bool, typer.Option(help="train the students of committees too")] = True
+    zoo: Annotated[bool, typer.Option(help="first train the teachers that are not packaged")] = (
+        False
+    )
+
+    def __post_init__(self) -> None:
+        for name in self.tasks:
+            validate_choice("task", name, TARGETS)
+        for name in self.protocols:
+            validate_choice("protocol", name, PROTOCOLS)
+
+
+def fill(options: FillOptions) -> None:
+    """Train one student for every teacher, task and seed, cell by cell; what is in the table
+    already stays.
     """
     import torch
     from threadpoolctl import threadpool_limits
 
-    import benchmarks.truth.committees as committees
-    from benchmarks.truth.scores import SCORED, measure
+    from benchmarks.truth import committees
+    from benchmarks.truth.scores import SCORED, measure_scores
     from benchmarks.truth.students import StudentRecipe
-    from benchmarks.truth.teachers import TEACHERS, Answers, describe, entries, make
+    from benchmarks.truth.teachers import TEACHERS, TargetOutputs, add_facts, make
 
-    start, folder = time.monotonic(), folder or home() / "truth"
-    if device == "cpu":
+    end = time.monotonic() + 60 * options.minutes
+    folder = options.folder or home() / "truth"
+    if options.device == "cpu":
         torch.set_num_threads(1)
-    if make_zoo:
-        make(folder, device=device)
-    known = {entry.card.id: entry for entry in entries(folder)}
-    found = [known[validate_choice("teacher", name, known)] for name in teachers] or list(
-        known.values()
-    )
-    describe(out / TEACHERS, found)
-    bench = Bench(folder, out / CELLS, StudentRecipe(), Answers(folder, device=device))
+    if options.zoo:
+        make(folder, device=options.device)
+    teachers = _teachers(folder, options.teachers)
+    add_facts(options.out / TEACHERS, teachers)
+    outputs = TargetOutputs(folder, device=options.device)
+    filler = TableFiller(folder, options.out / CELLS, StudentRecipe(), outputs)
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    steps = plan(options.tasks or tuple(TARGETS), seeds, options.protocols)
     made = 0
-    for target, protocol, seed in plan(tasks or tuple(TARGETS), seeds, protocols):
-        if time.monotonic() - start < 60 * minutes:
-            made += bench.fill(target, found, protocol=protocol, seed=seed)
+    with Progress.default().over("truth tables", unit="tasks", total=len(steps)) as meter:
+        for target, protocol, seed in steps:
+            if time.monotonic() >= end:
+                break
+            made += filler.fill(target, teachers, protocol=protocol, seed=seed)
             if protocol == "pool":
                 with threadpool_limits(1, "blas"):  # many small matrices
-                    measure(out / SCORED, target, found, bench.answers, seed=seed)
-                    made += committees.fill(bench, target, found, seed=seed) if sets else 0
-    return made
+                    measure_scores(options.out / SCORED, target, teachers, outputs, seed=seed)
+                    if options.sets:
+                        made += committees.fill(filler, target, teachers, seed=seed)
+            meter.advance()
+    print(f"{made} cells made, in {options.out / CELLS}")
 
 
-def _numbers(text: str) -> list[int]:
-    if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise UserError(
-            f"--seeds {text!r}: expected whole numbers separated by commas, such as 0,1,2"
-        )
-    return [int(number) for number in text.split(",")]
+def _teachers(folder: Path, names: Sequence[str]) -> list[TableTeacher]:
+    """The teachers of these names, or all that there are."""
+    from benchmarks.truth.teachers import available_teachers
+
+    known = {teacher.card.id: teacher for teacher in available_teachers(folder)}
+    return [known[validate_choice("teacher", name, known)] for name in names or known]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    def command(
-        tasks: Annotated[list[str] | None, typer.Option(help="only these target tasks")] = None,
-        teachers: Annotated[list[str] | None, typer.Option(help="only these teachers")] = None,
-        seeds: Annotated[str, typer.Option(help="seeds, separated by commas")] = "0,1,2",
-        protocols: Annotated[
-            str, typer.Option(help="pool (unlabelled images too), labels, or both")
-        ] = "pool,labels",
-        device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-        folder: Annotated[
-            Path | None, typer.Option(help="work folder (default: truth/ in the tool's home)")
-        ] = None,
-        out: Annotated[
-            Path, typer.Option(help="folder that takes the table, truth_cells.jsonl")
-        ] = RECORDS,
-        minutes: Annotated[
-            float, typer.Option(help="begin no further task after so many minutes")
-        ] = float("inf"),
-        sets: Annotated[bool, typer.Option(help="train the students of committees too")] = True,
-        zoo: Annotated[
-            bool, typer.Option(help="first train the teachers that are not packaged")
-        ] = False,
-    ) -> None:
-        """Train one student for every teacher, task and seed, cell by cell; what is in the table
-        already stays.
-        """
-        wanted = [validate_choice("task", name, TARGETS) for name in split_list(tasks)]
-        kinds = [validate_choice("protocol", name, PROTOCOLS) for name in protocols.split(",")]
-        made = fill(
-            tasks=wanted,
-            teachers=split_list(teachers),
-            seeds=_numbers(seeds),
-            protocols=kinds,
-            device=device,
-            folder=folder,
-            out=out,
-            minutes=minutes,
-            make_zoo=zoo,
-            sets=sets,
-        )
-        print(f"{made} cells made, in {out / CELLS}")
-
-    return run(command, argv, name="benchmarks.truth")
+    """The command; returns the exit status."""
+    return run(command_of(FillOptions, fill), argv, name="benchmarks.truth")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from benchmarks.truth.choices import part_regret
-from benchmarks.truth.teachers import Described
+from benchmarks.truth.teachers import TeacherFacts
 from benchmarks.truth.truths import Floats, Truths, known_mean, standardise
 
 LEARNED = ("static_prior", "metadata_ridge")  # know the truth of other groups of tasks
@@ -29,7 +29,7 @@ def static_prior(known: Truths) -> Floats:
     return np.nan_to_num(known_mean(standardise(over_seeds), axis=0))
 
 
-def metadata(teachers: Sequence[Described]) -> Floats:
+def metadata(teachers: Sequence[TeacherFacts]) -> Floats:
     """(M, F) the card in numbers: size, classes, width, input, and which family and training
     data.
     """

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.measures import MEASURES, Estimate, choice, over_tasks, paired
-from benchmarks.truth.table import Cell, hits_of
+from benchmarks.truth.table import Cell, read_hits
 from benchmarks.truth.truths import Floats, Truths, known_mean, standardise
 
 PART_SIZE, PART_ZOOS = 8, 100  # teachers of a part zoo, and how many are drawn a task and seed
@@ -161,7 +161,7 @@ def _hits(cell: Cell, folder: Path) -> npt.NDArray[np.float32]:
 
     Where this machine has not made the cell they are drawn: right in number, unpaired.
     """
-    stored = hits_of(folder, cell)
+    stored = read_hits(folder, cell)
     if stored is not None:
         return stored.astype(np.float32)
     rng = np.random.default_rng(zlib.crc32(repr(cell.key).encode()))

@@ -10,62 +10,58 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.truth.scores import evidence
+from benchmarks.truth.scores import target_evidence
 from benchmarks.truth.targets import Target
 from selection.committee import benefit_of, select_committee
 from selection.evidence import Evidence
 from selection.recall.names import NameEncoder
-from selection.scores.registry import resolve
+from selection.scores.registry import DEFAULT, resolve
 
 if TYPE_CHECKING:
-    from benchmarks.truth.table import Bench
-    from benchmarks.truth.teachers import Entry
+    from benchmarks.truth.table import TableFiller
+    from benchmarks.truth.teachers import TableTeacher
 
+SIZES = {"committee of 3": 3, "committee of 2": 2, "committee of 4": 4}
 RULES = ("committee of 3", "best 3 by score", "random 3", "committee of 2", "committee of 4")
 
 
-def sets(
-    target: Target, seen: Mapping[str, Evidence], *, seed: int, score: str = "transport"
+def members_by_rule(
+    target: Target, evidence: Mapping[str, Evidence], *, seed: int
 ) -> dict[str, tuple[str, ...]]:
-    """The members that each rule chooses among the teachers of ``seen``; a committee may be smaller
-    than its size.
+    """The members that each rule chooses among the teachers of ``evidence``; a committee may be
+    smaller than its size.
     """
-    rule = resolve(score)
-    order = sorted(seen, key=lambda name: (-rule.value(seen[name]), name))
-    known = {name: benefit_of(one) for name, one in seen.items()}
+    score = resolve(DEFAULT)
+    order = sorted(evidence, key=lambda name: (-score.value(evidence[name]), name))
+    benefits = {name: benefit_of(each) for name, each in evidence.items()}
     rng = np.random.default_rng((seed, zlib.crc32(target.name.encode())))
-    chosen = {
-        f"committee of {size}": select_committee(known, size=size, lead=order[0]).models
-        for size in (2, 3, 4)
-    }
-    return chosen | {
+    return {
+        **{
+            rule: select_committee(benefits, size=size, lead=order[0]).models
+            for rule, size in SIZES.items()
+        },
         "best 3 by score": tuple(order[:3]),
-        "random 3": tuple(sorted(rng.choice(sorted(seen), 3, replace=False))),
+        "random 3": tuple(sorted(rng.choice(sorted(evidence), 3, replace=False))),
     }
 
 
 def fill(
-    bench: Bench,
-    target: Target,
-    entries: Sequence[Entry],
-    *,
-    seed: int,
-    rules: Sequence[str] = RULES,
+    filler: TableFiller, target: Target, teachers: Sequence[TableTeacher], *, seed: int
 ) -> int:
-    """Train the students of the sets that ``rules`` choose for one task, where they are missing;
-    returns how many.
+    """Train the students of the committees that ``RULES`` choose for one task, where they are
+    missing; returns how many.
     """
-    able = {entry.card.id: entry for entry in entries if not entry.knows(target)}
+    allowed = {each.card.id: each for each in teachers if not each.trained_on(target)}
     encoder = NameEncoder.table()
-    seen = {
-        name: evidence(entry, target, bench.answers, seed=seed, encoder=encoder)
-        for name, entry in able.items()
+    evidence = {
+        name: target_evidence(each, target, filler.outputs, seed=seed, encoder=encoder)
+        for name, each in allowed.items()
     }
-    chosen = sets(target, seen, seed=seed)
+    members = members_by_rule(target, evidence, seed=seed)
     return sum(
-        bench.committee(
-            target, [able[name] for name in chosen[rule]], protocol="pool", seed=seed, rule=rule
+        filler.fill_committee(
+            target, [allowed[name] for name in members[rule]], seed=seed, rule=rule
         )
-        for rule in rules
-        if chosen[rule]
+        for rule in RULES
+        if members[rule]
     )

@@ -11,7 +11,6 @@ target) is chosen inside, by the same two exclusions.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.record import BenchRecord
+from benchmarks.shared import shared
 from selection.recall.prior import FAMILIES, copies_last, features
 from selection.scores.interval import mean_interval
 from zoo.errors import UserError
@@ -39,14 +39,9 @@ CHOICES = [
 REFERENCE = {"plain_ridge": (0.0051, 0.542), "static": (0.0041, 0.559)}
 
 
-def folder() -> Path:
-    shared = os.environ.get("TEACHER_ZOO_SHARED")
-    return (Path(shared) if shared else Path(__file__).parents[3] / "shared") / "oracles"
-
-
 def run(out: Path) -> list[BenchRecord]:
     """Measure, and return the records; prints them and the coefficients of a fit on everything."""
-    results, models = read(folder())
+    results, models = read(shared("oracles"))
     chosen, fitted = predictions(results, models)
     every: dict[str, pd.DataFrame] = {"prior": chosen} | baselines(results, models)
     records = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.record import BenchRecord
 from benchmarks.truth.summary import missing, records, without_pool
 from benchmarks.truth.table import CELLS, PROTOCOLS, read_cells
-from benchmarks.truth.teachers import TEACHERS, described
+from benchmarks.truth.teachers import TEACHERS, read_facts
 from benchmarks.truth.truths import Truths
 from zoo.home import home
 
@@ -27,6 +27,6 @@ def run(out: Path) -> list[BenchRecord]:
     rows = records(pool, cells, home() / "truth")
     if len(set(labels.groups)) > 2:
         rows += without_pool(labels)
-    gaps = missing(cells, described(tables / TEACHERS)) or "nothing"
+    gaps = missing(cells, read_facts(tables / TEACHERS)) or "nothing"
     print(f"missing of the tables: {gaps}; python -m benchmarks.truth --zoo fills them (hours)")
     return rows

@@ -1,18 +1,17 @@
-"""What every score says of every teacher on the labelled images of every task: the very images that
-the student learns from.
+"""Every score of every teacher on the labelled images of every task: the very images that the
+student learns from.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.record import append_rows
+from benchmarks.record import append_rows, read_rows
 from benchmarks.truth.targets import Target
 from selection.evidence import Evidence
 from selection.recall.names import NameEncoder
@@ -20,117 +19,100 @@ from selection.scores.registry import SCORES
 from selection.scores.score import NotApplicable, Score
 
 if TYPE_CHECKING:
-    from benchmarks.truth.teachers import Answers, Entry
+    from benchmarks.truth.teachers import TableTeacher, TargetOutputs
 
 SCORED = "truth_scores.jsonl"
-CURVE = (
-    "transport_images_relative",
-    "linear_probe",
-    "knn",
-    "logme",
-)  # also measured on fewer images, as NAME@IMAGES-A-CLASS
+# Scores that are also measured on fewer images a class, as NAME@IMAGES; the default comes first.
+CURVE = ("transport_images_relative", "linear_probe", "knn", "logme")
 FEWER = (3, 5, 10)
-Values = dict[
-    tuple[str, int, str], dict[str, float]
-]  # (task, seed, teacher) -> score -> value, NaN where it does not apply
+# (task, seed, teacher) -> score -> value, NaN where it does not apply
+Values = dict[tuple[str, int, str], dict[str, float]]
 
 
-def evidence(
-    entry: Entry, target: Target, answers: Answers, *, seed: int, encoder: NameEncoder
-) -> Evidence:
-    """The teacher's answers on the labelled images of ``target`` under ``seed``, as a ranking would
-    see them.
-    """
-    features, logits = answers.of(entry.card, target)
-    rows = np.flatnonzero(target.labelled(seed).reshape(-1))
-    probabilities = None
-    if logits is not None:
-        shifted = np.exp(logits[rows] - logits[rows].max(axis=1, keepdims=True))
-        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    classes = tuple(name.replace("_", " ") for name in target.classes)
-    named = (
-        entry.card.labels
-        if logits is not None and len(entry.card.labels or ()) == logits.shape[1]
-        else None
-    )
-    return Evidence(
-        features=features[rows],
-        labels=rows // target.pool,
-        classes=classes,
-        probabilities=probabilities,
-        teacher_classes=named,
-        class_embeddings=encoder.encode(classes),
-        teacher_embeddings=encoder.encode(named) if named else None,
-    )
-
-
-def measure(
-    path: Path,
+def target_evidence(
+    teacher: TableTeacher,
     target: Target,
-    entries: Sequence[Entry],
-    answers: Answers,
+    outputs: TargetOutputs,
     *,
     seed: int,
-    scores: Mapping[str, Score] = SCORES,
+    encoder: NameEncoder,
+) -> Evidence:
+    """The teacher's outputs on the labelled images of ``target`` under ``seed``, as a ranking would
+    see them.
+    """
+    from scipy.special import softmax
+
+    arrays, card = outputs.arrays(teacher.card, target), teacher.card
+    rows = np.flatnonzero(target.labelled(seed).reshape(-1))
+    logits, labels = arrays.get("logits"), card.labels
+    if logits is None or len(labels or ()) != logits.shape[1]:
+        labels = None
+    classes = tuple(name.replace("_", " ") for name in target.classes)
+    return Evidence(
+        features=arrays["features"][rows],
+        labels=rows // target.pool,
+        classes=classes,
+        probabilities=None if logits is None else softmax(logits[rows], axis=1),
+        teacher_classes=labels,
+        class_embeddings=encoder.encode(classes),
+        teacher_embeddings=encoder.encode(labels) if labels else None,
+    )
+
+
+def measure_scores(
+    path: Path,
+    target: Target,
+    teachers: Sequence[TableTeacher],
+    outputs: TargetOutputs,
+    *,
+    seed: int,
 ) -> int:
-    """Add to ``path`` what is missing of ``scores`` for the teachers of one task; returns how many
+    """Add to ``path`` the scores that are missing for the teachers of one task; returns how many
     values were computed.
     """
     known, encoder = read_scores(path), NameEncoder.table()
-    able = [entry for entry in entries if not entry.knows(target)]
-    have = {entry.card.id: known.get((target.name, seed, entry.card.id), {}) for entry in able}
-    names = [
-        *scores,
-        *(
-            f"{name}@{few}"
-            for name in CURVE
-            if name in scores
-            for few in FEWER
-            if few < target.labels
-        ),
+    allowed = [teacher for teacher in teachers if not teacher.trained_on(target)]
+    stored = {each.card.id: known.get((target.name, seed, each.card.id), {}) for each in allowed}
+    fewer = [few for few in FEWER if few < target.labels]
+    names = [*SCORES, *(f"{name}@{few}" for name in CURVE for few in fewer)]
+    missing = [name for name in names if any(name not in values for values in stored.values())]
+    lacking = [
+        each for each in allowed if any(name not in stored[each.card.id] for name in missing)
     ]
-    missing = [name for name in names if any(name not in values for values in have.values())]
-    lacking = [entry for entry in able if any(name not in have[entry.card.id] for name in missing)]
     if not lacking:
         return 0
     values: dict[str, list[float | None]] = {name: [] for name in missing}
-    for entry in lacking:
-        seen = evidence(entry, target, answers, seed=seed, encoder=encoder)
+    for teacher in lacking:
+        evidence = target_evidence(teacher, target, outputs, seed=seed, encoder=encoder)
         for name in missing:
-            plain, _, few = name.partition("@")
-            values[name].append(_value(scores[plain], few_of(seen, int(few)) if few else seen))
-    teachers = [entry.card.id for entry in lacking]
-    append_rows(path, [{"task": target.name, "seed": seed, "teachers": teachers, "values": values}])
-    return len(teachers) * len(missing)
+            score, _, few = name.partition("@")
+            known_part = first_images(evidence, int(few)) if few else evidence
+            values[name].append(_value(SCORES[score], known_part))
+    ids = [teacher.card.id for teacher in lacking]
+    append_rows(path, [{"task": target.name, "seed": seed, "teachers": ids, "values": values}])
+    return len(ids) * len(missing)
 
 
-def few_of(seen: Evidence, images: int) -> Evidence:
-    """The first ``images`` samples of each class."""
-    rows = np.concatenate(
-        [np.flatnonzero(seen.labels == label)[:images] for label in np.unique(seen.labels)]
-    )
-    return seen.at(np.sort(rows))
+def first_images(evidence: Evidence, count: int) -> Evidence:
+    """The first ``count`` samples of each class."""
+    classes = np.unique(evidence.labels)
+    rows = [np.flatnonzero(evidence.labels == label)[:count] for label in classes]
+    return evidence.at(np.sort(np.concatenate(rows)))
 
 
-def _value(score: Score, seen: Evidence) -> float | None:
+def _value(score: Score, evidence: Evidence) -> float | None:
     try:
-        return float(f"{score.value(seen):.5g}")
+        return float(f"{score.value(evidence):.5g}")
     except NotApplicable:
         return None
 
 
 def read_scores(path: Path) -> Values:
-    """All values of ``path``; torn lines are passed over, and what was measured later counts."""
-    found: Values = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
+    """All values of ``path``; the value measured last counts."""
+    scores: Values = {}
+    for row in read_rows(path):
         for m, teacher in enumerate(row["teachers"]):
-            values = {
-                name: math.nan if column[m] is None else column[m]
-                for name, column in row["values"].items()
-            }
-            found.setdefault((row["task"], row["seed"], teacher), {}).update(values)
-    return found
+            values = scores.setdefault((row["task"], row["seed"], teacher), {})
+            for name, column in row["values"].items():
+                values[name] = math.nan if column[m] is None else column[m]
+    return scores

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +25,6 @@ from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator
 from zoo.card import ModelCard
 
-if TYPE_CHECKING:
-    from distill.teachers.probe_head import ProbeHead
-
 SIDE = 32  # pixels of the student's input
 
 
@@ -46,12 +42,12 @@ class StudentRecipe:
     batch: int = 64
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TeacherAnswers:
-    """What one or several teachers' heads answer to all training images.
+@dataclass(frozen=True, eq=False)
+class HeadLogits:
+    """The logits of K teachers' heads of all N training images.
 
     logits   (K, N, C) float32, out of fold on labelled images
-    weights  (K,) each teacher's share in the mixture of answers, summing to 1
+    weights  (K,) each teacher's share in the mixture, summing to 1
     """
 
     logits: Tensor
@@ -90,7 +86,7 @@ class LabelledImages:
 
 def train(
     images: LabelledImages,
-    answers: TeacherAnswers | None,
+    heads: HeadLogits | None,
     recipe: StudentRecipe,
     *,
     seed: int,
@@ -101,7 +97,7 @@ def train(
     student = Student.create(
         StudentSpec(architecture=recipe.architecture, size=SIDE), images.classes, seed=seed
     )
-    batches = _batches(images, answers, recipe, seed=seed, device=accelerator.device)
+    batches = _batches(images, heads, recipe, seed=seed, device=accelerator.device)
     schedule = Schedule(
         epochs=max(1, round(recipe.steps / batches.steps_an_epoch)),
         batch_size=recipe.batch,
@@ -109,7 +105,7 @@ def train(
     )
     setup = TrainingSetup(
         student=student,
-        recipe=_method(recipe, student, answers, seed=seed),
+        recipe=_method(recipe, student, heads, seed=seed),
         batches=batches,
         seed=seed,
     )
@@ -121,29 +117,29 @@ def train(
 
 def _batches(
     images: LabelledImages,
-    answers: TeacherAnswers | None,
+    heads: HeadLogits | None,
     recipe: StudentRecipe,
     *,
     seed: int,
     device: torch.device,
 ) -> Batches:
-    stored = () if answers is None else answers.logits.unsqueeze(1)  # K of (1, N, C): one view
+    stored = () if heads is None else heads.logits.unsqueeze(1)  # K of (1, N, C): one view
     settings = BatchSettings(
         batch_size=recipe.batch,
         size=SIDE,
         augmentation=Augmentation(crop="shift", flip=images.flip),
         seed=seed,
         view_seed=seed,
-        use_unlabelled=answers is not None,
+        use_unlabelled=heads is not None,
     )
     teachers = tuple(TeacherOutputs(probe_logits=logits) for logits in stored)
     return Batches.build(images.pixels, settings, teachers=teachers, device=device)
 
 
 def _method(
-    recipe: StudentRecipe, student: Student, answers: TeacherAnswers | None, *, seed: int
+    recipe: StudentRecipe, student: Student, heads: HeadLogits | None, *, seed: int
 ) -> Recipe:
-    shares = [] if answers is None else answers.weights.tolist()
+    shares = [] if heads is None else heads.weights.tolist()
     teachers = tuple(
         TeacherInfo(card=ModelCard(id=str(k), source="folder"), feature_dim=1, weight=share)
         for k, share in enumerate(shares)
@@ -163,8 +159,8 @@ def hits(
     student: Student, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """(n,) which of ``images`` (n, S, S, 3) the student names rightly."""
-    answers = student.logits(student_pixels(images)).argmax(dim=1)
-    return np.asarray(answers.numpy() == labels)
+    predicted = student.logits(student_pixels(images)).argmax(dim=1)
+    return np.asarray(predicted.numpy() == labels)
 
 
 def student_pixels(images: npt.NDArray[np.uint8]) -> Tensor:
@@ -179,13 +175,23 @@ def student_pixels(images: npt.NDArray[np.uint8]) -> Tensor:
     return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
-def answers_of(
+@dataclass(frozen=True, eq=False)
+class FittedHead:
+    """A teacher's head: its accuracy on labelled images, out of fold, and its ``logits`` (N, C)."""
+
+    accuracy: float
+    logits: Tensor
+
+
+def fit_head(
     features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, classes: int, device: str
-) -> tuple[ProbeHead, Tensor]:
-    """A teacher's cross-fitted head, and its answers (N, C) to all images."""
-    from distill.teachers.probe_head import fit as fit_head
+) -> FittedHead:
+    """A teacher's cross-fitted head on ``features`` (N, D), of which ``labels`` are -1 where
+    unlabelled.
+    """
+    from distill.teachers.probe_head import fit as fit_probe_head
 
     table = torch.from_numpy(features).to(device)
     truth = torch.from_numpy(labels).to(device)
-    head = fit_head(table, truth, num_classes=classes)
-    return head, head.logits(table, torch.arange(len(truth), device=device))
+    head = fit_probe_head(table, truth, num_classes=classes)
+    return FittedHead(head.accuracy, head.logits(table, torch.arange(len(truth), device=device)))

@@ -24,7 +24,7 @@ from benchmarks.truth.committees import RULES
 from benchmarks.truth.scores import CURVE, FEWER
 from benchmarks.truth.table import PROTOCOLS, SEEDS, Cell
 from benchmarks.truth.targets import TARGETS
-from benchmarks.truth.teachers import Described
+from benchmarks.truth.teachers import TeacherFacts
 from benchmarks.truth.truths import Floats, Truths
 from selection.scores.registry import ALIASES, DEFAULT, SCORES
 
@@ -122,7 +122,7 @@ def without_pool(truths: Truths) -> list[BenchRecord]:
     return rows
 
 
-def missing(cells: Iterable[Cell], teachers: Sequence[Described]) -> str:
+def missing(cells: Iterable[Cell], teachers: Sequence[TeacherFacts]) -> str:
     """How many students of single teachers the tables lack; a teacher trained on a task's classes
     is not lacking.
     """

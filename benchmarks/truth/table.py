@@ -1,13 +1,11 @@
-"""The truth tables, cell by cell: how good a student is after each teacher, or committee, taught
-it.
-"""
+"""The truth tables, cell by cell: how good a student is after each teacher or committee."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,22 +13,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.record import append_rows
-from benchmarks.truth.targets import TARGETS, Target, held_out, training
+from benchmarks.record import append_rows, read_rows
+from benchmarks.truth.targets import TARGETS, HeldOut, Target, held_out, training
+from zoo.files import known_fields, replacing
 from zoo.terminal.command import printable
+from zoo.terminal.progress import Progress
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from benchmarks.truth.students import LabelledImages, StudentRecipe, TeacherAnswers
-    from benchmarks.truth.teachers import Answers, Entry
-    from distill.teachers.probe_head import ProbeHead
+    from benchmarks.truth.students import FittedHead, HeadLogits, LabelledImages, StudentRecipe
+    from benchmarks.truth.teachers import TableTeacher, TargetOutputs
     from zoo.card import ModelCard
 
 PROTOCOLS = ("pool", "labels")  # with unlabelled images beside the labelled ones, or those alone
 SEEDS = (0, 1, 2)
 NONE = "none"  # the student without a teacher
 CELLS = "truth_cells.jsonl"
+COMMITTEE_PROTOCOL = "pool"
+
+CellKey = tuple[str, str, str, int, str]  # task, teacher, protocol, seed, recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,139 +57,140 @@ class Cell:
     rule: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, int, str]:
+    def key(self) -> CellKey:
         """What makes it a cell of its own."""
         return self.task, self.teacher, self.protocol, self.seed, self.recipe
 
 
-def digest(recipe: StudentRecipe) -> str:
+def recipe_digest(recipe: StudentRecipe) -> str:
     """Eight letters that change with the recipe."""
     return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def read_cells(path: Path, *, recipe: str | None = None) -> list[Cell]:
     """The cells of a table, each once, in the order they were made; torn lines are passed over."""
-    found: dict[tuple[str, str, str, int, str], Cell] = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            cell = Cell(**json.loads(line))
-        except (json.JSONDecodeError, TypeError):
-            continue
+    cells: dict[CellKey, Cell] = {}
+    for row in read_rows(path):
+        cell = Cell(**known_fields(Cell, row))
         if recipe in (None, cell.recipe):
-            found.setdefault(cell.key, cell)
-    return list(found.values())
+            cells.setdefault(cell.key, cell)
+    return list(cells.values())
 
 
 @dataclass(eq=False)
-class Bench:
-    """Makes the cells that are missing: the teachers' ``answers``, the ``recipe`` and the table's
-    ``path``.
+class TableFiller:
+    """Makes the cells that the table at ``path`` lacks: students of ``recipe`` from the ``outputs``
+    of teachers.
     """
 
     home: Path
     path: Path
     recipe: StudentRecipe
-    answers: Answers
+    outputs: TargetOutputs
 
-    def fill(self, target: Target, entries: Sequence[Entry], *, protocol: str, seed: int) -> int:
-        """Train the student of every entry that may teach ``target`` and of none; returns how many
-        were missing.
+    def fill(
+        self, target: Target, teachers: Sequence[TableTeacher], *, protocol: str, seed: int
+    ) -> int:
+        """Train the student of every teacher that was not trained on ``target``, and of none;
+        returns how many were missing.
         """
-        cards = {entry.card.id: entry.card for entry in entries if not entry.knows(target)}
+        allowed = {each.card.id: each.card for each in teachers if not each.trained_on(target)}
         done = self._done()
         missing = [
-            name for name in (NONE, *cards) if self._key(target, name, protocol, seed) not in done
+            name for name in (NONE, *allowed) if self._key(target, name, protocol, seed) not in done
         ]
         if not missing:
             return 0
         task = LabelledTask.of(target, self.home, protocol=protocol, seed=seed)
-        for name in missing:
-            if name == NONE:
-                self._train(task, NONE, None)
-                continue
-            head, logits = self._head(task, cards[name])
-            self._train(task, name, _alone(logits), accuracy=head.accuracy)
+        title = f"{target.name}, {protocol}, seed {seed}"
+        with Progress.default().over(title, unit="students", total=len(missing)) as meter:
+            for name in missing:
+                self._train_single(task, name, allowed.get(name))
+                meter.advance()
         return len(missing)
 
-    def committee(
-        self, target: Target, members: Sequence[Entry], *, protocol: str, seed: int, rule: str
+    def fill_committee(
+        self, target: Target, members: Sequence[TableTeacher], *, seed: int, rule: str
     ) -> int:
-        """Train the student of ``members`` together, weighted by ``probe_head.mixture``; 0 if it is
-        there.
+        """Train the student of ``members`` together, weighted by ``probe_head.mixture``; returns
+        whether it was missing.
         """
         import torch
 
-        from benchmarks.truth.students import TeacherAnswers
+        from benchmarks.truth.students import HeadLogits
         from distill.teachers.probe_head import mixture
 
-        name = f"{rule}: " + " + ".join(sorted(entry.card.id for entry in members))
-        if self._key(target, name, protocol, seed) in self._done():
+        name = f"{rule}: " + " + ".join(sorted(member.card.id for member in members))
+        if self._key(target, name, COMMITTEE_PROTOCOL, seed) in self._done():
             return 0
-        task = LabelledTask.of(target, self.home, protocol=protocol, seed=seed)
-        logits = torch.stack([self._head(task, entry.card)[1] for entry in members])  # (K, N, C)
-        known = torch.from_numpy(np.flatnonzero(task.labels >= 0)).to(logits.device)
-        truth = torch.from_numpy(task.labels).to(logits.device)[known]
-        weights = mixture(logits[:, known], truth).to(logits.device)
-        joined = (weights[:, None, None] * logits[:, known].softmax(dim=2)).sum(dim=0)
-        accuracy = float((joined.argmax(dim=1) == truth).float().mean())
-        answers = TeacherAnswers(logits=logits, weights=weights)
-        self._train(task, name, answers, accuracy=accuracy, rule=rule)
+        task = LabelledTask.of(target, self.home, protocol=COMMITTEE_PROTOCOL, seed=seed)
+        heads = [task.head(self.outputs, member.card) for member in members]
+        logits = torch.stack([head.logits for head in heads])  # (K, N, C)
+        labelled = torch.from_numpy(np.flatnonzero(task.labels >= 0)).to(logits.device)
+        truth = torch.from_numpy(task.labels).to(logits.device)[labelled]
+        weights = mixture(logits[:, labelled], truth).to(logits.device)
+        mixed = (weights[:, None, None] * logits[:, labelled].softmax(dim=2)).sum(dim=0)
+        accuracy = float((mixed.argmax(dim=1) == truth).float().mean())
+        self._train(task, name, HeadLogits(logits, weights), accuracy=accuracy, rule=rule)
         return 1
 
-    def _head(self, task: LabelledTask, card: ModelCard) -> tuple[ProbeHead, Tensor]:
-        features, _ = self.answers.of(card, task.target)
-        return task.head(features, self.answers.device)
+    def _key(self, target: Target, name: str, protocol: str, seed: int) -> CellKey:
+        return target.name, name, protocol, seed, recipe_digest(self.recipe)
 
-    def _key(
-        self, target: Target, name: str, protocol: str, seed: int
-    ) -> tuple[str, str, str, int, str]:
-        return target.name, name, protocol, seed, digest(self.recipe)
+    def _done(self) -> set[CellKey]:
+        return {cell.key for cell in read_cells(self.path, recipe=recipe_digest(self.recipe))}
 
-    def _done(self) -> set[tuple[str, str, str, int, str]]:
-        return {cell.key for cell in read_cells(self.path, recipe=digest(self.recipe))}
+    def _train_single(self, task: LabelledTask, name: str, card: ModelCard | None) -> None:
+        """Train the student of one teacher, or of none."""
+        import torch
+
+        from benchmarks.truth.students import HeadLogits
+
+        if card is None:
+            self._train(task, name, None)
+            return
+        head = task.head(self.outputs, card)
+        heads = HeadLogits(head.logits[None], torch.ones(1))
+        self._train(task, name, heads, accuracy=head.accuracy)
 
     def _train(
         self,
         task: LabelledTask,
         name: str,
-        answers: TeacherAnswers | None,
+        heads: HeadLogits | None,
         *,
         accuracy: float | None = None,
         rule: str = "",
     ) -> None:
-        """Train one student and keep its cell; ``accuracy`` is its teacher's head's."""
+        """Train one student and keep its cell; ``accuracy`` is that of its teachers' heads."""
         from benchmarks.truth import students
 
         start = time.perf_counter()
         student = students.train(
-            task.images, answers, self.recipe, seed=task.seed, device=self.answers.device
+            task.images, heads, self.recipe, seed=task.seed, device=self.outputs.device
         )
-        images, truth, n_test = task.held_out
-        right = students.hits(student, images, truth)  # (n,)
+        test = task.held_out
+        hits = students.hits(student, test.images, test.labels)  # (n,)
         cell = Cell(
             task=task.target.name,
             teacher=name,
             protocol=task.protocol,
             seed=task.seed,
             rule=rule,
-            recipe=digest(self.recipe),
-            accuracy=round(float(right.mean()), 5),
-            n=len(right),
-            test_accuracy=round(float(right[:n_test].mean()), 5),
-            n_test=n_test,
+            recipe=recipe_digest(self.recipe),
+            accuracy=round(float(hits.mean()), 5),
+            n=len(hits),
+            test_accuracy=round(float(hits[: test.test_count].mean()), 5),
+            n_test=test.test_count,
             answers=None if accuracy is None else round(accuracy, 4),
             seconds=round(time.perf_counter() - start, 2),
         )
-        self._keep(cell, right)
+        self._keep(cell, hits)
 
-    def _keep(self, cell: Cell, right: npt.NDArray[np.bool_]) -> None:
+    def _keep(self, cell: Cell, hits: npt.NDArray[np.bool_]) -> None:
         """First which images were right, then the line that says the cell is there."""
-        hits = self.home / "hits" / cell.recipe / cell.task / f"{cell.protocol}-{cell.seed}"
-        hits.mkdir(parents=True, exist_ok=True)
-        np.save(
-            hits / f"{hashlib.sha256(cell.teacher.encode()).hexdigest()[:16]}.npy",
-            np.packbits(right),
-        )
+        with replacing(_hits_path(self.home, cell)) as partial, partial.open("wb") as file:
+            np.save(file, np.packbits(hits))
         append_rows(self.path, [asdict(cell)])
         print(
             f"{cell.task:18s} {cell.protocol:6s} {cell.seed} {printable(cell.teacher)[:60]:60s}"
@@ -198,28 +199,18 @@ class Bench:
         )
 
 
-def hits_of(home: Path, cell: Cell) -> npt.NDArray[np.bool_] | None:
-    """(n,) which held-out images the cell's student named rightly, where this machine made the
+def _hits_path(home: Path, cell: Cell) -> Path:
+    name = hashlib.sha256(cell.teacher.encode()).hexdigest()[:16]
+    folder = home / "hits" / cell.recipe / cell.task / f"{cell.protocol}-{cell.seed}"
+    return folder / f"{name}.npy"
+
+
+def read_hits(home: Path, cell: Cell) -> npt.NDArray[np.bool_] | None:
+    """(n,) which held-out images the cell's student named rightly; None if another machine made the
     cell.
     """
-    path = (
-        home
-        / "hits"
-        / cell.recipe
-        / cell.task
-        / f"{cell.protocol}-{cell.seed}"
-        / f"{hashlib.sha256(cell.teacher.encode()).hexdigest()[:16]}.npy"
-    )
+    path = _hits_path(home, cell)
     return np.unpackbits(np.load(path), count=cell.n).astype(bool) if path.is_file() else None
-
-
-def _alone(logits: Tensor) -> TeacherAnswers:
-    """The answers (N, C) of a single teacher."""
-    import torch
-
-    from benchmarks.truth.students import TeacherAnswers
-
-    return TeacherAnswers(logits=logits[None], weights=torch.ones(1))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -234,7 +225,7 @@ class LabelledTask:
     images: LabelledImages
     labels: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
-    held_out: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], int]
+    held_out: HeldOut
 
     @classmethod
     def of(cls, target: Target, home: Path, *, protocol: str, seed: int) -> LabelledTask:
@@ -262,20 +253,23 @@ class LabelledTask:
             held_out=held_out(target, home),
         )
 
-    def head(self, features: npt.NDArray[np.float32], device: str) -> tuple[ProbeHead, Tensor]:
-        """A teacher's head on the labelled images, and its answers to all images of the task."""
-        from benchmarks.truth.students import answers_of
+    def head(self, outputs: TargetOutputs, card: ModelCard) -> FittedHead:
+        """A teacher's head on the labelled images, with its logits of all images of the task."""
+        from benchmarks.truth.students import fit_head
 
-        return answers_of(
-            features[self.rows], self.labels, classes=len(self.target.classes), device=device
+        features = outputs.arrays(card, self.target)["features"][self.rows]
+        return fit_head(
+            features, self.labels, classes=len(self.target.classes), device=outputs.device
         )
 
 
 def plan(
     tasks: Sequence[str], seeds: Sequence[int], protocols: Sequence[str]
-) -> Iterator[tuple[Target, str, int]]:
+) -> list[tuple[Target, str, int]]:
     """The order in which the table fills: one protocol and seed over all tasks before the next."""
-    for protocol in protocols:
-        for seed in seeds:
-            for task in tasks:
-                yield TARGETS[task], protocol, seed
+    return [
+        (TARGETS[task], protocol, seed)
+        for protocol in protocols
+        for seed in seeds
+        for task in tasks
+    ]

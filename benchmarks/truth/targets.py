@@ -4,7 +4,6 @@ trained on.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,25 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.build.superclasses import GROUPS, SUPERCLASSES
-from zoo.errors import UserError
+from benchmarks.shared import existing_shared
+from zoo.files import replacing
 
-POOL = {
-    "cifar100": 180,
-    "cifar10": 200,
-    "fashion_mnist": 400,
-    "mnist": 400,
-    "tf_flowers": 400,
-}  # training images a class
-SIDE = {
-    "cifar100": 32,
-    "cifar10": 32,
-    "fashion_mnist": 28,
-    "mnist": 28,
-    "tf_flowers": 96,
-}  # pixels that teachers see
-PIXELS = 2000  # training images of a task, labelled and not
-# of the order in which each class's training images are taken; the same for all tasks and seeds
-_ORDER_SEED = 7
+# training images a class
+POOL = {"cifar100": 180, "cifar10": 200, "fashion_mnist": 400, "mnist": 400, "tf_flowers": 400}
+# width and height of the images, in pixels, as teachers see them
+SIDE = {"cifar100": 32, "cifar10": 32, "fashion_mnist": 28, "mnist": 28, "tf_flowers": 96}
+TASK_IMAGES = 2000  # training images of a task, labelled and not
+_ORDER_SEED = 7  # of the order in which training images are taken, for all tasks and seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +38,7 @@ class Target:
     @property
     def pool(self) -> int:
         """Training images a class, the labelled ones among them."""
-        return min(POOL[self.dataset], PIXELS // len(self.classes))
+        return min(POOL[self.dataset], TASK_IMAGES // len(self.classes))
 
     def labelled(self, seed: int) -> npt.NDArray[np.bool_]:
         """(C, pool) which training images of each class have a label, drawn by ``seed``."""
@@ -60,7 +49,7 @@ class Target:
 
 
 def _cifar(name: str, group: str, superclasses: tuple[str, ...], labels: int) -> Target:
-    classes = tuple(sorted(one for superclass in superclasses for one in SUPERCLASSES[superclass]))
+    classes = tuple(sorted(c for superclass in superclasses for c in SUPERCLASSES[superclass]))
     return Target(name=name, group=group, dataset="cifar100", classes=classes, labels=labels)
 
 
@@ -149,26 +138,6 @@ TARGETS: dict[str, Target] = {
 }
 
 
-def shared() -> Path:
-    """The folder of real datasets and models: ``$TEACHER_ZOO_SHARED``, else ../shared beside the
-    project.
-    """
-    return Path(
-        os.environ.get("TEACHER_ZOO_SHARED") or Path(__file__).resolve().parents[3] / "shared"
-    )
-
-
-def datasets() -> Path:
-    """The folder of real datasets; ``UserError`` where it is not at hand."""
-    found = shared() / "datasets"
-    if not found.is_dir():
-        raise UserError(
-            f"no datasets in {found}; set TEACHER_ZOO_SHARED to the folder that holds datasets/ and"
-            " models/"
-        )
-    return found
-
-
 @dataclass(frozen=True, eq=False)
 class Images:
     """A dataset by class, square and decoded: ``train[c]`` (n_c, S, S, 3) uint8 in a fixed random
@@ -184,17 +153,19 @@ def images(dataset: str, home: Path) -> Images:
     """All of ``dataset``, from ``home`` where an earlier call left it decoded; ``UserError`` where
     it is not at hand.
     """
-    split = {}
+    parts = []
     for part in ("train", "test"):
-        kept = home / "pixels" / f"{dataset}-{part}-{SIDE[dataset]}.npz"
-        if not kept.is_file():
-            _decode(datasets() / dataset / f"{part}.parquet", SIDE[dataset], kept)
-        with np.load(kept) as stored:
-            split[part] = {name: stored[name] for name in stored.files}
-    return Images(split["train"], split["test"])
+        decoded = home / "pixels" / f"{dataset}-{part}-{SIDE[dataset]}.npz"
+        if not decoded.is_file():
+            source = existing_shared("datasets") / dataset / f"{part}.parquet"
+            _decode(source, SIDE[dataset], decoded)
+        with np.load(decoded) as stored:
+            parts.append({name: stored[name] for name in stored.files})
+    return Images(*parts)
 
 
-def _decode(path: Path, side: int, kept: Path) -> None:
+def _decode(path: Path, side: int, decoded: Path) -> None:
+    """Write a Parquet file's images, ``side`` pixels wide and high, by class to ``decoded``."""
     from PIL import ImageOps
 
     from selection.sources.parquet import read_split
@@ -202,34 +173,38 @@ def _decode(path: Path, side: int, kept: Path) -> None:
     split = read_split([path])
     pixels = np.stack([np.asarray(ImageOps.fit(image, (side, side))) for image in split.images()])
     order = np.random.default_rng(_ORDER_SEED).permutation(len(pixels))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    part = kept.with_name(f".{os.getpid()}-{kept.name}")
     by_class = {
         name.replace("/", " "): pixels[order[split.labels[order] == c]]
         for c, name in enumerate(split.classes)
     }
-    with part.open("wb") as file:
+    with replacing(decoded) as partial, partial.open("wb") as file:
         np.savez(file, **by_class)
-    part.replace(kept)
 
 
-def held_out(
-    target: Target, home: Path
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], int]:
-    """((n, S, S, 3) images, (n,) labels, how many of the first are the official test split) that no
-    student learns from.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOut:
+    """Images (n, S, S, 3) uint8 with labels (n,) that no student learns from; the first
+    ``test_count`` are the official test split.
+    """
 
-    The test split, then the training images beyond the pool: no student of any seed sees them, so
-    they serve as well.
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    test_count: int
+
+
+def held_out(target: Target, home: Path) -> HeldOut:
+    """The test split, then the training images beyond the pool: no student of any seed sees them,
+    so they serve as well.
     """
     data = images(target.dataset, home)
     test = [data.test[name] for name in target.classes]
     rest = [data.train[name][POOL[target.dataset] :] for name in target.classes]
-    labels = [np.full(len(part), c % len(target.classes)) for c, part in enumerate([*test, *rest])]
-    return (
-        np.concatenate([*test, *rest]),
-        np.concatenate(labels).astype(np.int64),
-        sum(map(len, test)),
+    counts = [len(part) for part in (*test, *rest)]
+    classes = np.tile(np.arange(len(target.classes)), 2)
+    return HeldOut(
+        images=np.concatenate([*test, *rest]),
+        labels=np.repeat(classes, counts).astype(np.int64),
+        test_count=sum(counts[: len(target.classes)]),
     )
 
 

@@ -1,11 +1,8 @@
-"""The teachers of the truth tables: who they are, what they were trained on, and what they
-answer.
-"""
+"""The teachers of the truth tables: what they were trained on, and their outputs."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +13,17 @@ from PIL import Image
 
 from benchmarks.build.make_small_zoo import RECIPES, PretrainingRecipe, build
 from benchmarks.build.superclasses import SUPERCLASSES, classes_of
-from benchmarks.record import append_rows
-from benchmarks.truth.targets import TARGETS, Target, datasets, shared, training
+from benchmarks.record import append_rows, read_rows
+from benchmarks.shared import existing_shared, shared
+from benchmarks.truth.targets import TARGETS, Target, training
 from selection.probing.store import NewRows, StoreKey, TeacherStore, outputs_of, run_teacher
 from selection.sources.images import as_ppm, image_digest
 from zoo.card import ModelCard
+from zoo.files import replacing
 from zoo.home import feature_folder
 from zoo.sources import folder
 from zoo.teacher import Teacher
+from zoo.terminal.progress import Progress
 
 TEACHERS = "truth_teachers.jsonl"
 LARGEST_INPUT = 96  # pixels that a teacher sees at most: the images are small
@@ -34,9 +34,8 @@ def _like(model: str, data: str, **options: Any) -> PretrainingRecipe:
     return replace(RECIPES[model], data=data, **{"group": None, "flip": True, **options})
 
 
-FURTHER: dict[
-    str, PretrainingRecipe
-] = {  # trained by this benchmark only, to 40 and more: architectures x source tasks, and decoys
+# Trained by this benchmark only: architectures x source tasks, and decoys.
+FURTHER: dict[str, PretrainingRecipe] = {
     "vit_cifar10": _like("vit_mnist", "cifar10", epochs=40),
     "efficientnet_cifar10": _like("efficientnet_household", "cifar10", epochs=25),
     "vit_plants": _like("vit_mnist", "cifar100", group="plants", epochs=20),
@@ -58,33 +57,29 @@ FURTHER: dict[
     ),
     "convnext_fashion_decoy": _like("convnext_cifar10", "fashion_mnist", epochs=4, shuffled=True),
 }
-COPIES = {
-    "resnet_animals_copy": "resnet_animals",
-    "convnext_cifar10_copy": "convnext_cifar10",
-}  # near-duplicates: 1 % noise
+# near-duplicates: 1 % noise
+COPIES = {"resnet_animals_copy": "resnet_animals", "convnext_cifar10_copy": "convnext_cifar10"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Entry:
-    """One teacher: its ``card``, and the classes it was ``trained`` on, (dataset, class), where
-    they are of our datasets.
+class TableTeacher:
+    """One teacher: its ``card``, and the classes (dataset, class) of our datasets that it was
+    trained on.
     """
 
     card: ModelCard
-    trained: frozenset[tuple[str, str]]
+    trained_classes: frozenset[tuple[str, str]]
 
-    def knows(self, target: Target) -> bool:
-        """Whether it was trained on images of the target's classes; such a cell is left out of the
+    def trained_on(self, target: Target) -> bool:
+        """Whether it has seen images of the target's classes; such a cell is left out of the
         tables.
         """
-        return any((target.dataset, name) in self.trained for name in target.classes)
+        return any((target.dataset, name) in self.trained_classes for name in target.classes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Described:
-    """What the tables keep of a teacher's card, so that they can be read where its weights are not
-    at hand.
-    """
+class TeacherFacts:
+    """What the tables keep of a teacher's card, so that they can be read without its weights."""
 
     id: str
     parameters: float
@@ -95,14 +90,11 @@ class Described:
     barred: tuple[str, ...] = ()  # targets of whose classes it was trained on images
 
     @classmethod
-    def of(cls, entry: Entry) -> Described:
-        """Where the card is silent, a middling number stands."""
-        card = entry.card
-        words = {
-            str(card.architecture).split("_")[0],
-            *(card.datasets or ()),
-            f"labels {len(card.labels or ())}",
-        }
+    def of(cls, teacher: TableTeacher) -> TeacherFacts:
+        """What the card does not say gets a middling number."""
+        card = teacher.card
+        family = str(card.architecture).split("_")[0]
+        words = {family, *(card.datasets or ()), f"labels {len(card.labels or ())}"}
         return cls(
             id=card.id,
             parameters=card.params_total or 1e6,
@@ -110,58 +102,54 @@ class Described:
             width=card.feature_dim or 100,
             pixels=card.input_size or 224,
             words=tuple(sorted(words)),
-            barred=tuple(name for name, target in TARGETS.items() if entry.knows(target)),
+            barred=tuple(name for name, target in TARGETS.items() if teacher.trained_on(target)),
         )
 
 
-def describe(path: Path, found: Iterable[Entry]) -> None:
+def add_facts(path: Path, teachers: Iterable[TableTeacher]) -> None:
     """Add to the table of teachers, JSON Lines, those that are not in it."""
-    known = {one.id for one in described(path)}
-    new = [asdict(Described.of(entry)) for entry in found if entry.card.id not in known]
+    known = {facts.id for facts in read_facts(path)}
+    new = [asdict(TeacherFacts.of(each)) for each in teachers if each.card.id not in known]
     if new:
         append_rows(path, new)
 
 
-def described(path: Path) -> list[Described]:
+def read_facts(path: Path) -> list[TeacherFacts]:
     """The table of teachers."""
-    lines = path.read_text().splitlines() if path.exists() else []
     return [
-        Described(**{**row, "words": tuple(row["words"]), "barred": tuple(row["barred"])})
-        for row in map(json.loads, lines)
+        TeacherFacts(**{**row, "words": tuple(row["words"]), "barred": tuple(row["barred"])})
+        for row in read_rows(path)
     ]
 
 
-def entries(home: Path) -> list[Entry]:
-    """The real models of ../shared, the packaged ones, and those of this benchmark that ``make``
-    has made so far.
+def available_teachers(home: Path) -> list[TableTeacher]:
+    """The real models of ../shared, the packaged ones, and those that ``make`` has made so far."""
+    real, made = (
+        folder.cards(source) if source.is_dir() else ()
+        for source in (shared("models"), home / "zoo")
+    )
+    cards = [*real, *folder.cards(folder.small_zoo(), source="small"), *made]
+    return [TableTeacher(card=card, trained_classes=_trained_classes(card.id)) for card in cards]
+
+
+def _trained_classes(name: str) -> frozenset[tuple[str, str]]:
+    """The classes of our datasets that a teacher was trained on.
+
+    A model of ../shared that no recipe made has seen ImageNet or iNaturalist, none of these images,
+    but for those that bear CIFAR-10 in their name.
     """
-    real = folder.cards(shared() / "models") if (shared() / "models").is_dir() else ()
-    cards = [
-        *real,
-        *folder.cards(folder.small_zoo(), source="small"),
-        *(folder.cards(home / "zoo") if (home / "zoo").is_dir() else ()),
-    ]
-    return [Entry(card=card, trained=_trained(card.id)) for card in cards]
-
-
-def _trained(name: str) -> frozenset[tuple[str, str]]:
     recipe = (RECIPES | FURTHER).get(COPIES.get(name, name))
-    data = (
-        "cifar10" if name.endswith("_cifar10") and recipe is None else recipe.data if recipe else ""
-    )
-    if not data:
-        return frozenset()  # ImageNet and iNaturalist: none of these images
-    every = (
-        [one for classes in SUPERCLASSES.values() for one in classes]
-        if data == "cifar100"
-        else None
-    )
-    group = recipe.group if recipe else None
-    names = classes_of(group) if group and group != "superclasses" else every
-    known = names or {
-        one for target in TARGETS.values() if target.dataset == data for one in target.classes
-    }
-    return frozenset((data, one) for one in known)
+    data, group = (recipe.data, recipe.group) if recipe else ("cifar10", None)
+    if recipe is None and not name.endswith("_cifar10"):
+        return frozenset()
+    if group and group != "superclasses":
+        classes = set(classes_of(group))
+    elif data == "cifar100":
+        classes = {each for classes in SUPERCLASSES.values() for each in classes}
+    else:
+        targets = [target for target in TARGETS.values() if target.dataset == data]
+        classes = {each for target in targets for each in target.classes}
+    return frozenset((data, each) for each in classes)
 
 
 def make(
@@ -172,13 +160,20 @@ def make(
     """
     out = home / "zoo"
     out.mkdir(parents=True, exist_ok=True)
-    for name in (wanted for wanted in (*COPIES, *FURTHER) if not names or wanted in names):
-        if not (out / name / "config.json").is_file():
+    missing = [
+        name
+        for name in (*COPIES, *FURTHER)
+        if (not names or name in names) and not (out / name / "config.json").is_file()
+    ]
+    with Progress.default().over("teachers", unit="teachers", total=len(missing)) as meter:
+        for name in missing:
+            meter.at_work_on(name)
             if name in COPIES:
                 _copy(folder.small_zoo() / COPIES[name], out / name)
             else:
-                build(name, FURTHER[name], data=datasets(), out=out, device=device, steps=steps)
-            print(f"made {name}", flush=True)
+                data = existing_shared("datasets")
+                build(name, FURTHER[name], data=data, out=out, device=device, steps=steps)
+            meter.advance()
     return sorted(out.iterdir())
 
 
@@ -190,17 +185,16 @@ def _copy(source: Path, target: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     draw = torch.Generator().manual_seed(0)
-    weights = {
-        key: (value.float() * (1 + 0.01 * torch.randn(value.shape, generator=draw))).to(value.dtype)
-        for key, value in load_file(source / "model.safetensors").items()
-    }
-    part = target.with_name(f".{target.name}")
-    shutil.copytree(source, part, dirs_exist_ok=True)
-    save_file(weights, part / "model.safetensors", metadata={"format": "pt"})
-    part.rename(target)
+    weights = {}
+    for key, value in load_file(source / "model.safetensors").items():
+        noise = 1 + 0.01 * torch.randn(value.shape, generator=draw)
+        weights[key] = (value.float() * noise).to(value.dtype)
+    with replacing(target) as partial:
+        shutil.copytree(source, partial)
+        save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
 
 
-class Answers:
+class TargetOutputs:
     """The outputs of teachers on the training images of targets, in the store that ranking and
     distillation use: a teacher sees no image twice.
     """
@@ -210,20 +204,17 @@ class Answers:
         self.store = TeacherStore(feature_folder())
         self._loaded: Teacher | None = None
 
-    def of(
-        self, card: ModelCard, target: Target
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-        """Features (C * pool, D) and logits (C * pool, C_t) or None, float32, of
-        ``targets.training``, class by class.
+    def arrays(self, card: ModelCard, target: Target) -> Mapping[str, npt.NDArray[np.float32]]:
+        """``features`` (C * pool, D) and, if the teacher has a classifier, ``logits``
+        (C * pool, C_t), of ``targets.training``, class by class.
         """
         pixels = training(target, self.home)  # (C * pool, S, S, 3)
-
         key = StoreKey.of(card, device=self.device, largest=LARGEST_INPUT)
         digests = [image_digest(as_ppm(image)) for image in pixels]
-        arrays = outputs_of(
+        stored = outputs_of(
             self.store, key, digests, lambda rows: self.compute(card, pixels[list(rows)])
-        ).arrays
-        return arrays["features"], arrays.get("logits")
+        )
+        return stored.arrays
 
     def compute(self, card: ModelCard, pixels: npt.NDArray[np.uint8]) -> NewRows:
         """The outputs on ``pixels`` (n, S, S, 3), whatever is stored."""

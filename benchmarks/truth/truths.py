@@ -13,7 +13,7 @@ import numpy.typing as npt
 from benchmarks.truth.scores import SCORED, Values, read_scores
 from benchmarks.truth.table import CELLS, NONE, Cell, read_cells
 from benchmarks.truth.targets import TARGETS
-from benchmarks.truth.teachers import TEACHERS, Described, described
+from benchmarks.truth.teachers import TEACHERS, TeacherFacts, read_facts
 
 Floats = npt.NDArray[np.floating]
 CellKey = tuple[str, int, str]  # task, seed, teacher
@@ -34,7 +34,7 @@ class Truths:
     tasks: tuple[str, ...]
     groups: tuple[str, ...]
     seeds: tuple[int, ...]
-    teachers: tuple[Described, ...]
+    teachers: tuple[TeacherFacts, ...]
     truth: Floats
     plain: Floats
     scores: Mapping[str, Floats]
@@ -42,7 +42,12 @@ class Truths:
 
     @classmethod
     def of(
-        cls, cells: Sequence[Cell], values: Values, teachers: Sequence[Described], *, protocol: str
+        cls,
+        cells: Sequence[Cell],
+        values: Values,
+        teachers: Sequence[TeacherFacts],
+        *,
+        protocol: str,
     ) -> Truths:
         """The tasks that are complete under a seed, and the teachers that have a cell."""
         single = {
@@ -86,7 +91,7 @@ class Truths:
         return cls.of(
             read_cells(folder / CELLS),
             read_scores(folder / SCORED),
-            described(folder / TEACHERS),
+            read_facts(folder / TEACHERS),
             protocol=protocol,
         )
 
