@@ -108,7 +108,12 @@ def write_task(folder: Path, *, per_class: int = 12, unlabelled: int = 0) -> Pat
 
 
 def write_teacher(
-    folder: Path, *, seed: int = 0, classes: int = 4, licence: str = "apache-2.0"
+    folder: Path,
+    *,
+    seed: int = 0,
+    classes: int = 4,
+    licence: str = "apache-2.0",
+    architecture: str = "test_resnet",
 ) -> Path:
     """A network of random weights in timm's Hub layout; 0 ``classes``: no head."""
     import timm
@@ -116,7 +121,7 @@ def write_teacher(
 
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
-    network = timm.create_model("test_resnet", num_classes=classes)
+    network = timm.create_model(architecture, num_classes=classes)
     save_file(network.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
     cfg = {
         "input_size": [3, 32, 32],
@@ -125,11 +130,11 @@ def write_teacher(
         "mean": [0.5] * 3,
         "std": [0.5] * 3,
         "num_classes": classes,
-        "first_conv": "conv1",
-        "classifier": "fc",
+        "first_conv": network.default_cfg["first_conv"],
+        "classifier": network.default_cfg["classifier"],
     }
     config = {
-        "architecture": "test_resnet",
+        "architecture": architecture,
         "num_classes": classes,
         "num_features": network.num_features,
         "pretrained_cfg": cfg,

@@ -164,6 +164,7 @@ def test_the_images_of_a_part_are_of_all_classes_and_parts_of_files_make_the_who
     assert np.array_equal(one.labels, other.labels)
 
 
+@pytest.mark.journey
 def test_one_command_trains_all_and_a_second_call_reads_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

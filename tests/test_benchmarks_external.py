@@ -43,6 +43,7 @@ def oracles(root: Path, models: int = 24) -> Path:
     return root
 
 
+@pytest.mark.journey
 def test_the_prior_finds_what_size_tells_and_chance_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +62,7 @@ def test_the_prior_finds_what_size_tells_and_chance_does_not(
     assert found["external.prior.regret5"].value < 0.001
 
 
+@pytest.mark.journey
 def test_a_prediction_has_not_seen_its_model_or_its_data_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

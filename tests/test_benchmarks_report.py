@@ -134,6 +134,7 @@ def test_the_command_writes_the_page_of_the_committed_records(
     assert "<h2>scoring</h2>" in (tmp_path / "benchmarks.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.journey
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_a_browser_draws_it_without_complaint(records: Path, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(page(records), encoding="utf-8")

@@ -142,6 +142,7 @@ def toy_images(labels: np.ndarray) -> np.ndarray:
     return (bright + noise).astype(np.uint8)
 
 
+@pytest.mark.journey
 def test_a_student_learns_from_its_teacher_more_than_from_labels() -> None:
     truth = np.arange(200) % 2
     pixels, labels = toy_images(truth), np.where(np.arange(200) < 20, truth, -1)
@@ -170,6 +171,7 @@ def test_a_student_depends_on_its_seed_and_its_teachers_weights() -> None:
     assert not torch.equal(student([1.0, 0.0]), student([1.0, 0.0], seed=1))
 
 
+@pytest.mark.journey
 def test_a_table_fills_once_and_goes_on_where_it_was_cut(
     home: Path, two: list[TableTeacher], small: None, tmp_path: Path
 ) -> None:
@@ -373,6 +375,7 @@ def test_the_tables_say_what_they_lack(home: Path, two: list[TableTeacher]) -> N
     assert missing(made[1:], teachers) == f"pool, seed 0: 1 of {wanted} students, in 1 tasks"
 
 
+@pytest.mark.journey
 def test_the_committed_tables_give_the_figures_on_any_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

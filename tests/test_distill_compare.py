@@ -185,6 +185,7 @@ def finished(
     torch.set_num_threads(before)
 
 
+@pytest.mark.journey
 def test_cells_are_trained_once_and_the_best_teacher_alone_is_one(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +219,7 @@ def test_unknown_methods_and_folders_are_named(
     assert "not a run folder" in capsys.readouterr().err
 
 
+@pytest.mark.journey
 def test_a_method_may_carry_settings(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(finished), "--methods", "probe_kd:weight=3:temperature=2", "--offline"]) == 0
     assert "probe_kd:weight=3" in capsys.readouterr().out
@@ -227,6 +229,7 @@ def test_a_method_may_carry_settings(finished: Path, capsys: pytest.CaptureFixtu
     assert "weight" in capsys.readouterr().err
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("finished", [1], indirect=True)
 def test_methods_that_are_the_same_with_one_teacher_are_trained_once(
     finished: Path, capsys: pytest.CaptureFixture[str]

@@ -92,6 +92,7 @@ def test_a_student_learns_and_every_epoch_is_a_line(tmp_path: Path) -> None:
     assert lines[-1]["terms"]["cross_entropy"] < lines[0]["terms"]["cross_entropy"]
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("stop_at", [0, 2, 4, 8])
 def test_a_run_stopped_at_any_step_ends_with_the_same_bits(tmp_path: Path, stop_at: int) -> None:
     whole = trained(tmp_path / "whole", unlabelled=9)
@@ -131,6 +132,7 @@ def test_nan_stops_the_run_names_the_term_and_keeps_a_sound_checkpoint(tmp_path:
     assert all(torch.isfinite(v.float()).all() for v in kept["learner"].values())
 
 
+@pytest.mark.journey
 def test_a_full_disk_keeps_the_checkpoint_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,6 +199,7 @@ class TestEveryMethod:
         own = {id(p) for teacher in teachers for p in teacher.module.parameters()}
         assert own.isdisjoint(id(p) for p in recipe.parameters())
 
+    @pytest.mark.journey
     def test_the_same_seed_does_the_same_and_resuming_changes_nothing(self, name: str) -> None:
         recipe, net, teachers, optimizer = start(name)
         whole = run(recipe, net, teachers, range(4), optimizer)

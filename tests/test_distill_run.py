@@ -99,6 +99,7 @@ def test_the_export_is_the_student_with_labels_and_preprocessing(tmp_path: Path)
     assert (data["interpolation"], data["crop_pct"]) == ("bilinear", 1.0)
 
 
+@pytest.mark.journey
 def test_the_export_opens_in_timm_without_this_package(tmp_path: Path) -> None:
     exported(tmp_path / "student")
     code = (
@@ -131,6 +132,7 @@ def test_a_folder_that_is_no_student_is_named(tmp_path: Path, harm: str) -> None
         reopen(tmp_path)
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize(
     ("architecture", "args"),
     [

@@ -83,6 +83,7 @@ def check(teacher: Teacher, batch: int = 2) -> SplitTeacher:
     return split
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("name", FAMILIES)
 def test_lower_then_upper_is_the_teacher(name: str) -> None:
     teacher = random_teacher(name, **FAMILIES[name])
@@ -101,6 +102,7 @@ def test_teacher_without_a_head() -> None:
     assert split.num_classes == 0
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("kind", ["ViT", "ResNet", "ConvNext"])
 def test_transformers_models(kind: str) -> None:
     transformers = pytest.importorskip("transformers")
@@ -133,6 +135,7 @@ def test_maps_of_another_size_may_be_injected() -> None:
     assert split.pooled(torch.rand(3, *split.state), 2).shape == (3, split.channels, 2, 2)
 
 
+@pytest.mark.journey
 def test_shuffled_teacher_answers_otherwise_and_leaves_the_first_alone() -> None:
     teacher = random_teacher("resnet18")
     split = SplitTeacher(teacher)
@@ -181,6 +184,7 @@ def test_boundary_is_an_earlier_stage(name: str) -> None:
 REAL = sorted(path.name for path in (SHARED / "models").glob("*/") if path.is_dir())
 
 
+@pytest.mark.journey
 @pytest.mark.skipif(not REAL, reason=f"{SHARED}/models is not here")
 @pytest.mark.parametrize("name", REAL or ["none"])
 def test_real_models(name: str) -> None:

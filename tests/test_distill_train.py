@@ -76,6 +76,7 @@ def command(world: Path, out: Path, *more: str, ranking: str = "ranking.json") -
     ]
 
 
+@pytest.mark.journey
 def test_from_task_to_student(world: Path, tmp_path: Path, capsys: Shown) -> None:
     assert main(command(world, tmp_path / "run", "--unlabelled", str(world / "more"))) == 0
     shown = capsys.readouterr()
@@ -102,6 +103,7 @@ def test_from_task_to_student(world: Path, tmp_path: Path, capsys: Shown) -> Non
     assert any((run.path / "tensorboard").iterdir())
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("method", ["transport", "feature", "talk", "committee"])
 def test_every_kind_of_recipe_trains_a_student(world: Path, tmp_path: Path, method: str) -> None:
     assert (
@@ -114,6 +116,7 @@ def test_every_kind_of_recipe_trains_a_student(world: Path, tmp_path: Path, meth
     assert RunFolder(tmp_path / "run").finished
 
 
+@pytest.mark.journey
 def test_a_finished_run_is_not_trained_again_and_needs_resume(
     world: Path, tmp_path: Path, capsys: Shown
 ) -> None:
@@ -172,6 +175,7 @@ def test_a_finished_run_is_not_trained_again_and_needs_resume(
     assert "holds no run" in capsys.readouterr().err
 
 
+@pytest.mark.journey
 def test_resuming_gives_the_same_student(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +288,7 @@ def test_a_full_disk_before_training_leaves_no_run_and_the_same_command_goes_on(
     assert main(command(world, tmp_path / "run", "--no-control")) == 0
 
 
+@pytest.mark.journey
 def test_a_damaged_stored_answer_is_computed_anew(
     world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,6 +381,7 @@ def test_the_onnx_student_is_written(world: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.journey
 def test_training_needs_none_of_what_an_air_gapped_machine_lacks(
     world: Path, tmp_path: Path
 ) -> None:

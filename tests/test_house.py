@@ -52,6 +52,7 @@ def test_the_commands_of_the_contract_exist() -> None:
     assert {"zoo.crawl", "zoo.query", "selection.rank", "benchmarks.run"} <= set(COMMANDS)
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("command", COMMANDS)
 def test_importing_a_command_loads_nothing_heavy(command: str) -> None:
     code = f"import sys, {command}; print([m for m in {HEAVY!r} if m in sys.modules])"
@@ -61,6 +62,7 @@ def test_importing_a_command_loads_nothing_heavy(command: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy_and_exits_0(command: str, tmp_path: Path) -> None:
     code = f"""
@@ -83,6 +85,7 @@ except SystemExit as end:
     assert done.stdout.strip().splitlines()[-1] == "[] 0"
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_option_is_one_line_and_status_2(command: str, tmp_path: Path) -> None:
     done = subprocess.run(

@@ -50,6 +50,7 @@ def _mydata(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / label / f"{i}.png")
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "pytest" not in c])
 def test_a_command_of_the_readme_runs(command: str, place: Path) -> None:
     command = command.removeprefix("pip install -e . && ")

@@ -77,6 +77,7 @@ def test_a_name_is_the_same_in_any_company_and_order(encoder: NameEncoder) -> No
         np.testing.assert_array_equal(encoder.encode([name])[0], row)
 
 
+@pytest.mark.journey
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_has_a_finite_unit_row(text: str) -> None:

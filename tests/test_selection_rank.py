@@ -92,6 +92,7 @@ def test_digits_are_ranked_by_the_packaged_zoo_and_mnist_teaches_best() -> None:
         assert row.seconds
 
 
+@pytest.mark.journey
 def test_the_command_prints_a_table_and_writes_the_contract(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_the_command_prints_a_table_and_writes_the_contract(
     assert "<html" in page.read_text()[:200]
 
 
+@pytest.mark.journey
 def test_a_second_run_loads_no_teacher_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     first = rank("digits", Settings(probe_size=60, models=MODELS))
     monkeypatch.setattr(
@@ -169,6 +171,7 @@ def test_offline_as_a_library_leaves_the_process_as_it_was(
     assert not datasets.config.HF_HUB_OFFLINE
 
 
+@pytest.mark.journey
 def test_killed_in_the_middle_it_repeats_no_finished_model(tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -196,6 +199,7 @@ def test_killed_in_the_middle_it_repeats_no_finished_model(tmp_path: Path) -> No
     assert all(name in again.stdout for name in MODELS)
 
 
+@pytest.mark.journey
 def test_permuted_rows_lose_names_but_not_prototypes(zoo: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
@@ -356,6 +360,7 @@ def test_models_and_where_meet(zoo: Path, tmp_path: Path) -> None:
         candidates(("a",), catalogue=book, where="num_classes = 11", models=("*mnist",))
 
 
+@pytest.mark.journey
 def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
     small = tmp_path / "full"
     small.mkdir()
@@ -397,6 +402,7 @@ def forwarded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return seen
 
 
+@pytest.mark.journey
 def test_a_budget_asks_in_rounds_and_runs_no_image_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = forwarded(monkeypatch)
     found = rank("digits", Settings(probe_size=200, models=("resnet_*",), top=1, budget=600.0))
@@ -415,6 +421,7 @@ def test_a_budget_asks_in_rounds_and_runs_no_image_twice(monkeypatch: pytest.Mon
     assert found.committee[0] in {row.model for row in found.rows}
 
 
+@pytest.mark.journey
 def test_what_one_run_stored_serves_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     budgeted, plain = (
         Settings(probe_size=200, models=("resnet_*",), budget=seconds) for seconds in (600.0, None)
@@ -441,6 +448,7 @@ def test_what_one_run_stored_serves_the_other(monkeypatch: pytest.MonkeyPatch) -
     )  # bit for bit, in whatever steps it was run
 
 
+@pytest.mark.journey
 def test_answers_do_not_depend_on_the_steps_they_were_made_in(home: Path) -> None:
     settings = Settings(probe_size=200, models=MODELS)
     stepwise = rank("digits", replace(settings, budget=600.0, top=3))

@@ -180,6 +180,7 @@ def test_the_keys_of_a_model_are_remembered(tmp_path: Path) -> None:
     assert sorted(map(repr, store.keys("org/model", "a" * 40))) == sorted([repr(KEY), repr(VIEW)])
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("name", ["rows-*", "classifier*"])
 def test_every_flipped_byte_is_noticed_or_harmless(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -308,6 +309,7 @@ while True:
 """
 
 
+@pytest.mark.journey
 def test_killed_while_writing(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     store = TeacherStore(tmp_path)

@@ -77,6 +77,7 @@ def test_costs_scale_with_the_ground_cost(seed: int, factor: float) -> None:
     )
 
 
+@pytest.mark.journey
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_the_objective_is_concave_in_the_ground_cost(seed: int) -> None:
@@ -118,6 +119,7 @@ def test_classes_without_mass_and_costs_of_zero_are_no_trouble() -> None:
     np.testing.assert_allclose(entropic_plan(p, q, np.zeros((6, 4))).plan, np.outer(p, q))
 
 
+@pytest.mark.journey
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_transport_to_itself_is_the_general_solver_s(seed: int) -> None:

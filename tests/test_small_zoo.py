@@ -144,6 +144,7 @@ def write_data(folder: Path) -> None:
         pq.write_table(table.replace_schema_metadata(metadata), folder / f"{split}.parquet")
 
 
+@pytest.mark.journey
 def test_the_script_trains_measures_and_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

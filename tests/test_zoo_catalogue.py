@@ -83,6 +83,7 @@ cards = st.builds(
 )
 
 
+@pytest.mark.journey
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -259,6 +259,7 @@ def mostly(keys: list[str], base: dict[str, Any]) -> st.SearchStrategy[dict[str,
     )
 
 
+@pytest.mark.journey
 @settings(max_examples=300, deadline=None)
 @given(
     json_values | mostly(KEYS, TIMM) | mostly(KEYS, TRANSFORMERS) | mostly(KEYS, {}),

@@ -313,6 +313,7 @@ class _Canned(Client):
         return HubResponse(url, 206 if first else 200, body[:first], headers)
 
 
+@pytest.mark.journey
 @settings(
     max_examples=150,
     deadline=None,
@@ -341,6 +342,7 @@ def test_any_files_give_a_row_or_a_reason(
 # --- the pass
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("phase", [0, 1])
 @pytest.mark.parametrize("fault", FILE_FAULTS)
 def test_no_fault_of_the_line_changes_what_is_known(fault: str, phase: int) -> None:
@@ -353,6 +355,7 @@ def test_no_fault_of_the_line_changes_what_is_known(fault: str, phase: int) -> N
     )
 
 
+@pytest.mark.journey
 def test_every_candidate_is_asked_once_and_never_again(catalogue: Catalogue) -> None:
     with Hub(2_500) as hub:
         crawl(catalogue, client=client(hub), progress=Progress.silent())

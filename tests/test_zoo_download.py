@@ -108,6 +108,7 @@ def test_shards_come_all_or_it_is_not_complete(tmp_path: Path) -> None:
     assert cached("org/model", given.sha, cache=tmp_path / "hub") is None
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("fault", FILE_FAULTS)
 def test_every_fault_of_the_line_is_overcome(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +131,7 @@ def test_every_fault_of_the_line_is_overcome(
     assert met >= 4
 
 
+@pytest.mark.journey
 def test_a_large_file_that_was_cut_goes_on_where_it_stopped(tmp_path: Path) -> None:
     given = repo(
         model__safetensors=weights({"fc.weight": (3_000, 2_500)})

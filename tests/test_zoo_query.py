@@ -83,6 +83,7 @@ def test_there_are_ten_examples_and_more() -> None:
     assert len(EXAMPLES) >= 10
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_the_documented_commands_find_models(
     documented_home: Path,
@@ -148,6 +149,7 @@ def test_csv_json_and_pandas_agree(capsys: pytest.CaptureFixture[str]) -> None:
     assert (as_csv[2]["params_total"], as_json[2]["params_total"]) == ("", None)
 
 
+@pytest.mark.journey
 def test_parquet_is_the_whole_table(catalogue: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -764,6 +764,7 @@ def test_no_kernel_or_other_weights_are_fetched_for_a_config(tmp_path: Path) -> 
 # --- real teachers
 
 
+@pytest.mark.journey
 @pytest.mark.skipif(
     not (SHARED / "models").is_dir(), reason="the real teachers lie in ../shared, which is not here"
 )

@@ -121,6 +121,7 @@ def test_sizes_are_those_of_the_models(cards: dict[str, ModelCard]) -> None:
     assert sum(card.params_total is None for card in cards.values()) < len(cards) / 50
 
 
+@pytest.mark.journey
 def test_the_network_is_not_asked() -> None:
     code = (
         "import socket\n"
