@@ -1,13 +1,15 @@
-"""The house rules: imports flow down the floors, commands are light, every command says what it
-does.
-"""
+"""The house rules: where code may lie, what may import what, and how light a command is."""
 
 from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,15 +25,77 @@ COMMANDS = [
 ]
 
 
+MOST_ENTRIES = 14  # Python files and folders in a folder
+FULLER = {"selection/scores"}  # one file a score
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for floor in FLOORS
+    for path in sorted((ROOT / floor).rglob("*.py"))
+}
+IMPORT_NAMES = {  # distribution -> module, where they differ
+    "pot": "ot",
+    "faiss-gpu": "faiss",
+    "faiss-cpu": "faiss",
+    "scikit-learn": "sklearn",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "huggingface-hub": "huggingface_hub",
+}
+
+
 def _imported(path: Path) -> set[str]:
+    """Every module that a file imports, in functions and for typing too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names.add(node.module or "")
+            assert node.module
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    graph = {
+        name: {target for target in _imported(path) if target in MODULES and target != name}
+        for name, path in MODULES.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    places = defaultdict(list)
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(name)
+    assert {name: rooms for name, rooms in places.items() if len(rooms) > 1} == {}
+
+
+def test_no_folder_is_crowded() -> None:
+    entries: dict[str, set[str]] = defaultdict(set)
+    for path in MODULES.values():
+        folder = path.parent.relative_to(ROOT)
+        if path.name != "__init__.py":
+            entries[str(folder)].add(path.name)
+        elif folder.parent != Path():
+            entries[str(folder.parent)].add(folder.name)
+    crowded = {folder: len(names) for folder, names in entries.items() if len(names) > MOST_ENTRIES}
+    assert set(crowded) <= FULLER, crowded
+
+
+def test_every_requirement_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = {re.split(r"[<>=!~;\[ ]", line)[0].lower() for line in project["dependencies"]}
+    roots = {name.split(".")[0] for path in MODULES.values() for name in _imported(path)}
+    unused = {
+        name for name in required if IMPORT_NAMES.get(name, name.replace("-", "_")) not in roots
+    }
+    assert unused == set()
 
 
 @pytest.mark.parametrize("floor", FLOORS)
