@@ -1,4 +1,4 @@
-"""What every test leaves as it found it, and the tiers: what is neither a journey nor slow is fast."""
+"""What every test leaves as it found it, and the tiers: fast is what has no other mark."""
 
 from __future__ import annotations
 

@@ -154,6 +154,7 @@ def test_a_student_learns_from_its_teacher_more_than_from_labels() -> None:
     assert hits(train(images, None, recipe, seed=0), pixels, truth).mean() > 0.9
 
 
+@pytest.mark.journey
 def test_a_student_depends_on_its_seed_and_its_teachers_weights() -> None:
     truth = np.arange(60) % 2
     pixels = toy_images(truth)
@@ -239,6 +240,7 @@ def test_ranking_and_truth_tables_run_a_teacher_on_no_image_twice(
     assert (features[rows] == result.outputs.features).all()
 
 
+@pytest.mark.journey
 def test_a_committee_is_one_more_cell_and_scores_are_kept(
     home: Path, two: list[TableTeacher], small: None, tmp_path: Path
 ) -> None:

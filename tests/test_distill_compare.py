@@ -264,6 +264,7 @@ def test_methods_that_are_the_same_with_one_teacher_are_trained_once(
     assert "the same run as probe_kd here" in (finished / "compare.html").read_text()
 
 
+@pytest.mark.journey
 def test_two_teachers_make_three_runs_of_probe_kd_average_and_best_single(finished: Path) -> None:
     found = compare(
         RunFolder(finished),

@@ -82,6 +82,7 @@ def timeless(run: Path) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.journey
 def test_a_student_learns_and_every_epoch_is_a_line(tmp_path: Path) -> None:
     trained(tmp_path, schedule=Schedule(epochs=12, batch_size=8, rate=3e-3))
     lines = RunFolder(tmp_path).metrics()
@@ -102,6 +103,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_bits(tmp_path: Path, stop_
     assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
 
 
+@pytest.mark.journey
 def test_a_run_may_lose_its_last_checkpoint_and_repeats_those_epochs_once(tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -111,10 +113,12 @@ def test_a_run_may_lose_its_last_checkpoint_and_repeats_those_epochs_once(tmp_pa
     assert [line["epoch"] for line in RunFolder(tmp_path / "cut").metrics()] == [0, 1, 2]
 
 
+@pytest.mark.journey
 def test_another_seed_is_another_student(tmp_path: Path) -> None:
     assert not same_weights(trained(tmp_path / "a"), trained(tmp_path / "b", seed=1))
 
 
+@pytest.mark.journey
 def test_training_neither_reads_nor_leaves_global_draws_in_its_result(tmp_path: Path) -> None:
     torch.manual_seed(1)
     first = trained(tmp_path / "a")
@@ -123,6 +127,7 @@ def test_training_neither_reads_nor_leaves_global_draws_in_its_result(tmp_path: 
     assert same_weights(first, trained(tmp_path / "b"))
 
 
+@pytest.mark.journey
 def test_nan_stops_the_run_names_the_term_and_keeps_a_sound_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match=r"step 4 \(cross_entropy\).*--rate"):
         trained(tmp_path, Drops(nan_at=4))

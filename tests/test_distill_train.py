@@ -246,6 +246,7 @@ def test_wrong_input_is_a_sentence_and_leaves_no_run(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.journey
 def test_a_vanished_teacher_is_no_loss_where_its_answers_are_stored(
     world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +273,7 @@ def test_nan_is_a_sentence_and_status_1(world: Path, tmp_path: Path, capsys: Sho
     assert "smaller --rate" in errors[0]
 
 
+@pytest.mark.journey
 def test_a_full_disk_before_training_leaves_no_run_and_the_same_command_goes_on(
     world: Path, tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,6 +448,7 @@ def test_a_dataset_of_the_hub_is_opened_at_the_commit_that_was_ranked(
     assert to_config(options, experiment)["task"]["revision"] == "c" * 40
 
 
+@pytest.mark.journey
 def test_distillation_after_a_ranking_runs_a_teacher_on_no_probe_image_again(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_the_version_is_that_of_the_project(words: list[str], capsys: Shown) -> 
     assert project["scripts"] == {"teacher-zoo": "benchmarks.main:main"}
 
 
+@pytest.mark.journey
 def test_statuses_and_streams_are_those_of_the_python_m_form(tmp_path: Path) -> None:
     def outcome(*command: str) -> tuple[int, str, str]:
         done = subprocess.run(

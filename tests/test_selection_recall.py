@@ -344,6 +344,7 @@ def test_only_the_shortlist_becomes_cards(
     assert len(made) == 2
 
 
+@pytest.mark.journey
 def test_models_that_the_budget_cannot_fetch_make_room_for_those_it_can(tmp_path: Path) -> None:
     near = [
         ModelCard(

@@ -213,6 +213,7 @@ def test_escape_sequences_and_sql_in_labels_are_text(catalogue: Catalogue) -> No
     assert catalogue.count() == 1
 
 
+@pytest.mark.journey
 def test_a_server_without_ranges_is_read_no_further_than_the_header() -> None:
     large = weights(
         {"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4), "big": (10_000, 1_000)}
@@ -371,6 +372,7 @@ def test_every_candidate_is_asked_once_and_never_again(catalogue: Catalogue) -> 
         assert catalogue.count("detail_state IS NOT NULL") == candidates
 
 
+@pytest.mark.journey
 def test_a_new_listing_forgets_no_details_and_a_new_revision_asks_again(
     catalogue: Catalogue,
 ) -> None:
@@ -392,6 +394,7 @@ def test_a_new_listing_forgets_no_details_and_a_new_revision_asks_again(
         assert hub.count["files"] - sent == 2
 
 
+@pytest.mark.journey
 def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalogue) -> None:
     with Hub(1_500, hostile=False) as hub:
         crawl(catalogue, client=client(hub), details="none", progress=Progress.silent())
@@ -417,6 +420,7 @@ def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalog
         assert max(count for (kind, _), count in hub.seen.items() if kind == "files") <= 2
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("update", [False, True])
 def test_a_crawl_cut_in_its_details_goes_on_there_and_lists_nothing_again(
     catalogue: Catalogue, update: bool
@@ -447,6 +451,7 @@ def test_a_crawl_cut_in_its_details_goes_on_there_and_lists_nothing_again(
         assert hub.count["api"] > listed
 
 
+@pytest.mark.journey
 def test_an_old_or_another_listing_is_made_anew_before_its_details(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "c.duckdb"
 
 
+@pytest.mark.journey
 def test_a_fresh_crawl_is_sound_and_needs_no_mending(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -41,6 +42,7 @@ def test_a_fresh_crawl_is_sound_and_needs_no_mending(
     assert capsys.readouterr().out.splitlines()[-1] == "verdict: sound"
 
 
+@pytest.mark.journey
 def test_what_a_killed_process_left_is_mended_once(path: Path) -> None:
     with Catalogue.open(path, write=True) as catalogue:
         db = catalogue.connection

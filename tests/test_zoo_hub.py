@@ -258,6 +258,7 @@ def test_offline_asks_nothing(catalogue: Catalogue, monkeypatch: pytest.MonkeyPa
         crawl(catalogue, endpoint="http://127.0.0.1:9", progress=Progress.silent())
 
 
+@pytest.mark.journey
 def test_one_odd_time_does_not_end_an_update(catalogue: Catalogue) -> None:
     with Hub(400, page=10, hostile=False) as hub:
         full(catalogue, hub)
@@ -289,6 +290,7 @@ def test_an_update_without_a_crawl_before_it_is_a_full_pass(catalogue: Catalogue
         assert catalogue.count() == 1_500
 
 
+@pytest.mark.journey
 def test_a_full_pass_marks_what_is_gone_and_counts_what_became_gated(catalogue: Catalogue) -> None:
     with Hub(3_000, hostile=False) as hub:
         full(catalogue, hub)
@@ -398,6 +400,7 @@ def test_a_hub_that_is_not_there_is_one_sentence(
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.journey
 def test_readers_see_the_last_snapshot_while_a_pass_runs(tmp_path: Path) -> None:
     with (
         Hub(3_000, hostile=False) as hub,

@@ -108,6 +108,7 @@ def test_the_command_line_leads_back_to_the_options(options: AllOptions) -> None
     assert without_explicit(parsed(as_words(options))) == without_explicit(options)
 
 
+@pytest.mark.journey
 @settings(deadline=None)
 @given(all_options)
 def test_json_leads_back_to_the_options(options: AllOptions) -> None:
