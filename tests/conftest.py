@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -34,3 +35,30 @@ def online() -> Iterator[None]:
     for module in ("huggingface_hub.constants", "datasets.config"):
         if module in sys.modules and hasattr(sys.modules[module], "HF_HUB_OFFLINE"):
             sys.modules[module].HF_HUB_OFFLINE = False  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch computes with one thread: the same sums in the same order on every machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def run_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images of every batch that any teacher runs from here on."""
+    from zoo.teacher import Teacher
+
+    counts: list[int] = []
+    forward = Teacher.forward
+
+    def counted(teacher: Teacher, inputs: Any) -> Any:
+        counts.append(len(inputs))
+        return forward(teacher, inputs)
+
+    monkeypatch.setattr(Teacher, "forward", counted)
+    return counts

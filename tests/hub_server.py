@@ -22,8 +22,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    from zoo.loading.client import Client
 
 PAGE_FAULTS = (
     "429-ratelimit",
@@ -511,6 +514,15 @@ class Hub(ThreadingHTTPServer):
             name = names[self.count[kind] // every % len(names)]
             self.injected[f"{kind} {name}"] += 1
             return name
+
+
+def client(hub: Hub, **options: Any) -> Client:
+    """A client of ``hub`` that waits little."""
+    from zoo.loading.client import Client  # the server alone runs without the project
+
+    hangs = hub.faults.every and "hang" in (*hub.faults.pages, *hub.faults.files)
+    settings = {"timeout": 1.0 if hangs else 20.0, "wait": 0.01, "tries": 20} | options
+    return Client(hub.url, token=False, **settings)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -14,13 +14,7 @@ import torch
 from benchmarks.students import cifar100
 from benchmarks.students.cifar100 import RECIPES, Setting, main, measure, pack, pixels
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -56,18 +54,12 @@ from selection.sources.images import as_ppm
 from selection.task import Task
 from zoo.card import ModelCard
 from zoo.home import feature_folder
-from zoo.teacher import Teacher
 
 ANY = {"chosen": lambda name: True}
 RECIPE = StudentRecipe(steps=60)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
@@ -206,7 +198,11 @@ def test_a_table_fills_once_and_goes_on_where_it_was_cut(
 
 
 def test_ranking_and_truth_tables_run_a_teacher_on_no_image_twice(
-    home: Path, two: list[TableTeacher], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path,
+    two: list[TableTeacher],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_images: list[int],
 ) -> None:
     target = replace(TARGETS["digits_low_25"], classes=("0", "1"))
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path))
@@ -220,14 +216,7 @@ def test_ranking_and_truth_tables_run_a_teacher_on_no_image_twice(
     prober = LocalProber(ProbeStore(probe, TeacherStore(feature_folder()), device="cpu"))
     [result] = prober.probe([card], probe.size)
     assert result.outputs is not None
-    run_images = []
-    forward = Teacher.forward
-
-    def counted(teacher: Teacher, inputs: torch.Tensor) -> Any:
-        run_images.append(len(inputs))
-        return forward(teacher, inputs)
-
-    monkeypatch.setattr(Teacher, "forward", counted)
+    run_images.clear()
     arrays = TargetOutputs(home).arrays(card, target)
     features = arrays["features"]
     trial = 2  # random images that tell whether a teacher works

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from distill.compare import main, text_table
 from distill.comparison import Comparison, MethodResult, TeacherAccuracy, compare
@@ -143,12 +142,13 @@ def test_the_page_stands_alone_and_disarms_names(tmp_path: Path) -> None:
 
 @pytest.fixture
 def finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Any:
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    one_thread: None,
+) -> Path:
     """A finished run of probe_kd from two teachers, or as many as the test asks for."""
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     write_task(tmp_path / "squares")
     names = ("one", "two")[: getattr(request, "param", 2)]
     teachers = [
@@ -181,8 +181,7 @@ def finished(
         )
         == 0
     )
-    yield tmp_path / "run"
-    torch.set_num_threads(before)
+    return tmp_path / "run"
 
 
 @pytest.mark.journey

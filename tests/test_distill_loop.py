@@ -25,18 +25,14 @@ from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator, resolve_device
 from distill.training.tally import Diverged
 from tests.distill_setting import Drops, batches, enlarged, pixels, student
+from tests.places import ROOT
 from zoo.errors import UserError
 
 SHORT = Schedule(epochs=3, batch_size=8, rate=3e-3, checkpoint_seconds=0.0)
 CPU = open_accelerator("cpu")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def validate(student: Student) -> Mapping[str, Any]:
@@ -364,7 +360,7 @@ print(kills)
 
 @pytest.mark.slow
 def test_kill_9_twenty_times_at_random_and_the_weights_are_the_same(tmp_path: Path) -> None:
-    code = PARENT.format(root=str(Path(__file__).parents[1]))
+    code = PARENT.format(root=str(ROOT))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.places import SHARED
 from zoo.card import ModelCard
 from zoo.loading.network import Network
 from zoo.loading.preprocessing import Preprocessing
 from zoo.split_teacher import CannotSplit, SplitTeacher, boundary, trunk
 from zoo.teacher import Teacher
 
-SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED") or Path(__file__).parents[2] / "shared")
 FAMILIES = {
     "resnet18": {},
     "resnet26d": {},

@@ -24,6 +24,7 @@ from distill.training.live import TrainingView
 from distill.training.trainer import verdict
 from selection.probing.store import TeacherStore
 from tests.distill_setting import write_ranking, write_task, write_teacher
+from tests.places import ROOT
 from zoo.errors import UserError
 
 Shown = pytest.CaptureFixture[str]
@@ -43,12 +44,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def one_thread(world: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def home(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(world / "home"))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def command(world: Path, out: Path, *more: str, ranking: str = "ranking.json") -> list[str]:
@@ -397,7 +397,7 @@ def test_training_needs_none_of_what_an_air_gapped_machine_lacks(
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     assert RunFolder(tmp_path / "run").finished
@@ -450,24 +450,16 @@ def test_a_dataset_of_the_hub_is_opened_at_the_commit_that_was_ranked(
 
 @pytest.mark.journey
 def test_distillation_after_a_ranking_runs_a_teacher_on_no_probe_image_again(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_images: list[int]
 ) -> None:
     from selection.rank import Settings, rank
     from selection.task import Task
-    from zoo.teacher import Teacher
 
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     task = Task.open(str(world / "squares"))
     ranking = rank(str(world / "squares"), Settings(models=("resnet_mnist",), probe_size=15))
     dataclasses.replace(ranking, committee=("resnet_mnist",)).save(tmp_path / "ranking.json")
-    run_images = []
-    forward = Teacher.forward
-
-    def counted(teacher: Teacher, inputs: torch.Tensor) -> Any:
-        run_images.append(len(inputs))
-        return forward(teacher, inputs)
-
-    monkeypatch.setattr(Teacher, "forward", counted)
+    run_images.clear()
     given = command(world, tmp_path / "run", "--no-control", "--views", "1")
     given[given.index("--ranking") + 1] = str(tmp_path / "ranking.json")
     assert main(given) == 0
@@ -491,7 +483,7 @@ def test_two_processes_train_one_student_and_one_of_them_writes(
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     assert [line["epoch"] for line in RunFolder(tmp_path / "run").metrics()] == [0, 1]

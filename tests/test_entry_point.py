@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.main import VERBS, main
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 Shown = pytest.CaptureFixture[str]
 
 

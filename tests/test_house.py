@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.places import ROOT
+
 FLOORS = ("zoo", "selection", "distill", "benchmarks")
 HEAVY = ("torch", "faiss", "ot", "timm", "transformers", "plotly", "datasets", "accelerate")
 COMMANDS = [

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub_server import KINDS, Faults, Hub, Repo, World, weights
+from tests.places import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +146,7 @@ def test_faults_come_on_schedule_and_in_turn() -> None:
 
 
 def test_a_folder_can_be_served_as_a_model() -> None:
-    small = Path(__file__).parents[1] / "zoo" / "small"
+    small = ROOT / "zoo" / "small"
     folders = (
         [path for path in sorted(small.iterdir()) if (path / "config.json").is_file()]
         if small.is_dir()

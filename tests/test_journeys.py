@@ -18,12 +18,12 @@ import pytest
 from distill.run import RunFolder
 from tests.distill_setting import write_ranking, write_task, write_teacher
 from tests.hub_server import Hub, Repo
+from tests.places import ROOT
 from zoo.catalogue import Catalogue
 from zoo.sources.folder import small_zoo
 
 pytestmark = pytest.mark.journey
 
-ROOT = Path(__file__).parents[1]
 NAMES = ("resnet_mnist", "resnet_fashion", "vit_mnist", "resnet_cifar10")
 NO_NETWORK = "http://127.0.0.1:9"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED", ROOT.parent / "shared"))
+from tests.places import ROOT, SHARED
+
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
 COMMANDS = [

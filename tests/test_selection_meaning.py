@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from selection.scores.registry import ALIASES, SCORES
+from tests.places import ROOT
 
-DOCUMENT = (Path(__file__).parents[1] / "docs" / "scores.md").read_text()
+DOCUMENT = (ROOT / "docs" / "scores.md").read_text()
 
 
 @pytest.mark.parametrize("name", SCORES)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selection.recall.names import TABLE, NameEncoder, WordTable, grams, synonyms, words
+from tests.places import ROOT
 from zoo.errors import UserError
 
-ROOT = Path(__file__).parents[1]
 AWKWARD = [
     "",
     " ",

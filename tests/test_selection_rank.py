@@ -29,13 +29,13 @@ from selection.rank import Settings, main, rank
 from selection.ranking import Ranking
 from selection.recall.candidates import candidates
 from selection.task import Task
+from tests.places import ROOT
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue
 from zoo.errors import Unavailable, UserError
 from zoo.home import feature_folder
 from zoo.sources import folder
 
-ROOT = Path(__file__).parents[1]
 SMALL = folder.small_zoo()
 MODELS = ("resnet_mnist", "resnet_fashion", "resnet_cifar10")
 

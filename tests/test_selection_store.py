@@ -33,6 +33,7 @@ from selection.probing.store import (
     outputs_of,
 )
 from selection.sources.images import image_digest
+from tests.places import ROOT
 
 KEY = StoreKey(model="org/model", revision="a" * 40, preprocessing="224 bicubic float32")
 VIEW = replace(KEY, view="flip seed 0 view 1")
@@ -316,7 +317,7 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     for _ in range(3):
         writer = subprocess.Popen(
             [sys.executable, "-c", _WRITER, str(tmp_path)],
-            cwd=Path(__file__).parents[1],
+            cwd=ROOT,
             stdout=subprocess.PIPE,
         )
         assert writer.stdout is not None
@@ -384,7 +385,7 @@ stored = TeacherStore(Path({str(tmp_path)!r})).read({KEY!r}, {digests_of(20)!r})
 assert stored.complete and stored.arrays["features"].shape == (20, 8)
 assert not {{"faiss", "torch"}} & set(sys.modules)
 """
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 class Teacher:

@@ -23,9 +23,8 @@ from PIL import Image
 from selection.sources.images import CorruptImage
 from selection.sources.split import Split, by_class, class_names, cut
 from selection.task import SPLIT_SEED, Task
+from tests.places import SHARED
 from zoo.errors import Unavailable, UserError
-
-SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED", Path(__file__).parents[2] / "shared"))
 
 
 def png(red: int, blue: int = 0) -> bytes:

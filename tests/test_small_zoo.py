@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ from PIL import Image
 from benchmarks.build.make_small_zoo import RECIPES, main
 from benchmarks.build.superclasses import GROUPS, SUPERCLASSES, classes_of
 from selection.sources.parquet import read_split
+from tests.places import SHARED
 from zoo.sources.folder import cards, small_zoo
 from zoo.teacher import Teacher
 
-SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED", Path(__file__).parents[2] / "shared"))
 SMALL = {card.id: card for card in cards(small_zoo(), source="small")}
 
 

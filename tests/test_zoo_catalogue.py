@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.places import ROOT
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import CatalogueLocked, UserError
@@ -326,7 +327,7 @@ def test_readers_read_while_another_process_writes_and_a_second_writer_is_told_w
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"

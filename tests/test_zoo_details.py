@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.hub_server import FILE_FAULTS, Faults, Hub, Repo, weights
+from tests.hub_server import FILE_FAULTS, Faults, Hub, Repo, client, weights
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import Unavailable, UserError
 from zoo.loading.client import Client
@@ -46,14 +46,6 @@ ROW = {
     "library_name": "timm",
     "tags": ["timm", "safetensors"],
 }
-
-
-def client(hub: Hub, **options: Any) -> Client:
-    """A client that waits little."""
-    timeout = 1.0 if hub.faults.every and "hang" in hub.faults.files else 20.0
-    return Client(
-        hub.url, token=False, **({"timeout": timeout, "wait": 0.01, "tries": 20} | options)
-    )
 
 
 @pytest.fixture

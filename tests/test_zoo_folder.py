@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.hub_server import weights
+from tests.places import SHARED
 from zoo.card import ModelCard
 from zoo.errors import UserError
 from zoo.sources import folder
 
-SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED", Path(__file__).parents[2] / "shared")) / "models"
 CONFIG = {
     "architecture": "resnet18",
     "num_classes": 2,

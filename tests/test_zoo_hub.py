@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.hub_server import NOT_ROWS, PAGE_FAULTS, Faults, Hub, Repo
+from tests.hub_server import NOT_ROWS, PAGE_FAULTS, Faults, Hub, Repo, client
+from tests.places import ROOT
 from zoo.catalogue import Catalogue
 from zoo.crawl import main as crawl_command
 from zoo.errors import Unavailable, UserError
@@ -31,15 +32,7 @@ from zoo.sources.rows import EXPAND, read, read_row
 from zoo.sql import COLUMNS, arrow_table
 from zoo.terminal.progress import Progress
 
-ROOT = Path(__file__).parents[1]
 NOW = dt.datetime(2026, 9, 1)
-
-
-def client(hub: Hub, **options: Any) -> Client:
-    """A client that waits little."""
-    timeout = 1.0 if hub.faults.every and "hang" in hub.faults.pages else 20.0
-    settings = {"timeout": timeout, "wait": 0.01, "tries": 20} | options
-    return Client(hub.url, token=False, **settings)
 
 
 @pytest.fixture

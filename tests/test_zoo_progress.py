@@ -7,13 +7,13 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import zoo.terminal.progress
 from selection.probing.progress import RankingProgress
 from selection.ranking import Row
+from tests.places import ROOT
 from zoo.terminal import progress as module
 from zoo.terminal.command import run
 from zoo.terminal.progress import Meter, Progress
@@ -119,7 +119,7 @@ def test_on_a_terminal_bars_are_nested_and_gone_at_the_end() -> None:
         [sys.executable, "-c", PASS],
         stderr=theirs,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
         text=True,
     )

@@ -16,13 +16,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.places import ROOT
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.crawl import main as crawl
 from zoo.query import main
 from zoo.sql import COLUMNS
 
-ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "catalogue.md").read_text()
 EXAMPLES = re.findall(r"^python -m zoo\.query.*$", DOCUMENT, re.MULTILINE)
 CARDS = (

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import threading
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.places import SHARED
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.loading.network import Network, _compare, limit_parameters
@@ -26,7 +26,6 @@ from zoo.teacher import Preprocessing, Teacher, load_ahead, preprocessing_of
 torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 
-SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED", Path(__file__).parents[2] / "shared"))
 RESNET = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_width": 8}
 PIPELINE = {
     "input_size": [3, 32, 32],

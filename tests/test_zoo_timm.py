@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import timm
 from timm.models import get_pretrained_cfg
 
+from tests.places import ROOT
 from zoo.card import ModelCard
 from zoo.sources import timm as source
 
@@ -134,6 +134,6 @@ def test_the_network_is_not_asked() -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
     )
     assert int(done.stdout) > 1000

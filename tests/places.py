@@ -1,0 +1,9 @@
+"""Where the project and its data lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("TEACHER_ZOO_SHARED") or ROOT.parent / "shared")
