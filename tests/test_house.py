@@ -26,6 +26,8 @@ COMMANDS = [
 ]
 
 
+MOST_ENTRIES = 14  # Python files and folders in a folder
+FULLER = {"selection/scores"}  # one file a score
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for floor in FLOORS
@@ -73,6 +75,18 @@ def test_a_class_name_has_one_meaning() -> None:
             if isinstance(node, ast.ClassDef):
                 places[node.name.lstrip("_")].append(name)
     assert {name: rooms for name, rooms in places.items() if len(rooms) > 1} == {}
+
+
+def test_no_folder_is_crowded() -> None:
+    entries: dict[str, set[str]] = defaultdict(set)
+    for path in MODULES.values():
+        folder = path.parent.relative_to(ROOT)
+        if path.name != "__init__.py":
+            entries[str(folder)].add(path.name)
+        elif folder.parent != Path():
+            entries[str(folder.parent)].add(folder.name)
+    crowded = {folder: len(names) for folder, names in entries.items() if len(names) > MOST_ENTRIES}
+    assert set(crowded) <= FULLER, crowded
 
 
 def test_every_requirement_is_imported() -> None:

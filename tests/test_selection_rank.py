@@ -132,6 +132,7 @@ def test_a_second_run_loads_no_teacher_and_says_the_same(monkeypatch: pytest.Mon
     assert first.committee == second.committee
 
 
+@pytest.mark.journey
 def test_another_seed_draws_another_probe() -> None:
     one, two = (
         rank("digits", Settings(probe_size=40, models=MODELS[:1], seed=seed)) for seed in (0, 1)

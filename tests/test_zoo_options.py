@@ -102,6 +102,7 @@ def without_explicit(options: AllOptions) -> dict[str, Any]:
     return {f.name: getattr(options, f.name) for f in fields(options) if f.name != "explicit"}
 
 
+@pytest.mark.journey
 @settings(deadline=None)
 @given(all_options)
 def test_the_command_line_leads_back_to_the_options(options: AllOptions) -> None:

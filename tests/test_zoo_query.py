@@ -104,6 +104,7 @@ def test_the_documented_commands_find_models(
         assert len(ask(capsys, *words).splitlines()) >= 3
 
 
+@pytest.mark.journey
 def test_the_documented_python_runs(documented_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(documented_home))
     found = re.search(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
