@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.places import ROOT
+
+pytestmark = pytest.mark.journey
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
