@@ -67,3 +67,19 @@ def test_a_command_of_the_readme_runs(command: str, place: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, flags=re.S))
+def test_the_python_of_the_readme_runs(block: str, place: Path) -> None:
+    env = os.environ | {"TEACHER_ZOO_HOME": str(place / "home"), "PYTHONPATH": str(ROOT)}
+    crawl = [sys.executable, "-m", "zoo.crawl", "--source", "small"]
+    subprocess.run(crawl, cwd=place, env=env, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=place,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
