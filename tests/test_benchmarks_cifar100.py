@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from benchmarks.students import cifar100
-from benchmarks.students.cifar100 import RECIPES, Setting, main, measure, pack, pixels
+from benchmarks.students.cifar100 import RECIPES, main, measure
+from benchmarks.students.cifar_setting import Setting, pack, pixels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

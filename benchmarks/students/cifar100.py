@@ -1,5 +1,5 @@
-"""The CIFAR-100 protocol of the distillation papers, run by this project's own loop, beside the
-published column.
+"""The CIFAR-100 protocol of the distillation papers, run by this project's own loop, with the
+published figures.
 
 A ResNet32x4 is trained here and teaches ResNet8x4: plain, kd, dkd and kd with logit
 standardisation. 240 epochs of 50,000 images in batches of 64, SGD with momentum 0.9 (no Nesterov)
@@ -25,15 +25,14 @@ An air-gapped machine gets the data in parts that each fit into what may travel 
 needs neither faiss, POT, duckdb nor datasets. The CUDA graphs (--no-graphs leaves them out) have
 not been tried on a GPU yet:
 
-    python -m benchmarks.students.cifar100 --pack DIR        # train-0.parquet ... train-2.parquet, test.parquet
-    python -m benchmarks.students.cifar100 --data DIR        # reads them
-"""  # noqa: E501
+    python -m benchmarks.students.cifar100 --pack DIR    # train-0.parquet ..., test.parquet
+    python -m benchmarks.students.cifar100 --data DIR    # reads them
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,15 +41,14 @@ import numpy as np
 import typer
 
 from benchmarks.record import BenchRecord, append
-from benchmarks.shared import shared
-from zoo.errors import UserError
-from zoo.files import replacing
-from zoo.home import home
-from zoo.terminal.command import run as command
+from benchmarks.students.cifar_setting import EPOCHS, Setting, default, pack, pixels
+from zoo.terminal.command import run as run_command
+from zoo.terminal.options import command_of
 
 if TYPE_CHECKING:
+    import torch
+
     from distill.batch import TeacherOutputs
-    from distill.data.pixels import Pixels
     from distill.methods.recipe import Recipe
     from distill.run import RunFolder
     from distill.student.student import Student
@@ -58,65 +56,23 @@ if TYPE_CHECKING:
 CLASSES = tuple(str(i) for i in range(100))
 TEACHER, STUDENT = "resnet32x4", "resnet8x4"
 PUBLISHED = {"teacher": 79.42, "plain": 72.50, "kd": 73.33, "dkd": 76.32, "kd_ls": 76.62}
-RECIPES: dict[str, tuple[str, dict[str, str]]] = {  # the weights of the papers' code
+DKD = {
+    "loss": "dkd",
+    "temperature": "4",
+    "task": "1",
+    "weight": "1",
+    "target": "1",
+    "others": "8",
+    "warmup": str(20 / EPOCHS),
+}
+# name -> method and its settings: the weights of the papers' code
+RECIPES: dict[str, tuple[str, dict[str, str]]] = {
     "plain": ("plain", {}),
     "kd": ("kd", {"temperature": "4", "task": "0.1", "weight": "0.9"}),
-    "dkd": (
-        "kd",
-        {
-            "loss": "dkd",
-            "temperature": "4",
-            "task": "1",
-            "weight": "1",
-            "target": "1",
-            "others": "8",
-            "warmup": str(20 / 240),
-        },
-    ),
+    "dkd": ("kd", DKD),
     "kd_ls": ("kd", {"loss": "standardised", "temperature": "2", "task": "0.1", "weight": "9"}),
 }
-TRAIN, TEST, EPOCHS, BATCH = 50_000, 10_000, 240, 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """How much of the protocol is run: the first ``images`` of the training and ``test_images`` of
-    the test split, classes in turn. ``jobs`` students train at once. ``graphs`` lets stages run as
-    CUDA graphs.
-    """
-
-    device: str
-    epochs: int = EPOCHS
-    images: int = TRAIN
-    test_images: int = TEST
-    seeds: int = 1
-    jobs: int = 1
-    precision: str = "fp32"  # convolutions of a GPU then run in TF32
-    graphs: bool = True
-    data: Path = field(default_factory=lambda: shared() / "datasets" / "cifar100")
-    folder: Path = field(default_factory=lambda: home() / "benchmarks" / "cifar100")
-
-    @property
-    def whole(self) -> bool:
-        """Whether this is the published protocol, and not a part of it."""
-        return (self.epochs, self.images, self.test_images) == (EPOCHS, TRAIN, TEST)
-
-    @property
-    def home(self) -> Path:
-        """Where the images, outputs and runs of this setting lie."""
-        return (
-            self.folder
-            / f"{self.images}x{self.epochs}-{self.device.partition(':')[0]}-{self.precision}"
-        )
-
-
-def default() -> Setting:
-    """The whole protocol where there is a GPU, otherwise a part of it."""
-    import torch
-
-    if torch.cuda.is_available():
-        return Setting(device="cuda", jobs=4)
-    return Setting(device="cpu", epochs=10, images=1_000, test_images=1_000)
+BATCH = 64
 
 
 def run(out: Path) -> list[BenchRecord]:
@@ -141,10 +97,10 @@ def measure(setting: Setting) -> list[BenchRecord]:
         with ProcessPoolExecutor(setting.jobs, mp_context=get_context("spawn")) as pool:
             done = list(pool.map(partial(_job, setting), cells))
     runs |= dict(zip(cells, done, strict=True))
-    found = []
+    records = []
     for name in ("teacher", *RECIPES):
-        found += _records(setting, name, [run for cell, run in runs.items() if cell[0] == name])
-    return found
+        records += _records(setting, name, [run for cell, run in runs.items() if cell[0] == name])
+    return records
 
 
 def _job(setting: Setting, cell: tuple[str, int]) -> RunFolder:
@@ -158,9 +114,8 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
     """The finished run of ``teacher`` or a recipe; goes on where it was stopped."""
     import torch
 
-    from benchmarks.students.cifar_resnet import graphed
     from distill.run import RunFolder
-    from distill.student.student import Student, StudentSpec, export
+    from distill.student.student import export
     from distill.training.loop import TrainingSetup, fit
     from distill.training.processes import open_accelerator
 
@@ -172,16 +127,7 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
     )
     if run.finished:
         return run
-    student = Student.create(
-        StudentSpec(architecture=TEACHER if name == "teacher" else STUDENT, size=32),
-        CLASSES,
-        seed=seed,
-    )
-    network: Any = student.to(accelerator.device).network.to(memory_format=torch.channels_last)
-    torch.backends.cudnn.benchmark = True
-    if setting.graphs and accelerator.device.type == "cuda" and setting.precision == "fp32":
-        sample = torch.rand(BATCH, 3, 32, 32, device=accelerator.device)
-        graphed(network, sample)
+    student = _student(setting, TEACHER if name == "teacher" else STUDENT, seed, accelerator.device)
     method, settings = RECIPES.get(name, ("plain", {}))
     table = outputs(setting) if method != "plain" else None
     setup = TrainingSetup(
@@ -196,17 +142,32 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
         _schedule(setting),
         run=run,
         accelerator=accelerator,
-        on_epoch=lambda line: _say(name, seed, line),
+        on_epoch=lambda line: _print_epoch(name, seed, line),
     )
     if name == "teacher":
         export(student, run.student)
     test = pixels(setting, "test")
-    hits = (student.logits(torch.from_numpy(test.images)).argmax(1).numpy() == test.labels).tolist()
+    hits = student.logits(torch.from_numpy(test.images)).argmax(1).numpy() == test.labels
     run.finish(
-        {"hits": hits},
+        {"hits": hits.tolist()},
         f"# {name}, seed {seed}\n\n{100 * np.mean(hits):.2f} % of {len(hits)} test images.\n",
     )
     return run
+
+
+def _student(setting: Setting, architecture: str, seed: int, device: torch.device) -> Student:
+    """An untrained network on ``device``, with CUDA graphs if the setting allows."""
+    import torch
+
+    from benchmarks.students.cifar_resnet import run_as_graphs
+    from distill.student.student import Student, StudentSpec
+
+    student = Student.create(StudentSpec(architecture=architecture, size=32), CLASSES, seed=seed)
+    network: Any = student.to(device).network.to(memory_format=torch.channels_last)
+    torch.backends.cudnn.benchmark = True
+    if setting.graphs and device.type == "cuda" and setting.precision == "fp32":
+        run_as_graphs(network, torch.rand(BATCH, 3, 32, 32, device=device))
+    return student
 
 
 def _schedule(setting: Setting) -> Any:
@@ -288,48 +249,6 @@ def outputs(setting: Setting) -> TeacherOutputs:
     )
 
 
-def pixels(setting: Setting, split: str) -> Pixels:
-    """The images of ``train`` or ``test``, decoded once."""
-    from distill.data.pixels import Pixels, square
-    from selection.sources.parquet import read_split
-
-    file = setting.home / f"{split}.npz"
-    count = setting.images if split == "train" else setting.test_images
-    if not file.exists():
-        paths = sorted(setting.data.glob(f"{split}*.parquet"))
-        if not paths:
-            raise UserError(
-                f"no {split}*.parquet in {setting.data}: give the folder of CIFAR-100 by --data, or"
-                " $TEACHER_ZOO_SHARED"
-            )
-        whole = read_split(paths)
-        kept = _in_turn(whole.labels)[:count]
-        decoded = np.stack([square(whole.image(int(row)), 32) for row in kept])
-        with replacing(file) as partial_file, partial_file.open("wb") as out:
-            np.savez(out, images=decoded, labels=whole.labels[kept])
-    with np.load(file) as stored:
-        images, labels = stored["images"], stored["labels"]
-    if len(images) != count:
-        raise UserError(
-            f"{file} holds {len(images)} images, {count} were asked for: give another --folder"
-        )
-    digest = hashlib.sha256(images.tobytes()).hexdigest()
-    return Pixels(images=images, labels=labels, usable=np.arange(len(images)), digest=digest)
-
-
-def _in_turn(
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Rows ordered so that any beginning holds the classes about equally often: the first of each
-    class, the second, ...
-    """
-    place = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        mine = np.flatnonzero(labels == label)
-        place[mine] = np.arange(len(mine))
-    return np.argsort(place, kind="stable")
-
-
 def _records(setting: Setting, name: str, runs: Sequence[RunFolder]) -> list[BenchRecord]:
     from selection.scores.interval import around, resampled_means
 
@@ -338,7 +257,45 @@ def _records(setting: Setting, name: str, runs: Sequence[RunFolder]) -> list[Ben
     lines = [line for run in runs for line in run.metrics()]
     speed = float(np.median([line["images_a_second"] for line in lines]))
     minutes = sum(line["seconds"] for line in lines) / 60 / len(runs)
-    label: dict[str, object] = {
+    common: dict[str, Any] = {
+        "setting": _described(setting, name),
+        "seeds": tuple(range(len(runs))),
+    }
+    part = "" if setting.whole else f", {setting.part}: not the published protocol"
+    print(
+        f"{name}: {accuracy.value:.2f} % ({accuracy.low:.2f} to {accuracy.high:.2f}),"
+        f" published {PUBLISHED[name]:.2f};"
+        f" {speed:.0f} images/s, {minutes:.1f} minutes{part}",
+        flush=True,
+    )
+    return [
+        BenchRecord(
+            name=f"cifar100.{name}",
+            value=accuracy.value,
+            low=accuracy.low,
+            high=accuracy.high,
+            unit=f"% top-1, last epoch{part}",
+            spread="95 % bootstrap over seeds and test images",
+            **common,
+        ),
+        BenchRecord(
+            name=f"cifar100.{name}.images_a_second",
+            value=speed,
+            unit="images/s, median epoch",
+            **common,
+        ),
+        BenchRecord(
+            name=f"cifar100.{name}.minutes",
+            value=minutes,
+            unit=f"minutes of training{part}",
+            **common,
+        ),
+    ]
+
+
+def _described(setting: Setting, name: str) -> dict[str, object]:
+    """What a record says of how its figure was made."""
+    return {
         "published": PUBLISHED[name],
         "whole_protocol": setting.whole,
         "epochs": setting.epochs,
@@ -350,44 +307,6 @@ def _records(setting: Setting, name: str, runs: Sequence[RunFolder]) -> list[Ben
         "jobs": 1 if name == "teacher" else setting.jobs,
         "settings": RECIPES.get(name, ("", {}))[1],
     }
-    part = (
-        ""
-        if setting.whole
-        else f", {setting.epochs} epochs of {setting.images} images: not the published protocol"
-    )
-    print(
-        f"{name}: {accuracy.value:.2f} % ({accuracy.low:.2f} to {accuracy.high:.2f}),"
-        f" published {PUBLISHED[name]:.2f};"
-        f" {speed:.0f} images/s, {minutes:.1f} minutes{part}",
-        flush=True,
-    )
-    seeds = tuple(range(len(runs)))
-    return [
-        BenchRecord(
-            name=f"cifar100.{name}",
-            value=accuracy.value,
-            low=accuracy.low,
-            high=accuracy.high,
-            unit=f"% top-1, last epoch{part}",
-            spread="95 % bootstrap over seeds and test images",
-            setting=label,
-            seeds=seeds,
-        ),
-        BenchRecord(
-            name=f"cifar100.{name}.images_a_second",
-            value=speed,
-            unit="images/s, median epoch",
-            setting=label,
-            seeds=seeds,
-        ),
-        BenchRecord(
-            name=f"cifar100.{name}.minutes",
-            value=minutes,
-            unit=f"minutes of training{part}",
-            setting=label,
-            seeds=seeds,
-        ),
-    ]
 
 
 def _device(setting: Setting) -> str:
@@ -396,7 +315,7 @@ def _device(setting: Setting) -> str:
     return torch.cuda.get_device_name() if setting.device.startswith("cuda") else setting.device
 
 
-def _say(name: str, seed: int, line: Mapping[str, Any]) -> None:
+def _print_epoch(name: str, seed: int, line: Mapping[str, Any]) -> None:
     if (line["epoch"] + 1) % 10 == 0:
         print(
             f"{name} seed {seed} epoch {line['epoch'] + 1}: loss {line['loss']:.3f}, "
@@ -409,90 +328,66 @@ def _announce(setting: Setting) -> None:
     import benchmarks.students.cifar_resnet  # noqa: F401 - timm must know the networks
     from benchmarks.speed.distill_step import flops
 
-    teacher, student = (
-        flops(name, size=32) * setting.epochs * setting.images for name in (TEACHER, STUDENT)
-    )
+    epochs_of_images = setting.epochs * setting.images
+    teacher, student = (flops(name, size=32) * epochs_of_images for name in (TEACHER, STUDENT))
+    # A step of training takes three forward passes; the teacher runs once more for its outputs.
     total = 3 * teacher + teacher + 3 * student * len(RECIPES) * setting.seeds
+    extent = "the whole protocol" if setting.whole else "a part of the protocol"
     print(
-        f"{'the whole protocol' if setting.whole else 'a part of the protocol'}: {setting.epochs}"
-        f" epochs of {setting.images} images, {total / 1e15:.2f} PFLOP in all; kept in"
-        f" {setting.home}",
+        f"{extent}: {setting.part}, {total / 1e15:.2f} PFLOP in all; kept in {setting.home}",
         flush=True,
     )
 
 
-def pack(data: Path, folder: Path, *, parts: int = 3) -> None:
-    """Write the training split in ``parts`` files and the test split in one, encoded as they
-    are.
-    """
-    import pyarrow.parquet as pq
+@dataclass(frozen=True, kw_only=True)
+class CifarOptions:
+    """The options of ``benchmarks.students.cifar100``; None: as ``default`` has it."""
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, count in (("train", parts), ("test", 1)):
-        table = pq.read_table(data / f"{split}.parquet")
-        size = -(-len(table) // count)
-        for i in range(count):
-            file = folder / (f"{split}-{i}.parquet" if count > 1 else f"{split}.parquet")
-            pq.write_table(table.slice(i * size, size), file)
-            print(f"{file}: {file.stat().st_size / 2**20:.0f} MiB")
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the images")] = None
+    images: Annotated[int | None, typer.Option(min=64, help="training images")] = None
+    test_images: Annotated[int | None, typer.Option(min=1, help="test images")] = None
+    seeds: Annotated[int, typer.Option(min=1, help="students of each method")] = 1
+    jobs: Annotated[int | None, typer.Option(min=1, help="students trained at once")] = None
+    device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None
+    precision: Annotated[str, typer.Option(help="fp32 (TF32 convolutions on a GPU) or bf16")] = (
+        "fp32"
+    )
+    graphs: Annotated[bool, typer.Option(help="CUDA graphs")] = True
+    data: Annotated[
+        Path | None, typer.Option(help="folder of train*.parquet and test*.parquet")
+    ] = None
+    folder: Annotated[Path | None, typer.Option(help="keeps images, outputs and runs")] = None
+    out: Annotated[Path | None, typer.Option(help="add the records to this file")] = None
+    pack: Annotated[
+        Path | None, typer.Option(help="only write the data in parts into this folder")
+    ] = None
+
+    def setting(self) -> Setting:
+        """The default of the machine, changed as the options say."""
+        names = {field.name for field in fields(Setting)}
+        given = {
+            name: value for name, value in vars(self).items() if name in names and value is not None
+        }
+        return replace(default(self.device), **given)
+
+
+def run_protocol(options: CifarOptions) -> None:
+    """The CIFAR-100 protocol or a part of it; defaults: all of it on a GPU, 10 epochs of 1,000
+    images on a CPU.
+    """
+    setting = options.setting()
+    if options.pack is not None:
+        pack(setting.data, options.pack)
+        return
+    records = measure(setting)
+    if options.out is not None:
+        append(options.out, records)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    def one(
-        epochs: Annotated[int | None, typer.Option(min=1)] = None,
-        images: Annotated[int | None, typer.Option(min=64, help="training images")] = None,
-        test_images: Annotated[int | None, typer.Option(min=1)] = None,
-        seeds: Annotated[int, typer.Option(min=1)] = 1,
-        jobs: Annotated[int | None, typer.Option(min=1, help="students trained at once")] = None,
-        device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
-        precision: Annotated[
-            str, typer.Option(help="fp32 (TF32 convolutions on a GPU) or bf16")
-        ] = "fp32",
-        graphs: Annotated[bool, typer.Option(help="CUDA graphs")] = True,
-        data: Annotated[
-            Path | None, typer.Option(help="folder of train*.parquet and test*.parquet")
-        ] = None,
-        folder: Annotated[Path | None, typer.Option(help="keeps images, outputs and runs")] = None,
-        out: Annotated[Path | None, typer.Option(help="add the records to this file")] = None,
-        pack_to: Annotated[
-            Path | None,
-            typer.Option("--pack", help="only write the data in parts into this folder"),
-        ] = None,
-    ) -> None:
-        """The CIFAR-100 protocol or a part of it; defaults: all of it on a GPU, 10 epochs of 1,000
-        images on a CPU.
-        """
-        base = default()
-        if device is not None and device != base.device:
-            base = Setting(
-                device=device,
-                epochs=base.epochs,
-                images=base.images,
-                test_images=base.test_images,
-                jobs=base.jobs,
-            )
-        given = {
-            "epochs": epochs,
-            "images": images,
-            "test_images": test_images,
-            "seeds": seeds,
-            "jobs": jobs,
-            "precision": precision,
-            "graphs": graphs,
-            "data": data,
-            "folder": folder,
-        }
-        setting = Setting(
-            **{**vars(base), **{name: value for name, value in given.items() if value is not None}}
-        )
-        if pack_to is not None:
-            pack(setting.data, pack_to)
-            return
-        records = measure(setting)
-        if out is not None:
-            append(out, records)
-
-    return command(one, argv, name="benchmarks.students.cifar100")
+    """The command; returns the exit status."""
+    command = command_of(CifarOptions, run_protocol)
+    return run_command(command, argv, name="benchmarks.students.cifar100")
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ class Stage(nn.Module):
         self.blocks = nn.Sequential(first, *(BasicBlock(width, width) for _ in range(blocks - 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.blocks(x)
-        return found
+        features: Tensor = self.blocks(x)
+        return features
 
 
 class CifarResNet(nn.Module):
@@ -70,8 +70,8 @@ class CifarResNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, 3, 32, 32) -> (B, 256, 8, 8)."""
-        found: Tensor = self.layer3(self.layer2(self.layer1(self.stem(x))))
-        return found
+        features: Tensor = self.layer3(self.layer2(self.layer1(self.stem(x))))
+        return features
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 256, h, w) -> (B, num_classes), or the pooled features (B, 256)."""
@@ -98,7 +98,7 @@ def resnet32x4(pretrained: bool = False, **options: Any) -> CifarResNet:
     return _network(5, options)
 
 
-def graphed(network: CifarResNet, view: Tensor) -> None:
+def run_as_graphs(network: CifarResNet, view: Tensor) -> None:
     """Let the stem and each stage run as CUDA graphs for training inputs of the shape of ``view``;
     the weights stay.
 
@@ -106,11 +106,12 @@ def graphed(network: CifarResNet, view: Tensor) -> None:
     nothing changes.
     """
     kept = {name: value.clone() for name, value in network.state_dict().items()}
-    parts, given = [network.stem], [view]
-    for stage in (network.layer1, network.layer2, network.layer3):
-        parts.append(stage.blocks)
-        with torch.no_grad():
-            given.append(parts[-2](given[-1]))
-    inputs = [(one.detach().requires_grad_(i > 0),) for i, one in enumerate(given)]
-    torch.cuda.make_graphed_callables(tuple(parts), tuple(inputs))
+    stages = (network.layer1, network.layer2, network.layer3)
+    parts = (network.stem, *(stage.blocks for stage in stages))
+    inputs = [view]  # of each part
+    with torch.no_grad():
+        for part in parts[:-1]:
+            inputs.append(part(inputs[-1]))
+    samples = [(each.detach().requires_grad_(i > 0),) for i, each in enumerate(inputs)]
+    torch.cuda.make_graphed_callables(parts, tuple(samples))
     network.load_state_dict(kept)  # the trial runs moved the running averages
