@@ -210,17 +210,20 @@ class ReportOptions:
     """The options of ``benchmarks.report``."""
 
     out: Annotated[Path, typer.Option(help="folder that takes the page, benchmarks.html")] = Path()
-    records: Annotated[Path, typer.Option(help="folder of the records, *.jsonl")] = RECORDS
+    records: Annotated[
+        Path | None, typer.Option(help="folder of the records, *.jsonl (default: the package's)")
+    ] = None
 
 
 def draw(options: ReportOptions) -> None:
     """Draw one page, benchmarks.html, of all that the committed records say."""
-    if not any(options.records.glob("*.jsonl")):
+    records = options.records or RECORDS
+    if not any(records.glob("*.jsonl")):
         raise UserError(
-            f"no records (*.jsonl) in {options.records}; make some: python -m benchmarks.run truth"
+            f"no records (*.jsonl) in {records}; make some: python -m benchmarks.run truth"
         )
     path = options.out / "benchmarks.html"
-    write_text(path, page(options.records))
+    write_text(path, page(records))
     print(f"page in {path}")
 
 

@@ -37,16 +37,20 @@ class BenchmarkOptions:
     """The options of ``benchmarks.run``."""
 
     name: Annotated[str, typer.Argument(help=f"one of: {', '.join(BENCHMARKS)}")]
-    out: Annotated[Path, typer.Option(help="folder that takes the records, NAME.jsonl")] = RECORDS
+    out: Annotated[
+        Path | None,
+        typer.Option(help="folder that takes the records, NAME.jsonl (default: the package's)"),
+    ] = None
 
 
 def measure(options: BenchmarkOptions) -> None:
     """Measure one thing, print it, and keep the figures with versions, machine and date."""
     name = validate_choice("benchmark", options.name, BENCHMARKS)
     module = importlib.import_module(BENCHMARKS[name])
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{name}.jsonl"
-    append(path, module.run(options.out))
+    out = options.out or RECORDS
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{name}.jsonl"
+    append(path, module.run(out))
     print(f"records in {path}")
 
 

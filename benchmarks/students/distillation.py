@@ -4,6 +4,7 @@ unlabelled images.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +15,10 @@ import typer
 from benchmarks.record import BenchRecord, append
 from benchmarks.shared import shared
 from benchmarks.students.distillation_tasks import POOLS, SOURCES, make
+from zoo.files import write_text
 from zoo.home import home
-from zoo.terminal.command import run as command
-from zoo.terminal.command import split_list
+from zoo.terminal.command import run as run_command
+from zoo.terminal.options import command_of
 
 if TYPE_CHECKING:
     from distill.comparison import Comparison
@@ -64,18 +66,13 @@ class Block:
 
     @property
     def name(self) -> str:
-        taught = (
-            "_by_" + "_".join(name.split("__")[1].split(".")[0] for name in self.teachers)
-            if self.teachers
-            else ""
-        )
-        return f"{self.task}_{self.pool}_{self.student}{taught}"
+        short = [name.split("__")[1].split(".")[0] for name in self.teachers]
+        by = f"_by_{'_'.join(short)}" if short else ""
+        return f"{self.task}_{self.pool}_{self.student}{by}"
 
 
-FOUNDATION, NEAR = (
-    "google-coral__mobilenetv1_100.qat_in1k",
-    "akamaster__resnet56_cifar10",
-)  # broad; small, on like images
+FOUNDATION = "google-coral__mobilenetv1_100.qat_in1k"  # broad
+NEAR = "akamaster__resnet56_cifar10"  # small, trained on similar images
 BLOCKS = (  # in the order in which they are worth the time
     Block(task="cifar100", pool="pool", student="efficientnet", methods=ALL),
     Block(task="flowers", pool="pool", student="efficientnet", methods=BEST),
@@ -89,21 +86,17 @@ BLOCKS = (  # in the order in which they are worth the time
             pool="pool",
             student="efficientnet",
             methods=("plain", "probe_kd", "committee", *more),
-            teachers=who,
+            teachers=teachers,
         )
-        for who, more in (
+        for teachers, more in (
             ((FOUNDATION, NEAR), ("average", "committee:threshold=0")),
             ((FOUNDATION,), ()),
             ((NEAR,), ()),
         )
     ),
     *(
-        Block(task=task, pool=pool, student="resnet", methods=FEW)
-        for pool in reversed(POOLS)
-        for task in SOURCES
-    ),
-    *(
-        Block(task=task, pool=pool, student="pretrained", methods=FEW)
+        Block(task=task, pool=pool, student=student, methods=FEW)
+        for student in ("resnet", "pretrained")
         for pool in reversed(POOLS)
         for task in SOURCES
     ),
@@ -121,7 +114,7 @@ def run(out: Path) -> list[BenchRecord]:
 
 
 def measure(
-    block: Block, *, budget: float | None = None, only: Sequence[str] | None = None
+    block: Block, *, budget: float | None = None, only: Sequence[str] = ()
 ) -> list[BenchRecord]:
     """Train what is missing of ``block``, print its table, write its page beside its runs, return
     its records.
@@ -135,11 +128,11 @@ def measure(
     from distill.run import RunFolder
 
     source = _source(block)
-    methods = [method for method in block.methods if only is None or method in ("plain", *only)]
-    found = compare(RunFolder(source), methods, seeds=block.seeds, offline=True, budget=budget)
-    print(f"\n== {block.name}\n{text_table(found)}", flush=True)
-    (source / "compare.html").write_text(page(found), encoding="utf-8")
-    return _records(block, found)
+    methods = [method for method in block.methods if not only or method in ("plain", *only)]
+    comparison = compare(RunFolder(source), methods, seeds=block.seeds, offline=True, budget=budget)
+    print(f"\n== {block.name}\n{text_table(comparison)}", flush=True)
+    write_text(source / "compare.html", page(comparison))
+    return _records(block, comparison)
 
 
 def _source(block: Block) -> Path:
@@ -159,9 +152,8 @@ def _options(block: Block) -> Options:
 
     folder = make(block.task, block.pool, work() / "tasks")
     task = Task.open(folder)
-    sizes = batch_sizes(
-        len(task.train), len(task.unlabelled) if task.unlabelled is not None else 0, 64, None
-    )
+    unlabelled = 0 if task.unlabelled is None else len(task.unlabelled)
+    sizes = batch_sizes(len(task.train), unlabelled, 64, None)
     size, pretrained = SIZES[block.task], block.student == "pretrained"
     stride = 8 if size <= 32 else 16
     return Options(
@@ -194,21 +186,23 @@ def _ranking(block: Block, task: Path) -> Path:
     if not path.exists():
         rank(str(task), Settings(catalogue=catalogue, offline=True)).save(path)
     if block.teachers:
-        given, path = (
-            replace(Ranking.load(path), committee=block.teachers),
-            work() / f"{block.name}.json",
-        )
-        given.save(path)
+        ranking = replace(Ranking.load(path), committee=block.teachers)
+        path = work() / f"{block.name}.json"
+        ranking.save(path)
     return path
 
 
-def _records(block: Block, found: Comparison) -> list[BenchRecord]:
+def _records(block: Block, comparison: Comparison) -> list[BenchRecord]:
     """A record a method: its lift over plain, with the accuracies and the missing seeds in the
     setting.
     """
-    teachers = {teacher.model: float(teacher.hits.mean()) for teacher in found.teachers}
+    teachers = {teacher.model: float(teacher.hits.mean()) for teacher in comparison.teachers}
     records = []
-    for line in found.lines:
+    for line in comparison.lines:
+        if line.test is None:
+            continue
+        gap, lift = line.recovered, line.lift
+        value, low, high = (lift.value, lift.low, lift.high) if lift else (0.0, 0.0, 0.0)
         setting = {
             "task": block.task,
             "pool": block.pool,
@@ -220,73 +214,67 @@ def _records(block: Block, found: Comparison) -> list[BenchRecord]:
             "missing_seeds": list(line.missing),
             "teachers": teachers,
             "error": line.error,
-            "skipped": _skipped(found, line.method),
-            "recovered": (
-                [line.recovered.value, line.recovered.low, line.recovered.high]
-                if line.recovered
-                else None
-            ),
+            "skipped": _skipped(comparison, line.method),
+            "recovered": [gap.value, gap.low, gap.high] if gap else None,
         }
-        name = f"distillation.{block.name}.{line.method}"
-        if line.test is not None:
-            value = 100 * line.lift.value if line.lift else 0.0
-            low, high = (100 * line.lift.low, 100 * line.lift.high) if line.lift else (0.0, 0.0)
-            records.append(
-                BenchRecord(
-                    name=name,
-                    value=value,
-                    low=low,
-                    high=high,
-                    unit="points of test accuracy over plain",
-                    spread="95 % bootstrap over seeds and test images",
-                    setting=setting,
-                    seeds=line.seeds,
-                )
+        records.append(
+            BenchRecord(
+                name=f"distillation.{block.name}.{line.method}",
+                value=100 * value,
+                low=100 * low,
+                high=100 * high,
+                unit="points of test accuracy over plain",
+                spread="95 % bootstrap over seeds and test images",
+                setting=setting,
+                seeds=line.seeds,
             )
+        )
     return records
 
 
-def _skipped(found: Comparison, method: str) -> float | None:
+def _skipped(comparison: Comparison, method: str) -> float | None:
     """The share of teacher forwards that ``committee`` left out over training, mean over seeds."""
-    lines = [line.get("method", {}) for run in found.of(method).values() for line in run.metrics()]
+    lines = [
+        line.get("method", {}) for run in comparison.of(method).values() for line in run.metrics()
+    ]
     shares = [line["skipped"] for line in lines if "skipped" in line]
     return sum(shares) / len(shares) if shares else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class DistillationOptions:
+    """The options of ``benchmarks.students.distillation``."""
+
+    minutes: Annotated[float, typer.Option(min=0, help="begin no cell that would end later")]
+    blocks: Annotated[str, typer.Option(help="only blocks whose name holds this text")] = ""
+    only: Annotated[tuple[str, ...], typer.Option(help="only these methods")] = ()
+    threads: Annotated[int, typer.Option(min=1, help="of torch")] = 1
+    out: Annotated[Path | None, typer.Option(help="add the records to this file")] = None
+
+
+def measure_until(options: DistillationOptions) -> None:
+    """As many cells as fit into the time; the rest resumes at the next call."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    end = time.monotonic() + 60 * options.minutes
+    for block in BLOCKS:
+        if options.blocks not in block.name:
+            continue
+        left = max(0.0, end - time.monotonic())
+        if not left and not (work() / "runs" / block.name / "results.json").exists():
+            cells = block.seeds * len(block.methods)
+            print(f"\n== {block.name}\nmissing: none of its {cells} cells was begun")
+            continue
+        records = measure(block, budget=left, only=options.only)
+        if options.out is not None:
+            append(options.out, records)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    def one(
-        minutes: Annotated[float, typer.Option(min=0, help="begin no cell that would end later")],
-        blocks: Annotated[str, typer.Option(help="only blocks whose name holds this text")] = "",
-        only: Annotated[str, typer.Option(help="only these methods, separated by commas")] = "",
-        threads: Annotated[int, typer.Option(min=1, help="of torch")] = 1,
-        out: Annotated[Path | None, typer.Option(help="add the records to this file")] = None,
-    ) -> None:
-        """As many cells as fit into the time; the rest resumes at the next call."""
-        import time
-
-        import torch
-
-        torch.set_num_threads(threads)
-        end = time.monotonic() + 60 * minutes
-        for block in (block for block in BLOCKS if blocks in block.name):
-            if (
-                time.monotonic() >= end
-                and not (work() / "runs" / block.name / "results.json").exists()
-            ):
-                print(
-                    f"\n== {block.name}\nmissing: none of its {block.seeds * len(block.methods)}"
-                    " cells was begun"
-                )
-                continue
-            records = measure(
-                block,
-                budget=max(0.0, end - time.monotonic()),
-                only=split_list([only]) if only else None,
-            )
-            if out is not None:
-                append(out, records)
-
-    return command(one, argv, name="benchmarks.students.distillation")
+    """The command; returns the exit status."""
+    command = command_of(DistillationOptions, measure_until)
+    return run_command(command, argv, name="benchmarks.students.distillation")
 
 
 if __name__ == "__main__":

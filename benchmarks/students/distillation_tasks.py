@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.shared import existing_shared
 from zoo.files import replacing
@@ -17,6 +18,7 @@ from zoo.files import replacing
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Rows = npt.NDArray[np.int64]
 SEED = 0
 ALONE_VALIDATION = 200  # an epoch of few images takes a second: it must not be spent on validation
 
@@ -39,10 +41,8 @@ SOURCES = {
     "cifar100": SampledDataset(dataset="cifar100", labels=25, validation=1000, classes=20),
     "fashion": SampledDataset(dataset="fashion_mnist", labels=10, validation=1000),
 }
-POOLS = (
-    "alone",
-    "pool",
-)  # the labelled images alone; with the rest of the training images as unlabelled
+# the labelled images alone; with the rest of the training images as unlabelled
+POOLS = ("alone", "pool")
 
 
 def make(name: str, pool: str, home: Path) -> Path:
@@ -80,7 +80,7 @@ def make(name: str, pool: str, home: Path) -> Path:
     return folder
 
 
-def _only(table: pa.Table, kept: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
+def _only(table: pa.Table, kept: Rows) -> pa.Table:
     """The rows of the classes ``kept``, renumbered in their order."""
     import pyarrow as pa
 
@@ -92,20 +92,16 @@ def _only(table: pa.Table, kept: np.ndarray[tuple[int], np.dtype[np.int64]]) -> 
     )
 
 
-def _cut(
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]],
-    source: SampledDataset,
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+def _cut(labels: Rows, source: SampledDataset, rng: np.random.Generator) -> dict[str, Rows]:
     """Rows of ``labelled`` (the first of each class in a seeded order), ``validation`` and the
     ``rest``.
     """
+    import pandas as pd
+
     order = rng.permutation(len(labels))
-    place = np.empty(len(labels), dtype=np.int64)  # of each image within its class
-    for label in np.unique(labels):
-        mine = order[labels[order] == label]
-        place[mine] = np.arange(len(mine))
-    labelled, others = order[place[order] < source.labels], order[place[order] >= source.labels]
+    drawn = pd.Series(labels[order])
+    place = drawn.groupby(drawn).cumcount().to_numpy()  # of each image within its class
+    labelled, others = order[place < source.labels], order[place >= source.labels]
     return {
         "labelled": labelled,
         "validation": others[: source.validation],

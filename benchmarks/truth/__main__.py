@@ -39,9 +39,9 @@ class FillOptions:
 
     tasks: Annotated[tuple[str, ...], typer.Option(help="only these target tasks")] = ()
     teachers: Annotated[tuple[str, ...], typer.Option(help="only these teachers")] = ()
-    seeds: Annotated[str, typer.Option(parser=_numbers, help="seeds, separated by commas")] = (
-        ",".join(map(str, SEEDS))
-    )
+    seeds: Annotated[
+        str, typer.Option(parser=_numbers, help="seeds, separated by commas (default: 0,1,2)")
+    ] = ",".join(map(str, SEEDS))
     protocols: Annotated[
         tuple[str, ...], typer.Option(help="pool (unlabelled images too), labels, or both")
     ] = PROTOCOLS
@@ -49,9 +49,10 @@ class FillOptions:
     folder: Annotated[
         Path | None, typer.Option(help="work folder (default: truth/ in the tool's home)")
     ] = None
-    out: Annotated[Path, typer.Option(help="folder that takes the table, truth_cells.jsonl")] = (
-        RECORDS
-    )
+    out: Annotated[
+        Path | None,
+        typer.Option(help="folder that takes the tables, truth_*.jsonl (default: the package's)"),
+    ] = None
     minutes: Annotated[float, typer.Option(help="begin no further task after so many minutes")] = (
         float("inf")
     )
@@ -80,15 +81,15 @@ def fill(options: FillOptions) -> None:
     from benchmarks.truth.teachers import TEACHERS, TargetOutputs, add_facts, make
 
     end = time.monotonic() + 60 * options.minutes
-    folder = options.folder or home() / "truth"
+    folder, out = options.folder or home() / "truth", options.out or RECORDS
     if options.device == "cpu":
         torch.set_num_threads(1)
     if options.zoo:
         make(folder, device=options.device)
     teachers = _teachers(folder, options.teachers)
-    add_facts(options.out / TEACHERS, teachers)
+    add_facts(out / TEACHERS, teachers)
     outputs = TargetOutputs(folder, device=options.device)
-    filler = TableFiller(folder, options.out / CELLS, StudentRecipe(), outputs)
+    filler = TableFiller(folder, out / CELLS, StudentRecipe(), outputs)
     seeds = [int(seed) for seed in options.seeds.split(",")]
     steps = plan(options.tasks or tuple(TARGETS), seeds, options.protocols)
     made = 0
@@ -99,11 +100,11 @@ def fill(options: FillOptions) -> None:
             made += filler.fill(target, teachers, protocol=protocol, seed=seed)
             if protocol == "pool":
                 with threadpool_limits(1, "blas"):  # many small matrices
-                    measure_scores(options.out / SCORED, target, teachers, outputs, seed=seed)
+                    measure_scores(out / SCORED, target, teachers, outputs, seed=seed)
                     if options.sets:
                         made += committees.fill(filler, target, teachers, seed=seed)
             meter.advance()
-    print(f"{made} cells made, in {options.out / CELLS}")
+    print(f"{made} cells made, in {out / CELLS}")
 
 
 def _teachers(folder: Path, names: Sequence[str]) -> list[TableTeacher]:
