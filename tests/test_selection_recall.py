@@ -291,7 +291,7 @@ def test_candidates_come_by_label_names_with_a_share_for_those_without(
         "zoo/plain-large",
     }
     assert (found.known, found.loadable, found.left_out) == (9, 8, 4)
-    assert found.touched >= 4 and found.spaces == 4
+    assert found.touched >= 4
 
 
 @pytest.mark.parametrize("most", [1, 3, 10, 25])

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,8 +50,8 @@ class Candidates:
         Models of the catalogue after the filters, and how many of them can be loaded.
     left_out : int
         Loadable models beyond the limit.
-    touched, touched_spaces, spaces : int
-        Models and label spaces that recall priced, and the label spaces there are.
+    touched : int
+        Models whose label names recall compared with the task's.
     """
 
     cards: list[ModelCard]
@@ -60,8 +61,6 @@ class Candidates:
     loadable: int
     left_out: int
     touched: int = 0
-    touched_spaces: int = 0
-    spaces: int = 0
 
 
 def candidates(
@@ -110,37 +109,39 @@ def candidates(
                 f"no model of {name} meets {where!r}; loosen --where, or add models: python -m"
                 " zoo.crawl --source FOLDER"
             )
-        is_listed = "true" if models else _LOCAL
-        failed = opened.cards(
-            where=_all_of(matching, f"loadable = false AND {is_listed}"), limit=_MOST_FAILED
-        )
-        usable = _all_of(matching, USABLE, _is_here(opened, matching) if offline else None)
+        failed = _failed(opened, matching, everywhere=bool(models))
+        is_here = _is_here(opened, matching) if offline or largest is not None else None
+        usable = _all_of(matching, USABLE, is_here if offline else None)
         loadable = opened.count(usable)
         if not loadable and not failed:
             raise UserError(_nothing_loadable(known, name, offline=offline))
-        size = min(loadable, most)
         if largest is not None and not offline:
             is_small = f"coalesce(weight_bytes, 4 * params_total) <= {largest:.0f}"
-            usable = _all_of(usable, f"{_is_here(opened, matching)} OR {is_small}")
+            usable = _all_of(usable, f"{is_here} OR {is_small}")
+        is_filtered = bool(where or models or is_here)
         shortlist = _shortlist(
             opened,
             classes,
-            usable,
-            size=size,
-            is_filtered=bool(where or models or offline or largest is not None),
+            size=min(loadable, most),
+            usable=usable if is_filtered else None,
             keep_index=name != PACKAGED,
         )
     return Candidates(
-        pinned(shortlist.cards, offline=offline),
-        failed,
+        cards=pinned(shortlist.cards, offline=offline),
+        failed=failed,
         catalogue=name,
         known=known,
         loadable=loadable,
         left_out=loadable - len(shortlist.cards),
         touched=shortlist.touched,
-        touched_spaces=shortlist.touched_spaces,
-        spaces=shortlist.spaces,
     )
+
+
+def _failed(catalogue: Catalogue, matching: str, *, everywhere: bool) -> list[ModelCard]:
+    """Matching models that cannot be loaded; those of the Hub only if ``everywhere``."""
+    is_listed = None if everywhere else _LOCAL
+    condition = _all_of(matching, "loadable = false", is_listed)
+    return catalogue.cards(where=condition, limit=_MOST_FAILED)
 
 
 def _all_of(*conditions: str | None) -> str:
@@ -226,46 +227,44 @@ def _listed(texts: Sequence[str]) -> str:
 # --- the shortlist
 
 
-@dataclass(frozen=True)
-class _Shortlist:
+class _Shortlist(NamedTuple):
     cards: list[ModelCard]
-    touched: int = 0  # models
-    touched_spaces: int = 0
-    spaces: int = 0
+    touched: int  # models whose label names were compared
 
 
 def _shortlist(
     catalogue: Catalogue,
     classes: Sequence[str],
-    usable: str,
     *,
-    is_filtered: bool,
     size: int,
+    usable: str | None,
     keep_index: bool,
 ) -> _Shortlist:
     """At most ``size`` cards that meet ``usable``, in the order of the prior."""
     if not size:
-        return _Shortlist([])
+        return _Shortlist([], 0)
     encoder = NameEncoder.table()
     index = label_index(catalogue, encoder, keep=keep_index)
     is_permitted = np.ones(len(index.ids), np.bool_)
-    if is_filtered:
+    if usable:
         permitted = set(catalogue.sql(f"SELECT id FROM models WHERE {usable}")["id"])
         is_permitted = np.array([model in permitted for model in index.ids], np.bool_)
     models = index.models_per_space(is_permitted)
     costs = np.full(len(models), np.inf)
-    touched = np.zeros(0, np.int64)
+    touched = 0
     if models.any():
         nearest = nearest_spaces(index, encoder.encode(classes), k=size, models=models)
-        costs[nearest.spaces], touched = nearest.costs, nearest.touched
-    places = _with_reserved(*_in_order(index, costs, is_permitted), size)
+        costs[nearest.spaces] = nearest.costs
+        touched = int(models[nearest.touched].sum())
+    with_names, without_names = _in_order(index, costs, is_permitted)
+    places = _with_reserved(with_names, without_names, size)
     ids = _listed([index.ids[place] for place in places])
     cards = catalogue.cards(where=_all_of(usable, f"id IN ({ids})"))
     if len(cards) > 1:
-        cards = _by_prior(cards, prior(cards, classes, encoder=encoder))
-    return _Shortlist(
-        cards, int(models[touched].sum()), len(touched), int(np.count_nonzero(models))
-    )
+        values = prior(cards, classes, encoder=encoder)
+        order = sorted(range(len(cards)), key=lambda place: (-values[place], cards[place].id))
+        cards = [cards[place] for place in order]
+    return _Shortlist(cards, touched)
 
 
 def _in_order(index: LabelIndex, costs: Costs, is_permitted: Bools) -> tuple[Ints, Ints]:
@@ -283,11 +282,8 @@ def _in_order(index: LabelIndex, costs: Costs, is_permitted: Bools) -> tuple[Int
 
 def _with_reserved(labelled: Ints, unlabelled: Ints, size: int) -> Ints:
     """The first of both, ``size`` in all; models without label names have a reserved share."""
-    reserved = min(len(unlabelled), max(size // RESERVED, 1 if size > 1 else 0))
+    reserved = max(size // RESERVED, 1) if size > 1 else 0
+    reserved = min(reserved, len(unlabelled))
     labelled = labelled[: size - reserved]
     return np.concatenate([labelled, unlabelled[: size - len(labelled)]])
 
-
-def _by_prior(cards: list[ModelCard], values: Costs) -> list[ModelCard]:
-    order = sorted(range(len(cards)), key=lambda place: (-values[place], cards[place].id))
-    return [cards[place] for place in order]

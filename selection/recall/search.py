@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ from selection.recall.label_index import Costs, Ints, LabelIndex, Vectors
 _NAMES = 1_024  # nearest names of each class, R; faiss takes as long for fewer
 _FIRST_TOUCHED = 16  # spaces priced at once at first, then as many as before
 _MOST_TOUCHED = 0.05  # share of the spaces; once as many are priced, all others are at once
-_SLACK = 1e-5  # bounds the float32 error of a cost, a mean of sums of 128 products
+_SLACK = 2e-5  # bounds the float32 errors of two costs, each a mean of sums of 128 products
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,27 +88,44 @@ def nearest_spaces(
         bounds = _lower_bounds(index, classes, shares)
     order = np.flatnonzero(models)
     order = order[np.argsort(bounds[order], kind="stable")]
-    costs = np.zeros(0)  # of the first spaces of ``order``
-    limit = np.inf
-    while len(costs) < len(order) and bounds[order[len(costs)]] <= limit:
-        batch = order[len(costs) :]
-        batch = batch[bounds[batch] <= limit]
-        if len(costs) < _MOST_TOUCHED * len(order):
-            batch = batch[: max(_FIRST_TOUCHED, len(costs))]
-        prices = index.costs(batch, classes, shares, dtype=np.float32)
-        costs = np.concatenate([costs, prices])
-        limit = _kth_cost(costs, models[order[: len(costs)]], k) + 2 * _SLACK
+    price = partial(index.costs, classes=classes, shares=shares)
+    costs = _price_in_order(order, bounds[order], models[order], k, price)
     touched = order[: len(costs)]
+    limit = _kth_cost(costs, models[touched], k) + _SLACK
     near = np.sort(touched[costs <= limit])
-    exact = index.costs(near, classes, shares).round(9)  # where equal costs are equal
+    exact = price(near).round(9)  # so that rounding does not order equal costs
     nearest = np.argsort(exact, kind="stable")
     nearest = nearest[exact[nearest] <= _kth_cost(exact, models[near], k)]
     return NearestSpaces(near[nearest], exact[nearest], np.sort(touched), len(order))
 
 
+def _price_in_order(
+    order: Ints, bounds: Vectors, models: Ints, k: int, price: Callable[..., Costs]
+) -> Costs:
+    """The costs of the first of the spaces ``order`` (s,), up to where no bound is low enough.
+
+    ``bounds`` (s,) ascend; ``models`` (s,) are how many models the spaces have.
+    """
+    costs = np.zeros(0)
+    end = len(order)
+    while len(costs) < end:
+        done = len(costs)
+        stop = end
+        if done < _MOST_TOUCHED * len(order):
+            stop = min(end, done + max(_FIRST_TOUCHED, done))
+        prices = price(order[done:stop], dtype=np.float32)
+        costs = np.concatenate([costs, prices])
+        limit = _kth_cost(costs, models[:stop], k) + _SLACK
+        end = int(np.searchsorted(bounds, limit, side="right"))
+    return costs
+
+
 def _shares(count: int, prior: npt.ArrayLike | None) -> Costs:
-    shares = np.ones(count) if prior is None else np.asarray(prior, np.float64)
-    if count < 1 or shares.shape != (count,) or (shares < 0).any() or not shares.sum() > 0:
+    shares = np.ones(count)
+    if prior is not None:
+        shares = np.asarray(prior, np.float64)
+    is_valid = count > 0 and shares.shape == (count,) and (shares >= 0).all()
+    if not is_valid or not shares.sum() > 0:
         raise ValueError(f"{count} classes with the prior {shares}; expected a share >= 0 a class")
     return np.asarray(shares / shares.sum())
 
@@ -114,12 +133,13 @@ def _shares(count: int, prior: npt.ArrayLike | None) -> Costs:
 def _lower_bounds(index: LabelIndex, classes: Vectors, shares: Costs) -> Vectors:
     """What each space (S,) costs at least, given the nearest names of each class."""
     names, distances = index.nearest_names(classes, _NAMES + 1)  # (C, R + 1)
-    bounds = np.zeros(index.spaces.shape[0], np.float32)
-    for share, near, distance in zip(shares.astype(np.float32), names, distances, strict=True):
+    weights = shares.astype(np.float32)
+    bounds = np.zeros(index.spaces.shape[0], np.float32)  # (S,)
+    for weight, near, distance in zip(weights, names, distances, strict=True):
         spaces, places = index.spaces_with(near[:-1])
-        of_class = np.full(len(bounds), distance[-1])
-        np.minimum.at(of_class, spaces, distance[places])
-        bounds += share * of_class
+        least = np.full(len(bounds), distance[-1])  # (S,)
+        np.minimum.at(least, spaces, distance[places])
+        bounds += weight * least
     return bounds
 
 
@@ -130,4 +150,6 @@ def _kth_cost(costs: Costs, models: Ints, k: int) -> float:
         spaces = np.argpartition(costs, k)[:k]
     order = spaces[np.argsort(costs[spaces])]
     place = int(np.searchsorted(np.cumsum(models[order]), k))
-    return float(costs[order[place]]) if place < len(order) else np.inf
+    if place == len(order):
+        return np.inf
+    return float(costs[order[place]])
