@@ -42,7 +42,17 @@ _SYNONYM = re.compile(r"[,;|()\[\]{}]|(?<=\w\w)/(?=\w\w)")
 _POSSESSIVE = re.compile(r"(?<=\w)['’]s\b")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _LETTERS = str.maketrans(
-    {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ß": "ss"}
+    {
+        "æ": "ae",
+        "œ": "oe",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ı": "i",
+        "ß": "ss",
+    }
 )
 
 
@@ -79,10 +89,12 @@ class NameEncoder:
         row_of_name = _numbered(names)
         synonyms_of_name = [synonyms(name) for name in row_of_name]
         row_of_synonym = _numbered(itertools.chain.from_iterable(synonyms_of_name))
-        vectors = _unit(self._embed(list(row_of_synonym)), list(row_of_synonym))
+        distinct = list(row_of_synonym)
+        vectors = _unit(self._embed(distinct), distinct)
         groups = [[row_of_synonym[part] for part in parts] for parts in synonyms_of_name]
         rows = _unit(_sums(vectors, groups), list(row_of_name))
-        return np.asarray(rows[[row_of_name[name] for name in names]], dtype=np.float32)
+        places = [row_of_name[name] for name in names]
+        return np.asarray(rows[places], dtype=np.float32)
 
     @classmethod
     def table(cls, path: Path = TABLE) -> NameEncoder:
@@ -164,26 +176,31 @@ class WordTable:
             names = stored["names"].tobytes().decode().split("\n")
             known_words = stored["words"].tobytes().decode().split("\n")
             rows = np.ascontiguousarray(stored["columns"].T)  # by column deflate packs them better
-            steps = (float(stored["steps"][0]), float(stored["steps"][1]))
-        row_of_word = {word: len(names) + row for row, word in enumerate(known_words)}
-        return cls(_numbered(names), row_of_word, rows, steps, digest)
+            word_step, gram_step = stored["steps"].tolist()
+        return cls(
+            names=_numbered(names),
+            words={word: row for row, word in enumerate(known_words, start=len(names))},
+            rows=rows,
+            steps=(word_step, gram_step),
+            digest=digest,
+        )
 
     def embed(self, phrases: Sequence[str]) -> Floats:
         """(n, E), of any length: a known name is its row, another phrase the sum of its words."""
         words_of_phrase = [words(phrase) for phrase in phrases]
-        row_of_phrase = [self.names.get(" ".join(group), -1) for group in words_of_phrase]
-        known = [place for place, row in enumerate(row_of_phrase) if row >= 0]
-        composed = [
-            place
-            for place, group in enumerate(words_of_phrase)
-            if group and row_of_phrase[place] < 0
-        ]
+        out = np.zeros((len(phrases), self.rows.shape[1]), np.float32)
+        composed = []  # places of phrases that are no known name
+        for place, group in enumerate(words_of_phrase):
+            row = self.names.get(" ".join(group))
+            if row is not None:
+                out[place] = self.rows[row]
+            elif group:
+                composed.append(place)
         groups = [words_of_phrase[place] for place in composed]
         row_of_word = _numbered(itertools.chain.from_iterable(groups))
         vectors = self._embed_words(list(row_of_word))
-        out = np.zeros((len(phrases), self.rows.shape[1]), np.float32)
-        out[known] = self.rows[[row_of_phrase[place] for place in known]]
-        out[composed] = _sums(vectors, [[row_of_word[word] for word in group] for group in groups])
+        word_rows = [[row_of_word[word] for word in group] for group in groups]
+        out[composed] = _sums(vectors, word_rows)
         return out
 
     def _embed_words(self, tokens: Sequence[str]) -> Floats:
@@ -193,17 +210,20 @@ class WordTable:
         """
         width = self.rows.shape[1]
         out = np.zeros((len(tokens), width), np.float32)
-        known = [row for row, token in enumerate(tokens) if token in self.words]
-        out[known] = self.rows[[self.words[tokens[row]] for row in known]]
-        unknown = [row for row, token in enumerate(tokens) if token not in self.words]
-        spelt = [row for row in unknown if tokens[row].isascii()]
+        spelt = []  # places of words that are composed of n-grams
+        for place, token in enumerate(tokens):
+            if token in self.words:
+                out[place] = self.rows[self.words[token]]
+            elif token.isascii():
+                spelt.append(place)
+            else:
+                out[place] = self.steps[0] * _pseudo_random_direction(token, width)
         gram_rows = self.rows[len(self.names) + len(self.words) :]
-        buckets = [grams(tokens[row], len(gram_rows)) for row in spelt]
-        scale = [self.steps[0] / self.steps[1] / len(group) for group in buckets]
-        out[spelt] = _sums(gram_rows, buckets) * np.array(scale, np.float32)[:, None]
-        for row in unknown:
-            if not tokens[row].isascii():
-                out[row] = self.steps[0] * _pseudo_random_direction(tokens[row], width)
+        groups = [grams(tokens[place], len(gram_rows)) for place in spelt]
+        sizes = np.array([len(group) for group in groups])
+        scale = self.steps[0] / self.steps[1] / sizes
+        sums = _sums(gram_rows, groups)
+        out[spelt] = sums * scale.astype(np.float32)[:, None]
         return out
 
 
@@ -215,15 +235,21 @@ def synonyms(name: str) -> list[str]:
     """
     text = _without_controls(str(name)[:_LONGEST_NAME])
     text = _CAMEL.sub(" ", _INDEX.sub("", text).replace("_", " "))
-    parts = (" ".join(part.split()) for part in _SYNONYM.split(text))
-    return list(dict.fromkeys(part for part in parts if part))[:_MOST_SYNONYMS] or [text.strip()]
+    parts = [" ".join(part.split()) for part in _SYNONYM.split(text)]
+    distinct = dict.fromkeys(filter(None, parts))
+    return list(distinct)[:_MOST_SYNONYMS] or [text.strip()]
 
 
 def _without_controls(text: str) -> str:
     if text.isprintable():
         return text
-    spaced = (" " if c.isspace() else c for c in text)
-    return "".join(c for c in spaced if unicodedata.category(c)[0] != "C")
+    letters = []
+    for character in text:
+        if character.isspace():
+            letters.append(" ")
+        elif not unicodedata.category(character).startswith("C"):
+            letters.append(character)
+    return "".join(letters)
 
 
 def words(phrase: str) -> list[str]:
@@ -235,19 +261,21 @@ def words(phrase: str) -> list[str]:
     text = _POSSESSIVE.sub("", phrase).casefold()
     if not text.isascii():
         decomposed = unicodedata.normalize("NFKD", text)
-        text = "".join(c for c in decomposed if not unicodedata.combining(c))
-        text = text.casefold().translate(_LETTERS)
-    return [word[:_LONGEST_WORD] for word in _WORD.findall(text)][:_MOST_WORDS]
+        letters = [letter for letter in decomposed if not unicodedata.combining(letter)]
+        text = "".join(letters).casefold().translate(_LETTERS)
+    all_words = _WORD.findall(text)[:_MOST_WORDS]
+    return [word[:_LONGEST_WORD] for word in all_words]
 
 
 def grams(word: str, buckets: int) -> list[int]:
     """The buckets of a word's character n-grams; ``<`` and ``>`` mark its ends."""
     marked = f"<{word}>".encode()
-    return [
-        zlib.crc32(marked[start : start + size]) % buckets
-        for size in _GRAMS
-        for start in range(len(marked) - size + 1)
-    ]
+    rows = []
+    for size in _GRAMS:
+        for start in range(len(marked) - size + 1):
+            gram = marked[start : start + size]
+            rows.append(zlib.crc32(gram) % buckets)
+    return rows
 
 
 def _numbered(texts: Iterable[str]) -> dict[str, int]:
@@ -260,7 +288,8 @@ def _sums(rows: npt.NDArray[Any], groups: Sequence[Sequence[int]]) -> Floats:
     if not groups:
         return np.zeros((0, rows.shape[1]), np.float32)
     flat = np.fromiter(itertools.chain.from_iterable(groups), np.int64)
-    starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
+    sizes = [len(group) for group in groups]
+    starts = np.cumsum([0, *sizes[:-1]])
     sums: Floats = np.add.reduceat(rows[flat], starts, axis=0, dtype=np.float32)
     return sums
 
