@@ -286,4 +286,3 @@ def _with_reserved(labelled: Ints, unlabelled: Ints, size: int) -> Ints:
     reserved = min(reserved, len(unlabelled))
     labelled = labelled[: size - reserved]
     return np.concatenate([labelled, unlabelled[: size - len(labelled)]])
-

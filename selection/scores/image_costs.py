@@ -31,25 +31,29 @@ def image_costs(data: ProbeData) -> Floats:
     counts = data.counts.astype(np.float32)
     averaging = data.one_hot / counts  # (N, C)
     to_means = cosines @ averaging  # (N, C) products of images and class means
-    mean_norms = np.sqrt(np.maximum((averaging * to_means).sum(axis=0), 1e-8))  # (C,)
+    squared_norms = (averaging * to_means).sum(axis=0)  # (C,) of the class means
+    mean_norms = np.sqrt(np.maximum(squared_norms, 1e-8))
     to_self = np.diagonal(cosines)
     # The true class's mean without the sample is (count nu - z_n) / (count - 1): its squared norm
     # times (count - 1)^2. Nothing is left of a class of one.
-    class_size = counts[data.labels]
-    own_sums = class_size * data.of_true_class(to_means)
-    rest_norms = np.square(class_size * mean_norms[data.labels]) - 2 * own_sums + to_self
+    class_size = counts[data.labels]  # (N,)
+    to_class_sum = class_size * data.of_true_class(to_means)
+    sum_norms = class_size * mean_norms[data.labels]
+    rest_norms = np.square(sum_norms) - 2 * to_class_sum + to_self
     if data.probabilities is not None:
-        mass = data.probabilities.sum(axis=0)
-        shares = data.probabilities / np.sqrt(np.maximum(mass, 1e-12))
+        mass = np.maximum(data.probabilities.sum(axis=0), 1e-12)  # (C_t,)
+        shares = data.probabilities / np.sqrt(mass)
         smoothing = shares @ shares.T  # S
         smoothed_self = np.einsum("nm,nm->n", smoothing, cosines)
+        smoothed_means = ANSWER_SHARE * smoothing @ to_means
         to_self = (1 - ANSWER_SHARE) * to_self + ANSWER_SHARE * smoothed_self
-        to_means = (1 - ANSWER_SHARE) * to_means + ANSWER_SHARE * smoothing @ to_means
+        to_means = (1 - ANSWER_SHARE) * to_means + smoothed_means
     costs: Floats = 1 - to_means / mean_norms
     to_rest = class_size * data.of_true_class(to_means) - to_self
     true_costs = 1 - to_rest / np.sqrt(np.maximum(rest_norms, 1e-6))
     alone = (class_size == 1) | (rest_norms < 1e-6)
-    costs[np.arange(len(costs)), data.labels] = np.where(alone, 1, true_costs)
+    true_costs[alone] = 1
+    costs[np.arange(len(costs)), data.labels] = true_costs
     return costs
 
 
@@ -62,9 +66,11 @@ def whitened_cosines(features: Floats) -> Floats:
     the two matrices is factored, in place. A sample at the mean has cosine 0 with all.
     """
     n, d = features.shape
-    products = _products_by_gram(features) if n <= d else _products_by_scatter(features)
+    by_smaller = _products_by_gram if n <= d else _products_by_scatter
+    products = by_smaller(features)
     norms = np.sqrt(np.maximum(np.diagonal(products), 0))
-    scale = np.where(norms > 1e-4, 1 / np.maximum(norms, 1e-4), 0).astype(np.float32)
+    scale = (1 / np.maximum(norms, 1e-4)).astype(np.float32)
+    scale[norms <= 1e-4] = 0
     products *= scale[:, None]
     products *= scale
     return products

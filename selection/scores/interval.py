@@ -40,9 +40,9 @@ class Interval:
 
     def as_points(self, *, sign: bool = False) -> str:
         """An interval of shares in [0, 1] as text, in per cent (of a difference: in points)."""
-        form = "+.1f" if sign else ".1f"
-        value, low, high = (format(100 * x, form) for x in (self.value, self.low, self.high))
-        return f"{value} ({low} to {high})"
+        plus = "+" if sign else ""
+        value, low, high = 100 * self.value, 100 * self.low, 100 * self.high
+        return f"{value:{plus}.1f} ({low:{plus}.1f} to {high:{plus}.1f})"
 
 
 def around(value: float, draws: npt.ArrayLike, *, level: float = 0.95) -> Interval:
@@ -73,7 +73,7 @@ def score_interval(
     that none can be left out.
     """
     value, deviations = _replicates(score, evidence, rng, draws)
-    return _score_interval(score, value, deviations, level)
+    return _interval_of(score, value, deviations, level)
 
 
 def score_difference(
@@ -99,7 +99,7 @@ def score_difference(
         values.append(value)
         deviations.append(moved)
     difference = values[0] - values[1]
-    return _score_interval(score, difference, deviations[0] - deviations[1], level)
+    return _interval_of(score, difference, deviations[0] - deviations[1], level)
 
 
 def _replicates(
@@ -132,32 +132,34 @@ def _subsample_halves(
     """(draws,) values on half of each class, centred, scaled to the spread of the whole probe's
     value.
     """
-    groups = [np.flatnonzero(evidence.labels == label) for label in np.unique(evidence.labels)]
+    labels = evidence.labels
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     sizes = [max(2, len(group) // 2) for group in groups]
-    kept, whole = sum(sizes), len(evidence.labels)
+    kept, whole = sum(sizes), len(labels)
     if kept == whole:
         raise ValueError(
             f"{whole} samples of {len(groups)} classes are too few to leave any out, so no interval"
         )
     values = np.empty(draws)
-    for i in range(draws):
-        halves = [
-            rng.choice(group, size, replace=False)
-            for group, size in zip(groups, sizes, strict=True)
-        ]
+    for draw in range(draws):
+        halves = []
+        for group, size in zip(groups, sizes, strict=True):
+            halves.append(rng.choice(group, size, replace=False))
         rows = np.sort(np.concatenate(halves))
-        values[i] = score.value(evidence.at(rows))
-    deviations: Floats = (values - values.mean()) * np.sqrt(kept / (whole - kept))
+        values[draw] = score.value(evidence.at(rows))
+    scale = np.sqrt(kept / (whole - kept))
+    deviations: Floats = scale * (values - values.mean())
     return deviations
 
 
-def _score_interval(score: Score, value: float, deviations: Floats, level: float) -> Interval:
+def _interval_of(score: Score, value: float, deviations: Floats, level: float) -> Interval:
     if score.terms is not None:
         return around(value, value + deviations, level=level)
     from scipy.stats import t  # too few draws for percentiles
 
     spread = float(deviations.std(ddof=1))
-    reach = float(t.ppf((1 + level) / 2, len(deviations) - 1)) * spread
+    quantile = t.ppf((1 + level) / 2, df=len(deviations) - 1)
+    reach = float(quantile) * spread
     return Interval(value, value - reach, value + reach)
 
 
@@ -172,9 +174,12 @@ def accuracy(hits: Hits) -> Interval:
 
     if not len(hits):
         raise ValueError("an accuracy needs at least one image")
-    share = float(np.mean(hits))
-    wilson = binomtest(int(np.sum(hits)), len(hits)).proportion_ci(method="wilson")
-    return Interval(share, min(float(wilson.low), share), max(float(wilson.high), share))
+    right, count = int(np.sum(hits)), len(hits)
+    share = right / count
+    wilson = binomtest(right, count).proportion_ci(method="wilson")
+    low = min(float(wilson.low), share)
+    high = max(float(wilson.high), share)
+    return Interval(share, low, high)
 
 
 def accuracy_difference(first: Sequence[Hits], second: Sequence[Hits]) -> Interval:
@@ -183,8 +188,11 @@ def accuracy_difference(first: Sequence[Hits], second: Sequence[Hits]) -> Interv
     One (n,) entry a seed on both sides, paired in order. Images and seeds are both resampled, so
     the interval holds for other images and other seeds; with one seed for other images only.
     """
-    pairs = zip(first, second, strict=True)
-    differences = np.stack([a.astype(float) - b.astype(float) for a, b in pairs])  # (S, n)
+    minuend = np.asarray(first, dtype=float)  # (S, n)
+    subtrahend = np.asarray(second, dtype=float)
+    if minuend.shape != subtrahend.shape:
+        raise ValueError(f"hits of shapes {minuend.shape} and {subtrahend.shape} are not paired")
+    differences = minuend - subtrahend
     return around(float(differences.mean()), resampled_means(differences))
 
 
@@ -196,12 +204,14 @@ def gap_recovered(student: Sequence[Hits], plain: Sequence[Hits], teacher: Hits)
     """
     if accuracy_difference([teacher] * len(plain), plain).low <= 0:
         return None
-    triples = [np.stack([s, p, teacher]) for s, p in zip(student, plain, strict=True)]
-    hits = np.stack(triples).astype(float)  # (S, 3, n)
-    s, p, t = resampled_means(hits).T
-    draws = (s - p) / np.maximum(t - p, 1e-9)
-    s, p, t = hits.mean(axis=(0, 2))
-    return around(float((s - p) / (t - p)), draws)
+    triples = [(*pair, teacher) for pair in zip(student, plain, strict=True)]
+    hits = np.asarray(triples, dtype=float)  # (S, 3, n)
+    of_student, of_plain, of_teacher = resampled_means(hits).T  # each (draws,)
+    gaps = np.maximum(of_teacher - of_plain, 1e-9)
+    draws = (of_student - of_plain) / gaps
+    of_student, of_plain, of_teacher = hits.mean(axis=(0, 2))
+    recovered = (of_student - of_plain) / (of_teacher - of_plain)
+    return around(float(recovered), draws)
 
 
 def resampled_means(
@@ -213,9 +223,11 @@ def resampled_means(
     rng = np.random.default_rng(seed)
     seeds, images = values.shape[0], values.shape[-1]
     means = np.empty((draws, *values.shape[1:-1]))
-    for i in range(draws):
-        over_seeds = values[rng.integers(seeds, size=seeds)].mean(axis=0)  # (..., n)
-        means[i] = over_seeds[..., rng.integers(images, size=images)].mean(axis=-1)
+    for draw in range(draws):
+        drawn_seeds = rng.integers(seeds, size=seeds)
+        over_seeds = values[drawn_seeds].mean(axis=0)  # (..., n)
+        drawn_images = rng.integers(images, size=images)
+        means[draw] = over_seeds[..., drawn_images].mean(axis=-1)
     return means
 
 
@@ -236,16 +248,18 @@ def task_draws(
     with tasks drawn again, then seeds within each.
     """
     rng = np.random.default_rng(seed)
-    tasks = [row[np.isfinite(row)] for row in np.atleast_2d(values)]
-    tasks = [row for row in tasks if len(row)]
-    over_seeds = []
-    for row in tasks:
-        picks = rng.integers(0, len(row), (draws, len(row)))
-        over_seeds.append(row[picks].mean(axis=1))
+    over_seeds = []  # of each task, (draws,)
+    task_means = []
+    for row in np.atleast_2d(values):
+        measured = row[np.isfinite(row)]
+        if len(measured):
+            picks = rng.integers(0, len(measured), (draws, len(measured)))
+            over_seeds.append(measured[picks].mean(axis=1))
+            task_means.append(measured.mean())
     table = np.stack(over_seeds)  # (T, draws)
-    picks = rng.integers(0, len(tasks), (draws, len(tasks)))
+    picks = rng.integers(0, len(table), (draws, len(table)))
     means = table[picks, np.arange(draws)[:, None]].mean(axis=1)
-    return float(np.mean([row.mean() for row in tasks])), means
+    return float(np.mean(task_means)), means
 
 
 def paired_task_draws(

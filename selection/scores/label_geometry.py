@@ -45,17 +45,16 @@ class LabelGeometry:
         Against a one-hot target the plan is unique and W = sum_i p_i M_ij. Expanding the square,
         that is sum_i p_i |a_i|^2 - 2 b_j . sum_i p_i a_i + |b_j|^2, and no (C_t, C) cost is needed.
         """
-        source_norms = np.einsum("ie,ie->i", self.teacher, self.teacher)
+        source_norms = _squared_norms(self.teacher)
         mean_place = self.teacher  # (N, E)
         if self.answers is not None:
             source_norms = self.answers @ source_norms  # (N,)
             mean_place = self.answers @ self.teacher
-        task_norms = np.einsum("je,je->j", self.task, self.task)
-        costs = source_norms[:, None] - 2 * mean_place @ self.task.T + task_norms
-        products = np.einsum("ne,ne->n", mean_place, self.left_out)
-        left_out_norms = np.square(self.left_out).sum(axis=1)
-        rows = np.arange(len(costs))
-        costs[rows, self.data.labels] = source_norms - 2 * products + left_out_norms
+        products = mean_place @ self.task.T
+        costs = source_norms[:, None] - 2 * products + _squared_norms(self.task)
+        to_left_out = np.einsum("ne,ne->n", mean_place, self.left_out)
+        true_costs = source_norms - 2 * to_left_out + _squared_norms(self.left_out)
+        costs[np.arange(len(costs)), self.data.labels] = true_costs
         bounded: Floats = np.maximum(costs, 0)
         return bounded
 
@@ -69,13 +68,16 @@ class LabelGeometry:
         Row i is the mean over samples, weighted by p_i(x_n), of the distance from a_i to the
         classes as they are without sample n.
         """
-        count = len(self.data.labels)
-        answers = np.eye(count, dtype=np.float32) if self.answers is None else self.answers
+        one_hot = self.data.one_hot
+        answers = self.answers
+        if answers is None:
+            answers = np.eye(len(one_hot), dtype=np.float32)
         mass = np.maximum(answers.sum(axis=0), 1e-12)[:, None]  # (C_t, 1)
         distances = squared_distances(self.teacher, self.task)  # (C_t, C)
-        left_out = answers.T * squared_distances(self.teacher, self.left_out)  # (C_t, N)
-        class_shares = answers.T @ self.data.one_hot / mass  # (C_t, C) rows sum to 1
-        matrix: Floats = distances * (1 - class_shares) + left_out @ self.data.one_hot / mass
+        left_out = squared_distances(self.teacher, self.left_out)  # (C_t, N)
+        of_left_out = (answers.T * left_out) @ one_hot / mass  # (C_t, C)
+        class_shares = answers.T @ one_hot / mass  # (C_t, C) rows sum to 1
+        matrix: Floats = distances * (1 - class_shares) + of_left_out
         return matrix
 
     def mean_answer(self) -> Floats:
@@ -90,9 +92,15 @@ class LabelGeometry:
 
 def squared_distances(first: Floats, second: Floats) -> Floats:
     """(n, m) squared Euclidean distances of two sets of points (n, E), (m, E), at least 0."""
-    norms = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1)
+    norms = _squared_norms(first)[:, None] + _squared_norms(second)
     bounded: Floats = np.maximum(norms - 2 * first @ second.T, 0)
     return bounded
+
+
+def _squared_norms(points: Floats) -> Floats:
+    """(n,) squared norms of ``points`` (n, E)."""
+    norms: Floats = np.square(points).sum(axis=1)
+    return norms
 
 
 def label_geometry(evidence: Evidence, space: str) -> LabelGeometry:
@@ -131,7 +139,7 @@ def _by_prototypes(evidence: Evidence, data: ProbeData) -> LabelGeometry:
     if data.probabilities is not None:
         mass = np.maximum(data.probabilities.sum(axis=0), 1e-12)
         prototypes = data.probabilities.T @ images / mass[:, None]
-    lack = np.sqrt(np.maximum(0.5 - np.square(prototypes).sum(axis=1), 0))
+    lack = np.sqrt(np.maximum(0.5 - _squared_norms(prototypes), 0))
     return LabelGeometry(
         teacher=np.column_stack([prototypes, lack]),
         task=np.pad(_half_unit(means), more_axis),
@@ -181,5 +189,6 @@ def _half_unit(points: Floats) -> Floats:
     origin.
     """
     norms = np.linalg.norm(points, axis=1, keepdims=True)
-    scaled: Floats = points / np.maximum(norms, 1e-12) * np.sqrt(0.5)
-    return scaled.astype(np.float32)
+    unit = points / np.maximum(norms, 1e-12)
+    half: Floats = unit * np.sqrt(0.5)
+    return half.astype(np.float32)

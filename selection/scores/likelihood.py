@@ -29,22 +29,20 @@ def log_probabilities(costs: Floats, data: ProbeData) -> Floats:
     temperature of the costs cancel. The log-likelihood is concave in s, so halving the interval by
     the sign of its slope finds the maximum.
     """
-    gaps = costs.astype(np.float64) - data.of_true_class(costs)[:, None]  # (N, C)
+    true_costs = data.of_true_class(costs)[:, None]
+    gaps = costs.astype(np.float64) - true_costs  # (N, C)
+    excess = gaps - gaps.min(axis=1, keepdims=True)  # at least 0, so nothing overflows
     low, high = FLATTEST, SHARPEST
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        weights = _weights(gaps, 2**middle, data)
+        weights = data.prior * np.exp(-(2**middle) * excess)
         slopes = (weights * gaps).sum(axis=1) / weights.sum(axis=1)  # (N,)
-        low, high = (middle, high) if float(slopes.mean()) > 0 else (low, middle)
+        if slopes.mean() > 0:
+            low = middle
+        else:
+            high = middle
     sharpness = 2 ** ((low + high) / 2)
-    joint = np.log(data.prior) - sharpness * (gaps - gaps.min(axis=1, keepdims=True))
-    totals = _weights(gaps, sharpness, data).sum(axis=1, keepdims=True)
-    posterior: Floats = joint - np.log(totals)
+    exponents = -sharpness * excess
+    totals = (data.prior * np.exp(exponents)).sum(axis=1, keepdims=True)
+    posterior: Floats = np.log(data.prior) + exponents - np.log(totals)
     return posterior
-
-
-def _weights(gaps: Floats, sharpness: float, data: ProbeData) -> Floats:
-    """(N, C) prior_j exp(-s gap_nj), times a factor of the row that keeps them from overflowing."""
-    excess = gaps - gaps.min(axis=1, keepdims=True)
-    weights: Floats = data.prior * np.exp(-sharpness * excess)
-    return weights
