@@ -233,6 +233,7 @@ def test_the_model_card_names_teachers_and_disarms_names() -> None:
     assert "\n# not" not in text
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize(
     ("architecture", "sized"),
     [

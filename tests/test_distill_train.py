@@ -204,6 +204,7 @@ def test_resuming_gives_the_same_student(
     assert one == two
 
 
+@pytest.mark.journey
 def test_an_empty_committee_trains_plainly_and_says_so(
     world: Path, tmp_path: Path, capsys: Shown
 ) -> None:

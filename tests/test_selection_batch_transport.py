@@ -83,6 +83,7 @@ def converged(p: np.ndarray, logits: np.ndarray, cost: np.ndarray, eps: float) -
     return float((plan * cost).sum())
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("eps", [0.3, 0.1, 0.02])  # 0.02: in the log domain
 def test_the_gradient_is_that_of_the_converged_cost(eps: float) -> None:
     """The gradient equals the central difference of POT's unbatched solver."""
@@ -164,6 +165,7 @@ def test_the_gradient_of_a_sharp_student_is_finite() -> None:
         assert torch.isfinite(logits.grad).all()
 
 
+@pytest.mark.journey
 def test_descending_the_cost_lowers_it() -> None:
     p, q, cost = draw(9, dtype=torch.float32)
     logits = q.log().requires_grad_()

@@ -38,6 +38,7 @@ def header_of_png(width: int, height: int) -> bytes:
     )
 
 
+@pytest.mark.journey
 @settings(deadline=None, max_examples=200)
 @given(data=st.data(), kind=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]))
 def test_damaged_bytes_are_an_image_or_corrupt(data: st.DataObject, kind: str) -> None:

@@ -77,6 +77,7 @@ def pictures(where: Path, classes: dict[str, int], size: tuple[int, int] = (24, 
     return where
 
 
+@pytest.mark.journey
 def test_digits_are_ranked_by_the_packaged_zoo_and_mnist_teaches_best() -> None:
     found = rank("digits", Settings(probe_size=100, models=MODELS, also=("linear_probe",)))
     assert found.catalogue == "small zoo"
@@ -470,6 +471,7 @@ def small_cards(*names: str) -> list[ModelCard]:
     return [card for card in folder.cards(SMALL, source="small") if card.id in names]
 
 
+@pytest.mark.journey
 def test_a_model_stops_between_batches_and_goes_on_from_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

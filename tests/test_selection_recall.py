@@ -77,6 +77,7 @@ def draw_index(rng: np.random.Generator, spread: float) -> LabelIndex:
     return index_of(vectors, spaces, rng.integers(1, 4, len(spaces)).tolist())
 
 
+@pytest.mark.journey
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

@@ -78,6 +78,7 @@ def shards(store: TeacherStore, key: StoreKey = KEY) -> list[Path]:
     return sorted(store.entry(key).glob("rows-*"))
 
 
+@pytest.mark.journey
 @settings(deadline=None, max_examples=60)
 @given(
     data=st.data(), samples=st.integers(1, 6), width=st.integers(1, 6), classes=st.integers(0, 4)
@@ -402,6 +403,7 @@ class Teacher:
         return NewRows({"features": np.array(rows, np.float32)[:, None]}, {})
 
 
+@pytest.mark.journey
 @settings(deadline=None, max_examples=40)
 @given(
     before=st.lists(st.integers(0, 29), max_size=30),

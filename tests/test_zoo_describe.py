@@ -394,6 +394,7 @@ def test_any_text_is_front_matter_or_an_error(yaml: str) -> None:
     assert set(front_matter(f"---\n{yaml}\n---\n")) <= KNOWN
 
 
+@pytest.mark.journey
 @given(
     json_values
     | st.dictionaries(

@@ -77,6 +77,7 @@ def test_what_a_killed_process_left_is_mended_once(path: Path) -> None:
         )
 
 
+@pytest.mark.journey
 def test_a_damaged_snapshot_is_published_anew(path: Path) -> None:
     path.with_suffix(".parquet").write_bytes(b"PAR1 nonsense")
     assert "published anew" in examine(path).mended[0]
@@ -84,6 +85,7 @@ def test_a_damaged_snapshot_is_published_anew(path: Path) -> None:
         assert catalogue.count() == 700
 
 
+@pytest.mark.journey
 def test_what_is_left_to_do_is_said(tmp_path: Path) -> None:
     path = tmp_path / "c.duckdb"
     with Hub(700) as hub, Catalogue.open(path, write=True) as catalogue:

@@ -450,6 +450,7 @@ class Clock:
         self.now += seconds
 
 
+@pytest.mark.journey
 def test_a_crawl_waits_for_the_next_window_before_a_429() -> None:
     clock = Clock()
     quota = Quota(clock=lambda: clock.now, sleep=clock.sleep)
