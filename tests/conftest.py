@@ -7,10 +7,15 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
-OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+# what a command in this process may set, and the width of somebody's terminal
+UNSET = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "COLUMNS")
 OTHER_TIERS = ("journey", "slow", "gpu")
+
+hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("here")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
@@ -26,7 +31,7 @@ def online() -> Iterator[None]:
     """A command run in this process with --offline tells the Hub's libraries so for good; the next
     test starts anew.
     """
-    before = {name: os.environ.pop(name, None) for name in OFFLINE}
+    before = {name: os.environ.pop(name, None) for name in UNSET}
     yield
     for name, value in before.items():
         os.environ.pop(name, None)

@@ -240,8 +240,8 @@ def test_answers_belong_to_the_image_and_view_of_the_batch() -> None:
             source.images,
             batch.index,
             view,
-            augmentation=source.augmentation,
-            seed=source.view_seed,
+            augmentation=source.settings.augmentation,
+            seed=source.settings.view_seed,
             size=32,
         )
         assert torch.equal(again.pixels, batch.view)
@@ -264,7 +264,8 @@ def test_blends_count_as_unlabelled() -> None:
     from dataclasses import replace
 
     source = batches(pixels(24))
-    blended = replace(source, augmentation=replace(source.augmentation, mix=1.0))
+    mixed = replace(source.settings.augmentation, mix=1.0)
+    blended = replace(source, settings=replace(source.settings, augmentation=mixed))
     assert (blended.at(0).labels == -1).all()
 
 

@@ -69,6 +69,7 @@ def test_a_command_of_the_readme_runs(command: str, place: Path) -> None:
     assert done.stdout.strip()
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, flags=re.S))
 def test_the_python_of_the_readme_runs(block: str, place: Path) -> None:
     env = os.environ | {"TEACHER_ZOO_HOME": str(place / "home"), "PYTHONPATH": str(ROOT)}

@@ -271,9 +271,9 @@ def test_the_packaged_zoo_is_where_it_says() -> None:
     )
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared models are not here")
+@pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="the shared models are not here")
 def test_real_models() -> None:
-    cards = {card.id: card for card in folder.cards(SHARED)}
+    cards = {card.id: card for card in folder.cards(SHARED / "models")}
     assert all(card.loadable for card in cards.values())
     resnet = cards["akamaster__resnet20_cifar10"]
     assert (resnet.license, resnet.num_classes, resnet.feature_dim, resnet.datasets) == (

@@ -27,6 +27,8 @@ _ERROR_BODY = 65_536  # bytes kept of an error page
 _DEADLINE = 300.0  # seconds that a whole body may take
 _FIRST_TRIES = 3  # before the Hub was ever reached: a Hub that is not there is reported in seconds
 _LONGEST_PAUSE = 3_600  # seconds, whatever a header asks for
+# another thread closed the shared session: while it was in use, or before there was a use
+_CLOSED = (RuntimeError, AttributeError)
 _TRANSIENT = (408, *range(500, 600))  # HTTP status of a fault that may pass
 
 
@@ -226,7 +228,7 @@ class Client:
             httpx.TimeoutException,
             httpx.NetworkError,
             httpx.RemoteProtocolError,
-            RuntimeError,  # another thread closed the shared session
+            *_CLOSED,
         )
         try:
             with http_stream_backoff(
@@ -259,7 +261,7 @@ class Client:
                 self._reached = True
                 raise DamagedResponse(f"HTTP {status}") from None
             raise self._unavailable(url, f"HTTP {status}") from None
-        except (httpx.HTTPError, RuntimeError) as error:
+        except (httpx.HTTPError, *_CLOSED) as error:
             raise self._unavailable(url, f"{type(error).__name__}: {error}") from None
 
     def _unavailable(self, url: str, fault: object) -> Unavailable:
