@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -46,12 +47,17 @@ IMPORT_NAMES = {  # distribution -> module, where they differ
 
 def _imported(path: Path) -> set[str]:
     """Every module that a file imports, in functions and for typing too."""
+    return _dotted_names(ast.parse(path.read_text()))
+
+
+def _dotted_names(code: ast.AST) -> set[str]:
+    """The dotted names of all imports: modules, and what is taken from them."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(code):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, "relative import"
             assert node.module
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
@@ -97,6 +103,26 @@ def test_every_requirement_is_imported() -> None:
         name for name in required if IMPORT_NAMES.get(name, name.replace("-", "_")) not in roots
     }
     assert unused == set()
+
+
+def _documented() -> set[str]:
+    """The dotted names that README and the pages of the site promise: those that the API pages
+    show, the options classes of the command pages, and every import in a code block.
+    """
+    names: set[str] = set()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text()
+        names |= set(re.findall(r"^::: ([\w.]+)$", text, flags=re.M))
+        options = re.findall(r"^<!-- options: ([\w.]+):(\w+) -->$", text, flags=re.M)
+        names |= {f"{module}.{name}" for module, name in options}
+        for block in re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S):
+            names |= _dotted_names(ast.parse(block))
+    return {name for name in names if name.split(".")[0] in FLOORS}
+
+
+@pytest.mark.parametrize("name", sorted(_documented()))
+def test_a_documented_name_exists(name: str) -> None:
+    assert pkgutil.resolve_name(name) is not None
 
 
 @pytest.mark.parametrize("floor", FLOORS)
