@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.build.make_small_zoo import RECIPES, main
+from benchmarks.build.make_small_zoo import main
 from benchmarks.build.superclasses import GROUPS, SUPERCLASSES, classes_of
+from benchmarks.build.zoo_recipes import RECIPES
 from selection.sources.parquet import read_split
 from tests.places import SHARED
 from zoo.sources.folder import cards, small_zoo

@@ -4,10 +4,11 @@ checked on groups left out.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import lsq_linear
+from scipy.special import logit
+from sklearn.model_selection import LeaveOneGroupOut
 
 from benchmarks.truth.targets import TARGETS
 from benchmarks.truth.truths import Truths
@@ -25,20 +26,20 @@ def calibrate(truths: Truths, name: str) -> Calibration:
     Split conformal over groups: the width is the ``LEVEL`` quantile of residuals of groups that the
     fit left out.
     """
-    x, y, group = _cells(truths, name)
-    held = []
-    for one in dict.fromkeys(group):
-        inside = group != one
-        width = _width(_left_out(x[inside], y[inside], group[inside]))
-        held += list(np.abs(y[~inside] - x[~inside] @ _fit(x[inside], y[inside])) <= width)
+    x, y, groups = _cells(truths, name)
+    covered: list[bool] = []
+    for rest, held_out in LeaveOneGroupOut().split(x, y, groups):
+        half_width = _half_width(_held_out_residuals(x[rest], y[rest], groups[rest]))
+        residuals = y[held_out] - x[held_out] @ _fit(x[rest], y[rest])
+        covered += list(np.abs(residuals) <= half_width)
     targets = [TARGETS[task] for task in truths.tasks]
     sizes = [(len(target.classes), target.labels) for target in targets]
     return Calibration(
         score=name,
         weights=tuple(round(float(w), 4) for w in _fit(x, y)),
         level=LEVEL,
-        half_width=round(_width(_left_out(x, y, group)), 4),
-        coverage=round(float(np.mean(held)), 4),
+        half_width=round(_half_width(_held_out_residuals(x, y, groups)), 4),
+        coverage=round(float(np.mean(covered)), 4),
         least=(min(c for c, _ in sizes), min(n for _, n in sizes)),
         most=(max(c for c, _ in sizes), max(n for _, n in sizes)),
         tasks=len(targets),
@@ -48,22 +49,15 @@ def calibrate(truths: Truths, name: str) -> Calibration:
 
 def _cells(truths: Truths, name: str) -> tuple[Floats, Floats, npt.NDArray[np.str_]]:
     """(n, 4) inputs, (n,) logit of the student's accuracy, (n,) group of each cell."""
-    rows, logits, groups = [], [], []
-    for t, task in enumerate(truths.tasks):
-        target = TARGETS[task]
-        for value, accuracy in zip(
-            truths.scores[name][t].ravel(), truths.truth[t].ravel(), strict=True
-        ):
-            if np.isfinite(value) and np.isfinite(accuracy):
-                rows.append(inputs(float(value), classes=len(target.classes), images=target.labels))
-                logits.append(
-                    math.log(
-                        min(max(accuracy, 1e-3), 1 - 1e-3)
-                        / (1 - min(max(accuracy, 1e-3), 1 - 1e-3))
-                    )
-                )
-                groups.append(truths.groups[t])
-    return np.array(rows), np.array(logits), np.array(groups)
+    value, truth = truths.scores[name], truths.truth
+    measured = np.argwhere(np.isfinite(value) & np.isfinite(truth))  # (n, 3): task, seed, teacher
+    rows = []
+    for t, s, m in measured:
+        target = TARGETS[truths.tasks[t]]
+        known = float(value[t, s, m])
+        rows.append(inputs(known, classes=len(target.classes), images=target.labels))
+    accuracy = np.clip(truth[tuple(measured.T)], 1e-3, 1 - 1e-3)
+    return np.array(rows), logit(accuracy), np.array(truths.groups)[measured[:, 0]]
 
 
 def _fit(x: Floats, y: Floats) -> Floats:
@@ -72,25 +66,23 @@ def _fit(x: Floats, y: Floats) -> Floats:
     In the tables tasks of many images happen to be hard ones; without the bound that would be taken
     for an effect.
     """
-    from scipy.optimize import lsq_linear
-
     penalty = np.sqrt(RIDGE) * np.eye(x.shape[1])[1:]
-    found = lsq_linear(
+    solution = lsq_linear(
         np.vstack([x, penalty]),
         np.append(y, np.zeros(len(penalty))),
         bounds=([-np.inf, 0, -np.inf, 0], np.inf),
     )
-    return np.asarray(found.x)
+    return np.asarray(solution.x)
 
 
-def _left_out(x: Floats, y: Floats, group: npt.NDArray[np.str_]) -> Floats:
+def _held_out_residuals(x: Floats, y: Floats, groups: npt.NDArray[np.str_]) -> Floats:
     """(n,) residuals of each cell under the fit of the other groups."""
-    found = np.empty(len(y))
-    for one in dict.fromkeys(group):
-        mine = group == one
-        found[mine] = y[mine] - x[mine] @ _fit(x[~mine], y[~mine])
-    return found
+    residuals = np.empty(len(y))
+    for rest, held_out in LeaveOneGroupOut().split(x, y, groups):
+        residuals[held_out] = y[held_out] - x[held_out] @ _fit(x[rest], y[rest])
+    return residuals
 
 
-def _width(residuals: Floats) -> float:
-    return float(np.quantile(np.abs(residuals), min(1.0, LEVEL * (1 + 1 / len(residuals)))))
+def _half_width(residuals: Floats) -> float:
+    level = min(1.0, LEVEL * (1 + 1 / len(residuals)))
+    return float(np.quantile(np.abs(residuals), level))

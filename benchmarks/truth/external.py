@@ -36,36 +36,23 @@ CHOICES = [
     for alpha in (1.0, 10.0, 30.0)
     for target in ("rank", "normal")
 ]
+NESTED = "unseen data set, unseen models, nested"
 REFERENCE = {"plain_ridge": (0.0051, 0.542), "static": (0.0041, 0.559)}
 
 
 def run(out: Path) -> list[BenchRecord]:
     """Measure, and return the records; prints them and the coefficients of a fit on everything."""
     results, models = read(shared("oracles"))
-    chosen, fitted = predictions(results, models)
-    every: dict[str, pd.DataFrame] = {"prior": chosen} | baselines(results, models)
+    nested, coefficients = predictions(results, models)
     records = []
-    for name, predicted in every.items():
-        regret, tau = measures(results, predicted)
-        listed = [
-            regret_of(results[data], copies_last(models, predicted[data].to_numpy()))
-            for data in results
-        ]
-        for figure, values in (
-            ("regret5", regret),
-            ("regret5_copies_last", np.array(listed)),
-            ("weighted_tau", tau),
-        ):
+    for name, predicted in ({"prior": nested} | baselines(results, models)).items():
+        for figure, values in figures(results, models, predicted).items():
             mean = mean_interval(values, draws=DRAWS)
             setting = {
                 "models": len(results),
                 "data_sets": list(results),
-                "each": [round(v, 4) for v in values],
-                "protocol": (
-                    "unseen data set, unseen models, nested"
-                    if name == "prior"
-                    else "see benchmarks/truth/external.py"
-                ),
+                "each": [round(value, 4) for value in values],
+                "protocol": NESTED if name == "prior" else "see benchmarks/truth/external.py",
                 "reference": REFERENCE.get(name),
             }
             records.append(
@@ -84,8 +71,18 @@ def run(out: Path) -> list[BenchRecord]:
                 f"{name:14} {figure:20} {mean.value:8.4f}  {mean.low:.4f} to {mean.high:.4f}",
                 flush=True,
             )
-    print("fit on everything:", fitted)
+    print("fit on everything:", coefficients)
     return records
+
+
+def figures(
+    results: pd.DataFrame, models: pd.DataFrame, predicted: pd.DataFrame
+) -> dict[str, Floats]:
+    """Each figure of a prediction by data set, (12,)."""
+    regret, tau = measures(results, predicted)
+    orders = {data: copies_last(models, predicted[data].to_numpy()) for data in results}
+    listed = [regret_of(results[data], order) for data, order in orders.items()]
+    return {"regret5": regret, "regret5_copies_last": np.array(listed), "weighted_tau": tau}
 
 
 def read(oracles: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -103,19 +100,18 @@ def read(oracles: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     results = records.pivot_table(
         index="model", columns="finetuned_dataset", values="test_accuracy"
     ).dropna()
-    said = (
-        pd.read_csv(oracles / "transfergraph_models.csv").set_index("model").reindex(results.index)
-    )
+    cards = pd.read_csv(oracles / "transfergraph_models.csv").set_index("model")
+    cards = cards.reindex(results.index)
     models = pd.DataFrame(
         {
             "id": results.index,
-            "architecture": said["architectures"],
-            "model_type": said["model_type"],
+            "architecture": cards["architectures"],
+            "model_type": cards["model_type"],
             "base_model": None,
-            "datasets": [(str(name),) for name in said["dataset"]],
-            "params_total": said["number_of_parameters"],
-            "input_size": said["input_shape"],
-            "num_classes": said["#labels"],
+            "datasets": [(str(name),) for name in cards["dataset"]],
+            "params_total": cards["number_of_parameters"],
+            "input_size": cards["input_shape"],
+            "num_classes": cards["#labels"],
         },
         index=results.index,
     )
@@ -204,7 +200,7 @@ def _folds(
     return list(KFold(min(folds, count), shuffle=True, random_state=0).split(np.arange(count)))
 
 
-# --- beside it, and how good
+# --- baselines and measures
 
 
 def baselines(results: pd.DataFrame, models: pd.DataFrame) -> dict[str, pd.DataFrame]:

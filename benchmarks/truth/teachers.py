@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmarks.build.make_small_zoo import RECIPES, PretrainingRecipe, build
+from benchmarks.build.make_small_zoo import build
 from benchmarks.build.superclasses import SUPERCLASSES, classes_of
+from benchmarks.build.zoo_recipes import RECIPES, PretrainingRecipe
 from benchmarks.record import append_rows, read_rows
 from benchmarks.shared import existing_shared, shared
 from benchmarks.truth.targets import TARGETS, Target, training
