@@ -511,3 +511,15 @@ def test_a_foreign_database_with_other_schemas_is_not_written_into(tmp_path: Pat
         other.execute("CREATE SCHEMA shop; CREATE TABLE shop.sales (i INT)")
     with pytest.raises(UserError, match=r"something else .tables: sales"):
         Catalogue.open(tmp_path / "x.duckdb", write=True)
+
+
+@pytest.mark.parametrize("name", ["c*", "c?", "c[x]", "[ab]/c"])
+def test_a_path_that_reads_as_a_glob_names_its_own_file(tmp_path: Path, name: str) -> None:
+    for other in ("cx", "a/c", name):
+        with Catalogue.open(tmp_path / f"{other}.duckdb", write=True) as catalogue:
+            catalogue.upsert([ModelCard(id=other, source="timm")])
+            catalogue.publish()
+    with Catalogue.open(tmp_path / f"{name}.duckdb") as catalogue:
+        assert list(catalogue.models()["id"]) == [name]
+    with Catalogue.open(tmp_path / f"{name}.duckdb", write=True) as catalogue:
+        catalogue.publish()

@@ -548,3 +548,35 @@ def test_the_raw_files_are_kept_by_revision(catalogue: Catalogue) -> None:
     for sha, text in (("1", "old"), ("2", "x"), ("1", "new")):
         ledger.save_details([("a", sha, Details({}, {"config.json": text}))])
     assert [ledger.config("a", sha) for sha in ("1", "2", "3")] == ["new", "x", None]
+
+
+def test_models_that_did_not_answer_are_asked_again_before_the_next_listing(
+    catalogue: Catalogue,
+) -> None:
+    with Hub(300, hostile=False) as hub:
+        listed_only = client(hub)
+        crawl(catalogue, client=listed_only, details="none", progress=Progress.silent())
+        silent = set(Ledger(catalogue).wanted().column("id").to_pylist()[:3])
+        assert len(silent) == 3
+
+        def crawled(unanswered: set[str]) -> tuple[int, list[str]]:
+            deaf, listed = client(hub), hub.count["api"]
+            real = deaf.get
+
+            def get(url: str, **options: Any) -> Any:
+                if any(f"/{model}/resolve" in url for model in unanswered):
+                    raise Unavailable("no answer")
+                return real(url, **options)
+
+            deaf.get = get  # type: ignore[method-assign]
+            sentences = crawl(catalogue, client=deaf, progress=Progress.silent())
+            return hub.count["api"] - listed, sentences
+
+        requests, sentences = crawled(silent)
+        assert requests > 0
+        assert "3 did not answer" in sentences[1]
+        requests, sentences = crawled(set(list(silent)[:1]))
+        assert (requests, "2 models" in sentences[1]) == (0, True)
+        requests, sentences = crawled(set(list(silent)[:1]))  # asking it again did not help
+        assert (requests, "1 did not answer" in sentences[1]) == (0, True)
+        assert crawled(set())[0] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -61,6 +62,11 @@ DESCENDING = (  # columns of which a user wants the most or the latest first
 def quote(text: str) -> str:
     """``text`` as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _quoted_file(file: Path) -> str:
+    """``file`` as a literal for ``read_parquet``, which takes ``*``, ``?`` and ``[`` for a glob."""
+    return quote(glob.escape(str(file)))
 
 
 # --- opening
@@ -154,9 +160,7 @@ def check_replaceable(snapshot: Path, database: duckdb.DuckDBPyConnection | None
 
 
 def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
-    """A connection that can reach nothing but ``allowed`` (a file, or a folder and what is in
-    it).
-    """
+    """A connection that can reach only ``allowed`` (a file, or a folder and what is in it)."""
     import duckdb
 
     settings = {} if database == ":memory:" else _WRITER_SETTINGS
@@ -167,7 +171,7 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
         "SET autoload_known_extensions = false",
         "SET python_enable_replacements = false",
         "SET enable_progress_bar = false",
-        f"SET {setting} = [{quote(str(allowed))}]",
+        f"SET {setting} = [{quote(str(allowed))}, {_quoted_file(allowed)}]",
         "SET enable_external_access = false",
         _HAS_LABEL,
         "SET lock_configuration = true",
@@ -227,14 +231,14 @@ def create_view(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> None:
     """Make ``models`` a view of ``snapshot``; raise ``UserError`` for a foreign file."""
     check_version(snapshot_version(connection, snapshot), snapshot)
     columns = ", ".join(f'"{name}"' for name in COLUMNS)
-    file = quote(str(snapshot))
-    connection.execute(f"CREATE VIEW models AS SELECT {columns} FROM read_parquet({file})")
+    source = f"read_parquet({_quoted_file(snapshot)})"
+    connection.execute(f"CREATE VIEW models AS SELECT {columns} FROM {source}")
 
 
 def snapshot_version(connection: duckdb.DuckDBPyConnection, file: Path) -> str | None:
     """The schema version that a snapshot bears as its mark; ``None`` for any other Parquet file."""
     query = (
-        f"SELECT decode(value) FROM parquet_kv_metadata({quote(str(file))})"
+        f"SELECT decode(value) FROM parquet_kv_metadata({_quoted_file(file)})"
         " WHERE decode(key) = 'teacher_zoo_schema'"
     )
     rows = connection.execute(query).fetchall()

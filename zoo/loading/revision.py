@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, Unavailable
-from zoo.files import write_text
 from zoo.loading.client import Client, TooLarge, parse
+from zoo.loading.pages import PAGE_ROWS, Refused, pages
 from zoo.loading.weights import weight_files
 
 MAIN = "main"
@@ -54,17 +54,19 @@ def pinned(
 ) -> list[ModelCard]:
     """``cards``, each with the commit at which its weights are read as ``sha``.
 
-    timm's own list names no revisions. Online it is the commit that ``main`` names on the Hub now,
-    noted in the Hub's cache as huggingface_hub does; ``offline``, or where the Hub does not answer,
-    the commit of the copy on this machine. A card of which neither is known stays as it is.
+    timm's own list names no revisions. Online it is the commit that ``main`` names on the Hub now;
+    ``offline``, or where the Hub does not answer, the commit of the newest copy on this machine. A
+    card of which neither is known stays as it is.
     """
-    unpinned = {card.id: card for card in cards if _lacks_commit(card)}
-    if not unpinned:
-        return list(cards)
-    online = not (offline or offline_by_environment())
-    client = Client(endpoint, wait=wait) if online else None
-    commits = _Commits(client, cache).of(list(unpinned.values()))
-    return [replace(card, sha=commits.get(card.id, card.sha)) for card in cards]
+    repos = {card.id: repository(card) for card in cards if _lacks_commit(card)}
+    commits: dict[str, str | None] = {}
+    if repos and not (offline or offline_by_environment()):
+        commits |= _hub_commits(Client(endpoint, wait=wait), repos.values())
+    for repo in repos.values():
+        commits[repo] = commits.get(repo) or _local_commit(repo, cache)
+    return [
+        replace(card, sha=commits[repos[card.id]]) if card.id in repos else card for card in cards
+    ]
 
 
 def _lacks_commit(card: ModelCard) -> bool:
@@ -77,72 +79,46 @@ def _lacks_commit(card: ModelCard) -> bool:
     return True
 
 
-class _Commits:
-    """The commit of ``main`` of many repositories, by as few requests as are needed."""
-
-    def __init__(self, client: Client | None, cache: Path | None) -> None:
-        self.client, self.cache = client, cache
-        self._silent = threading.Event()  # the Hub does not answer: it is asked no more
-
-    def of(self, cards: Sequence[ModelCard]) -> dict[str, str]:
-        """Id of the card -> commit, where it is known."""
-        repos = {card.id: repository(card) for card in cards}
-        listed = self._listed(repos.values())
-        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="commits") as pool:
-            commits = pool.map(lambda repo: self._commit(repo, listed), repos.values())
-            by_id = dict(zip(repos, commits, strict=True))
-        return {model: commit for model, commit in by_id.items() if commit is not None}
-
-    def _commit(self, repo: str, listed: Mapping[str, str]) -> str | None:
-        commit = listed.get(repo) or self._on_the_hub(repo)
-        if commit is None:
-            return _local_commit(repo, self.cache)
-        ref = _cache_folder(repo, self.cache) / "refs" / MAIN
-        if not ref.is_file() or ref.read_text() != commit:
-            write_text(ref, commit)
-        return commit
-
-    def _on_the_hub(self, repo: str) -> str | None:
-        from huggingface_hub.errors import HfHubHTTPError
-
-        if self.client is None or self._silent.is_set():
-            return None
-        try:
-            return str(model_info(self.client, repo, MAIN)["sha"])
-        except Unavailable:
-            self._silent.set()
-        except (HfHubHTTPError, TooLarge, TeacherError):
-            pass  # loading the model meets the same fault and reports it
-        return None
-
-    def _listed(self, repos: Iterable[str]) -> dict[str, str]:
-        """The commits of the repositories of authors with many: one request for 1,000 of them."""
-        authors = Counter(repo.partition("/")[0] for repo in repos if "/" in repo)
-        commits: dict[str, str] = {}
+def _hub_commits(client: Client, repos: Iterable[str]) -> dict[str, str]:
+    """The commit of ``main`` of each repository, as far as the Hub tells it."""
+    commits: dict[str, str] = {}
+    authors = Counter(repo.partition("/")[0] for repo in repos)
+    try:
         for author, count in authors.items():
-            if self.client is not None and count >= _MANY:
-                commits |= dict(self._listing(self.client, author))
-        return commits
+            if count >= _MANY:
+                commits |= _listed_commits(client, author)
+        missing = [repo for repo in repos if repo not in commits]
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="commits") as pool:
+            mapped = pool.map(partial(_commit, client), missing)
+            for repo, commit in zip(missing, mapped, strict=True):
+                if commit is not None:
+                    commits[repo] = commit
+    except Unavailable:
+        pass  # the copies on this machine serve
+    return commits
 
-    def _listing(self, client: Client, author: str) -> Iterator[tuple[str, str]]:
-        from huggingface_hub.errors import HfHubHTTPError
 
-        query = urlencode({"author": author, "limit": 1_000, "expand": "sha"})
-        url: str | None = f"{client.endpoint}/api/models?{query}"
-        seen: set[str] = set()
-        try:
-            while url is not None and url not in seen:
-                seen.add(url)
-                page = client.get(url, kind="api", cap=_INFO_CAP, check=lambda r: parse(r.body))
-                rows = page.value if isinstance(page.value, list) else []
-                for row in rows:
-                    if isinstance(row, dict) and _is_commit(row.get("sha")):
-                        yield str(row.get("id")), row["sha"]
-                url = client.rebase(page.next) if page.next else None
-        except Unavailable:
-            self._silent.set()
-        except (HfHubHTTPError, TooLarge):
-            return  # they are asked for one by one
+def _listed_commits(client: Client, author: str) -> dict[str, str]:
+    """The commits of an author's repositories: one request for 1,000 of them."""
+    query = urlencode({"author": author, "limit": PAGE_ROWS, "expand": "sha"})
+    commits: dict[str, str] = {}
+    try:
+        for page in pages(client, f"{client.endpoint}/api/models?{query}"):
+            for row in page.rows:
+                if isinstance(row, dict) and _is_commit(row.get("sha")):
+                    commits[str(row.get("id"))] = row["sha"]
+    except Refused:
+        pass  # they are asked for one by one
+    return commits
+
+
+def _commit(client: Client, repo: str) -> str | None:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return str(model_info(client, repo, MAIN)["sha"])
+    except (HfHubHTTPError, TooLarge, TeacherError):
+        return None  # loading the model meets the same fault and reports it
 
 
 def model_info(client: Client, repo: str, revision: str) -> dict[str, Any]:
@@ -158,25 +134,19 @@ def model_info(client: Client, repo: str, revision: str) -> dict[str, Any]:
 
 
 def _local_commit(repo: str, cache: Path | None) -> str | None:
-    """The commit of the copy in the Hub's cache: that of ``main``, else the newest complete one."""
-    folder = cached(repo, MAIN, cache=cache)
-    if folder is not None:
-        return folder.name
-    snapshots = [
-        folder
-        for folder in (_cache_folder(repo, cache) / "snapshots").glob("*")
-        if _is_commit(folder.name) and cached(repo, folder.name, cache=cache)
-    ]
-    newest = max(snapshots, key=lambda folder: folder.stat().st_mtime, default=None)
-    return newest.name if newest else None
-
-
-def _cache_folder(repo: str, cache: Path | None) -> Path:
+    """The commit of the newest complete copy in the Hub's cache."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    root = Path(cache or constants.HF_HUB_CACHE)
-    return root / repo_folder_name(repo_id=repo, repo_type="model")
+    name = repo_folder_name(repo_id=repo, repo_type="model")
+    snapshots = Path(cache or constants.HF_HUB_CACHE) / name / "snapshots"
+    complete = [
+        folder
+        for folder in snapshots.glob("?" * 40)  # a commit has 40 digits
+        if cached(repo, folder.name, cache=cache)
+    ]
+    newest = max(complete, key=lambda folder: folder.stat().st_mtime, default=None)
+    return newest.name if newest else None
 
 
 def _is_commit(value: object) -> bool:

@@ -33,9 +33,9 @@ class DetailsPass:
 
     def sentence(self) -> str:
         """The outcome for people."""
-        if not self.models:
-            return "details: all candidates were known"
         later = f"; {self.unanswered:,} did not answer, run again" if self.unanswered else ""
+        if not self.models:
+            return "details: all candidates were known" if not later else f"details: none{later}"
         return (
             f"details: {self.models:,} models, {self.failed:,} with a fault (detail_error says"
             f" which), {self.requests / self.models:.2f} requests each{later}"
@@ -68,16 +68,13 @@ def crawl(
         )
     if endpoint is not None and not endpoint.startswith(("https://", "http://")):
         raise UserError(f"--endpoint {endpoint}: an address that begins with https:// is expected")
-    client, progress, ledger = (
-        client or Client(endpoint),
-        progress or Progress.default(),
-        Ledger(catalogue),
-    )
-    scope = scope or Scope()
+    client, scope, ledger = client or Client(endpoint), scope or Scope(), Ledger(catalogue)
+    progress = progress or Progress.default()
     if details not in (None, "none"):
         catalogue.count(details)  # raises UserError before the listing takes half an hour
     listing = listing_before_details(ledger, client, scope, update=update)
-    if listing is not None and details != "none":
+    continued = listing is not None and details != "none"
+    if listing is not None and continued:
         sentences = [
             f"{listing.kind} listing: ended {listing.ended[:16]} UTC, goes on with its details"
         ]
@@ -85,6 +82,7 @@ def crawl(
         listing = list_models(ledger, client, scope, update=update, progress=progress)
         sentences = [listing.sentence()]
     ledger.merge_details()
+    ended = True
     # the listing is worth reading before the details, which may take hours, are there
     catalogue.publish()
     if details != "none":
@@ -93,7 +91,11 @@ def crawl(
         if outcome.models:
             ledger.merge_details()
             catalogue.publish()
-    details_ended(ledger, client, scope)
+        # models that did not answer are asked again before the next listing, as long as that helps
+        is_stuck = continued and not outcome.models
+        ended = is_stuck or not outcome.unanswered
+    if ended:
+        details_ended(ledger, client, scope)
     if client.quota.slept >= 1:
         sentences.append(
             f"waited {client.quota.slept:,.0f} s for the Hub's quota; a free account's token"
