@@ -192,7 +192,7 @@ class SplitTeacher:
             hidden: Tensor = self._lower(inputs)
             return hidden.float()
 
-    def upper(self, hidden: Tensor) -> Outputs:
+    def upper(self, hidden: Tensor) -> Outputs[Tensor]:
         """``Outputs`` of the frozen upper layers, float32, with gradient to ``hidden``; maps may
         have any height and width.
         """

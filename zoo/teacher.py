@@ -1,16 +1,14 @@
-"""A card's weights, loaded and frozen: raw images in, features and logits out, with the model's own
-preprocessing.
-"""
+"""A card's weights, loaded and frozen: raw images in, features and logits out."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
@@ -19,11 +17,13 @@ from zoo.loading.network import load as load_network
 from zoo.loading.preprocessing import Preprocessing, preprocessing_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
-    from numpy import float32
     from numpy.typing import NDArray
     from PIL import Image
     from torch import Tensor, nn
+
+    Array = NDArray[np.float32]
 
 __all__ = ["Loaded", "Outputs", "Preprocessing", "Teacher", "load_ahead", "preprocessing_of"]
 
@@ -32,15 +32,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Outputs(NamedTuple):
-    """What a teacher answers: torch tensors from ``forward``, numpy arrays from ``outputs``.
+class Outputs(NamedTuple, Generic[T]):
+    """What a teacher answers; ``T`` is a torch tensor or a numpy array.
 
     ``features`` (B, D) float32 are pooled, before the head; ``logits`` (B, C_t) float32, or None
     without a head.
     """
 
-    features: Any
-    logits: Any
+    features: T
+    logits: T | None
 
 
 class Teacher:
@@ -149,20 +149,17 @@ class Teacher:
         """
         import torch.nn.functional as F
 
-        size, name = self.preprocessing.input_size, self.preprocessing.interpolation
-        if tuple(pixels.shape[-2:]) != size:
-            if name == "nearest":
-                pixels = F.interpolate(
-                    pixels, size, mode="nearest-exact"
-                )  # PIL's rule: the pixel under the centre
-            else:
-                mode = "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
-                pixels = F.interpolate(
-                    pixels, size, mode=mode, antialias=True, align_corners=False
-                ).clamp(0, 1)
-        return self.normalise(pixels)
+        size = self.preprocessing.input_size
+        if tuple(pixels.shape[-2:]) == size:
+            return self.normalise(pixels)
+        name = self.preprocessing.interpolation
+        if name == "nearest":  # PIL's rule: the pixel under the centre
+            return self.normalise(F.interpolate(pixels, size, mode="nearest-exact"))
+        mode = "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
+        resized = F.interpolate(pixels, size, mode=mode, antialias=True, align_corners=False)
+        return self.normalise(resized.clamp(0, 1))
 
-    def forward(self, inputs: Tensor) -> Outputs:
+    def forward(self, inputs: Tensor) -> Outputs[Tensor]:
         """(B, 3, H, W) normalised, on the device -> ``Outputs`` of tensors, without gradients."""
         import torch
 
@@ -181,7 +178,7 @@ class Teacher:
                 hook.remove()
             return self._to_outputs(_pooled(head_inputs[-1]), logits)
 
-    def finish(self, hidden: Tensor) -> Outputs:
+    def finish(self, hidden: Tensor) -> Outputs[Tensor]:
         """The ``Outputs`` for a trunk's last hidden state, with gradient to it.
 
         For timm ``hidden`` is what ``forward_features`` returns, for transformers what is pooled
@@ -194,7 +191,7 @@ class Teacher:
         needs_head = self.num_classes and not self._linear
         return self._to_outputs(features, module.forward_head(hidden) if needs_head else None)
 
-    def _to_outputs(self, features: Tensor, logits: Tensor | None) -> Outputs:
+    def _to_outputs(self, features: Tensor, logits: Tensor | None) -> Outputs[Tensor]:
         """As float32, with the logits from the features where the last layer is linear."""
         features = features.float()
         if self._linear:
@@ -213,8 +210,7 @@ class Teacher:
         *,
         batch_size: int = 64,
         on_batch: Callable[[int], object] | None = None,
-        prepared: dict[str, list[Tensor]] | None = None,
-    ) -> Outputs:
+    ) -> Outputs[Array]:
         """Run the model on images, which worker threads decode and resize meanwhile.
 
         Parameters
@@ -226,10 +222,6 @@ class Teacher:
         on_batch : callable, optional
             Called with the number of images done; ``False`` stops, and the arrays then hold the
             images done so far.
-        prepared : dict, optional
-            Keeps the resized images by ``Preprocessing.geometry`` and batch size, N x 3 x H x W
-            bytes each: give the same dict with the same images to every teacher, and those that
-            resize alike do it once.
 
         Returns
         -------
@@ -239,46 +231,36 @@ class Teacher:
         """
         import torch
 
-        key = f"{self.preprocessing.geometry}-{batch_size}"
-        kept = None if prepared is None else prepared.get(key)
-        features, logits, batches, done = [], [], [], 0
-        for pixels in _batches(self.prepare, images, batch_size) if kept is None else kept:
-            if prepared is not None:
-                batches.append(pixels)
-            answer = self.forward(
-                self.normalise(pixels.pin_memory() if self.device.type == "cuda" else pixels)
-            )
-            features.append(answer.features)
-            logits.append(answer.logits)
+        features = [torch.zeros(0, self.feature_dim)]
+        logits = [torch.zeros(0, self.num_classes)]
+        done = 0
+        for pixels in _batches(self.prepare, images, batch_size):
+            if self.device.type == "cuda":
+                pixels = pixels.pin_memory()
+            batch = self.forward(self.normalise(pixels))
+            features.append(batch.features)
+            if batch.logits is not None:
+                logits.append(batch.logits)
             done += len(pixels)
             if on_batch is not None and on_batch(done) is False:
                 break
-        else:
-            if prepared is not None:
-                prepared[key] = batches
-        if not features:
-            features, logits = (
-                [torch.zeros(0, self.feature_dim)],
-                [torch.zeros(0, self.num_classes)],
-            )
         return Outputs(
-            torch.cat(features).cpu().numpy(),
-            torch.cat(logits).cpu().numpy() if self.num_classes else None,
+            _as_array(features),
+            _as_array(logits) if self.num_classes else None,
         )
 
     @property
-    def classifier(self) -> tuple[NDArray[float32], NDArray[float32]] | None:
+    def classifier(self) -> tuple[Array, Array] | None:
         """Weights (C_t, D) and bias (C_t,) of the last layer, float32.
 
         None unless ``logits = features @ weights.T + bias``.
         """
         if not self._linear or self._last is None:
             return None
-        weights = self._last.weight.detach().float().flatten(1).cpu().numpy()
-        bias = self._last.bias
-        if bias is None:
+        weights: Array = self._last.weight.detach().float().flatten(1).cpu().numpy()
+        if self._last.bias is None:
             return weights, weights[:, 0] * 0
-        return weights, bias.detach().float().cpu().numpy()
+        return weights, self._last.bias.detach().float().cpu().numpy()
 
     def _apply_last(self, features: Tensor) -> Tensor:
         import torch
@@ -296,9 +278,8 @@ class Teacher:
         """
         import torch
 
-        pixels = torch.rand(
-            2, 3, *self.preprocessing.input_size, generator=torch.Generator().manual_seed(0)
-        )
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.rand(2, 3, *self.preprocessing.input_size, generator=generator)
         try:
             features, logits = self.forward(self.normalise(pixels))
         except Exception as error:
@@ -311,26 +292,29 @@ class Teacher:
                 f"features {tuple(features.shape)} and logits {shape} do not fit {self.num_classes}"
                 " classes"
             )
-        if not torch.isfinite(features).all() or (
-            logits is not None and not torch.isfinite(logits).all()
-        ):
-            raise TeacherError("the network answers NaN or infinite values")
-        if logits is not None and self._last is not None:
-            fits = self._last.weight.flatten(1).shape == (self.num_classes, features.shape[1])
-            self._linear = fits and self._gives(features, logits)
+        for values in (features, logits):
+            if values is not None and not torch.isfinite(values).all():
+                raise TeacherError("the network answers NaN or infinite values")
+        if logits is not None:
+            self._linear = self._is_linear(features, logits)
         return int(features.shape[1])
 
-    def _gives(self, features: Tensor, logits: Tensor) -> bool:
+    def _is_linear(self, features: Tensor, logits: Tensor) -> bool:
         """Whether the last layer applied to ``features`` gives ``logits``.
 
         It does not where two heads are averaged, or one is scaled or normalised.
         """
         import torch
 
+        if self._last is None:
+            return False
+        if self._last.weight.flatten(1).shape != (self.num_classes, features.shape[1]):
+            return False
         relative = 0.05 if self.device.type == "cuda" else 1e-3
         tolerance = 1e-6 + relative * float(logits.abs().max())
         with torch.no_grad():
-            return bool((self._apply_last(features) - logits).abs().max() < tolerance)
+            difference = self._apply_last(features) - logits
+        return bool(difference.abs().max() < tolerance)
 
 
 class Loaded(NamedTuple):
@@ -355,15 +339,15 @@ def load_ahead(
             teacher = error
         return Loaded(card, teacher, time.perf_counter() - begin)
 
-    yield from _ahead(attempt, cards, ahead=1, workers=1, name="load")
+    return _ahead(attempt, cards, ahead=1, workers=1)
 
 
 def _ahead(
-    function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int, name: str
+    function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int
 ) -> Iterator[R]:
     """``function`` of each item, in order, by threads; ``ahead`` items are in work at any time."""
     waiting = iter(items)
-    with ThreadPoolExecutor(workers, thread_name_prefix=name) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         pending = deque(pool.submit(function, item) for item in islice(waiting, ahead))
         while pending:
             result = pending.popleft().result()
@@ -377,16 +361,19 @@ def _batches(
     """Stacked (B, 3, H, W) uint8 batches in order; two batches are in work ahead of the caller."""
     import torch
 
-    done = _ahead(
-        prepare,
-        images,
-        ahead=3 * batch_size,
-        workers=min(_MOST_WORKERS, os.cpu_count() or 1),
-        name="prepare",
-    )
+    workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+    done = _ahead(prepare, images, ahead=3 * batch_size, workers=workers)
     while batch := list(islice(done, batch_size)):
         # channels last in memory, as PIL gives them and convolutions want
-        yield torch.stack([pixels.permute(1, 2, 0) for pixels in batch]).permute(0, 3, 1, 2)
+        rows = [pixels.permute(1, 2, 0) for pixels in batch]
+        yield torch.stack(rows).permute(0, 3, 1, 2)
+
+
+def _as_array(batches: Sequence[Tensor]) -> Array:
+    import torch
+
+    array: Array = torch.cat([batch.cpu() for batch in batches]).numpy()
+    return array
 
 
 def _last_layer(network: Network) -> nn.Linear | nn.Conv2d | None:

@@ -244,6 +244,7 @@ def _measure(folder: Path, test: Split) -> dict[str, Any]:
     uses, as fields of its config.
     """
     logits = Teacher.load(card(folder)).outputs(test.images(), batch_size=256).logits
+    assert logits is not None, "a trained classifier has a head"
     accuracy = float((logits.argmax(1) == test.labels).mean())
     count = len(test.labels)
     return {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.record import BenchRecord
 from zoo.card import ModelCard
@@ -58,15 +58,12 @@ class Seconds(NamedTuple):
 
 
 def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[BenchRecord]:
-    """Bare forward, whole path and a second teacher's path in turn, so that load hits all alike."""
+    """Bare forward and whole path in turn, so that load hits all alike."""
     import torch
     from PIL import Image
 
-    prepared: dict[str, list[Any]] = {}
-    teacher.outputs(
-        (Image.open(io.BytesIO(data)) for data in files), batch_size=_BATCH, prepared=prepared
-    )
-    inputs = [teacher.normalise(pixels) for pixels in next(iter(prepared.values()))]
+    prepared = torch.stack([teacher.prepare(Image.open(io.BytesIO(data))) for data in files])
+    inputs = [teacher.normalise(pixels) for pixels in prepared.split(_BATCH)]
 
     def bare() -> None:
         features = [teacher.forward(batch).features for batch in inputs]
@@ -75,9 +72,6 @@ def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[Ben
     def whole() -> None:
         teacher.outputs((Image.open(io.BytesIO(data)) for data in files), batch_size=_BATCH)
 
-    def next_teacher() -> None:
-        teacher.outputs((), batch_size=_BATCH, prepared=prepared)
-
     def prepare() -> None:
         for data in files:
             teacher.prepare(Image.open(io.BytesIO(data)))
@@ -85,7 +79,6 @@ def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[Ben
     parts = {
         "bare": bare,
         "whole": whole,
-        "next_teacher": next_teacher,
         "prepare": prepare,
     }
     rounds = [{name: _seconds(part) for name, part in parts.items()} for _ in range(_ROUNDS)]
@@ -103,9 +96,6 @@ def _throughput(teacher: Teacher, kind: str, files: Sequence[bytes]) -> list[Ben
     }
     ratios = {
         "whole_over_bare": [part["bare"].wall / part["whole"].wall for part in rounds],
-        "next_teacher_over_bare": [
-            part["bare"].wall / part["next_teacher"].wall for part in rounds
-        ],
         # what other processes do not blur
         "whole_over_bare_cpu_time": [
             part["bare"].processor / part["whole"].processor for part in rounds

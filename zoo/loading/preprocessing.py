@@ -77,20 +77,10 @@ class Preprocessing:
 
     @property
     def key(self) -> str:
-        """One line of text, equal exactly where the preprocessing is equal: for the keys of a
-        cache.
-        """
-        return f"{self.geometry}-" + ",".join(f"{v:.9g}" for v in (*self.mean, *self.std))
-
-    @property
-    def geometry(self) -> str:
-        """One line of text, equal where ``apply`` gives the same pixels; mean and std come after
-        it, but for a border.
-        """
-        fill = "".join(f"-{v:.9g}" for v in self.mean) if self.crop_mode == "border" else ""
+        """One line of text, equal exactly where the preprocessing is equal, for keys of a cache."""
         height, width = self.input_size
-        crop = f"{self.crop_mode}-{self.crop_pct:.9g}"
-        return f"{height}x{width}-{self.interpolation}-{crop}{fill}"
+        geometry = f"{height}x{width}-{self.interpolation}-{self.crop_mode}-{self.crop_pct:.9g}"
+        return f"{geometry}-" + ",".join(f"{v:.9g}" for v in (*self.mean, *self.std))
 
     def apply(self, image: Image.Image) -> Image.Image:
         """``image`` as RGB of exactly ``input_size``, by timm's own evaluation transform; safe in
