@@ -1,6 +1,4 @@
-"""GET requests to the Hub: bounded in bytes and in time, retried, paced, the token for the Hub
-alone.
-"""
+"""GET requests to the Hub: bounded in bytes and in time, retried and paced."""
 
 from __future__ import annotations
 
@@ -9,7 +7,6 @@ import logging
 import threading
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -62,8 +59,7 @@ class Quota:
 
     ``note`` learns from every response, ``wait`` sleeps until the window ends when ``reserve``
     requests are left, so that a 429 is never provoked. ``clock`` (seconds, monotonic) and ``sleep``
-    are arguments so that a test needs no time. ``slept`` is the seconds waited so far, ``sent`` the
-    requests taken by kind.
+    are arguments so that a test needs no time. ``slept`` is the seconds waited so far.
     """
 
     def __init__(
@@ -74,7 +70,7 @@ class Quota:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.reserve, self.clock, self.sleep = reserve, clock, sleep
-        self.slept, self.sent = 0.0, Counter[str]()
+        self.slept = 0.0
         self._windows: dict[str, tuple[int, float]] = {}  # kind -> (requests left, end of window)
         self._lock = threading.Lock()
 
@@ -105,11 +101,9 @@ class Quota:
         Returns the seconds slept.
         """
         with self._lock:
-            self.sent[kind] += 1
             left, ends = self._windows.get(kind, (0, 0.0))
             now = self.clock()
             if now >= ends:
-                self._windows.pop(kind, None)
                 return 0.0
             if left > self.reserve:
                 self._windows[kind] = left - 1, ends

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,30 +18,8 @@ INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 _LARGEST_HEADER = 25 * 2**20
 _MOST_SHARDS = 1_000
-_BITS = {
-    "BOOL": 8,
-    "U8": 8,
-    "I8": 8,
-    "F8_E4M3": 8,
-    "F8_E5M2": 8,
-    "F8_E8M0": 8,
-    "F8_E4M3FNUZ": 8,
-    "F8_E5M2FNUZ": 8,
-    "U16": 16,
-    "I16": 16,
-    "F16": 16,
-    "BF16": 16,
-    "U32": 32,
-    "I32": 32,
-    "F32": 32,
-    "U64": 64,
-    "I64": 64,
-    "F64": 64,
-    "C64": 64,
-    "F4": 4,
-    "F6_E2M3": 6,
-    "F6_E3M2": 6,
-}
+# the name of a type begins with its kind and its bits: BF16, F8_E4M3, U8, C64
+_DTYPE = re.compile(r"(?:BF|[CFIU])(4|6|8|16|32|64)(?:_E\dM\d(?:FNUZ)?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,17 +183,23 @@ def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], tuple[int, int]
     if not isinstance(entry, dict):
         raise fault
     dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if not isinstance(dtype, str) or not _naturals(shape) or not _naturals(span) or len(span) != 2:
+    if (
+        not isinstance(dtype, str)
+        or not _are_counts(shape)
+        or not _are_counts(span)
+        or len(span) != 2
+    ):
         raise fault
-    bits = _BITS.get(dtype)
-    if bits is None:
+    known = _DTYPE.fullmatch(dtype)
+    if not known and dtype != "BOOL":
         raise TeacherError(f"tensor {name[:80]!r} has the unknown type {dtype[:20]!r}")
+    bits = int(known[1]) if known else 8
     if 8 * (span[1] - span[0]) != bits * math.prod(shape):
         raise fault
     return dtype, tuple(shape), (span[0], span[1])
 
 
-def _naturals(value: Any) -> TypeGuard[list[int]]:
+def _are_counts(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(
         type(item) is int and 0 <= item < 2**60 for item in value
     )

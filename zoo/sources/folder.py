@@ -7,13 +7,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Container, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, UserError
 from zoo.files import load_json
 from zoo.loading.weights import PICKLES, read_headers, weight_files
-from zoo.sources.describe import Fields, describe, front_matter, not_loadable
+from zoo.sources.describe import describe, front_matter, not_loadable
 from zoo.terminal.command import printable
 
 _LARGEST_README = 2**20
@@ -63,11 +64,11 @@ def model_folders(root: Path) -> list[Path]:
     ]
     models = [path for path in folders if _looks_like_model(path)]
     if not models:
-        found = (
+        content = (
             f"{len(folders)} sub-folders, none with a config.json" if folders else "no sub-folder"
         )
         raise UserError(
-            f"no model in {root}: it has {found}; NAME/config.json and NAME/model.safetensors are"
+            f"no model in {root}: it has {content}; NAME/config.json and NAME/model.safetensors are"
             " expected"
         )
     return models
@@ -83,37 +84,31 @@ def card(
     """
     inside = (root or folder).resolve()
     location = str(folder).encode(errors="replace").decode()
-    fields: Fields = {}
-    files: list[Path] = []
+    files = [folder / "config.json"]
+    fields = front_matter(_readme(folder / "README.md", inside))
     try:
         config = load_json(_inside(folder / "config.json", inside))
         processor_file = folder / "preprocessor_config.json"
         processor = load_json(_inside(processor_file, inside)) if processor_file.is_file() else None
-        readme = front_matter(_readme(folder / "README.md", inside))
-        fields = describe(config, processor=processor, datasets=readme.get("datasets")) | readme
-        files = [_inside(path, inside) for path in weight_files(folder)]
-        fields = (
-            describe(
-                config,
-                processor=processor,
-                weights=read_headers(files),
-                datasets=readme.get("datasets"),
-            )
-            | readme
+        describe_with = partial(
+            describe, config, processor=processor, datasets=fields.get("datasets")
         )
+        fields = describe_with() | fields
+        weights = [_inside(path, inside) for path in weight_files(folder)]
+        fields = describe_with(weights=read_headers(weights)) | fields
+        files += weights
     except (TeacherError, OSError) as error:
         fields = not_loadable(fields, str(error)) | {
             "detail_state": "failed",
             "detail_error": printable(error, 500),
         }
-        files = []
     if location != str(folder):
         fields = not_loadable(fields, "the folder's name is not UTF-8")
     return ModelCard(
         id=model or folder.name,
         source=source,
         location=location,
-        **{"sha": _digest([folder / "config.json", *files], inside), **fields},
+        **{"sha": _digest(files, inside), **fields},
     )
 
 

@@ -1,11 +1,10 @@
-"""The Hugging Face Hub as a source: the listing pass, the details pass, and the published
-catalogue.
-"""
+"""The Hugging Face Hub as a source: the listing pass, then the details pass."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from zoo.catalogue import Catalogue
 from zoo.errors import Unavailable, UserError
@@ -22,23 +21,20 @@ _SILENT = 20  # models in a row without an answer, before the Hub is taken for u
 
 @dataclass
 class DetailsPass:
-    """What the details pass did: models asked, of them with a fault of their own, not answered;
-    requests sent.
-    """
+    """How many models have details now, how many of them are at fault, how many did not answer."""
 
     models: int = 0
     failed: int = 0
     unanswered: int = 0
-    requests: int = 0
 
     def sentence(self) -> str:
         """The outcome for people."""
+        if not self.models and not self.unanswered:
+            return "details: all candidates were known"
         later = f"; {self.unanswered:,} did not answer, run again" if self.unanswered else ""
-        if not self.models:
-            return "details: all candidates were known" if not later else f"details: none{later}"
         return (
             f"details: {self.models:,} models, {self.failed:,} with a fault (detail_error says"
-            f" which), {self.requests / self.models:.2f} requests each{later}"
+            f" which){later}"
         )
 
 
@@ -72,29 +68,28 @@ def crawl(
     progress = progress or Progress.default()
     if details not in (None, "none"):
         catalogue.count(details)  # raises UserError before the listing takes half an hour
-    listing = listing_before_details(ledger, client, scope, update=update)
-    continued = listing is not None and details != "none"
-    if listing is not None and continued:
-        sentences = [
-            f"{listing.kind} listing: ended {listing.ended[:16]} UTC, goes on with its details"
-        ]
-    else:
+    pending = listing_before_details(ledger, client, scope, update=update)
+    if pending is None or details == "none":
+        pending = None
         listing = list_models(ledger, client, scope, update=update, progress=progress)
         sentences = [listing.sentence()]
+    else:
+        sentences = [
+            f"{pending.kind} listing: ended {pending.ended[:16]} UTC, goes on with its details"
+        ]
     ledger.merge_details()
-    ended = True
     # the listing is worth reading before the details, which may take hours, are there
     catalogue.publish()
+    outcome = DetailsPass()
     if details != "none":
         outcome = fetch_details(ledger, client, details, progress=progress)
         sentences.append(outcome.sentence())
-        if outcome.models:
-            ledger.merge_details()
-            catalogue.publish()
-        # models that did not answer are asked again before the next listing, as long as that helps
-        is_stuck = continued and not outcome.models
-        ended = is_stuck or not outcome.unanswered
-    if ended:
+    if outcome.models:
+        ledger.merge_details()
+        catalogue.publish()
+    # models that did not answer are asked again before the next listing, as long as that helps
+    is_stuck = pending is not None and not outcome.models
+    if is_stuck or not outcome.unanswered:
         details_ended(ledger, client, scope)
     if client.quota.slept >= 1:
         sentences.append(
@@ -117,32 +112,32 @@ def fetch_details(
 
     Raises ``Unavailable`` where many models in a row got no answer; what came before is saved.
     """
-    job, before, silent = DetailsPass(), client.quota.sent["files"], 0
+    job, silent = DetailsPass(), 0
     candidates = ledger.wanted(expression)
     shown = progress or Progress.default()
     with (
         shown.over("details", unit="models", total=candidates.num_rows) as meter,
         ThreadPoolExecutor(workers, thread_name_prefix="details") as pool,
     ):
-        for batch in candidates.to_batches(_BATCH):
-            asked = [Candidate(**row) for row in batch.to_pylist()]
+        for rows in candidates.to_batches(_BATCH):
+            batch = [Candidate(**row) for row in rows.to_pylist()]
             fetched: list[tuple[str, str, Details]] = []
             try:
-                for candidate, answer in zip(
-                    asked, pool.map(lambda each: _fetched(client, each), asked), strict=True
-                ):
-                    silent = silent + 1 if isinstance(answer, Unavailable) else 0
-                    if silent >= _SILENT and isinstance(answer, Unavailable):
-                        raise answer
+                answers = pool.map(partial(_fetched, client), batch)
+                for candidate, answer in zip(batch, answers, strict=True):
+                    meter.at(meter.done + 1, extra=client.quota.left_text("files"))
                     if isinstance(answer, Details):
+                        silent = 0
                         fetched.append((candidate.id, candidate.sha, answer))
-                    meter.at(job.models + len(fetched), extra=client.quota.left_text("files"))
+                        job.failed += answer.fields["detail_state"] == "failed"
+                        continue
+                    silent += 1
+                    if silent >= _SILENT:
+                        raise answer
             finally:
                 ledger.save_details(fetched)
             job.models += len(fetched)
-            job.unanswered += len(asked) - len(fetched)
-            job.failed += sum(details.fields["detail_state"] == "failed" for *_, details in fetched)
-    job.requests = client.quota.sent["files"] - before
+            job.unanswered += len(batch) - len(fetched)
     return job
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.card import ModelCard
-from zoo.sources.describe import license_name
-from zoo.sources.labels import LabelSpace, inferred
+from zoo.sources.describe import describe
 
 SIZES = Path(__file__).with_name("timm_sizes.csv")
 # What the parts of timm's pretrained tags (resnet50.a1_in1k) say of the training data, in the Hub's
@@ -88,6 +87,8 @@ def sizes(file: Path = SIZES) -> dict[tuple[str, int], tuple[int, int]]:
 
 def _card(name: str, cfg: dict[str, Any], owners: set[str]) -> ModelCard:
     repository: str | None = cfg.get("hf_hub_id")
+    # Unknown where the repository is not in timm's own layout, as far as its name tells.
+    loadable = True if repository and repository.split("/")[1] == name else None
     reason = None
     if repository is None:
         reason = (
@@ -95,41 +96,29 @@ def _card(name: str, cfg: dict[str, Any], owners: set[str]) -> ModelCard:
         )
     elif repository in owners - {f"timm/{name}"}:
         reason = f"its weights are those of {repository}, which is listed by itself"
-    # Unknown where the repository is not in timm's own layout, as far as its name tells.
-    loadable = (
-        False if reason else True if repository and repository.split("/")[1] == name else None
-    )
-    size = cfg.get("input_size") or (None, None, None)
+    architecture = name.split(".")[0]
     datasets = _datasets(cfg.get("tag") or "")
-    space = (
-        inferred(cfg.get("num_classes"))
-        if datasets and "imagenet" in datasets[-1]
-        else LabelSpace()
+    # label names follow from the data that the head was trained on, which is the last
+    fields = describe(
+        {"architecture": architecture, "pretrained_cfg": cfg},
+        datasets=datasets[-1:] or ["unknown"],
     )
-    return ModelCard(
-        id=repository if repository and not reason else f"timm/{name}",
-        source="timm",
-        location=repository,
-        author=repository.split("/")[0] if repository else None,
-        library_name="timm",
-        pipeline_tag="image-classification" if space.labels else "image-feature-extraction",
-        license=license_name(cfg.get("license")) if cfg.get("license") != "unknown" else None,
-        architecture=name.split(".")[0],
-        datasets=datasets or None,
-        num_classes=cfg.get("num_classes"),
-        labels=space.labels,
-        label_source=space.source,
-        input_size=min(size[1:]) if size[1] else None,
-        mean=tuple(cfg["mean"]),
-        std=tuple(cfg["std"]),
-        interpolation=cfg.get("interpolation"),
-        crop_pct=cfg.get("crop_pct"),
-        crop_mode=cfg.get("crop_mode"),
-        weight_format="safetensors" if repository else None,
-        custom_code=False,
-        loadable=loadable,
-        not_loadable_reason=reason,
-    )
+    if fields.get("license") == "unknown":
+        del fields["license"]
+    fields |= {
+        "id": repository if repository and not reason else f"timm/{name}",
+        "source": "timm",
+        "location": repository,
+        "author": repository.split("/")[0] if repository else None,
+        "pipeline_tag": f"image-{'classification' if 'labels' in fields else 'feature-extraction'}",
+        "datasets": datasets or None,
+        "weight_format": "safetensors" if repository else None,
+        "loadable": False if reason else loadable,
+        "not_loadable_reason": reason,
+        "detail_state": None,
+        "detail_error": None,
+    }
+    return ModelCard(**fields)
 
 
 def _datasets(tag: str) -> tuple[str, ...]:

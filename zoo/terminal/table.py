@@ -47,22 +47,22 @@ def print_table(columns: Sequence[Column], rows: Rows, *, droppable: bool = Fals
     """
     from rich.console import Console
 
-    room, kept, given = terminal_width(), len(columns), len(columns)
-    if room is not None and droppable:
-        kept = _columns_that_fit(columns, rows, room)
-    columns, rows = columns[:kept], [row[:kept] for row in rows]
-    if room is None or not sys.stdout.isatty():
-        print(table_text(columns, rows, width=room))
+    width, kept = terminal_width(), len(columns)
+    if width is not None and droppable:
+        kept = _columns_that_fit(columns, rows, width)
+    shown = [row[:kept] for row in rows]
+    if width is not None and sys.stdout.isatty():
+        Console(width=width).print(table_of(columns[:kept], shown, width=width))
     else:
-        Console(width=room).print(table_of(columns, rows, width=room))
-    return given - kept
+        print(table_text(columns[:kept], shown, width=width))
+    return len(columns) - kept
 
 
 def table_text(columns: Sequence[Column], rows: Rows, *, width: int | None = None) -> str:
     """The table as plain lines; without ``width`` as wide as it needs."""
     from rich.console import Console
 
-    widest = sum(width + _GAP for width in _natural_widths(columns, rows))
+    widest = sum(_full_widths(columns, rows)) + _GAP * len(columns)
     console = Console(width=width or widest, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(table_of(columns, rows, width=width))
@@ -84,13 +84,15 @@ def table_of(
             justify="right" if column.is_number else "left",
             no_wrap=column.is_number or column.is_name,
         )
-    name_width = None if width is None else _width_for_names(columns, rows, width)
+    name_width = None
+    if width is not None:
+        name_width = _width_for_names(columns, rows, width)
     for row in rows:
         cells = []
         for column, cell in zip(columns, row, strict=True):
-            broken = column.is_name and name_width is not None
-            text = break_name(cell, name_width or 0) if broken else cell
-            cells.append(Text(text, no_wrap=True, overflow="ellipsis"))
+            if column.is_name and name_width is not None:
+                cell = break_name(cell, name_width)
+            cells.append(Text(cell, no_wrap=True, overflow="ellipsis"))
         table.add_row(*cells)
     return table
 
@@ -121,39 +123,40 @@ def short_count(count: int | None) -> str:
     if count is None:
         return "-"
     for size, unit in _COUNT_UNITS:
-        if abs(count) >= size:
-            short = count / size
-            return f"{short:.0f}{unit}" if abs(short) >= 100 else f"{short:.3g}{unit}"
+        short = count / size
+        if short >= 100:
+            return f"{short:.0f}{unit}"
+        if short >= 1:
+            return f"{short:.3g}{unit}"
     return str(count)
 
 
-def _natural_widths(columns: Sequence[Column], rows: Rows) -> list[int]:
+def _full_widths(columns: Sequence[Column], rows: Rows) -> list[int]:
     from rich.cells import cell_len
 
-    widths = [cell_len(column.head) for column in columns]
-    for row in rows:
-        widths = [max(width, cell_len(cell)) for width, cell in zip(widths, row, strict=True)]
-    return widths
+    heads = [column.head for column in columns]
+    by_column = zip(heads, *rows, strict=True)
+    return [max(map(cell_len, cells)) for cells in by_column]
 
 
 def _least_widths(columns: Sequence[Column], rows: Rows) -> list[int]:
     """What the columns need at least: numbers all, texts and names a part."""
-    return [
-        width if column.is_number else min(width, _NARROWEST)
-        for column, width in zip(columns, _natural_widths(columns, rows), strict=True)
-    ]
+    widths = zip(columns, _full_widths(columns, rows), strict=True)
+    return [width if column.is_number else min(width, _NARROWEST) for column, width in widths]
 
 
 def _width_for_names(columns: Sequence[Column], rows: Rows, room: int) -> int:
     """What the other columns leave to a column of names."""
-    needs = zip(columns, _least_widths(columns, rows), strict=True)
-    others = sum(width for column, width in needs if not column.is_name)
-    return max(room - others - _GAP * (len(columns) - 1), _NARROWEST)
+    others = _GAP * (len(columns) - 1)
+    for column, width in zip(columns, _least_widths(columns, rows), strict=True):
+        if not column.is_name:
+            others += width
+    return max(room - others, _NARROWEST)
 
 
 def _columns_that_fit(columns: Sequence[Column], rows: Rows, room: int) -> int:
     """How many columns fit into ``room``; the first may take half of it before others go."""
-    first = _natural_widths(columns, rows)[0]
+    first = _full_widths(columns, rows)[0]
     used = min(first, max(room // 2, _NARROWEST))
     for place, width in enumerate(_least_widths(columns, rows)[1:], start=1):
         used += _GAP + width
