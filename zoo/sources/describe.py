@@ -1,17 +1,15 @@
-"""What a model's own files say of it, as fields of ``ModelCard``: pure functions over hostile
-input.
+"""A model's files as fields of ``ModelCard``: pure functions over hostile input.
 
-None of them raises on any JSON or YAML value whatsoever: a part that cannot be understood is left
-out, and ``detail_error`` says why.
+None of them raises on any JSON or YAML value: a part that cannot be understood is left out, and
+``detail_error`` is the reason.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +24,17 @@ from zoo.terminal.command import printable
 Fields = dict[str, Any]
 _LARGEST_FRONT_MATTER = 64 * 2**10
 _MOST_TEXTS = 200
+# what a value of an unexpected type or size raises
+_ODD_VALUES = (
+    ValueError,
+    TypeError,
+    RecursionError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+)
 _LONGEST_TEXT = 200
+_ACCURACIES = ("accuracy", "top-1", "top1")
 _CLASSIFIER = "ForImageClassification"
 _LICENSES = {
     "apache-2": "apache-2.0",
@@ -101,9 +109,7 @@ def not_loadable(fields: Mapping[str, Any], reason: str) -> Fields:
 
 
 class _Config(NamedTuple):
-    """A ``config.json``: the whole of it, timm's ``pretrained_cfg`` in it (or the whole), and what
-    it names as architecture.
-    """
+    """A ``config.json``: ``cfg`` is timm's ``pretrained_cfg`` in it, or the whole."""
 
     whole: Mapping[str, Any]
     cfg: Mapping[str, Any]
@@ -114,16 +120,9 @@ class _Config(NamedTuple):
     def of(cls, config: Mapping[str, Any]) -> _Config:
         if isinstance(config.get("architecture"), str):
             nested = config.get("pretrained_cfg")
-            return cls(
-                config,
-                nested if isinstance(nested, Mapping) else config,
-                True,
-                as_line(config["architecture"]),
-            )
-        names = config.get("architectures")
-        return cls(
-            config, config, False, as_line(names[0]) if isinstance(names, list) and names else None
-        )
+            cfg = nested if isinstance(nested, Mapping) else config
+            return cls(config, cfg, True, as_line(config["architecture"]))
+        return cls(config, config, False, first_line(config.get("architectures")))
 
     @property
     def classifies_images(self) -> bool:
@@ -133,33 +132,27 @@ class _Config(NamedTuple):
 def _classes(
     known: _Config, weights: Header | None, datasets: Sequence[str] | None
 ) -> tuple[LabelSpace, Fields]:
-    """Class count, label names and feature width; the head's shape, where it is known, has the last
-    word on width.
-    """
+    """Class count, label names and feature width; the head's shape decides on the width."""
     config, cfg = known.whole, known.cfg
     rows, width = _head(cfg.get("classifier"), weights)
-    count = as_count(
-        config.get("num_classes", cfg.get("num_classes"))
-        if known.timm
-        else config.get("num_labels")
-    )
-    if count is None and not known.timm and isinstance(config.get("id2label"), Mapping):
-        count = len(config["id2label"]) or None
+    if known.timm:
+        count = as_count(config.get("num_classes", cfg.get("num_classes")))
+        features = config.get("num_features")
+    else:
+        names = config.get("id2label")
+        named = len(names) if isinstance(names, Mapping) else None
+        count = as_count(config.get("num_labels")) or named or None
+        features = config.get("hidden_size")
     count = rows if count is None else count
     imagenet = not datasets or any("imagenet" in name.lower() for name in datasets)
     space = label_space(config, count, inferable=known.classifies_images and imagenet)
     if count is None and space.labels:
         count = len(space.labels)
-    features = (
-        as_count(config.get("num_features" if known.timm else "hidden_size"))
-        if width is None
-        else width
-    )
     return space, {
         "num_classes": count,
         "labels": space.labels,
         "label_source": space.source,
-        "feature_dim": features or None,
+        "feature_dim": width or as_count(features) or None,
     }
 
 
@@ -179,19 +172,11 @@ def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
     try:
         if known.timm:
             pipeline = _pipeline(from_config(dict(known.whole), Path()))
-            given = {name: pipeline[name] for name in pipeline if known.cfg.get(name) is not None}
-            return given, None
+            fields = {name: pipeline[name] for name in pipeline if known.cfg.get(name) is not None}
+            return fields, None
         if isinstance(processor, Mapping):
             return _pipeline(from_transformers(dict(processor))), None
-    except (
-        TeacherError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except (TeacherError, *_ODD_VALUES) as error:
         return {}, f"the input pipeline cannot be read: {printable(error, 200)}"
     return {"input_size": as_count(known.whole.get("image_size")) or None}, None
 
@@ -247,14 +232,7 @@ def front_matter(readme: str) -> Fields:
         return {}
     try:
         return card_data(_yaml(block[1]))
-    except (
-        ValueError,
-        TypeError,
-        RecursionError,
-        ArithmeticError,
-        LookupError,
-        AttributeError,
-    ) as error:
+    except _ODD_VALUES as error:
         return {
             "detail_error": f"the card's front matter is no valid YAML: {printable(error, 200)}"
         }
@@ -266,13 +244,12 @@ def card_data(data: object) -> Fields:
     """
     if not isinstance(data, Mapping):
         return {}
+    language = data.get("language")
     fields: Fields = {
         "license": license_name(data.get("license"), other=data.get("license_name")),
         "datasets": as_lines(data.get("datasets")),
         "base_model": as_lines(data.get("base_model")),
-        "languages": as_lines(
-            "no" if data.get("language") is False else data.get("language")
-        ),  # YAML's Norwegian
+        "languages": as_lines("no" if language is False else language),  # YAML's Norwegian
         "tags": as_lines(data.get("tags")),
         "pipeline_tag": as_line(data.get("pipeline_tag")),
         "library_name": as_line(data.get("library_name")),
@@ -285,8 +262,10 @@ def license_name(value: object, *, other: object = None) -> str | None:
     """The licence in the Hub's spelling (``apache-2.0``); several are joined by commas, ``other``
     names an own one.
     """
-    names = [re.sub(r"[\s_]+", "-", name.strip().lower()) for name in as_lines(value) or ()]
-    names = [_LICENSES.get(name, name) for name in names if name]
+    names = []
+    for line in as_lines(value) or ():
+        name = re.sub(r"[\s_]+", "-", line.lower())
+        names.append(_LICENSES.get(name, name))
     if names == ["other"] and as_line(other):
         return license_name(other)
     return ",".join(names) or None
@@ -317,13 +296,18 @@ def as_line(value: object) -> str | None:
     return printable(value[: 4 * _LONGEST_TEXT], _LONGEST_TEXT) or None
 
 
+def first_line(values: object) -> str | None:
+    """The first of a list of texts."""
+    return as_line(values[0]) if isinstance(values, list) and values else None
+
+
 def as_lines(value: object) -> tuple[str, ...] | None:
     """One text or a list of them as a tuple; anything else in it is left out; ``None`` where
     nothing remains.
     """
-    items: Iterable[object] = value if isinstance(value, (list, tuple)) else (value,)
-    found = (as_line(item) for item in itertools.islice(items, _MOST_TEXTS))
-    return tuple(item for item in found if item) or None
+    items = list(value) if isinstance(value, (list, tuple)) else [value]
+    lines = [as_line(item) for item in items[:_MOST_TEXTS]]
+    return tuple(line for line in lines if line) or None
 
 
 def _accuracy(data: Mapping[Any, Any]) -> float | None:
@@ -334,22 +318,15 @@ def _accuracy(data: Mapping[Any, Any]) -> float | None:
     for model in _mappings(data.get("model-index")):
         for result in _mappings(model.get("results")):
             for metric in _mappings(result.get("metrics")):
-                found = as_fraction(metric.get("value"))
-                if found is not None and str(metric.get("type"))[:20].lower() in (
-                    "accuracy",
-                    "top-1",
-                    "top1",
-                ):
-                    return found
+                accuracy = as_fraction(metric.get("value"))
+                if accuracy is not None and str(metric.get("type"))[:20].lower() in _ACCURACIES:
+                    return accuracy
     return None
 
 
 def _mappings(value: object) -> list[Mapping[Any, Any]]:
-    return (
-        [item for item in value[:20] if isinstance(item, Mapping)]
-        if isinstance(value, list)
-        else []
-    )
+    items = value[:20] if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, Mapping)]
 
 
 def _yaml(source: str) -> object:

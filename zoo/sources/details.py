@@ -1,6 +1,4 @@
-"""What a model's own files say: one GET of its config, and of no more than the rest of the answer
-needs.
-"""
+"""A model's details from its files on the Hub, by as few requests as they take."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from typing import Any, NamedTuple
 from zoo.errors import TeacherError
 from zoo.loading.client import Client, DamagedResponse, HubResponse, TooLarge, parse
 from zoo.loading.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
-from zoo.sources.describe import describe, not_loadable
+from zoo.sources.describe import describe, first_line, not_loadable
 from zoo.terminal.command import printable
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
@@ -90,12 +88,11 @@ def _vision(candidate: Candidate, config: Mapping[str, Any]) -> bool:
     """Whether an input pipeline and a head are worth a request: everything but what is plainly of
     text.
     """
-    architectures = config.get("architectures")
-    first = architectures[0] if isinstance(architectures, list) and architectures else ""
+    architecture = first_line(config.get("architectures"))
     return (
         str(candidate.pipeline_tag).startswith("image")
         or isinstance(config.get("architecture"), str)
-        or str(first).endswith("ForImageClassification")
+        or str(architecture).endswith("ForImageClassification")
     )
 
 
@@ -179,8 +176,8 @@ class _Repository:
 
 def _whole(answer: HubResponse) -> None:
     tag = answer.headers.get("etag", "").removeprefix("W/").strip('"')
-    own = hashlib.sha1(b"blob %d\0" % len(answer.body) + answer.body).hexdigest()
-    if re.fullmatch(r"[0-9a-f]{40}", tag) and tag != own:
+    digest = hashlib.sha1(b"blob %d\0" % len(answer.body) + answer.body).hexdigest()
+    if re.fullmatch(r"[0-9a-f]{40}", tag) and tag != digest:
         raise DamagedResponse("the file arrived with another digest than the Hub gives")
 
 
@@ -194,10 +191,9 @@ def _has_header(body: bytearray) -> bool:
 
 def _file_bytes(answer: HubResponse) -> int:
     """The size of the whole file, from the answer to a range of it."""
-    total = (
-        answer.headers.get("content-range", "").rpartition("/")[2] if answer.status == 206 else ""
-    )
-    length = total or answer.headers.get("content-length", "")
+    length = answer.headers.get("content-length", "")
+    if answer.status == 206:
+        length = answer.headers.get("content-range", "").rpartition("/")[2]
     if not length.isdecimal():
         raise TeacherError("the Hub does not say how large the weights are")
     return int(length)

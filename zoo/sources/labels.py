@@ -16,9 +16,10 @@ _SYNSET = re.compile(r"n\d{8}")
 
 
 class LabelSpace(NamedTuple):
-    """``labels`` in the order of the model's logits, or ``None`` where unknown; ``source`` says
-    where they came from (``config``, ``inferred:imagenet-1k``, ...); ``fault`` says why names that
-    were given could not be used.
+    """A model's class names.
+
+    ``labels`` are in the order of the logits, ``None`` where unknown; ``source`` is ``config`` or
+    ``inferred:imagenet-1k`` and its like; ``fault`` is why the config's names cannot be used.
     """
 
     labels: tuple[str, ...] | None = None
@@ -47,70 +48,78 @@ def label_space(
 
 
 def from_config(config: Mapping[str, Any]) -> LabelSpace:
-    """The names that stand in ``config``, of a model of either library."""
+    """The names in ``config``, of a model of either library."""
     nested = config.get("pretrained_cfg")
-    for holder in (config, nested if isinstance(nested, Mapping) else {}):
-        if holder.get("label_names"):
-            return _described(_ordered(holder["label_names"]), holder.get("label_descriptions"))
+    holders = [config]
+    if isinstance(nested, Mapping):
+        holders.append(nested)
+    for holder in holders:
+        names = holder.get("label_names")
+        if names:
+            return _with_descriptions(_ordered(names), holder.get("label_descriptions"))
     return _ordered(config.get("id2label"))
 
 
 def inferred(num_classes: int | None) -> LabelSpace:
-    """The ImageNet label space with that many classes, in the order of timm's models; none where
-    there is none.
-    """
-    subset = _subset(num_classes) if num_classes and num_classes >= 1_000 else None
-    return LabelSpace(_imagenet(subset), f"inferred:{subset}") if subset else LabelSpace()
+    """The ImageNet label space with that many classes, in the order of timm's models, if any."""
+    if num_classes is None or num_classes < 1_000:
+        return LabelSpace()
+    subset = _subset(num_classes)
+    if subset is None:
+        return LabelSpace()
+    return LabelSpace(_imagenet(subset), f"inferred:{subset}")
 
 
 def _ordered(names: object) -> LabelSpace:
     """A list of names, or a mapping from 0 ... n - 1 (as numbers or text) to names."""
-    if isinstance(names, (Mapping, list)) and len(names) > _MOST_LABELS:
+    if names in (None, [], {}):
+        return LabelSpace()
+    if not isinstance(names, (Mapping, list)):
+        return LabelSpace(fault="the labels are neither a list nor a mapping")
+    if len(names) > _MOST_LABELS:
         return LabelSpace(fault=f"{len(names):,} labels, more than {_MOST_LABELS:,}")
     if isinstance(names, Mapping):
         by_index = {str(key): value for key, value in names.items()}
-        missing = next((i for i in range(len(by_index)) if str(i) not in by_index), None)
-        if missing is not None:
-            return LabelSpace(fault=f"the labels' numbers have a gap: there is no {missing}")
-        names = [by_index[str(i)] for i in range(len(by_index))]
-    if not isinstance(names, list) or not names:
-        return LabelSpace(
-            fault=None if names in (None, [], {}) else "the labels are neither a list nor a mapping"
-        )
+        try:
+            names = [by_index[str(i)] for i in range(len(by_index))]
+        except KeyError as missing:
+            number = missing.args[0]
+            return LabelSpace(fault=f"the labels' numbers have a gap: there is no {number}")
     if any(isinstance(name, (Mapping, list)) or name is None for name in names):
         return LabelSpace(fault="a label is not a text")
     labels = tuple(printable(str(name)[: 2 * _LONGEST_LABEL], _LONGEST_LABEL) for name in names)
-    return LabelSpace() if _placeholders(labels) else LabelSpace(labels, "config")
+    if _are_placeholders(labels):
+        return LabelSpace()
+    return LabelSpace(labels, "config")
 
 
-def _placeholders(labels: Sequence[str]) -> bool:
-    """LABEL_0 ... and bare numbers are no names, except 0 to 9: ten digits are what a digit
-    classifier tells apart.
-    """
-    numbers = all(label == str(i) for i, label in enumerate(labels)) and len(labels) != 10
-    return numbers or all(_PLACEHOLDER.fullmatch(label) for label in labels)
+def _are_placeholders(labels: Sequence[str]) -> bool:
+    """LABEL_0 ... and bare numbers are no names, but ten digits are a digit classifier's."""
+    are_numbers = all(label == str(i) for i, label in enumerate(labels))
+    if are_numbers and len(labels) != 10:
+        return True
+    return all(_PLACEHOLDER.fullmatch(label) for label in labels)
 
 
-def _described(space: LabelSpace, descriptions: object) -> LabelSpace:
-    """WordNet numbers (n01440764) replaced by their descriptions, where the config gives all of
-    them.
-    """
-    if not space.labels or not all(_SYNSET.fullmatch(label) for label in space.labels):
+def _with_descriptions(space: LabelSpace, descriptions: object) -> LabelSpace:
+    """WordNet numbers (n01440764) as their descriptions, where the config has all of them."""
+    labels = space.labels
+    if not labels or not all(_SYNSET.fullmatch(label) for label in labels):
         return space
     if isinstance(descriptions, Mapping):
-        descriptions = [descriptions.get(label) for label in space.labels]
-    if isinstance(descriptions, list) and len(descriptions) == len(space.labels):
-        described = _ordered(descriptions)
-        return described if described.labels else space
-    return space
+        descriptions = [descriptions.get(label) for label in labels]
+    if not isinstance(descriptions, list) or len(descriptions) != len(labels):
+        return space
+    described = _ordered(descriptions)
+    return described if described.labels else space
 
 
 @lru_cache(maxsize=64)
 def _subset(num_classes: int) -> str | None:
     from timm.data import infer_imagenet_subset
 
-    subset = infer_imagenet_subset({"num_classes": num_classes})
-    return None if subset is None else str(subset)
+    subset: str | None = infer_imagenet_subset({"num_classes": num_classes})
+    return subset
 
 
 @lru_cache

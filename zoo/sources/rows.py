@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from zoo.sources.describe import as_count, as_line
+from zoo.sources.describe import as_count, as_line, first_line
 from zoo.terminal.command import printable
 
 Row = dict[str, Any]
@@ -87,22 +87,13 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[Row | None, Fault | None
     """The columns that a listing knows, or ``None`` where there is no usable id; and what was
     wrong, if anything.
     """
-    model = raw.get("id", raw.get("modelId")) if isinstance(raw, dict) else None
-    if (
-        not isinstance(raw, dict)
-        or not isinstance(model, str)
-        or not _ID.fullmatch(model)
-        or ".." in model
-    ):
-        what = (
-            f"the id {str(model)[:80]!r} is none"
-            if isinstance(raw, dict)
-            else f"a {type(raw).__name__}, no object"
-        )
-        return None, Fault(None, printable(what, 200), printable(repr(raw)[:1_000], 500))
+    if not isinstance(raw, dict):
+        return None, _fault(None, f"a {type(raw).__name__}, no object", raw)
+    model = raw.get("id", raw.get("modelId"))
+    if not isinstance(model, str) or not _ID.fullmatch(model) or ".." in model:
+        return None, _fault(None, f"the id {str(model)[:80]!r} is none", raw)
     values = _Values(raw)
     config = values.mapping("config")
-    architectures = config.get("architectures")
     tags = _tags(values)
     reason = _reason(raw, tags)
     row: Row = {
@@ -122,24 +113,18 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[Row | None, Fault | None
         "pipeline_tag": values.text("pipeline_tag"),
         "model_type": values.text("model_type", config),
         "params_total": values.parameters(),
-        "architecture": as_line(architectures[0])
-        if isinstance(architectures, list) and architectures
-        else None,
+        "architecture": first_line(config.get("architectures")),
         **tags,
         "base_model": tags["base_model"] or _bases(raw),
         "loadable": False if reason else None,
         "not_loadable_reason": reason,
     }
-    fault = (
-        Fault(
-            model,
-            printable("odd " + ", ".join(values.faults), 500),
-            printable(repr(raw)[:1_000], 500),
-        )
-        if values.faults
-        else None
-    )
-    return row, fault
+    odd = ", ".join(values.faults)
+    return row, _fault(model, f"odd {odd}", raw) if odd else None
+
+
+def _fault(model: str | None, error: str, raw: object) -> Fault:
+    return Fault(model, printable(error, 500), printable(repr(raw)[:1_000], 500))
 
 
 class _Values:
@@ -176,11 +161,9 @@ class _Values:
     def parameters(self) -> int | None:
         weights = self.mapping("safetensors")
         total = as_count(weights.get("total"))
-        return (
+        if weights and total is None:
             self.odd("total", weights.get("total") or "nothing")
-            if weights and total is None
-            else total
-        )
+        return total
 
     def sha(self) -> str | None:
         value = self.raw.get("sha")
@@ -210,10 +193,12 @@ class _Values:
 
 def _tags(values: _Values) -> Row:
     """What the tags say: the Hub keeps licence, languages, data sets and lineage in them."""
-    given = values.raw.get("tags")
+    items = values.raw.get("tags")
+    if not isinstance(items, list):
+        items = values.odd("tags", items) or ()
     tags, bases, datasets, languages = list[str](), list[str](), list[str](), list[str]()
     license_, repack = None, False
-    for item in given[:_MOST_TAGS] if isinstance(given, list) else values.odd("tags", given) or ():
+    for item in items[:_MOST_TAGS]:
         tag = as_line(item)
         if tag is None:
             values.odd("tag", item)
@@ -261,9 +246,7 @@ def _reason(raw: Mapping[str, Any], tags: Row) -> str | None:
 def _bases(raw: Mapping[str, Any]) -> list[str] | None:
     bases = raw.get("baseModels")
     models = bases.get("models") if isinstance(bases, dict) else None
-    names = (
-        [as_line(item.get("id")) for item in models[:20] if isinstance(item, dict)]
-        if isinstance(models, list)
-        else []
-    )
+    if not isinstance(models, list):
+        return None
+    names = [as_line(item.get("id")) for item in models[:20] if isinstance(item, dict)]
     return [name for name in names if name] or None
