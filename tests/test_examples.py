@@ -64,4 +64,4 @@ def test_the_site_shows_the_files_to_copy() -> None:
     pages = "".join(path.read_text() for path in (ROOT / "docs").glob("add_a_*.md"))
     copied = [path.name for path in EXAMPLES if path.name.startswith("new_")]
     assert len(copied) == 3
-    assert all(f'"examples/{name}"' in pages for name in copied)
+    assert all(f'\n--8<-- "examples/{name}"\n' in pages for name in copied)
