@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ class Row:
     error : str, optional
         Why there is no value.
     group : int, optional
-        Numbers the sets of models that are too close to call, 1 the best.
+        Numbers the sets of models that are too close to call, 1 the best
+        (``selection.scores.ties``); tables and pages show it as a letter.
     knn : float, optional
         Leave-one-out nearest-neighbour accuracy in [0, 1], the cheap baseline beside every score.
     probe_size : int, optional
@@ -190,33 +191,6 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
         return row.value is None, -(row.probe_size or 0), -(row.value or 0.0), row.model
 
     return sorted(rows, key=key)
-
-
-def grouped(rows: Sequence[Row], close: dict[tuple[str, str], bool]) -> list[Row]:
-    """Number the sets of models that are too close to call.
-
-    ``rows`` are in order. The best model not yet in a group leads the next one; every following
-    model stays in it for as long as ``close[leader, model]`` holds, or, where that pair was not
-    compared, as long as the two intervals overlap. A model that was read on fewer images than the
-    first is in no group.
-    """
-    numbered: list[Row] = []
-    leader: Row | None = None
-    number = 0
-    for row in rows:
-        if row.value is None or row.probe_size != rows[0].probe_size:
-            numbered.append(row)
-            continue
-        if leader is None or not close.get((leader.model, row.model), overlap(leader, row)):
-            leader, number = row, number + 1
-        numbered.append(replace(row, group=number))
-    return numbered
-
-
-def overlap(a: Row, b: Row) -> bool:
-    """Whether the intervals of two ranked rows share a point."""
-    assert a.low is not None and a.high is not None and b.low is not None and b.high is not None
-    return a.low <= b.high and b.low <= a.high
 
 
 def finite(value: float) -> float:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from selection.ranking import Ranking, Row, finite, grouped, in_order
+from selection.ranking import Ranking, Row, finite, in_order
+from selection.scores.ties import grouped
 from zoo.errors import UserError
 
 

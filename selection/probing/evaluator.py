@@ -13,10 +13,11 @@ import numpy as np
 from selection.evidence import Evidence
 from selection.probing.prober import Prober, ProbeResult, beginning, first_outputs
 from selection.probing.rounds import Evaluation
-from selection.ranking import Row, finite, grouped, in_order
-from selection.scores.interval import score_difference, score_interval
+from selection.ranking import Row, finite, in_order
+from selection.scores.interval import score_interval
 from selection.scores.registry import SCORES
 from selection.scores.score import Score
+from selection.scores.ties import grouped, undecided_pairs
 from zoo.card import ModelCard
 from zoo.terminal.command import printable
 
@@ -122,7 +123,7 @@ def ordered_rows(
     ]
     complete, without_scores = [], 0
     with threadpool_limits(1, "blas"):
-        close = close_pairs(score, evidence, finalists, left)
+        undecided = undecided_pairs(score, evidence, finalists, left)
         for row in ordered:
             if also and row.value is not None:
                 if left() > 0:
@@ -133,33 +134,7 @@ def ordered_rows(
     warnings = []
     if without_scores:
         warnings.append(f"time was up before the further scores of {without_scores} models")
-    return grouped(complete, close), warnings
-
-
-def close_pairs(
-    score: Score,
-    evidence: Mapping[str, Evidence],
-    order: Sequence[str],
-    left: Callable[[], float],
-) -> dict[tuple[str, str], bool]:
-    """Which models cannot be told from the leader of their group, both resampled in pairs.
-
-    ``order`` is best first, on the same images. Pairs that the time ``left`` does not allow to
-    compare are missing.
-    """
-    close: dict[tuple[str, str], bool] = {}
-    leader = ""
-    for name in order:
-        if leader and left() <= 0:
-            break
-        if leader:
-            gap = score_difference(
-                score, evidence[leader], evidence[name], rng=np.random.default_rng(0)
-            )
-            close[leader, name] = not gap.decided
-        if not leader or not close[leader, name]:
-            leader = name
-    return close
+    return grouped(complete, undecided), warnings
 
 
 def with_scores(row: Row, evidence: Evidence, also: Sequence[Score]) -> Row:
