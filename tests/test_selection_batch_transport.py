@@ -49,6 +49,7 @@ def test_cost_is_at_least_exact_and_tends_to_it(seed: int) -> None:
     assert gaps[-1].max() < 0.01
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("eps", [0.5, 0.1, 0.03, 0.01])
 @pytest.mark.parametrize("per_pair", [False, True])
 def test_a_batch_costs_what_each_pair_does(eps: float, per_pair: bool) -> None:

@@ -109,6 +109,7 @@ def test_a_higher_level_makes_a_wider_interval() -> None:
         assert wide.low < narrow.low <= narrow.value <= narrow.high < wide.high
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize(
     "name", ["knn", "linear_probe", "transport_prototypes_relative", "logme", "parc"]
 )

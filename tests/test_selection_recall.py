@@ -295,6 +295,7 @@ def test_candidates_come_by_label_names_with_a_share_for_those_without(
     assert found.touched >= 4
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("most", [1, 3, 10, 25])
 def test_the_shortlist_is_the_top_k_of_brute_force(tmp_path: Path, most: int) -> None:
     rng = np.random.default_rng(most)
