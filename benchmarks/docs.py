@@ -1,5 +1,5 @@
-"""What the tables say, written where it is used (README, docs, the packaged calibration): ``python
--m benchmarks.docs``.
+"""Write the figures of the records into README, docs and the packaged calibration: ``python -m
+benchmarks.docs``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAMES = {
 }
 
 
-def written(text: str, records: Records) -> str:
+def rewrite(text: str, records: Records) -> str:
     """``text`` with every block between ``<!-- figures: NAME -->`` and ``<!-- end -->`` made
     anew.
     """
@@ -43,15 +43,15 @@ def written(text: str, records: Records) -> str:
 
 def committed() -> Records:
     """The records that the documents quote, by name."""
-    found: dict[str, BenchRecord] = {}
+    records: dict[str, BenchRecord] = {}
     for name in ("truth", "distillation"):
         path = ROOT / "benchmarks" / "records" / f"{name}.jsonl"
         if not path.exists():
             raise UserError(
                 f"no records in {path}; make them first: python -m benchmarks.run {name}"
             )
-        found |= {record.name: record for record in read(path)}
-    return found
+        records |= {record.name: record for record in read(path)}
+    return records
 
 
 def calibrated() -> prediction.Calibration:
@@ -62,25 +62,21 @@ def calibrated() -> prediction.Calibration:
     return calibrate(Truths.read(ROOT / "benchmarks" / "records", "pool"), SCORE)
 
 
-def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return (
-        "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *rows])
-        + "\n"
-    )
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _one(record: BenchRecord | None, digits: int = 2, *, sign: bool = False) -> str:
+def _with_interval(record: BenchRecord | None, digits: int = 2, *, sign: bool = False) -> str:
     """``0.19 (0.03 to 0.43)``."""
     if record is None or record.low is None or record.high is None:
         return "-"
-    plus = "+" if sign else ""
-    return (
-        f"{record.value:{plus}.{digits}f} ({record.low:{plus}.{digits}f} to"
-        f" {record.high:{plus}.{digits}f})"
-    )
+    form = f"{'+' if sign else ''}.{digits}f"
+    value, low, high = (format(part, form) for part in (record.value, record.low, record.high))
+    return f"{value} ({low} to {high})"
 
 
-def _name(score: str) -> str:
+def _title(score: str) -> str:
     plain, comma, rest = score.partition(",")
     return f"{NAMES.get(plain, f'`{plain}`')}{comma}{rest}"
 
@@ -109,7 +105,7 @@ def _lift(records: Records) -> str:
 
     first = records["distillation.flowers_pool_efficientnet.probe_kd"]
     methods = ("plain", "probe_kd", "transport")
-    table = _rows(
+    table = _table(
         ["labelled images", *(f"`{method}`" for method in methods)],
         [[words, *(accuracy(task, method) for method in methods)] for task, words in LIFTS.items()],
     )
@@ -126,8 +122,11 @@ def _short(records: Records) -> str:
         "truth.specialists.{}.regret@1",
         "truth.regret_by_images.{}.3",
     )
-    rows = [[_name(name), *(_one(records.get(key.format(name))) for key in keys)] for name in names]
-    table = _rows(
+    rows = [
+        [_title(name), *(_with_interval(records.get(key.format(name))) for key in keys)]
+        for name in names
+    ]
+    table = _table(
         [
             "points of accuracy lost by trusting the first choice of",
             "all teachers",
@@ -136,7 +135,7 @@ def _short(records: Records) -> str:
         ],
         rows,
     )
-    other = _one(records.get(f"truth.score.{SCORE}.denoised_regret@1"))
+    other = _with_interval(records.get(f"truth.score.{SCORE}.denoised_regret@1"))
     return (
         f"{_setting(records)}{table}\nAgainst the teacher that was best when all students were"
         f" trained under other seeds, the default's choice loses {other} points.\n"
@@ -146,12 +145,12 @@ def _short(records: Records) -> str:
 def _scored(records: Records, kind: str) -> list[str]:
     """The scores of one kind of record, the least regret first."""
     pattern = re.compile(rf"truth\.{kind}\.(.*)\.regret@1")
-    found = {
+    regrets = {
         match[1]: record.value
         for name, record in records.items()
         if (match := pattern.fullmatch(name))
     }
-    return sorted(found, key=lambda name: found[name])
+    return sorted(regrets, key=lambda name: regrets[name])
 
 
 def _scores(records: Records) -> str:
@@ -164,7 +163,10 @@ def _scores(records: Records) -> str:
         "ndcg@5",
     )
     rows = [
-        [_name(name), *(_one(records.get(f"truth.score.{name}.{measure}")) for measure in measures)]
+        [
+            _title(name),
+            *(_with_interval(records.get(f"truth.score.{name}.{measure}")) for measure in measures),
+        ]
         for name in _scored(records, "score")
     ]
     heads = [
@@ -176,36 +178,40 @@ def _scores(records: Records) -> str:
         "weighted tau",
         "NDCG@5",
     ]
-    return _setting(records) + _rows(heads, rows)
+    return _setting(records) + _table(heads, rows)
+
+
+def _of_kind(records: Records, kind: str) -> list[BenchRecord]:
+    """The records whose name begins with ``truth.KIND.``."""
+    return [record for name, record in records.items() if name.startswith(f"truth.{kind}.")]
 
 
 def _against(records: Records) -> str:
-    found = [record for name, record in records.items() if name.startswith("truth.against.")]
     pairs: dict[tuple[str, str], dict[str, BenchRecord]] = {}
-    for record in found:
-        pairs.setdefault((str(record.setting["first"]), str(record.setting["second"])), {})[
-            str(record.setting["zoo"])
-        ] = record
-    zoos = list(dict.fromkeys(zoo for found in pairs.values() for zoo in found))
-    return _rows(
-        ["the choice of", "over that of", *zoos],
-        [
-            [_name(first), _name(second), *(_one(found.get(zoo), sign=True) for zoo in zoos)]
-            for (first, second), found in pairs.items()
-        ],
-    )
+    for record in _of_kind(records, "against"):
+        first, second, zoo = (str(record.setting[key]) for key in ("first", "second", "zoo"))
+        pairs.setdefault((first, second), {})[zoo] = record
+    zoos = list(dict.fromkeys(zoo for by_zoo in pairs.values() for zoo in by_zoo))
+    rows = []
+    for (first, second), by_zoo in pairs.items():
+        differences = [_with_interval(by_zoo.get(zoo), sign=True) for zoo in zoos]
+        rows.append([_title(first), _title(second), *differences])
+    return _table(["the choice of", "over that of", *zoos], rows)
 
 
 def _specialists(records: Records) -> str:
     measures = ("regret@1", "part_regret@1", "weighted_tau")
     rows = [
         [
-            _name(name),
-            *(_one(records.get(f"truth.specialists.{name}.{measure}")) for measure in measures),
+            _title(name),
+            *(
+                _with_interval(records.get(f"truth.specialists.{name}.{measure}"))
+                for measure in measures
+            ),
         ]
         for name in _scored(records, "specialists")
     ]
-    return _rows(["score", "regret@1", "regret@1 in zoos of 8", "weighted tau"], rows)
+    return _table(["score", "regret@1", "regret@1 in zoos of 8", "weighted tau"], rows)
 
 
 def _tasks(records: Records) -> str:
@@ -221,56 +227,62 @@ def _tasks(records: Records) -> str:
         "static prior chooses",
         "transport adds to the other candidates",
     ]
-    found = [record.setting for name, record in records.items() if name.startswith("truth.stakes.")]
-    return _rows(
-        heads,
-        [[f"`{one['task']}`", *(f"{float(str(one[key])):.1f}" for key in keys)] for one in found],
-    )
+    rows = []
+    for record in _of_kind(records, "stakes"):
+        values = [f"{float(str(record.setting[key])):.1f}" for key in keys]
+        rows.append([f"`{record.setting['task']}`", *values])
+    return _table(heads, rows)
 
 
 def _few(records: Records) -> str:
-    found = [
-        record for name, record in records.items() if name.startswith("truth.regret_by_images.")
-    ]
-    images = sorted({int(str(record.setting["images"])) for record in found})
-    rows = [
-        [_name(score), *(_one(records.get(f"truth.regret_by_images.{score}.{n}")) for n in images)]
-        for score in dict.fromkeys(str(record.setting["score"]) for record in found)
-    ]
-    return _rows(["regret@1 with", *(f"{n} images a class" for n in images)], rows)
+    measured = _of_kind(records, "regret_by_images")
+    images = sorted({int(str(record.setting["images"])) for record in measured})
+    rows = []
+    for score in dict.fromkeys(str(record.setting["score"]) for record in measured):
+        regrets = [records.get(f"truth.regret_by_images.{score}.{n}") for n in images]
+        rows.append([_title(score), *map(_with_interval, regrets)])
+    return _table(["regret@1 with", *(f"{n} images a class" for n in images)], rows)
 
 
 def _committees(records: Records) -> str:
-    found = [record for name, record in records.items() if name.startswith("truth.committee.")]
-    return _rows(
-        ["teachers", "student's accuracy over that of the best single by score, points", "tasks"],
+    heads = [
+        "teachers",
+        "student's accuracy over that of the best single by score, points",
+        "tasks",
+    ]
+    rows = [
         [
-            [str(one.setting["rule"]), _one(one, sign=True), str(one.setting["tasks"])]
-            for one in found
-        ],
-    )
+            str(record.setting["rule"]),
+            _with_interval(record, sign=True),
+            str(record.setting["tasks"]),
+        ]
+        for record in _of_kind(records, "committee")
+    ]
+    return _table(heads, rows)
 
 
 def _labels(records: Records) -> str:
-    found = {
-        name.removeprefix("truth.labels."): record
-        for name, record in records.items()
-        if name.startswith("truth.labels.")
+    measured = {
+        record.name.removeprefix("truth.labels."): record for record in _of_kind(records, "labels")
     }
-    if not found:
+    if not measured:
         return "Not measured yet.\n"
-    facts = found["best_over_median"].setting
-    scores = [name.removesuffix(".regret@1") for name in found if name.endswith(".regret@1")]
+    facts = measured["best_over_median"].setting
+    scores = [name.removesuffix(".regret@1") for name in measured if name.endswith(".regret@1")]
     rows = [
-        [_name(name), _one(found[f"{name}.regret@1"]), _one(found[f"{name}.weighted_tau"])]
+        [
+            _title(name),
+            _with_interval(measured[f"{name}.regret@1"]),
+            _with_interval(measured[f"{name}.weighted_tau"]),
+        ]
         for name in scores
     ]
     words = (
         f"{facts['teachers']} teachers, {facts['tasks']} tasks: the best teacher is"
-        f" {_one(found['best_over_median'])} points over the median one, and"
-        f" {_one(found['best_over_none'])} over none.\n\n"
+        f" {_with_interval(measured['best_over_median'])} points over the median one, and"
+        f" {_with_interval(measured['best_over_none'])} over none.\n\n"
     )
-    return words + _rows(["score", "regret@1", "weighted tau"], rows)
+    return words + _table(["score", "regret@1", "weighted tau"], rows)
 
 
 TABLES: dict[str, Callable[[Records], str]] = {
@@ -294,14 +306,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         records = committed()
         for name in DOCUMENTS:
             before = (ROOT / name).read_text(encoding="utf-8")
-            after = written(before, records)
+            after = rewrite(before, records)
             write_text(ROOT / name, after)
             print(f"{name}: {'written' if after != before else 'as it was'}")
-        found = calibrated()
-        prediction.write([found])
+        calibration = calibrated()
+        prediction.write([calibration])
         print(
-            f"{prediction.TABLE.name}: the {found.level:.0%} interval held {found.coverage:.1%} on"
-            " outer folds"
+            f"{prediction.TABLE.name}: the {calibration.level:.0%} interval held"
+            f" {calibration.coverage:.1%} on outer folds"
         )
 
     return run(command, argv, name="benchmarks.docs")

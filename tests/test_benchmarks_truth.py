@@ -385,7 +385,7 @@ def test_the_documents_say_what_the_records_say() -> None:
     records = benchmarks.docs.committed()
     for name in benchmarks.docs.DOCUMENTS:
         text = (benchmarks.docs.ROOT / name).read_text(encoding="utf-8")
-        assert benchmarks.docs.written(text, records) == text, (
+        assert benchmarks.docs.rewrite(text, records) == text, (
             f"{name} is old; write it anew: python -m benchmarks.docs"
         )
     assert calibrations() == {benchmarks.docs.SCORE: benchmarks.docs.calibrated()}

@@ -59,12 +59,12 @@ QUERIES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took: wall and CPU seconds, peak memory in MB, and its last lines."""
+    """What a command took: wall and CPU seconds, peak MB, and its last line on the listing."""
 
     wall: float
     cpu: float
     peak: float
-    said: str
+    last_line: str
 
 
 def run(out: Path) -> list[BenchRecord]:
@@ -104,7 +104,7 @@ def _measure_listing(folder: Path, url: str, models: int, note: Any) -> None:
     note("crawl_cpu", cost.cpu, "CPU s", quota="16 minutes of a free token: at most 240")
     note("crawl_peak", cost.peak, "MB", limit=700)
     note("crawl_rate", models / cost.wall, "rows/s")
-    note("pages", _told(url)["requests"]["api"], "requests")
+    note("pages", _control(url)["requests"]["api"], "requests")
     with Catalogue.open(folder / "catalogue.duckdb") as catalogue:
         rows, ids = catalogue.sql("SELECT count(*), count(DISTINCT id) FROM models").iloc[0]
     if not rows == ids == models:
@@ -118,14 +118,14 @@ def _measure_update(folder: Path, url: str, models: int, note: Any) -> None:
         "appeared": round(APPEARED * share),
         "vanished": round(VANISHED * share),
     }
-    before = _told(url, change=changes)["requests"]["api"]
+    before = _control(url, change=changes)["requests"]["api"]
     cost = _crawl(folder, url, "--details", "none", "--update")
-    note("update_wall", cost.wall, "s", **changes, said=cost.said)
+    note("update_wall", cost.wall, "s", **changes, said=cost.last_line)
     note("update_cpu", cost.cpu, "CPU s", **changes)
-    note("update_pages", _told(url)["requests"]["api"] - before, "requests", **changes)
+    note("update_pages", _control(url)["requests"]["api"] - before, "requests", **changes)
     if os.environ.get("TEACHER_ZOO_BENCH_SECOND"):
         cost = _crawl(folder, url, "--details", "none")
-        note("second_pass_cpu", cost.cpu, "CPU s", **changes, said=cost.said)
+        note("second_pass_cpu", cost.cpu, "CPU s", **changes, said=cost.last_line)
         with Catalogue.open(folder / "catalogue.duckdb") as catalogue:
             note(
                 "second_pass_marked", catalogue.count("removed_at IS NOT NULL"), "models", **changes
@@ -138,9 +138,9 @@ def _measure_details(folder: Path, url: str, note: Any) -> None:
     """
     with Catalogue.open(folder / "catalogue.duckdb") as catalogue:
         share = max(1, catalogue.count(CANDIDATES) // DETAILED)
-    chosen, before = f"({CANDIDATES}) AND hash(id) % {share} = 0", _told(url)["requests"]
+    chosen, before = f"({CANDIDATES}) AND hash(id) % {share} = 0", _control(url)["requests"]
     cost = _crawl(folder, url, "--update", "--details", chosen)
-    after = _told(url)["requests"]
+    after = _control(url)["requests"]
     with Catalogue.open(folder / "catalogue.duckdb") as catalogue:
         asked = max(1, catalogue.count("detail_state IS NOT NULL"))
     hub, storage = (after.get(kind, 0) - before.get(kind, 0) for kind in ("files", "cdn"))
@@ -155,7 +155,7 @@ def _measure_details(folder: Path, url: str, note: Any) -> None:
     note("details_wall", cost.wall, "s", asked=asked)
     note("details_cpu", cost.cpu, "CPU s", asked=asked)
     _crawl(folder, url, "--update", "--details", chosen)
-    again = _told(url)["requests"]
+    again = _control(url)["requests"]
     note(
         "details_repeated",
         sum(again.get(kind, 0) - after.get(kind, 0) for kind in ("files", "cdn")),
@@ -179,18 +179,18 @@ def _measure_queries(folder: Path, note: Any) -> None:
             "SELECT count(labels) AS labelled, sum(len(labels)) AS names FROM models"
         ).iloc[0]
         for name, query in QUERIES.items():
-            times, found = [], 0
+            times, rows = [], 0
             for _ in range(5):
                 begin = time.perf_counter()
                 table = catalogue.sql(query["sql"]) if "sql" in query else catalogue.models(**query)
                 times.append(time.perf_counter() - begin)
-                found = len(table)
+                rows = len(table)
             note(
                 f"query_{name}",
                 1_000 * statistics.median(times),
                 "ms",
                 first=round(1_000 * times[0]),
-                rows=found,
+                rows=rows,
                 limit=500,
                 labelled=int(shape["labelled"]),
                 names=int(shape["names"]),
@@ -249,14 +249,14 @@ def _server(models: int) -> Iterator[str]:
         process.wait()
 
 
-def _told(url: str, **order: object) -> Mapping[str, Any]:
-    """Tell the server of changes, and hear what it was asked so far."""
+def _control(url: str, **order: object) -> Mapping[str, Any]:
+    """Tell the server of changes; returns its counts of requests."""
     request = urllib.request.Request(
         f"{url}/_control", data=json.dumps(order).encode(), method="POST"
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
-        found: Mapping[str, Any] = json.loads(answer.read())
-    return found
+        state: Mapping[str, Any] = json.loads(answer.read())
+    return state
 
 
 def _crawl(folder: Path, url: str, *options: str) -> Cost:
@@ -280,12 +280,15 @@ def _crawl(folder: Path, url: str, *options: str) -> Cost:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         log.seek(0)
-        said = log.read()
+        output = log.read()
     if process.returncode:
-        raise Unavailable(f"the crawl failed: {said[-500:]}")
-    last = next(
-        (line for line in said.splitlines() if " listing: " in line and " rows on " in line), ""
+        raise Unavailable(f"the crawl failed: {output[-500:]}")
+    last_line = next(
+        (line for line in output.splitlines() if " listing: " in line and " rows on " in line), ""
     )
     return Cost(
-        time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3, last
+        time.perf_counter() - begin,
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss / 1e3,
+        last_line,
     )

@@ -50,9 +50,11 @@ def metadata_ridge(known: Truths) -> Floats:
 
     table = metadata(known.teachers)
     cells = np.isfinite(known.truth).sum(axis=(0, 1))  # (M,)
-    target = np.nan_to_num(standardise(known.truth)).sum(axis=(0, 1)) / np.maximum(cells, 1)
+    standard = np.nan_to_num(standardise(known.truth))  # (T, S, M)
+    target = standard.sum(axis=(0, 1)) / np.maximum(cells, 1)
     ridge = Ridge(alpha=RIDGE * len(known.tasks), fit_intercept=False)
-    return np.asarray(ridge.fit(table, target, sample_weight=cells).predict(table))
+    ridge.fit(table, target, sample_weight=cells)
+    return np.asarray(ridge.predict(table))
 
 
 def candidates(known: Truths, held_out: Truths) -> dict[str, Floats]:

@@ -34,7 +34,9 @@ def part_zoos(able: npt.NDArray[np.bool_], *, seed: int) -> npt.NDArray[np.bool_
     are told apart.
     """
     rng = np.random.default_rng(seed)
-    places = np.where(able, rng.random((PART_ZOOS, len(able))), 2.0).argsort(axis=1).argsort(axis=1)
+    draws = rng.random((PART_ZOOS, len(able)))
+    order = np.where(able, draws, 2.0).argsort(axis=1)
+    places = order.argsort(axis=1)
     return np.asarray((places < PART_SIZE) & able)
 
 
@@ -49,8 +51,9 @@ def part_choices(
     standard = standardise(np.where(np.isfinite(truth), scores, np.nan))
     value = np.where(np.isfinite(scores), np.nan_to_num(standard), _LAST)
     jitter = 1e-6 * np.random.default_rng(t).random(inside.shape)  # ties fall at random
-    first = np.where(inside, value[..., None, :] + jitter, -np.inf).argmax(axis=-1)
-    return np.where(inside, truth, -np.inf).max(axis=1), first
+    in_zoo = np.where(inside, value[..., None, :] + jitter, -np.inf)
+    best = np.where(inside, truth, -np.inf).max(axis=1)
+    return best, in_zoo.argmax(axis=-1)
 
 
 def part_regret(truths: Truths, scores: Floats) -> Floats:
@@ -76,9 +79,10 @@ def denoised_regret(truths: Truths, table: Floats) -> Floats:
         others = [seed for task, seed in measured if task == t and seed != s]
         if others:
             truth = truths.truth[t, s]
-            mean = truths.truth[t, others].mean(axis=0)
-            oracle = np.where(np.isfinite(truth), mean, np.nan)
-            regret[t, s] = 100 * (choice(truth, oracle) - choice(truth, table[t, s]))
+            elsewhere = truths.truth[t, others].mean(axis=0)
+            oracle = np.where(np.isfinite(truth), elsewhere, np.nan)
+            best, chosen = choice(truth, oracle), choice(truth, table[t, s])
+            regret[t, s] = 100 * (best - chosen)
     return regret
 
 
@@ -131,13 +135,13 @@ def chosen_hits(
     """[task][seed] -> (n,) how right the student of the chosen teacher was on each image."""
     hits: list[list[Floats]] = [[] for _ in truths.tasks]
     for t, s in truths.measured():
-        shares = _part_shares(truths, table, t, s) if in_parts else _shares(truths, table, t, s)
-        task, seed = truths.tasks[t], truths.seeds[s]
-        weighted = [
-            shares[m] * _hits(truths.cells[task, seed, truths.teachers[m].id], hits_folder)
-            for m in np.flatnonzero(shares)
-        ]
-        hits[t].append(np.sum(weighted, axis=0))
+        share_of = _part_shares if in_parts else _shares
+        shares = share_of(truths, table, t, s)
+        total: Floats = np.zeros(1)
+        for m in np.flatnonzero(shares):
+            cell = truths.cells[truths.tasks[t], truths.seeds[s], truths.teachers[m].id]
+            total = total + shares[m] * _hits(cell, hits_folder)
+        hits[t].append(total)
     return hits
 
 
@@ -165,7 +169,9 @@ def _hits(cell: Cell, folder: Path) -> npt.NDArray[np.float32]:
     if stored is not None:
         return stored.astype(np.float32)
     rng = np.random.default_rng(zlib.crc32(repr(cell.key).encode()))
-    return rng.permutation(np.arange(cell.n) < round(cell.accuracy * cell.n)).astype(np.float32)
+    right = round(cell.accuracy * cell.n)
+    drawn = rng.permutation(np.arange(cell.n) < right)
+    return drawn.astype(np.float32)
 
 
 def on_few_images(tables: Mapping[str, Floats], name: str, images: int) -> Floats:
