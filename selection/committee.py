@@ -165,27 +165,27 @@ def select_committee(
     answers = {name: teacher.answers for name, teacher in teachers.items()}
     chosen = select_members(benefits, size=size, costs=costs, answers=answers, lead=lead)
     first = next(iter(teachers.values()))
-    labels, classes = first.labels, first.classes
+    labels = first.labels
+    classes = np.array(first.classes, dtype=object)  # (C,)
     by_class = _benefit_by_class(chosen.models, benefits, labels, len(classes))  # (k, C)
     best_member = _best_member(by_class)  # (C,)
     members = []
     for place, member in enumerate(chosen.members):
         known = np.flatnonzero(best_member == place)
-        known = known[np.argsort(-by_class[place, known], kind="stable")]
-        average = np.mean([answers[name] for name in chosen.models[: place + 1]], axis=0)
-        members.append(
-            replace(
-                member,
-                alone=_accuracy(answers[member.model], labels),
-                together=_accuracy(average, labels),
-                classes=tuple(classes[label] for label in known),
-            )
+        order = np.argsort(-by_class[place, known], kind="stable")
+        joined = [answers[name] for name in chosen.models[: place + 1]]
+        explained = replace(
+            member,
+            alone=_accuracy(answers[member.model], labels),
+            together=_accuracy(np.mean(joined, axis=0), labels),
+            classes=tuple(classes[known[order]]),
         )
+        members.append(explained)
     return Committee(
         members=tuple(members),
         covered=chosen.covered,
         passed=_rejected(chosen, benefits, answers, size),
-        uncovered=tuple(classes[label] for label in np.flatnonzero(best_member < 0)),
+        uncovered=tuple(classes[best_member < 0]),
         sentence=_sentence(len(members), benefits, size, len(labels)),
         images=len(labels),
     )
@@ -215,25 +215,22 @@ def select_members(
     while len(members) < size:
         names = [member.model for member in members]
         chosen = [benefits[name] for name in names]
-        gains = {
-            name: _gain(chosen, benefits[name])
-            for name in benefits
-            if name not in names and not _near_duplicate(name, names, answers)
-        }
-        joining = None
+        gains = {}
+        for name in benefits.keys() - names:
+            if not _near_duplicate(name, names, answers):
+                gains[name] = _gain(chosen, benefits[name])
         for name in sorted(gains, key=lambda name: (name != lead, -gains[name], name)):
             price = max(least, (costs or {}).get(name, 0.0))
             joint = _joint_gain(chosen, benefits[name])
             if gains[name] >= price and joint.mean > max(price, joint.standard_error):
-                joining = name
+                members.append(CommitteeMember(name, gains[name]))
                 break
-        if joining is None:
+        else:  # none adds enough
             break
-        members.append(CommitteeMember(joining, gains[joining]))
     if not members:
         return Committee((), 0.0)
-    covered = np.max([benefits[member.model] for member in members], axis=0).mean()
-    return Committee(tuple(members), float(covered))
+    covered = np.max([benefits[member.model] for member in members], axis=0)  # (n,)
+    return Committee(tuple(members), float(covered.mean()))
 
 
 def _benefit_by_class(
@@ -261,13 +258,13 @@ def _rejected(
     rejected = []
     for name in sorted(others, key=lambda name: (-float(benefits[name].mean()), name)):
         twin = _near_duplicate(name, committee.models, answers)
-        gain, joint = _gain(chosen, benefits[name]), _joint_gain(chosen, benefits[name])
+        gain = _gain(chosen, benefits[name])
         if twin:
             why = f"its answers are those of {twin}"
         elif len(committee.members) >= size:
             why = f"the committee is full; it would add {gain:.3f} nats"
         else:
-            why = _reason_to_reject(joint)
+            why = _reason_to_reject(_joint_gain(chosen, benefits[name]))
         rejected.append(RejectedTeacher(name, gain, twin, why))
     return tuple(rejected)
 
@@ -304,11 +301,11 @@ def _near_duplicate(
     """The member whose answers are almost those of ``name``."""
     if not answers or not members:
         return None
-    distances = {
-        member: float(np.abs(answers[name] - answers[member]).sum(axis=1).mean()) / 2
-        for member in members
-    }
-    nearest = min(distances, key=lambda member: distances[member])
+    distances = {}
+    for member in members:
+        differences = np.abs(answers[name] - answers[member]).sum(axis=1)  # (n,)
+        distances[member] = float(differences.mean()) / 2
+    nearest = min(distances, key=distances.__getitem__)
     return nearest if distances[nearest] < NEAR_DUPLICATE else None
 
 
@@ -326,7 +323,8 @@ def _joint_gain(chosen: Sequence[Floats], benefit: Floats) -> JointGain:
     """What a teacher's ``benefit`` (n,) adds to the benefit of the averaged answers."""
     before = _averaged(chosen) if chosen else np.zeros_like(benefit)
     gain = _averaged([*chosen, benefit]) - before  # (n,)
-    return JointGain(float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(len(gain))))
+    standard_error = gain.std(ddof=1) / np.sqrt(len(gain))
+    return JointGain(float(gain.mean()), float(standard_error))
 
 
 def _averaged(benefits: Sequence[Floats]) -> Floats:

@@ -26,7 +26,7 @@ USABLE = "loadable IS DISTINCT FROM false"
 _FORMAT = 2
 _SPACE = "CASE WHEN len(labels) > 0 THEN hash(labels) END"  # the same for equal lists of names
 _AT_ONCE = 20_000  # names embedded at a time
-_WORTH_SAYING = 20_000  # new names from which on a line explains the wait
+_MANY = 20_000  # new names from which on a line explains the wait
 
 
 def label_index(catalogue: Catalogue, encoder: NameEncoder, *, keep: bool = True) -> LabelIndex:
@@ -38,7 +38,8 @@ def label_index(catalogue: Catalogue, encoder: NameEncoder, *, keep: bool = True
     """
     if not keep:
         return _build(catalogue, encoder, "", None)
-    digest = hashlib.sha256(str(catalogue.snapshot.resolve()).encode()).hexdigest()[:12]
+    place = str(catalogue.snapshot.resolve())
+    digest = hashlib.sha256(place.encode()).hexdigest()[:12]
     path = home() / "labels" / f"{digest}.npz"
     state = catalogue.snapshot.stat()
     vectors_of = f"{_FORMAT} {encoder.name}"
@@ -87,12 +88,13 @@ def _label_spaces(
     table = pa.Table.from_batches(catalogue.batches(query)).combine_chunks()
     labels = pa.concat_arrays(table["labels"].chunks)
     encoded = labels.flatten().fill_null("").dictionary_encode()
-    size = np.diff(labels.offsets.to_numpy())
-    space, name = np.repeat(np.arange(len(table)), size), encoded.indices.to_numpy()
-    shape = (len(table), len(encoded.dictionary))
+    sizes = np.diff(labels.offsets.to_numpy())
+    space = np.repeat(np.arange(len(table)), sizes)
+    name = encoded.indices.to_numpy()
     has_name = np.ones(len(name), np.bool_)
-    spaces = sparse.coo_array((has_name, (space, name)), shape=shape).tocsr()  # sums duplicates
-    return table["space"].to_numpy(), encoded.dictionary, spaces
+    shape = (len(table), len(encoded.dictionary))
+    spaces = sparse.coo_array((has_name, (space, name)), shape=shape)
+    return table["space"].to_numpy(), encoded.dictionary, spaces.tocsr()  # sums duplicates
 
 
 def _models(
@@ -102,13 +104,16 @@ def _models(
     columns = ", ".join(COLUMNS)
     query = f"SELECT {columns}, {_SPACE} AS space FROM models WHERE {USABLE} ORDER BY id"
     ids: list[str] = []
-    spaces, values = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    spaces = [np.zeros(0, np.int64)]
+    values = [np.zeros(0, np.float32)]
     for batch in catalogue.batches(query):
+        ids += batch["id"].to_pylist()
         has_names = batch["space"].is_valid().to_numpy(zero_copy_only=False)
         key = batch["space"].fill_null(0).to_numpy(zero_copy_only=False)
-        spaces.append(np.where(has_names, np.searchsorted(keys, key), -1))
-        values.append(quality(batch.select(COLUMNS).to_pandas()).astype(np.float32))
-        ids += batch["id"].to_pylist()
+        space = np.searchsorted(keys, key)
+        spaces.append(np.where(has_names, space, -1))
+        table = batch.select(COLUMNS).to_pandas()
+        values.append(quality(table).astype(np.float32))
     return ids, np.concatenate(spaces), np.concatenate(values)
 
 
@@ -128,7 +133,10 @@ def _vectors(names: pa.StringArray, encoder: NameEncoder, stored: LabelIndex | N
 
 
 def _embed(names: list[str], encoder: NameEncoder) -> Vectors:
-    if len(names) >= _WORTH_SAYING:
+    if len(names) >= _MANY:
         note(f"embedding {len(names):,} label names, once after a crawl")
-    starts = range(0, max(len(names), 1), _AT_ONCE)  # no name is one call as well: shape (0, E)
-    return np.concatenate([encoder.encode(names[begin : begin + _AT_ONCE]) for begin in starts])
+    vectors = []
+    for begin in range(0, max(len(names), 1), _AT_ONCE):  # without names once, for (0, E)
+        batch = names[begin : begin + _AT_ONCE]
+        vectors.append(encoder.encode(batch))
+    return np.concatenate(vectors)

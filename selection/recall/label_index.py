@@ -83,7 +83,9 @@ class LabelIndex:
     def spaces_with(self, names: Ints) -> tuple[Ints, Ints]:
         """The spaces (p,) that have any of ``names`` (R,), and which of these (p,), in pairs."""
         chosen = self._spaces_of_names[names]
-        return chosen.indices, np.repeat(np.arange(len(names)), np.diff(chosen.indptr))
+        counts = np.diff(chosen.indptr)
+        places = np.repeat(np.arange(len(names)), counts)
+        return chosen.indices, places
 
     def costs(
         self, spaces: Ints, classes: Vectors, shares: Costs, *, dtype: npt.DTypeLike = np.float64
@@ -93,19 +95,22 @@ class LabelIndex:
         Every name of every given space is compared with every class, in ``dtype``.
         """
         chosen = self.spaces[spaces]
-        vectors, column = self.vectors, chosen.indices.astype(np.intp)  # of each space's names
-        if len(column) < len(vectors):
-            used, column = np.unique(column, return_inverse=True)
+        starts = chosen.indptr[:-1]  # (T,) of each space's names in ``names``
+        names = chosen.indices.astype(np.intp)
+        vectors = self.vectors
+        if len(names) < len(vectors):
+            used, names = np.unique(names, return_inverse=True)
             vectors = vectors[used]
         vectors = vectors.astype(dtype, copy=False)
-        gathered = np.empty(len(column), dtype)
+        classes = classes.astype(dtype, copy=False)
+        gathered = np.empty(len(names), dtype)
         costs = np.zeros(len(spaces))
         for begin in range(0, len(classes), _CLASSES_AT_ONCE):
             block = slice(begin, begin + _CLASSES_AT_ONCE)
-            distances = 1 - classes[block].astype(dtype, copy=False) @ vectors.T  # (B, n)
-            for share, row in zip(shares[block], distances, strict=True):
-                np.take(row, column, out=gathered, mode="clip")  # "raise" would copy
-                costs += share * np.minimum.reduceat(gathered, chosen.indptr[:-1])
+            distances = 1 - classes[block] @ vectors.T  # (B, n)
+            for share, of_class in zip(shares[block], distances, strict=True):
+                np.take(of_class, names, out=gathered, mode="clip")  # "raise" would copy
+                costs += share * np.minimum.reduceat(gathered, starts)
         return costs
 
     def save(self, path: Path) -> None:
@@ -129,12 +134,13 @@ class LabelIndex:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             names = _from_bytes(stored["names"])
             indices, starts = stored["space_names"], stored["space_starts"]
-            members = (np.ones(len(indices), np.bool_), indices, starts)
+            has_name = np.ones(len(indices), np.bool_)
+            shape = (len(starts) - 1, len(names))
             return cls(
                 source=_from_bytes(stored["source"]),
                 names=names,
                 vectors=stored["vectors"],
-                spaces=sparse.csr_array(members, shape=(len(starts) - 1, len(names))),
+                spaces=sparse.csr_array((has_name, indices, starts), shape=shape),
                 ids=_from_bytes(stored["ids"]),
                 space_of_model=stored["space_of_model"],
                 quality=stored["quality"],

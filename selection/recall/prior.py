@@ -114,9 +114,11 @@ def copies_last(table: pd.DataFrame, values: npt.ArrayLike) -> npt.NDArray[np.in
     such models before it comes after all models with fewer.
     """
     numbers = features(table)
-    kinds = numbers[[*FAMILIES, "resolution"]].round(1).assign(size=(numbers["size"] * 5).round())
+    kinds = numbers[[*FAMILIES, "resolution"]].round(1)
+    kinds["size"] = (5 * numbers["size"]).round()
     order = np.argsort(-np.asarray(values, float), kind="stable")
-    copies = kinds.iloc[order].groupby(list(kinds.columns), sort=False).cumcount().to_numpy()
+    same_kind = kinds.iloc[order].groupby(list(kinds.columns), sort=False)
+    copies = same_kind.cumcount().to_numpy()  # such models before
     return np.asarray(order[np.argsort(copies, kind="stable")])
 
 
@@ -153,12 +155,13 @@ def _number(table: pd.DataFrame, column: str) -> pd.Series:
 
 def _description(table: pd.DataFrame) -> pd.Series:
     """All words that name a model's kind and its pretraining, in lower case."""
-    joined = table["id"].fillna("").astype(str).str.rsplit("/", n=1).str[-1]
+    ids = table["id"].fillna("").astype(str)
+    words = ids.str.rsplit("/", n=1).str[-1]
     for column in ("architecture", "model_type"):
-        joined = joined + " " + table[column].fillna("").astype(str)
+        words += " " + table[column].fillna("").astype(str)
     for column in ("base_model", "datasets"):
-        joined = joined + " " + table[column].map(_joined)
-    return joined.str.lower()
+        words += " " + table[column].map(_joined)
+    return words.str.lower()
 
 
 def _joined(names: object) -> str:
@@ -171,7 +174,9 @@ def _label_similarity(
     """1 - RWMD (n,) between each card's label names and ``classes``; NaN without label names."""
     class_vectors = encoder.encode(classes)  # (C, E)
     similarity: dict[tuple[str, ...], float] = {(): np.nan}
-    for labels in {card.labels or () for card in cards} - similarity.keys():
-        label_vectors = encoder.encode(labels)  # (C_t, E)
-        similarity[labels] = float((label_vectors @ class_vectors.T).max(axis=0).mean())
+    for card in cards:
+        labels = card.labels or ()
+        if labels not in similarity:
+            cosines = encoder.encode(labels) @ class_vectors.T  # (C_t, C)
+            similarity[labels] = float(cosines.max(axis=0).mean())
     return np.array([similarity[card.labels or ()] for card in cards])

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zoo.files import known_fields, write_text
 
 TABLE = Path(__file__).with_name("prediction.json")
@@ -65,12 +67,14 @@ class Calibration:
 
     def expect(self, value: float, *, classes: int, images: float) -> ExpectedAccuracy:
         """The accuracy to expect from a score's ``value`` on a task like those measured."""
+        from scipy.special import expit
+
         terms = inputs(value, classes=classes, images=images)
-        logit = sum(weight * term for weight, term in zip(self.weights, terms, strict=True))
+        logit = float(np.dot(self.weights, terms))
         return ExpectedAccuracy(
-            accuracy=_sigmoid(logit),
-            low=_sigmoid(logit - self.half_width),
-            high=_sigmoid(logit + self.half_width),
+            accuracy=float(expit(logit)),
+            low=float(expit(logit - self.half_width)),
+            high=float(expit(logit + self.half_width)),
             level=self.level,
         )
 
@@ -88,8 +92,8 @@ def expected_accuracy(
 ) -> ExpectedAccuracy | None:
     """The accuracy to expect of a small student that learns from a teacher.
 
-    A guide, not a promise: it was measured on one small student with unlabelled images beside the
-    labelled ones (``Calibration.student``).
+    A guide, not a promise: it was measured on a single small student, which had unlabelled images
+    too (``Calibration.student``).
 
     Parameters
     ----------
@@ -140,7 +144,3 @@ def _calibration(row: dict[str, Any]) -> Calibration:
 def write(table: list[Calibration], path: Path = TABLE) -> None:
     """Keep the calibrations as the packaged table."""
     write_text(path, json.dumps([asdict(row) for row in table], indent=1) + "\n")
-
-
-def _sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0
