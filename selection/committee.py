@@ -124,7 +124,7 @@ def benefit_of(evidence: Evidence) -> TeacherBenefit:
     """
     log_probs, data = transport.log_probabilities(evidence)  # (n, C)
     labels = data.labels
-    gain = log_probs[np.arange(len(labels)), labels] - np.log(data.prior[labels])
+    gain = data.of_true_class(log_probs) - np.log(data.prior[labels])
     present = np.unique(evidence.labelled().labels)
     return TeacherBenefit(
         benefit=np.maximum(0.0, gain),
@@ -246,7 +246,9 @@ def _best_member(by_class: Floats) -> Ints:
     """(C,) which member knows a class best, or -1 where none knows it."""
     if not len(by_class):
         return np.full(by_class.shape[1], -1)
-    return np.where(by_class.max(axis=0) >= LEAST_GAIN, by_class.argmax(axis=0), -1)
+    best: Ints = by_class.argmax(axis=0)
+    best[by_class.max(axis=0) < LEAST_GAIN] = -1
+    return best
 
 
 def _rejected(
@@ -254,9 +256,9 @@ def _rejected(
 ) -> tuple[RejectedTeacher, ...]:
     """The teachers that are not in the committee, most promising first."""
     chosen = [benefits[name] for name in committee.models]
-    others = [name for name in benefits if name not in committee.models]
+    means = {name: float(benefits[name].mean()) for name in benefits.keys() - committee.models}
     rejected = []
-    for name in sorted(others, key=lambda name: (-float(benefits[name].mean()), name)):
+    for name in sorted(means, key=lambda name: (-means[name], name)):
         twin = _near_duplicate(name, committee.models, answers)
         gain = _gain(chosen, benefits[name])
         if twin:
@@ -329,4 +331,5 @@ def _joint_gain(chosen: Sequence[Floats], benefit: Floats) -> JointGain:
 
 def _averaged(benefits: Sequence[Floats]) -> Floats:
     """(n,) benefit of the teachers' averaged answers."""
-    return np.asarray(np.log(np.mean(np.exp(benefits), axis=0)))
+    likelihoods = np.exp(benefits)  # (t, n)
+    return np.asarray(np.log(likelihoods.mean(axis=0)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -92,7 +93,8 @@ class Probe:
             )
         rng = np.random.default_rng(seed)
         turns = rng.permutation(len(task.classes))
-        queues = [rng.permutation(rows) for rows in by_class(task.train.labels, len(task.classes))]
+        rows_of_class = by_class(task.train.labels, len(task.classes))
+        queues = [rng.permutation(rows) for rows in rows_of_class]
         drawn, failed = _decode_turns(task.train, queues, turns, size)
         few = [label for label, images in enumerate(drawn) if len(images) < 2]
         warnings = [
@@ -101,9 +103,9 @@ class Probe:
             for label in few
         ]
         if len(task.classes) - len(few) < 2:
-            first = (
-                f"; {task.train.names(failed[0].position)}: {failed[0].reason}" if failed else ""
-            )
+            first = ""
+            if failed:
+                first = f"; {task.train.names(failed[0].position)}: {failed[0].reason}"
             raise UserError(
                 f"no two classes of the task {task.name} have two readable images: "
                 f"{len(failed)} of {len(task.train)} training images could not be read{first}"
@@ -118,8 +120,10 @@ class Probe:
         cls, task: Task, drawn: Sequence[_DrawnImage], seed: int, skipped: int, warnings: list[str]
     ) -> Probe:
         labels = task.train.labels[[image.position for image in drawn]]
+        names = "\0".join(task.classes)
         digest = hashlib.sha256(f"probe 1, side {PROBE_SIDE}\0".encode())
-        digest.update("\0".join(task.classes).encode("utf-8", "surrogatepass") + labels.tobytes())
+        digest.update(names.encode("utf-8", "surrogatepass"))
+        digest.update(labels.tobytes())
         for image in drawn:
             digest.update(image.digest)
         return cls(
@@ -161,12 +165,10 @@ def _decode_turns(
                 for images, queue, count in zip(good, queues, taken, strict=True)
             ]
             usable = [count if count >= 2 else 0 for count in available]
-            wanted = np.bincount(
-                [label for label, _ in _round_robin(usable, turns, size)], minlength=len(queues)
-            )
+            wanted = Counter(label for label, _ in _round_robin(usable, turns, size))
             todo: list[int] = []
             for label, queue in enumerate(queues):
-                more = max(0, int(wanted[label]) - len(good[label]))
+                more = max(0, wanted[label] - len(good[label]))
                 todo += queue[taken[label] : taken[label] + more].tolist()
                 taken[label] += more
             if not todo:
@@ -183,8 +185,7 @@ def _decode_turns(
 def _read(split: Split, position: int) -> _DrawnImage:
     try:
         raw = split.raw(position)
-        return _DrawnImage(
-            position, decode(raw, shorter=PROBE_SIDE), hashlib.sha256(raw).digest(), ""
-        )
+        pixels = decode(raw, shorter=PROBE_SIDE)
+        return _DrawnImage(position, pixels, hashlib.sha256(raw).digest(), "")
     except CorruptImage as error:
         return _DrawnImage(position, None, b"", str(error))

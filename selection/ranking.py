@@ -139,8 +139,9 @@ class Ranking:
         lines = []
         for row in self.rows:
             line = asdict(row)
-            scores = line.pop("scores")
-            lines.append(line | {f"score:{name}": value for name, value in scores.items()})
+            for name, value in line.pop("scores").items():
+                line[f"score:{name}"] = value
+            lines.append(line)
         return pd.DataFrame(lines)
 
     def to_json(self) -> str:
@@ -181,7 +182,8 @@ def _from_json(values: dict[str, Any]) -> Ranking:
 
 def _row_from_json(values: dict[str, Any]) -> Row:
     values = known_fields(Row, values)
-    return Row(**values | {"warnings": tuple(values.get("warnings", ()))})
+    values["warnings"] = tuple(values.get("warnings", ()))
+    return Row(**values)
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:

@@ -74,8 +74,8 @@ class Task:
     @cached_property
     def digest(self) -> str:
         """sha256 over the digests of the labelled splits: which images, in order, and how cut."""
-        splits = (self.train, self.validation, self.test)
-        return hashlib.sha256(" ".join(split.digest for split in splits).encode()).hexdigest()
+        digests = [split.digest for split in (self.train, self.validation, self.test)]
+        return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
     @classmethod
     def open(
@@ -140,15 +140,15 @@ def _read(spec: str, revision: str | None, *, offline: bool) -> _RawTask:
         return _RawTask(spec[3:], dataset.parts, revision=dataset.revision)
     if spec in BUILT_IN:
         return _RawTask(spec, {"train": _digits()})
-    near = difflib.get_close_matches(path.name, [*_siblings(path), *BUILT_IN], n=1, cutoff=0.5)
+    known = {folder: str(path.parent / folder) for folder in _siblings(path)}
+    known |= {name: name for name in BUILT_IN}
+    near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
     hint = (
-        f"did you mean {str(path.parent / near[0]) if near[0] not in BUILT_IN else near[0]!r}?"
-        if near
-        else (
-            "give a folder with one sub-folder a class or with train.parquet, hf:org/name, or the"
-            " built-in 'digits'"
-        )
+        "give a folder with one sub-folder a class or with train.parquet, hf:org/name, or the"
+        " built-in 'digits'"
     )
+    if near:
+        hint = f"did you mean {known[near[0]]!r}?"
     raise UserError(f"no task {spec!r}: no such folder; {hint}")
 
 
@@ -198,11 +198,9 @@ def _check_classes(path: Path, train: Part) -> None:
             f"{path} holds no images; expected one sub-folder of images a class, or train.parquet"
         )
     below = path / inner[0]
-    hint = (
-        f"; did you mean {below}?"
-        if len(inner) == 1 and len(folder_task.sub_folders(below)) > 1
-        else ""
-    )
+    hint = ""
+    if len(inner) == 1 and len(folder_task.sub_folders(below)) > 1:
+        hint = f"; did you mean {below}?"
     raise UserError(
         f"{path} has one class only ({train.names[0]!r}); at least two sub-folders with images are"
         f" needed{hint}"
@@ -251,13 +249,15 @@ def _assemble(raw: _RawTask) -> Task:
     train = parts["train"]
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.names))
     classes = _classes(name, train.names, counts, warnings)
-    new = {old: i for i, old in enumerate(classes)}
+    new = {name: label for label, name in enumerate(classes)}
     splits = {kind: _split(part, new, kind, warnings) for kind, part in parts.items()}
     for kind, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
         if kind not in splits or not len(splits[kind]):
             seed = [SPLIT_SEED, 0 if kind == "test" else 1]
             stay, go = cut(splits["train"].labels, len(classes), share=share, seed=seed)
-            splits[kind], splits["train"] = splits["train"].subset(go), splits["train"].subset(stay)
+            train_split = splits["train"]
+            splits[kind] = train_split.subset(go)
+            splits["train"] = train_split.subset(stay)
     return Task(
         name,
         classes,
@@ -295,9 +295,8 @@ def _classes(
 
 def _split(part: Part, new: dict[str, int], kind: str, warnings: list[str]) -> Split:
     """The labelled images of the kept classes."""
-    table = np.asarray(
-        [*(new.get(name, -1) for name in part.names), -1], dtype=np.int64
-    )  # label -1 reads the last entry
+    new_labels = [new.get(name, -1) for name in part.names]
+    table = np.array([*new_labels, -1], dtype=np.int64)  # label -1 reads the last entry
     labels = table[part.labels]
     rows = np.flatnonzero(labels >= 0)
     if kind != "train" and len(rows) < len(labels):
@@ -312,18 +311,20 @@ def _split(part: Part, new: dict[str, int], kind: str, warnings: list[str]) -> S
 def _unlabelled(train: Part, more: Sequence[Source], classes: tuple[str, ...]) -> Split | None:
     """The images of ``train`` without a label, and all of ``more``."""
     source = Joined([train.source, *more])
-    in_train = np.flatnonzero(train.labels == -1)
-    rows = np.concatenate([in_train, np.arange(len(train.source), len(source))]).astype(np.int64)
+    is_unlabelled = np.ones(len(source), dtype=bool)
+    is_unlabelled[: len(train.source)] = train.labels == -1
+    rows = np.flatnonzero(is_unlabelled)
     if not len(rows):
         return None
-    return Split(source, rows, np.full(len(rows), -1, dtype=np.int64), classes)
+    return Split(source, rows, np.full_like(rows, -1), classes)
 
 
 def _digits() -> Part:
     """The 1,797 gray images of 8 x 8 pixels that come with scikit-learn."""
     table = _digits_table()  # (1797, 65): 64 pixels from 0 to 16, the digit
-    gray = np.rint(table[:, :64] * (255 / 16)).astype(np.uint8)
-    return Part(_Digits(gray), table[:, 64].astype(np.int64), tuple("0123456789"))
+    pixels, digits = table[:, :64], table[:, 64]
+    gray = np.rint(pixels * (255 / 16)).astype(np.uint8)
+    return Part(_Digits(gray), digits.astype(np.int64), tuple("0123456789"))
 
 
 def _digits_table() -> npt.NDArray[np.float64]:

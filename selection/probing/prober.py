@@ -92,31 +92,29 @@ class ProbeStore:
             stored = [self.get(card, device) for device in self._devices]
         except TeacherError as error:
             return ProbeResult(card, error=str(error))
-        longest = max(
-            (outputs for outputs in stored if outputs is not None),
-            key=lambda outputs: len(outputs.features),
-            default=None,
-        )
-        if longest is None:
+        present = [outputs for outputs in stored if outputs is not None]
+        if not present:
             return None
-        self._counts[card.id] = len(longest.features)
-        return ProbeResult(card, longest, cached=True) if len(longest.features) >= size else None
+        longest = max(present, key=lambda outputs: len(outputs.features))
+        count = len(longest.features)
+        self._counts[card.id] = count
+        return ProbeResult(card, longest, cached=True) if count >= size else None
 
     def get(self, card: ModelCard, device: str) -> StoredOutputs | None:
         """The outputs stored for this very device, of all first images that have some."""
         key = StoreKey.of(card, device=device)
         rows = self.store.read(key, self.probe.digests)
-        count = int(rows.present.argmin()) if not rows.complete else len(rows.present)
+        count = rows.leading
         if not count:
             return None
-        logits = rows.arrays.get("logits")
-        return StoredOutputs(
-            rows.arrays["features"][:count],
-            None if logits is None else logits[:count],
-            rows.classifier.get("classifier_weights"),
-            rows.classifier.get("classifier_bias"),
-            rows.seconds,
+        outputs = StoredOutputs(
+            features=rows.arrays["features"],
+            logits=rows.arrays.get("logits"),
+            classifier_weights=rows.classifier.get("classifier_weights"),
+            classifier_bias=rows.classifier.get("classifier_bias"),
+            seconds=rows.seconds,
         )
+        return first_outputs(outputs, count)
 
     def compute(
         self,
@@ -137,8 +135,8 @@ class ProbeStore:
             return run_teacher(teacher, images, on_batch=on_batch)
 
         key = StoreKey.of(teacher.card, device=str(teacher.device))
-        rows = outputs_of(self.store, key, self.probe.digests[start:end], run)
-        return end - start if rows.complete else int(rows.present.argmin())
+        digests = self.probe.digests[start:end]
+        return outputs_of(self.store, key, digests, run).leading
 
 
 class LocalProber:
@@ -258,10 +256,11 @@ class LocalProber:
         The steps end where the rounds of a budget may end, so the batches, and the last bits of the
         outputs, are the same whatever the rounds were.
         """
-        probe, device = self.store.probe, str(teacher.device)
-        outputs = self.store.get(card, device)
+        probe = self.store.probe
+        outputs = self.store.get(card, str(teacher.device))
         first = done = 0 if outputs is None else len(outputs.features)
-        ends = [end for end in step_sizes(probe.size, len(probe.classes)) if done < end < size]
+        steps = step_sizes(probe.size, len(probe.classes))
+        ends = [end for end in steps if done < end < size]
         begin = time.perf_counter()
 
         def go_on(images: int) -> bool:

@@ -93,12 +93,14 @@ class Halving:
             if evaluation.evidence is not None:
                 self.evidence[row.model] = evaluation.evidence
                 ranked.append(row)
-        self.rounds.append(Round(size, tuple(row.model for row in in_order(ranked))))
+        models = tuple(row.model for row in in_order(ranked))
+        self.rounds.append(Round(size, models))
         return self.rounds[-1]
 
     def drop(self, card: ModelCard, reason: str) -> None:
         """Note why a model goes no further."""
-        self.rows[card.id] = replace(self.rows[card.id], dropped=reason)
+        row = self.rows[card.id]
+        self.rows[card.id] = replace(row, dropped=reason)
 
 
 def sizes(probe: int, classes: int) -> list[int]:
@@ -138,7 +140,8 @@ def affordable_sizes(
     steps = step_sizes(probe, classes)
     first = len(steps) - len(sizes(probe, classes))
     while first > 0:
-        if sum(evaluator.cost(card, steps[first]) for card in cards) <= FIRST_SHARE * left:
+        cost = sum(evaluator.cost(card, steps[first]) for card in cards)
+        if cost <= FIRST_SHARE * left:
             break
         first -= 1
     return steps[first:]
@@ -210,8 +213,10 @@ def shortlist(
 
 def survival_threshold(rows: Sequence[Row], keep: int) -> float:
     """The ``keep``-th greatest lower bound; minus infinity if there are no more than that."""
-    lows = sorted((row.low for row in rows if row.low is not None), reverse=True)
-    return lows[keep - 1] if len(lows) > keep else -math.inf
+    lows = [row.low for row in rows if row.low is not None]
+    if len(lows) <= keep:
+        return -math.inf
+    return sorted(lows, reverse=True)[keep - 1]
 
 
 def cheap_first(
@@ -226,8 +231,10 @@ def cheap_first(
     if sum(costs.values()) <= allowance:
         return list(cards)
     equal_share = allowance / len(cards)
-    rest = sorted(cards[FEWEST:], key=lambda card: costs[card.id] > equal_share)  # a stable sort
-    return [*cards[:FEWEST], *rest]
+    rest = cards[FEWEST:]
+    cheap = [card for card in rest if costs[card.id] <= equal_share]
+    dear = [card for card in rest if costs[card.id] > equal_share]
+    return [*cards[:FEWEST], *cheap, *dear]
 
 
 def affordable(
@@ -256,7 +263,8 @@ def _survivors(
     """The cards of the last round that may still be among the best ``keep``, best first."""
     cards = {card.id: card for card in chosen}
     rows = [halving.rows[name] for name in halving.rounds[-1].models]
-    threshold, survivors = survival_threshold(rows, keep), []
+    threshold = survival_threshold(rows, keep)
+    survivors = []
     for row in rows:
         assert row.high is not None
         if row.high >= threshold:

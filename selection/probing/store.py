@@ -117,6 +117,11 @@ class StoredRows:
     def complete(self) -> bool:
         return bool(self.present.all())
 
+    @property
+    def leading(self) -> int:
+        """How many rows are present before the first that is missing."""
+        return len(self.present) if self.complete else int(self.present.argmin())
+
 
 class NewRows(NamedTuple):
     """What a teacher answered on n images: name -> (n, ...), and its classifier, see
@@ -170,10 +175,13 @@ class TeacherStore:
             if shard is None:
                 continue
             rows, places = _matches(shard.pop("digests"), missing)
-            seconds += float(shard.pop("seconds")[np.unique(places)].sum(dtype=np.float64))
+            row_seconds = shard.pop("seconds")[np.unique(places)]
+            seconds += float(row_seconds.sum(dtype=np.float64))
             for name, values in shard.items():
-                shape = (len(digests), *values.shape[1:])
-                arrays.setdefault(name, np.zeros(shape, values.dtype))[rows] = values[places]
+                if name not in arrays:
+                    shape = (len(digests), *values.shape[1:])
+                    arrays[name] = np.zeros(shape, values.dtype)
+                arrays[name][rows] = values[places]
             present[rows] = True
         with contextlib.suppress(OSError):  # the time of last use; a read-only store still answers
             os.utime(entry / "key.json")
@@ -193,15 +201,20 @@ class TeacherStore:
             raise ValueError(f"arrays {sorted(tensors)}; expected {' or '.join(key.content)}")
         if not digests or any(len(values) != len(digests) for values in tensors.values()):
             raise ValueError(f"arrays of other lengths than {len(digests)} images, or no image")
-        tensors["digests"] = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), 16)
-        tensors["seconds"] = np.full(len(digests), seconds / len(digests), np.float32)
-        name = f"rows-{time.time_ns():020d}-{secrets.token_hex(4)}.safetensors"
+        count = len(digests)
+        content = np.frombuffer(b"".join(digests), np.uint8)
+        tensors["digests"] = content.reshape(count, 16)
+        tensors["seconds"] = np.full(count, seconds / count, np.float32)
         if not (entry / "key.json").exists():
             write_json(entry / "key.json", asdict(key))
-        classifier = {name: np.asarray(part, np.float32) for name, part in new.classifier.items()}
-        if classifier and not (entry / "classifier.safetensors").exists():
-            _write_tensors(entry / "classifier.safetensors", key, classifier)
-        _write_tensors(entry / name, key, tensors)
+        classifier_path = entry / "classifier.safetensors"
+        if new.classifier and not classifier_path.exists():
+            classifier = {
+                name: np.asarray(values, np.float32) for name, values in new.classifier.items()
+            }
+            _write_tensors(classifier_path, key, classifier)
+        shard = f"rows-{time.time_ns():020d}-{secrets.token_hex(4)}.safetensors"
+        _write_tensors(entry / shard, key, tensors)
         if self.max_bytes is not None:
             self.evict(keep=key)
 

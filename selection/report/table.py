@@ -60,7 +60,10 @@ def _print_scores(scores: Sequence[str], rows: Sequence[Row]) -> None:
     """Further scores by place, where they do not fit into the table."""
     print(f"\nfurther scores of the first {len(rows)}, by place")
     places = [Column(str(place), is_number=True) for place in range(1, len(rows) + 1)]
-    cells = [[name, *(_number(row.scores.get(name)) for row in rows)] for name in scores]
+    cells = []
+    for name in scores:
+        values = [row.scores.get(name) for row in rows]
+        cells.append([name, *map(_number, values)])
     print_table([Column("score"), *places], cells)
 
 
@@ -131,14 +134,11 @@ def left_unprobed(ranking: Ranking) -> str | None:
 
 def _closing(ranking: Ranking) -> str:
     names = ", ".join(printable(name, 60) for name in ranking.committee)
-    why = printable(
-        ranking.committee_reasons.get(
-            "sentence", "none; no model adds to what the labels say alone"
-        ),
-        300,
+    why = ranking.committee_reasons.get(
+        "sentence", "none; no model adds to what the labels say alone"
     )
     lines = [
-        f"committee: {names}" if names else f"committee: {why}",
+        f"committee: {names or printable(why, 300)}",
         summary(ranking),
         left_unprobed(ranking),
     ]
@@ -154,7 +154,9 @@ def letter(group: int | None) -> str:
     """1 -> a, 2 -> b ...: models that share a letter are too close to call; beyond z the number
     itself.
     """
-    return "–" if group is None else chr(96 + group) if 1 <= group <= 26 else str(group)
+    if group is None:
+        return "–"
+    return chr(ord("a") + group - 1) if 1 <= group <= 26 else str(group)
 
 
 def _number(value: float | None) -> str:

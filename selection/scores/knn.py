@@ -41,7 +41,8 @@ def neighbour_votes(features: Floats, one_hot: Floats) -> Floats:
         width = min(4 * width, others)
     nearer = near.similarity > last + NOISE
     level = (near.similarity >= last - NOISE) & ~nearer
-    share = (k - nearer.sum(axis=1, keepdims=True)) / level.sum(axis=1, keepdims=True)
+    votes_left = k - nearer.sum(axis=1, keepdims=True)
+    share = votes_left / level.sum(axis=1, keepdims=True)
     weights = np.where(nearer, 1, level * share)  # (N, width)
     votes: Floats = np.einsum("nk,nkc->nc", weights, one_hot[near.rows])
     return votes

@@ -39,7 +39,8 @@ def log_evidence(axes: Spectrum, targets: Floats, *, width: int) -> float:
     count, classes = targets.shape
     sigma = axes.eigenvalues[:, None]  # (r, 1)
     squares = np.square(axes.basis.T @ targets)  # (r, C)
-    outside = np.maximum(np.square(targets).sum(axis=0) - squares.sum(axis=0), 0)  # (C,)
+    totals = np.square(targets).sum(axis=0)  # (C,)
+    outside = np.maximum(totals - squares.sum(axis=0), 0)
 
     def fit(ratio: Floats) -> _Fit:
         shrunk = ratio + sigma
@@ -59,7 +60,8 @@ def log_evidence(axes: Spectrum, targets: Floats, *, width: int) -> float:
             break
     norm, error, _ = fit(alpha / beta)
     null_axes = width - len(axes.eigenvalues)
-    log_determinant = np.log(alpha + beta * sigma).sum(axis=0) + null_axes * np.log(alpha)
+    log_determinant = np.log(alpha + beta * sigma).sum(axis=0)
+    log_determinant += null_axes * np.log(alpha)
     log_precisions = width * np.log(alpha) + count * np.log(beta)
     penalties = beta * error + alpha * norm + count * np.log(2 * np.pi)
     evidence = (log_precisions - log_determinant - penalties) / 2

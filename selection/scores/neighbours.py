@@ -26,7 +26,7 @@ def neighbours(features: Floats, k: int) -> Neighbours:
 
     count, width = features.shape
     if not 1 <= k < count:
-        raise ValueError(f"{k} neighbours asked for, each of {count} rows has {count - 1} others")
+        raise ValueError(f"{k} neighbours of {count} rows; expected 1 to {count - 1}")
     rows = np.array(features, dtype=np.float32, order="C")
     faiss.normalize_L2(rows)
     index = faiss.IndexFlatIP(width)
@@ -35,4 +35,5 @@ def neighbours(features: Floats, k: int) -> Neighbours:
     others = nearest != np.arange(count)[:, None]  # (N, k + 1)
     copied = others.all(axis=1)  # k + 1 copies of a row may hide it from itself
     others[copied, -1] = False
-    return Neighbours(nearest[others].reshape(count, k), similarity[others].reshape(count, k))
+    shape = (count, k)
+    return Neighbours(nearest[others].reshape(shape), similarity[others].reshape(shape))

@@ -63,12 +63,16 @@ def responsibilities(points: Floats, clusters: int) -> Floats:
 
 def _farthest_first(points: Floats, count: int) -> Floats:
     """(<= count, d) points, the first farthest from the mean, each next from those before it."""
-    from_mean = np.square(points - points.mean(axis=0)).sum(axis=1)
-    chosen = [int(from_mean.argmax())]
-    gaps = np.square(points - points[chosen[0]]).sum(axis=1)
-    while len(chosen) < count and gaps.max() > 1e-9:
+    centre = points.mean(axis=0)
+    gaps = np.square(points - centre).sum(axis=1)  # (n,)
+    chosen = [int(gaps.argmax())]
+    gaps[:] = np.inf
+    while True:
+        newest = points[chosen[-1]]
+        gaps = np.minimum(gaps, np.square(points - newest).sum(axis=1))
+        if len(chosen) == count or gaps.max() <= 1e-9:
+            break
         chosen.append(int(gaps.argmax()))
-        gaps = np.minimum(gaps, np.square(points - points[chosen[-1]]).sum(axis=1))
     seeds: Floats = points[chosen]
     return seeds
 

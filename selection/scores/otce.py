@@ -31,8 +31,10 @@ def value(evidence: Evidence) -> float:
     samples = np.full(count, 1 / count)
     coupling = entropic_plan(mass / mass.sum(), samples, costs, iterations=ITERATIONS)
     joint = coupling.plan @ data.one_hot  # (C_t, C)
-    given_class = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
-    return float((joint * np.log(np.maximum(given_class, 1e-300))).sum())
+    shares = joint.sum(axis=1, keepdims=True)
+    given_class = joint / np.maximum(shares, 1e-300)
+    log_given = np.log(np.maximum(given_class, 1e-300))
+    return float((joint * log_given).sum())
 
 
 OTCE = Score(

@@ -23,14 +23,17 @@ def value(evidence: Evidence) -> float:
     gram = features @ features.T
     count = len(gram)
     shrinkage = _shrinkage(gram, data)
-    first = softmax(discriminant(gram, np.eye(count), data, shrinkage), axis=1)
-    confidence = data.of_true_class(first)
+    posteriors = discriminant(gram, np.eye(count), data, shrinkage)
+    confidence = data.of_true_class(softmax(posteriors, axis=1))  # (N,)
     # Each sample moves toward the mean of the other classes, the further the less sure the first
     # discriminant is of its class.
-    not_of_class = (1 - data.one_hot.T) / (count - data.counts)[:, None]  # (C, N)
-    mixing = np.diag(confidence) + (1 - confidence)[:, None] * not_of_class[data.labels]
-    second = softmax(discriminant(gram, mixing, data, shrinkage), axis=1)
-    return float(np.log(np.maximum(data.of_true_class(second), 1e-300)).mean())
+    of_others = 1 - data.one_hot.T  # (C, N)
+    other_means = of_others / (count - data.counts)[:, None]
+    doubt = (1 - confidence)[:, None]
+    mixing = np.diag(confidence) + doubt * other_means[data.labels]  # (N, N)
+    posteriors = discriminant(gram, mixing, data, shrinkage)
+    likelihood = data.of_true_class(softmax(posteriors, axis=1))
+    return float(np.log(np.maximum(likelihood, 1e-300)).mean())
 
 
 def discriminant(gram: Floats, mixing: Floats, data: ProbeData, shrinkage: float) -> Floats:
@@ -63,7 +66,8 @@ def _shrinkage(gram: Floats, data: ProbeData) -> float:
     from scipy.linalg import eigh
 
     count = len(gram)
-    centring = np.eye(count) - data.one_hot @ (data.one_hot / data.counts).T
+    averaging = data.one_hot / data.counts  # (N, C)
+    centring = np.eye(count) - data.one_hot @ averaging.T
     scatter = centring @ gram @ centring / count
     last = [count - 1, count - 1]
     largest = eigh(scatter, eigvals_only=True, subset_by_index=last)[0]

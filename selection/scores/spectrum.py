@@ -31,8 +31,11 @@ def spectrum(features: Floats) -> Spectrum:
     values = features.astype(np.float64)
     wide = values.shape[0] <= values.shape[1]
     product = values @ values.T if wide else values.T @ values
-    eigenvalues, vectors = np.linalg.eigh(product)
-    keep = eigenvalues > 1e-8 * max(float(eigenvalues[-1]), 1e-12)
-    eigenvalues, vectors = eigenvalues[keep][::-1], vectors[:, keep][:, ::-1]
-    basis = vectors if wide else values @ vectors / np.sqrt(eigenvalues)
+    eigenvalues, vectors = np.linalg.eigh(product)  # rising
+    largest = max(float(eigenvalues[-1]), 1e-12)
+    kept = np.flatnonzero(eigenvalues > 1e-8 * largest)[::-1]
+    eigenvalues = eigenvalues[kept]
+    basis = vectors[:, kept]
+    if not wide:
+        basis = values @ basis / np.sqrt(eigenvalues)
     return Spectrum(eigenvalues, basis)

@@ -46,17 +46,18 @@ def entropic_plan(
     import ot
     from scipy.special import rel_entr
 
-    used = np.ix_(np.flatnonzero(source > 0), np.flatnonzero(target > 0))
-    independent = np.outer(source, target).astype(np.float64)
-    p, q = (masses[masses > 0].astype(np.float64) for masses in (source, target))
+    source, target = source.astype(np.float64), target.astype(np.float64)
+    independent = np.outer(source, target)
+    rows, columns = np.flatnonzero(source), np.flatnonzero(target)
+    used = np.ix_(rows, columns)
     costs = np.ascontiguousarray(cost[used], dtype=np.float64)
     largest = float(costs.max())
     eps = EPS_SHARE * largest if eps is None else eps
     if eps <= 0:  # all costs are zero: every plan is the best
         return TransportPlan(independent, 0.0, 0.0)
     moved = ot.sinkhorn(
-        p,
-        q,
+        source[rows],
+        target[columns],
         costs,
         eps,
         method="sinkhorn" if largest <= KERNEL_RANGE * eps else "sinkhorn_log",
@@ -66,7 +67,7 @@ def entropic_plan(
     )
     plan = np.zeros(cost.shape)
     plan[used] = moved
-    transport_cost = float((moved * costs).sum())
+    transport_cost = float(np.vdot(moved, costs))
     divergence = float(rel_entr(plan, independent).sum())
     return TransportPlan(plan, transport_cost, transport_cost + eps * divergence)
 

@@ -34,10 +34,11 @@ _FORMATS = (
     "SGI",
     "QOI",
 )
-_LARGE = 16_000_000
-_one_large_image = (
-    threading.Lock()
-)  # large images are decoded one at a time, so that threads do not add up their memory
+_LARGE = 16_000_000  # pixels
+# what Pillow's readers raise for a file of another format
+_NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, KeyError, EOFError)
+# large images are decoded in turn, so that threads do not add up their memory
+_large_image_lock = threading.Lock()
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -86,7 +87,7 @@ def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
                 f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million"
             )
         if pixels > _LARGE:
-            with _one_large_image:
+            with _large_image_lock:
                 return _pixels(image, shorter)
         return _pixels(image, shorter)
     except CorruptImage:
@@ -103,20 +104,13 @@ def _open(raw: bytes) -> Image.Image:
         if name not in Image.OPEN:
             continue
         factory, accept = Image.OPEN[name]
-        if (
-            accept is not None and accept(raw[:16]) is not True
-        ):  # a text says that the codec is missing
+        # a text in place of True says that the codec is missing
+        if accept is not None and accept(raw[:16]) is not True:
             continue
         try:
             opened: Image.Image = factory(io.BytesIO(raw), "")
             return opened
-        except (
-            SyntaxError,
-            IndexError,
-            TypeError,
-            KeyError,
-            EOFError,
-        ) as error:  # what Pillow's readers raise for "not mine"
+        except _NOT_THIS_FORMAT as error:
             reason = f"damaged {name}: {error}" if accept is not None else reason
     raise CorruptImage(reason)
 
@@ -132,7 +126,8 @@ def _pixels(image: Any, shorter: int | None) -> Image.Image:
     rgb = _rgb(image)
     small = min(rgb.size)
     if shorter is not None and small > shorter:
-        width, height = (max(1, round(side * shorter / small)) for side in rgb.size)
+        width = max(1, round(rgb.width * shorter / small))
+        height = max(1, round(rgb.height * shorter / small))
         rgb = rgb.resize((width, height), Image.Resampling.BICUBIC)
     return rgb if turn is None else rgb.transpose(turn)
 
@@ -150,12 +145,15 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Gray (h, w) of 16 or 32 bits, or floating point, to uint8."""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if np.issubdtype(values.dtype, np.integer) and low >= 0 and high <= 65_535:
-        return np.asarray(values.astype(np.int64) >> 8, dtype=np.uint8)
+    low = float(np.nanmin(values))
+    high = float(np.nanmax(values))
+    is_whole = np.issubdtype(values.dtype, np.integer)
+    if is_whole and low >= 0 and high <= 65_535:
+        return (values.astype(np.int64) >> 8).astype(np.uint8)
     if not np.isfinite(low + high):
         raise CorruptImage("infinite or no finite pixel values")
-    if np.issubdtype(values.dtype, np.floating) and low >= 0 and high <= 1:
+    if not is_whole and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    scaled = (np.nan_to_num(values.astype(np.float64), nan=low) - low) / max(high - low, 1e-12)
-    return np.asarray(np.rint(scaled * 255), dtype=np.uint8)
+    finite = np.nan_to_num(values.astype(np.float64), nan=low)
+    shares = (finite - low) / max(high - low, 1e-12)
+    return np.rint(255 * shares).astype(np.uint8)

@@ -33,10 +33,12 @@ class Table:
         self.files = [open_parquet(path) for path in files]
         self.paths = list(files)
         self.column = _column(self.files[0], files[0], "image", ("image", "img"), "Image")
-        self._groups = [
-            (f, g) for f, file in enumerate(self.files) for g in range(file.metadata.num_row_groups)
-        ]
-        sizes = [self.files[f].metadata.row_group(g).num_rows for f, g in self._groups]
+        self._groups: list[tuple[int, int]] = []  # file, and which of its row groups
+        sizes = []
+        for number, file in enumerate(self.files):
+            for group in range(file.metadata.num_row_groups):
+                self._groups.append((number, group))
+                sizes.append(file.metadata.row_group(group).num_rows)
         self._starts = np.cumsum([0, *sizes]).tolist()
         self._held: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -73,10 +75,10 @@ class Table:
                 return self._held[group]
             file, inner = self._groups[group]
             self._held[group] = _images(self.files[file], inner, self.column)
-            while (
-                len(self._held) > 1 and sum(group.nbytes for group in self._held.values()) > _HELD
-            ):
-                self._held.popitem(last=False)
+            held_bytes = sum(images.nbytes for images in self._held.values())
+            while len(self._held) > 1 and held_bytes > _HELD:
+                _, oldest = self._held.popitem(last=False)
+                held_bytes -= oldest.nbytes
             return self._held[group]
 
 
@@ -144,21 +146,18 @@ def _part(folder: Path, paths: list[Path]) -> Part:
     table = Table(paths)
     column = _column(table.files[0], paths[0], "label", ("label", "labels", "class"), "ClassLabel")
     try:
-        values = pa.chunked_array(
-            [
-                chunk
-                for file in table.files
-                for chunk in file.read(columns=[column]).column(0).chunks
-            ]
-        )
+        chunks = []
+        for file in table.files:
+            chunks += file.read(columns=[column]).column(0).chunks
+        values = pa.chunked_array(chunks)
     except (pa.ArrowException, LookupError, OSError) as error:
         raise UserError(
             f"the label column {column!r} of {paths[0]} and its shards cannot be read: {error}"
         ) from error
-    metadata_names = _features(table.files[0]).get(column, {}).get("names")
-    if not isinstance(metadata_names, list) or not metadata_names:
-        metadata_names = None
-    names = metadata_names or _names_in_file(folder)
+    feature = _features(table.files[0]).get(column, {})
+    names = feature.get("names")
+    if not isinstance(names, list) or not names:
+        names = _names_in_file(folder)
     labels, classes = to_labels(values, names, str(paths[0]))
     return Part(table, labels, classes)
 
@@ -181,24 +180,28 @@ def to_labels(values: Any, names: Sequence[str] | None, origin: str) -> Labels:
     if kinds.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if kinds.is_string(values.type) or kinds.is_large_string(values.type):
-        texts = [class_name(text) if text is not None else "" for text in values.to_pylist()]
+        texts = [class_name(text) for text in values.fill_null("").to_pylist()]
         classes = tuple(sorted(set(texts) - {""}))
-        index = {name: i for i, name in enumerate(classes)} | {"": -1}
-        return Labels(np.asarray([index[text] for text in texts], dtype=np.int64), classes)
+        index = {name: label for label, name in enumerate(classes)}
+        labels = [index.get(text, -1) for text in texts]
+        return Labels(np.asarray(labels, dtype=np.int64), classes)
     try:
-        numbers = values.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
+        whole = values.cast(pa.int64()).fill_null(-1)
+        numbers = whole.to_numpy().astype(np.int64)
     except (pa.ArrowException, ValueError) as error:
         raise UserError(
             f"the label column of {origin} holds {values.type}; whole numbers or text are expected"
         ) from error
     if not names:
-        present = np.unique(numbers[numbers != -1])
-        labels = np.where(numbers == -1, -1, np.searchsorted(present, numbers))
-        return Labels(labels.astype(np.int64), tuple(str(number) for number in present))
-    if len(numbers) and (numbers.min() < -1 or numbers.max() >= len(names)):
-        bad = numbers.max() if numbers.max() >= len(names) else numbers.min()
+        is_labelled = numbers != -1
+        present = np.unique(numbers[is_labelled])
+        places = np.searchsorted(present, numbers)
+        classes = tuple(str(number) for number in present)
+        return Labels(np.where(is_labelled, places, -1), classes)
+    bad = numbers[(numbers < -1) | (numbers >= len(names))]
+    if len(bad):
         raise UserError(
-            f"label {bad} in {origin}, but there are {len(names)} class names "
+            f"label {bad.max()} in {origin}, but there are {len(names)} class names "
             f"(0 to {len(names) - 1}; -1 or null: unlabelled)"
         )
     return Labels(numbers, class_names(names))
@@ -207,13 +210,11 @@ def to_labels(values: Any, names: Sequence[str] | None, origin: str) -> Labels:
 def _column(file: Any, path: Path, purpose: str, usual: Sequence[str], feature: str) -> str:
     """The column with one of the usual names, else that whose metadata state this feature."""
     present = file.schema_arrow.names
-    tagged = [
-        name
-        for name, spec in _features(file).items()
-        if spec.get("_type") == feature and name in present
-    ]
-    for name in [*(name for name in usual if name in present), *tagged]:
-        return name
+    features = _features(file)
+    tagged = [name for name, spec in features.items() if spec.get("_type") == feature]
+    for name in (*usual, *tagged):
+        if name in present:
+            return name
     raise UserError(
         f"{path} has no column {purpose!r} (it has: {class_name(', '.join(present)) or 'none'})"
     )
@@ -222,7 +223,7 @@ def _column(file: Any, path: Path, purpose: str, usual: Sequence[str], feature: 
 def _features(file: Any) -> dict[str, dict[str, Any]]:
     """What the ``datasets`` library wrote about each column; empty if it did not write the file."""
     try:
-        metadata = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+        metadata = json.loads(file.schema_arrow.metadata[b"huggingface"])
         features = metadata["info"]["features"]
         return {name: spec for name, spec in features.items() if isinstance(spec, dict)}
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -242,11 +243,10 @@ def _images(file: Any, group: int, column: str) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    struct = pa.types.is_struct(file.schema_arrow.field(column).type)
+    is_struct = pa.types.is_struct(file.schema_arrow.field(column).type)
+    wanted = f"{column}.bytes" if is_struct else column
     try:
-        values = file.read_row_group(
-            group, columns=[f"{column}.bytes" if struct else column]
-        ).column(0)
+        values = file.read_row_group(group, columns=[wanted]).column(0)
     except (pa.ArrowException, OSError, IndexError) as error:
         raise CorruptImage(f"the Parquet file is damaged: {str(error).splitlines()[0]}") from error
-    return pc.struct_field(values, "bytes") if struct else values
+    return pc.struct_field(values, "bytes") if is_struct else values

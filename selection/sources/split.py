@@ -5,6 +5,8 @@ from __future__ import annotations
 import bisect
 import hashlib
 import itertools
+import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from selection.sources.images import decode
+from zoo.terminal.command import printable
 
 Rows = npt.NDArray[np.int64]
 
@@ -83,10 +86,12 @@ class Split:
         unseen. The probe's digest covers every byte of the images that it drew.
         """
         digest = hashlib.sha256()
-        digest.update("\0".join(self.classes).encode("utf-8", "surrogatepass"))
+        names = "\0".join(self.classes)
+        digest.update(names.encode("utf-8", "surrogatepass"))
         digest.update(self.labels.tobytes())
         for part in self.source.stamp(self.rows):
-            digest.update(len(part).to_bytes(8, "little") + part)
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
         return digest.hexdigest()
 
 
@@ -102,7 +107,8 @@ class Joined:
 
     def _at(self, row: int) -> tuple[Source, int]:
         which = bisect.bisect_right(self._starts, row) - 1
-        return self._sources[which], row - self._starts[which]
+        inner = row - self._starts[which]
+        return self._sources[which], inner
 
     def raw(self, row: int) -> bytes:
         source, inner = self._at(row)
@@ -114,8 +120,9 @@ class Joined:
 
     def stamp(self, rows: Rows) -> Iterator[bytes]:
         for source, start in zip(self._sources, self._starts, strict=False):
-            inner = rows[(rows >= start) & (rows < start + len(source))] - start
-            yield from source.stamp(inner)
+            inner = rows - start
+            in_source = (inner >= 0) & (inner < len(source))
+            yield from source.stamp(inner[in_source])
 
 
 def by_class(labels: Rows, count: int) -> list[Rows]:
@@ -133,9 +140,12 @@ def cut(labels: Rows, count: int, *, share: float, seed: Sequence[int]) -> tuple
     """
     goes = np.zeros(len(labels), dtype=bool)
     for label, rows in enumerate(by_class(labels, count)):
-        take = min(max(round(share * len(rows)), 1), len(rows) - 2)
+        wanted = max(round(share * len(rows)), 1)
+        take = min(wanted, len(rows) - 2)
         if take > 0:
-            goes[np.random.default_rng([*seed, label]).permutation(rows)[:take]] = True
+            rng = np.random.default_rng([*seed, label])
+            shuffled = rng.permutation(rows)
+            goes[shuffled[:take]] = True
     return np.flatnonzero(~goes), np.flatnonzero(goes)
 
 
@@ -143,8 +153,8 @@ def spread(count: int, most: int = 32) -> list[int]:
     """At most ``most`` positions spread evenly over ``count``."""
     if not count:
         return []
-    places = np.linspace(0, count - 1, min(count, most)).round().astype(int)
-    return [int(place) for place in np.unique(places)]
+    places = np.linspace(0, count - 1, min(count, most))
+    return [int(place) for place in places.round()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,10 +179,7 @@ def class_names(raw: Sequence[Any]) -> tuple[str, ...]:
 
 def class_name(raw: Any) -> str:
     """One class name without control characters, whatever bytes a folder's name holds."""
-    import os
-    import unicodedata
-
-    from zoo.terminal.command import printable
-
-    text = os.fsencode(raw).decode("utf-8", "replace") if isinstance(raw, str) else str(raw)
+    text = str(raw)
+    if isinstance(raw, str):
+        text = os.fsencode(raw).decode("utf-8", "replace")
     return printable(unicodedata.normalize("NFC", text), limit=200)
