@@ -234,7 +234,10 @@ def select_members(
 
 
 def _benefit_by_class(
-    members: Sequence[str], benefits: Mapping[str, Floats], labels: Ints, classes: int
+    members: Sequence[str],
+    benefits: Mapping[str, Floats],
+    labels: Ints,
+    classes: int,
 ) -> Floats:
     """(k, C) mean benefit of each member on each class."""
     counts = np.bincount(labels, minlength=classes)
@@ -252,7 +255,10 @@ def _best_member(by_class: Floats) -> Ints:
 
 
 def _rejected(
-    committee: Committee, benefits: Mapping[str, Floats], answers: Mapping[str, Floats], size: int
+    committee: Committee,
+    benefits: Mapping[str, Floats],
+    answers: Mapping[str, Floats],
+    size: int,
 ) -> tuple[RejectedTeacher, ...]:
     """The teachers that are not in the committee, most promising first."""
     chosen = [benefits[name] for name in committee.models]
@@ -298,7 +304,9 @@ def _sentence(members: int, benefits: Mapping[str, Floats], size: int, samples: 
 
 
 def _near_duplicate(
-    name: str, members: Sequence[str], answers: Mapping[str, Floats] | None
+    name: str,
+    members: Sequence[str],
+    answers: Mapping[str, Floats] | None,
 ) -> str | None:
     """The member whose answers are almost those of ``name``."""
     if not answers or not members:

@@ -117,7 +117,12 @@ class Probe:
 
     @classmethod
     def _of(
-        cls, task: Task, drawn: Sequence[_DrawnImage], seed: int, skipped: int, warnings: list[str]
+        cls,
+        task: Task,
+        drawn: Sequence[_DrawnImage],
+        seed: int,
+        skipped: int,
+        warnings: list[str],
     ) -> Probe:
         labels = task.train.labels[[image.position for image in drawn]]
         names = "\0".join(task.classes)
@@ -152,7 +157,10 @@ def _round_robin(available: Sequence[int], turns: Rows, size: int) -> list[tuple
 
 
 def _decode_turns(
-    split: Split, queues: Sequence[Rows], turns: Rows, size: int
+    split: Split,
+    queues: Sequence[Rows],
+    turns: Rows,
+    size: int,
 ) -> tuple[list[list[_DrawnImage]], list[_DrawnImage]]:
     """Readable images by class in the order of its queue, ``size`` in all; and the failed ones."""
     good: list[list[_DrawnImage]] = [[] for _ in queues]

@@ -32,7 +32,10 @@ __all__ = ["Settings", "main", "rank"]
 
 
 def rank(
-    task: str | Task, settings: Settings | None = None, *, progress: Progress | None = None
+    task: str | Task,
+    settings: Settings | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> Ranking:
     """Rank the catalogue's models as teachers for a task and choose a committee.
 
@@ -71,7 +74,11 @@ class RankedProbe:
 
 
 def rank_on_probe(
-    task: str | Task, settings: Settings, *, budget: Budget, progress: Progress | None = None
+    task: str | Task,
+    settings: Settings,
+    *,
+    budget: Budget,
+    progress: Progress | None = None,
 ) -> RankedProbe:
     """Rank as ``rank`` does, within a budget whose clock is already running."""
     wall, processor = time.monotonic(), time.process_time()
@@ -123,7 +130,10 @@ def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
 
 
 def _assemble(
-    inputs: RankingInputs, halving: Halving, settings: Settings, budget: Budget
+    inputs: RankingInputs,
+    halving: Halving,
+    settings: Settings,
+    budget: Budget,
 ) -> RankedProbe:
     """Order the rows, choose the committee and put the ranking together."""
     from selection.probing.evaluator import ordered_rows
@@ -136,6 +146,10 @@ def _assemble(
     )
     committee = _choose_committee(halving, settings.top, lead=ordered[0].model)
     ordered = [_with_expected_accuracy(row, inputs.score.name, task) for row in ordered]
+    warnings = _warnings(task, probe, ordered)
+    if halving.note:
+        warnings.append(halving.note)
+    warnings += late
     ranking = Ranking(
         task=task.name,
         classes=task.classes,
@@ -147,11 +161,7 @@ def _assemble(
         rows=tuple(ordered),
         committee=committee.models,
         committee_reasons=committee.reasons(),
-        warnings=(
-            *_warnings(task, probe, ordered),
-            *([halving.note] if halving.note else []),
-            *late,
-        ),
+        warnings=tuple(warnings),
         candidates=_counts(candidates, halving),
     )
     ranked = {row.model: halving.evidence[row.model] for row in ordered if row.value is not None}
@@ -173,11 +183,11 @@ def _check_any_ranked(rows: Sequence[Row], halving: Halving, seconds: float | No
     if any(row.value is not None for row in rows):
         return
     limits = {"budget": f"{seconds or 0:.0f} s", "budget_gb": "the download bound"}
-    left_out = [
-        f"{halving.left_out[reason]} did not fit {limit}"
-        for reason, limit in limits.items()
-        if halving.left_out[reason]
-    ]
+    left_out = []
+    for reason, limit in limits.items():
+        count = halving.left_out[reason]
+        if count:
+            left_out.append(f"{count} did not fit {limit}")
     if left_out:
         failed = f"; {len(rows)} failed" if rows else ""
         raise Unavailable(
@@ -196,15 +206,16 @@ def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
 
     last = halving.committee_round(size + 1)
     images = np.arange(last.images)
-    known = {}
+    benefits = {}
     with threadpool_limits(1, "blas"):
         for name in last.models:
-            if name in halving.evidence:
-                evidence = halving.evidence[name]
-                known[name] = benefit_of(
-                    evidence.at(images) if len(evidence.labels) > len(images) else evidence
-                )
-        return select_committee(known, size=size, lead=lead)
+            evidence = halving.evidence.get(name)
+            if evidence is None:  # it failed in a later round
+                continue
+            if len(evidence.labels) > len(images):
+                evidence = evidence.at(images)
+            benefits[name] = benefit_of(evidence)
+        return select_committee(benefits, size=size, lead=lead)
 
 
 def _with_expected_accuracy(row: Row, score: str, task: Task) -> Row:

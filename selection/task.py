@@ -272,7 +272,10 @@ def _assemble(raw: _RawTask) -> Task:
 
 
 def _classes(
-    task: str, names: tuple[str, ...], counts: Rows, warnings: list[str]
+    task: str,
+    names: tuple[str, ...],
+    counts: Rows,
+    warnings: list[str],
 ) -> tuple[str, ...]:
     """The names with at least two training images; the others are warned of."""
     counted = list(zip(names, counts, strict=True))

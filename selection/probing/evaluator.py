@@ -59,7 +59,10 @@ class ProbeEvaluator:
         return self.prober.cost(card, size)
 
     def evaluate(
-        self, cards: Sequence[ModelCard], size: int, allowance: float
+        self,
+        cards: Sequence[ModelCard],
+        size: int,
+        allowance: float,
     ) -> Iterator[Evaluation]:
         """See ``rounds.Evaluator``; ``allowance`` is in seconds from now."""
         from threadpoolctl import threadpool_limits

@@ -52,7 +52,10 @@ class RoundPlan:
 
 
 def evaluate_candidates(
-    inputs: RankingInputs, settings: Settings, budget: Budget, progress: Progress | None
+    inputs: RankingInputs,
+    settings: Settings,
+    budget: Budget,
+    progress: Progress | None,
 ) -> Halving:
     """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
     candidates = inputs.candidates
@@ -81,7 +84,10 @@ def evaluate_candidates(
 
 
 def _plan_rounds(
-    inputs: RankingInputs, settings: Settings, budget: Budget, evaluator: ProbeEvaluator
+    inputs: RankingInputs,
+    settings: Settings,
+    budget: Budget,
+    evaluator: ProbeEvaluator,
 ) -> RoundPlan:
     """The models that the budget can pay for, and rounds that suit the time left."""
     cards, probe = inputs.candidates.cards, inputs.probe.size
@@ -98,7 +104,10 @@ def _plan_rounds(
 
 @contextmanager
 def _prober(
-    settings: Settings, probe: Probe, budget: Budget, shown: RankingProgress
+    settings: Settings,
+    probe: Probe,
+    budget: Budget,
+    shown: RankingProgress,
 ) -> Iterator[Prober]:
     """This process, or Ray's workers for as long as the context lasts."""
     outputs = TeacherStore(feature_folder(), max_bytes=settings.max_size)
@@ -122,7 +131,10 @@ def _prober(
 
 
 def _evaluator(
-    inputs: RankingInputs, settings: Settings, prober: Prober, shown: RankingProgress
+    inputs: RankingInputs,
+    settings: Settings,
+    prober: Prober,
+    shown: RankingProgress,
 ) -> ProbeEvaluator:
     """What has the teachers run and scores their outputs."""
     if settings.label_encoder:

@@ -58,7 +58,11 @@ class Prober(Protocol):
         ...
 
     def probe(
-        self, cards: Sequence[ModelCard], size: int, *, deadline: float
+        self,
+        cards: Sequence[ModelCard],
+        size: int,
+        *,
+        deadline: float,
     ) -> Iterator[ProbeResult]:
         """Yield one result a card on the probe's first ``size`` images, cached results first.
 
@@ -176,7 +180,11 @@ class LocalProber:
         return load + self.costs.run_seconds(card, missing)
 
     def probe(
-        self, cards: Sequence[ModelCard], size: int, *, deadline: float = math.inf
+        self,
+        cards: Sequence[ModelCard],
+        size: int,
+        *,
+        deadline: float = math.inf,
     ) -> Iterator[ProbeResult]:
         """See ``Prober``."""
         missing: list[ModelCard] = []

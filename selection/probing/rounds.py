@@ -42,7 +42,10 @@ class Evaluator(Protocol):
         ...
 
     def evaluate(
-        self, cards: Sequence[ModelCard], size: int, allowance: float
+        self,
+        cards: Sequence[ModelCard],
+        size: int,
+        allowance: float,
     ) -> Iterator[Evaluation]:
         """Yield one evaluation a card on the probe's first ``size`` images.
 
@@ -131,7 +134,12 @@ def step_sizes(probe: int, classes: int) -> list[int]:
 
 
 def affordable_sizes(
-    cards: Sequence[ModelCard], evaluator: Evaluator, *, probe: int, classes: int, left: float
+    cards: Sequence[ModelCard],
+    evaluator: Evaluator,
+    *,
+    probe: int,
+    classes: int,
+    left: float,
 ) -> list[int]:
     """Images a round; the first round is smaller if it cannot pay for all ``cards`` otherwise.
 
@@ -193,7 +201,12 @@ def halve(
 
 
 def shortlist(
-    cards: Sequence[ModelCard], evaluator: Evaluator, *, size: int, most: int, left: float
+    cards: Sequence[ModelCard],
+    evaluator: Evaluator,
+    *,
+    size: int,
+    most: int,
+    left: float,
 ) -> tuple[list[ModelCard], int]:
     """The ``most`` best guesses that a first round can pay for, and how many it cannot.
 
@@ -220,7 +233,10 @@ def survival_threshold(rows: Sequence[Row], keep: int) -> float:
 
 
 def cheap_first(
-    cards: Sequence[ModelCard], evaluator: Evaluator, size: int, allowance: float
+    cards: Sequence[ModelCard],
+    evaluator: Evaluator,
+    size: int,
+    allowance: float,
 ) -> list[ModelCard]:
     """Order a first round that cannot pay for all, so that a few large models do not fill it.
 
@@ -238,7 +254,11 @@ def cheap_first(
 
 
 def affordable(
-    cards: Sequence[ModelCard], evaluator: Evaluator, size: int, left: float, rounds_after: int
+    cards: Sequence[ModelCard],
+    evaluator: Evaluator,
+    size: int,
+    left: float,
+    rounds_after: int,
 ) -> list[ModelCard]:
     """The best of ``cards`` that fit this round's share of the time left.
 
@@ -258,7 +278,10 @@ def affordable(
 
 
 def _survivors(
-    halving: Halving, chosen: Sequence[ModelCard], keep: int, round_name: str
+    halving: Halving,
+    chosen: Sequence[ModelCard],
+    keep: int,
+    round_name: str,
 ) -> list[ModelCard]:
     """The cards of the last round that may still be among the best ``keep``, best first."""
     cards = {card.id: card for card in chosen}

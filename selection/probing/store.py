@@ -189,7 +189,12 @@ class TeacherStore:
         return StoredRows(present, arrays, classifier or {}, seconds)
 
     def write(
-        self, key: StoreKey, digests: Sequence[bytes], new: NewRows, *, seconds: float = 0.0
+        self,
+        key: StoreKey,
+        digests: Sequence[bytes],
+        new: NewRows,
+        *,
+        seconds: float = 0.0,
     ) -> None:
         """Add the rows of images. Raises ``OSError`` if the disk is full, and leaves no litter.
 
@@ -334,7 +339,9 @@ def _write_tensors(path: Path, key: StoreKey, tensors: dict[str, Array]) -> None
 
 
 def _read_shard(
-    path: Path, key: StoreKey, wanted: Mapping[bytes, object]
+    path: Path,
+    key: StoreKey,
+    wanted: Mapping[bytes, object],
 ) -> dict[str, Array] | None:
     """The arrays of a shard that holds any of the ``wanted`` digests; None otherwise."""
     from safetensors import SafetensorError, safe_open

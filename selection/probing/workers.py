@@ -100,7 +100,11 @@ class RayProber:
         return self._seconds(card, missing) / self.slots if missing > 0 else 0.0
 
     def probe(
-        self, cards: Sequence[ModelCard], size: int, *, deadline: float = math.inf
+        self,
+        cards: Sequence[ModelCard],
+        size: int,
+        *,
+        deadline: float = math.inf,
     ) -> Iterator[ProbeResult]:
         """See ``Prober``."""
         missing = []
@@ -191,7 +195,11 @@ def connect(address: str) -> Any:
 
 
 def _probe(
-    card: ModelCard, size: int, probe: Probe, job: Job, seconds: float
+    card: ModelCard,
+    size: int,
+    probe: Probe,
+    job: Job,
+    seconds: float,
 ) -> tuple[str | None, str | None, float]:
     """Run one model on a worker; its outputs go into the store.
 

@@ -168,7 +168,10 @@ def _open(path: Path | None) -> Iterator[tuple[Catalogue, str]]:
 
 
 def _any_of(
-    catalogue: Catalogue, where: str | None, patterns: Sequence[str], name: str
+    catalogue: Catalogue,
+    where: str | None,
+    patterns: Sequence[str],
+    name: str,
 ) -> str | None:
     """The condition that an id is one of ``patterns`` (ids or globs), each of which must match."""
     conditions = []
@@ -262,8 +265,8 @@ def _shortlist(
     cards = catalogue.cards(where=_all_of(usable, f"id IN ({ids})"))
     if len(cards) > 1:
         values = prior(cards, classes, encoder=encoder)
-        order = sorted(range(len(cards)), key=lambda place: (-values[place], cards[place].id))
-        cards = [cards[place] for place in order]
+        value_of = {card.id: value for card, value in zip(cards, values, strict=True)}
+        cards.sort(key=lambda card: (-value_of[card.id], card.id))
     return _Shortlist(cards, touched)
 
 

@@ -60,7 +60,10 @@ def _open(path: Path) -> LabelIndex | None:
 
 
 def _build(
-    catalogue: Catalogue, encoder: NameEncoder, source: str, stored: LabelIndex | None
+    catalogue: Catalogue,
+    encoder: NameEncoder,
+    source: str,
+    stored: LabelIndex | None,
 ) -> LabelIndex:
     keys, names, spaces = _label_spaces(catalogue)
     ids, space_of_model, values = _models(catalogue, keys)

@@ -88,7 +88,12 @@ class LabelIndex:
         return chosen.indices, places
 
     def costs(
-        self, spaces: Ints, classes: Vectors, shares: Costs, *, dtype: npt.DTypeLike = np.float64
+        self,
+        spaces: Ints,
+        classes: Vectors,
+        shares: Costs,
+        *,
+        dtype: npt.DTypeLike = np.float64,
     ) -> Costs:
         """Price ``spaces`` (T,): their RWMD (T,) to ``classes`` (C, E) with ``shares`` (C,).
 

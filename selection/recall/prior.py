@@ -67,7 +67,10 @@ _NAMES_WEIGHT = 3.0  # of the label names' similarity, at most 1; ours: the tabl
 
 
 def prior(
-    cards: Sequence[ModelCard], classes: Sequence[str], *, encoder: NameEncoder | None = None
+    cards: Sequence[ModelCard],
+    classes: Sequence[str],
+    *,
+    encoder: NameEncoder | None = None,
 ) -> npt.NDArray[np.float64]:
     """Guess from the cards alone how well each model would teach a task.
 
@@ -169,7 +172,9 @@ def _joined(names: object) -> str:
 
 
 def _label_similarity(
-    cards: Sequence[ModelCard], classes: Sequence[str], encoder: NameEncoder
+    cards: Sequence[ModelCard],
+    classes: Sequence[str],
+    encoder: NameEncoder,
 ) -> npt.NDArray[np.float64]:
     """1 - RWMD (n,) between each card's label names and ``classes``; NaN without label names."""
     class_vectors = encoder.encode(classes)  # (C, E)

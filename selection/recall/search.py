@@ -77,7 +77,8 @@ def nearest_spaces(
         of another shape.
     """
     if models is None:
-        models = index.models_per_space(np.ones(len(index.ids), np.bool_))
+        is_permitted = np.ones(len(index.ids), np.bool_)
+        models = index.models_per_space(is_permitted)
     if models.shape != (index.spaces.shape[0],):
         raise ValueError(f"models of shape {models.shape} for {index.spaces.shape[0]} label spaces")
     if k < 1:
@@ -94,13 +95,23 @@ def nearest_spaces(
     limit = _kth_cost(costs, models[touched], k) + _SLACK
     near = np.sort(touched[costs <= limit])
     exact = price(near).round(9)  # so that rounding does not order equal costs
+    kth_cost = _kth_cost(exact, models[near], k)
     nearest = np.argsort(exact, kind="stable")
-    nearest = nearest[exact[nearest] <= _kth_cost(exact, models[near], k)]
-    return NearestSpaces(near[nearest], exact[nearest], np.sort(touched), len(order))
+    nearest = nearest[exact[nearest] <= kth_cost]
+    return NearestSpaces(
+        spaces=near[nearest],
+        costs=exact[nearest],
+        touched=np.sort(touched),
+        total=len(order),
+    )
 
 
 def _price_in_order(
-    order: Ints, bounds: Vectors, models: Ints, k: int, price: Callable[..., Costs]
+    order: Ints,
+    bounds: Vectors,
+    models: Ints,
+    k: int,
+    price: Callable[..., Costs],
 ) -> Costs:
     """The costs of the first of the spaces ``order`` (s,), up to where no bound is low enough.
 

@@ -47,8 +47,9 @@ class Interval:
 
 def around(value: float, draws: npt.ArrayLike, *, level: float = 0.95) -> Interval:
     """``value`` with the percentiles of its bootstrap ``draws`` (n,), widened to hold it."""
-    low, high = np.quantile(np.asarray(draws), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, min(float(low), value), max(float(high), value))
+    shares = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(np.asarray(draws), shares).tolist()
+    return Interval(value, min(low, value), max(high, value))
 
 
 # --- scores of one teacher, and of two on the same probe
@@ -103,7 +104,10 @@ def score_difference(
 
 
 def _replicates(
-    score: Score, evidence: Evidence, rng: np.random.Generator, draws: int | None
+    score: Score,
+    evidence: Evidence,
+    rng: np.random.Generator,
+    draws: int | None,
 ) -> tuple[float, Floats]:
     """The value and (draws,) deviations from it of resampled probes."""
     labelled = evidence.labelled()
@@ -120,14 +124,16 @@ def _bootstrap_terms(terms: Floats, labels: Ints, rng: np.random.Generator, draw
     totals = np.zeros(draws)
     for label in np.unique(labels):
         of_class = terms[labels == label]
-        picks = rng.integers(0, len(of_class), (draws, len(of_class)))
-        totals += of_class[picks].sum(axis=1)
+        totals += _drawn_again(of_class, draws, rng).sum(axis=1)
     deviations: Floats = totals / len(terms) - terms.mean()
     return deviations
 
 
 def _subsample_halves(
-    score: Score, evidence: Evidence, rng: np.random.Generator, draws: int
+    score: Score,
+    evidence: Evidence,
+    rng: np.random.Generator,
+    draws: int,
 ) -> Floats:
     """(draws,) values on half of each class, centred, scaled to the spread of the whole probe's
     value.
@@ -177,9 +183,7 @@ def accuracy(hits: Hits) -> Interval:
     right, count = int(np.sum(hits)), len(hits)
     share = right / count
     wilson = binomtest(right, count).proportion_ci(method="wilson")
-    low = min(float(wilson.low), share)
-    high = max(float(wilson.high), share)
-    return Interval(share, low, high)
+    return around(share, [wilson.low, wilson.high], level=1.0)
 
 
 def accuracy_difference(first: Sequence[Hits], second: Sequence[Hits]) -> Interval:
@@ -215,7 +219,10 @@ def gap_recovered(student: Sequence[Hits], plain: Sequence[Hits], teacher: Hits)
 
 
 def resampled_means(
-    values: Floats, *, seed: int = 0, draws: int = PAIRED_BOOTSTRAPS
+    values: Floats,
+    *,
+    seed: int = 0,
+    draws: int = PAIRED_BOOTSTRAPS,
 ) -> npt.NDArray[np.float64]:
     """(draws, ...) means of ``values`` (S, ..., n), seeds and images drawn again (a hierarchical
     bootstrap).
@@ -237,12 +244,15 @@ def resampled_means(
 def mean_interval(values: Floats, *, draws: int = BOOTSTRAPS, seed: int = 0) -> Interval:
     """The mean of ``values`` (n,), which are drawn again."""
     rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(values), (draws, len(values)))
-    return around(float(values.mean()), values[picks].mean(axis=1))
+    means = _drawn_again(values, draws, rng).mean(axis=1)
+    return around(float(values.mean()), means)
 
 
 def task_draws(
-    values: Floats, *, draws: int = TASK_BOOTSTRAPS, seed: int = 0
+    values: Floats,
+    *,
+    draws: int = TASK_BOOTSTRAPS,
+    seed: int = 0,
 ) -> tuple[float, Floats]:
     """The mean of ``values`` (T, S) (NaN: not measured) over seeds, then tasks, and (draws,) means
     with tasks drawn again, then seeds within each.
@@ -253,32 +263,47 @@ def task_draws(
     for row in np.atleast_2d(values):
         measured = row[np.isfinite(row)]
         if len(measured):
-            picks = rng.integers(0, len(measured), (draws, len(measured)))
-            over_seeds.append(measured[picks].mean(axis=1))
+            over_seeds.append(_drawn_again(measured, draws, rng).mean(axis=1))
             task_means.append(measured.mean())
     table = np.stack(over_seeds)  # (T, draws)
     picks = rng.integers(0, len(table), (draws, len(table)))
-    means = table[picks, np.arange(draws)[:, None]].mean(axis=1)
+    columns = np.arange(draws)[:, None]
+    means = table[picks, columns].mean(axis=1)
     return float(np.mean(task_means)), means
 
 
 def paired_task_draws(
-    differences: Sequence[Sequence[Floats]], *, draws: int = PAIRED_BOOTSTRAPS, seed: int = 0
+    differences: Sequence[Sequence[Floats]],
+    *,
+    draws: int = PAIRED_BOOTSTRAPS,
+    seed: int = 0,
 ) -> tuple[float, Floats]:
     """The mean of ``differences`` [task][seed] (n,) between two choices on the same images, and
     (draws,) means with tasks, seeds and images drawn again.
     """
     rng = np.random.default_rng(seed)
-    over_seeds, task_means = [], []
+    over_seeds = []  # of each task, (draws,)
+    task_means = []
     for task in differences:
-        over_images = []
+        over_images = []  # of each seed, (draws,)
+        seed_means = []
         for difference in task:
+            mean = difference.mean()
             error = difference.std() / np.sqrt(len(difference))
             # The mean of many resampled images is normal.
-            over_images.append(difference.mean() + error * rng.normal(size=draws))
+            over_images.append(mean + error * rng.normal(size=draws))
+            seed_means.append(mean)
         over_seeds.append(_mean_of_resampled(np.stack(over_images), rng))
-        task_means.append(np.mean([difference.mean() for difference in task]))
-    return float(np.mean(task_means)), _mean_of_resampled(np.stack(over_seeds), rng)
+        task_means.append(np.mean(seed_means))
+    means = _mean_of_resampled(np.stack(over_seeds), rng)
+    return float(np.mean(task_means)), means
+
+
+def _drawn_again(values: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """(draws, n) samples of ``values`` (n,), each as large as they are, with replacement."""
+    picks = rng.integers(0, len(values), (draws, len(values)))
+    drawn: Floats = values[picks]
+    return drawn
 
 
 def _mean_of_resampled(table: Floats, rng: np.random.Generator) -> Floats:

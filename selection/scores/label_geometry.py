@@ -175,13 +175,15 @@ def class_means(points: Floats, data: ProbeData) -> tuple[Floats, Floats]:
 
     A class of one sample has no mean without it: the mean of all others stands in.
     """
-    counts = data.counts.astype(np.float32)[:, None]
+    counts = data.counts.astype(np.float32)[:, None]  # (C, 1)
     sums = data.one_hot.T @ points
-    others_of_class = np.maximum(counts[data.labels] - 1, 1)
+    class_size = counts[data.labels]  # (N, 1)
+    others_of_class = np.maximum(class_size - 1, 1)
     left_out = (sums[data.labels] - points) / others_of_class
-    all_others = (points.sum(axis=0) - points) / (len(points) - 1)
-    alone = counts[data.labels] == 1
-    return sums / counts, np.where(alone, all_others, left_out)
+    others = points.sum(axis=0) - points
+    others /= len(points) - 1
+    left_out = np.where(class_size == 1, others, left_out)
+    return sums / counts, left_out
 
 
 def _half_unit(points: Floats) -> Floats:

@@ -88,7 +88,12 @@ def inputs(value: float, *, classes: int, images: float) -> tuple[float, float, 
 
 
 def expected_accuracy(
-    value: float, *, score: str, classes: int, images: float, probe_size: int
+    value: float,
+    *,
+    score: str,
+    classes: int,
+    images: float,
+    probe_size: int,
 ) -> ExpectedAccuracy | None:
     """The accuracy to expect of a small student that learns from a teacher.
 

@@ -130,7 +130,10 @@ def _aggregate_debiased(evidence: Evidence, space: str) -> float:
 
 
 def _sample_score(
-    suffix: str, space: str, terms: Callable[[Evidence, str], Floats], meaning: str
+    suffix: str,
+    space: str,
+    terms: Callable[[Evidence, str], Floats],
+    meaning: str,
 ) -> Score:
     return Score.mean_of(
         lambda evidence: terms(evidence, space),
@@ -142,7 +145,10 @@ def _sample_score(
 
 
 def _aggregate_score(
-    suffix: str, space: str, value: Callable[[Evidence, str], float], meaning: str
+    suffix: str,
+    space: str,
+    value: Callable[[Evidence, str], float],
+    meaning: str,
 ) -> Score:
     return Score(
         name=f"transport_{space}_aggregate{suffix}",

@@ -96,7 +96,12 @@ def self_transport(sources: Floats, cost: Floats, *, eps: float, iterations: int
 
 
 def batch_transport_cost(
-    p: Tensor, q: Tensor, cost: Tensor, *, eps: float, iterations: int = 50
+    p: Tensor,
+    q: Tensor,
+    cost: Tensor,
+    *,
+    eps: float,
+    iterations: int = 50,
 ) -> Tensor:
     """d_eps(p, q; M) = <P_eps, M> of B pairs of torch tensors: (B,) in the unit of the cost.
 
