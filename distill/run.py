@@ -22,6 +22,8 @@ from zoo.terminal.progress import note
 
 # What may differ between a run and its resumption, since it does not change the result.
 FREE = ("options", "versions")  # the plan holds what follows from the options
+# What torch.load raises for a file that was cut off or overwritten.
+DAMAGED = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
 
 
 class RunFolder:
@@ -48,7 +50,7 @@ class RunFolder:
                     f"{path} holds a run already: add --resume to go on with it, or give another"
                     " --out"
                 )
-            _same(run.config(), config, path)
+            _require_same(run.config(), config, path)
             return run
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; --out takes a folder")
@@ -118,12 +120,9 @@ class RunFolder:
         """Drop the lines of epochs that the checkpoint does not hold, so that they are written
         once.
         """
-        lines = [
-            json.dumps(line, ensure_ascii=False)
-            for line in self.metrics()
-            if line["epoch"] < epochs
-        ]
-        write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
+        kept = [line for line in self.metrics() if line["epoch"] < epochs]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
+        write_text(self.path / "metrics.jsonl", text)
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one epoch."""
@@ -138,9 +137,8 @@ class RunFolder:
         """
         import torch
 
-        buffer = (
-            io.BytesIO()
-        )  # a full disk then shows as an OSError of our own write, with its errno
+        # into memory first: a full disk then shows as an OSError of our own write, with its errno
+        buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         last = self.path / "checkpoint" / "last.pt"
         write_bytes(last.with_name("next.pt"), buffer.getbuffer())
@@ -152,10 +150,8 @@ class RunFolder:
         """The newest checkpoint that can be read, or None. Never runs code from the file."""
         import torch
 
-        for litter in (self.path / "checkpoint").glob(
-            ".*.part"
-        ):  # of a run that was killed while it wrote
-            litter.unlink(missing_ok=True)
+        for partial in (self.path / "checkpoint").glob(".*.part"):  # of a run killed while it wrote
+            partial.unlink(missing_ok=True)
         for name in ("next.pt", "last.pt", "previous.pt"):
             file = self.path / "checkpoint" / name
             if not file.exists():
@@ -163,14 +159,7 @@ class RunFolder:
             try:
                 state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
                 return state
-            except (
-                OSError,
-                RuntimeError,
-                EOFError,
-                ValueError,
-                KeyError,
-                pickle.UnpicklingError,
-            ) as error:
+            except DAMAGED as error:
                 note(
                     f"checkpoint {file} is damaged ({type(error).__name__}); trying the one"
                     " before it"
@@ -178,14 +167,30 @@ class RunFolder:
         return None
 
 
-def _same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    fresh = json.loads(json.dumps(dict(new)))
-    for name in sorted(set(old) | set(fresh)):
-        if name not in FREE and old.get(name) != fresh.get(name):
+def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    """Raise ``UserError`` where a run's configuration is not that of this command."""
+    old = _without_off(old)
+    new = _without_off(json.loads(json.dumps(dict(new))))
+    for name in sorted(set(old) | set(new)):
+        if name not in FREE and old.get(name) != new.get(name):
             raise UserError(
                 f"{path} was made with {name} = {_short(old.get(name))}, this command says "
-                f"{_short(fresh.get(name))}: resume with the same options, or give another --out"
+                f"{_short(new.get(name))}: resume with the same options, or give another --out"
             )
+
+
+def _without_off(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` without what is null, false, zero or empty.
+
+    An earlier version did not write the names that it did not know, which were off for it.
+    """
+    values = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            value = _without_off(value)
+        if value:
+            values[name] = value
+    return values
 
 
 def _short(value: Any) -> str:
@@ -195,9 +200,6 @@ def _short(value: Any) -> str:
 
 def hits(results: Mapping[str, Any], split: str) -> npt.NDArray[np.bool_]:
     """(n,) which images of ``split`` a run got right, from its ``results.json``."""
-    predicted, labels = (
-        np.asarray(results[split]["predicted"]),
-        np.asarray(results[split]["labels"]),
-    )
-    right: npt.NDArray[np.bool_] = predicted == labels
-    return right
+    predicted = np.asarray(results[split]["predicted"])
+    correct: npt.NDArray[np.bool_] = predicted == np.asarray(results[split]["labels"])
+    return correct

@@ -101,7 +101,7 @@ def test_the_losses_are_those_of_the_papers(name: str) -> None:
         view=torch.zeros(8, 3, 32, 32),
         labels=labels,
         index=labels,
-        answers=(TeacherOutputs(logits=said),),
+        teacher_outputs=(TeacherOutputs(logits=said),),
     )
     state = StudentState(
         logits=mine, features=mine, hidden=mine[:, :, None, None], low=mine[:, :, None, None]

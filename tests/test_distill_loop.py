@@ -229,7 +229,7 @@ def test_answers_belong_to_the_image_and_view_of_the_batch() -> None:
     source = batches(data, views=3, teachers=(table,))
     for step in (0, 4, 9):
         batch = source.at(step)
-        said = batch.answers[0].features
+        said = batch.teacher_outputs[0].features
         assert said is not None
         assert torch.equal(said[:, 0].long() % 100, batch.index)
         view = torch.div(said[:, 0].long(), 100, rounding_mode="floor")
@@ -255,8 +255,8 @@ def test_one_stored_view_is_the_image_as_it_is_and_the_students_views_are_all_ne
     source = batches(data, views=1, teachers=(table,))
     batch, later = source.at(0), source.at(1)  # the whole set, twice
     for one in (batch, later):
-        assert one.answers[0].features is not None
-        assert torch.equal(one.answers[0].features[:, 0].long(), one.index)
+        assert one.teacher_outputs[0].features is not None
+        assert torch.equal(one.teacher_outputs[0].features[:, 0].long(), one.index)
     assert not torch.equal(batch.view[batch.index.argsort()], later.view[later.index.argsort()])
 
 

@@ -119,7 +119,7 @@ def batch(seed: int, teachers: list[Teacher], *, labelled: int = B) -> Batch:
         )
         for teacher, o in zip(teachers, outputs, strict=True)
     )
-    return Batch(view=view, labels=labels, index=torch.arange(B), answers=answers)
+    return Batch(view=view, labels=labels, index=torch.arange(B), teacher_outputs=answers)
 
 
 def context_of(name: str) -> tuple[Context, list[Teacher]]:
@@ -237,7 +237,9 @@ class TestEveryMethod:
             view=data.view[order],
             labels=data.labels[order],
             index=data.index[order],
-            answers=tuple(a.map(lambda _, values: values[order]) for a in data.answers),
+            teacher_outputs=tuple(
+                outputs.map(lambda _, values: values[order]) for outputs in data.teacher_outputs
+            ),
         )
         values = [recipe(data, net(data.view), progress=0.05)]
         recipe = build(name, context_of(name)[0])
@@ -339,7 +341,7 @@ def test_kd_reads_the_columns_of_the_tasks_classes() -> None:
     context = replace(CONTEXT, teachers=INFOS[:1])
     net, data = student(), batch(0, TEACHERS[:1])
     state = net(data.view)
-    same = replace(state, logits=data.answers[0].logits[:, [4, 0, 2]].clone())
+    same = replace(state, logits=data.teacher_outputs[0].logits[:, [4, 0, 2]].clone())
     assert float(
         build("kd", context)(data, same, progress=0.5)["answers"].detach()
     ) == pytest.approx(0, abs=1e-6)
@@ -363,8 +365,8 @@ def test_a_teacher_of_shifted_stats_is_asked_in_its_own_range() -> None:
     state = TeacherState(INFOS[0])
     data = batch(0, TEACHERS[:1])
     for step in range(TeacherState.LEARN):
-        state.standardised(batch(step, TEACHERS[:1]).answers[0])
-    own = state.standardised(data.answers[0])
+        state.standardised(batch(step, TEACHERS[:1]).teacher_outputs[0])
+    own = state.standardised(data.teacher_outputs[0])
     assert not state.learning
     assert own.mean().abs() < 0.3
     assert 0.5 < float(own.std()) < 1.5

@@ -34,6 +34,18 @@ def test_a_run_is_resumed_with_the_same_configuration_only(tmp_path: Path) -> No
         RunFolder.create(tmp_path / "file", {}, resume=False)
 
 
+def test_names_that_an_earlier_version_did_not_write_count_as_off(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    RunFolder.create(path, {"seed": 0, "task": {"digest": "a"}}, resume=False)
+    now = {"seed": 0, "task": {"digest": "a", "revision": None}, "mix": 0.0}
+    RunFolder.create(path, now, resume=True)
+    with pytest.raises(UserError, match="revision"):
+        RunFolder.create(path, now | {"task": {"digest": "a", "revision": "b"}}, resume=True)
+    with pytest.raises(UserError, match="seed = 1"):
+        RunFolder.create(tmp_path / "other", {"seed": 1}, resume=False)
+        RunFolder.create(tmp_path / "other", {"seed": 0}, resume=True)
+
+
 @pytest.mark.parametrize("text", [None, "", "[]", "{"])
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path, text: str | None) -> None:
     if text is not None:

@@ -43,9 +43,11 @@ def run(out: Path) -> list[BenchRecord]:
 
 def _measure(device: str) -> list[BenchRecord]:
     student, teacher, batch, rounds = SETTINGS[device]
-    steps, memory = {}, {}
-    for name, make in _variants(device).items():
-        memory[name] = _peak(make)
+    variants = _variants(device)
+    # before any step is kept: what else lives, or is freed, then does not count
+    memory = {name: _peak(make) for name, make in variants.items()}
+    steps = {}
+    for name, make in variants.items():
         steps[name] = make()
         for _ in range(3):
             steps[name]()
@@ -180,7 +182,7 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
                 view=batch.view,
                 labels=batch.labels,
                 index=batch.index,
-                answers=(TeacherOutputs(probe_logits=answers),),
+                teacher_outputs=(TeacherOutputs(probe_logits=answers),),
             )
         optimizer.zero_grad(set_to_none=True)
         with accelerator.accumulate(model):

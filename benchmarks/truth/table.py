@@ -68,11 +68,16 @@ def recipe_digest(recipe: StudentRecipe) -> str:
 
 
 def read_cells(path: Path, *, recipe: str | None = None) -> list[Cell]:
-    """The cells of a table, each once, in the order they were made; torn lines are passed over."""
+    """The cells of a table, each once, in the order they were made; torn lines are passed over.
+
+    All of one ``recipe``, by default that of the table's first cell: students of two recipes are
+    not compared. Another recipe's table is read from a file of its own.
+    """
     cells: dict[CellKey, Cell] = {}
     for row in read_rows(path):
         cell = Cell(**known_fields(Cell, row))
-        if recipe in (None, cell.recipe):
+        recipe = recipe or cell.recipe
+        if cell.recipe == recipe:
             cells.setdefault(cell.key, cell)
     return list(cells.values())
 

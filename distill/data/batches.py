@@ -117,7 +117,7 @@ class Batches:
             view=shown.pixels,
             labels=self.labels[index].masked_fill(shown.mixed, -1),
             index=index,
-            answers=tuple(teacher.at(stored_view, index) for teacher in self.teachers),
+            teacher_outputs=tuple(teacher.at(stored_view, index) for teacher in self.teachers),
         )
 
     def _on_device(self, values: Labels) -> Tensor:

@@ -1,10 +1,9 @@
-"""Distillation of the teachers' softened answers: kd, probe_kd with its variants, average and
-ca_mkd.
+"""Distillation of the teachers' softened answers: kd, probe_kd and its variants, average, ca_mkd.
+
+Shapes: B images of a batch, C classes of the task, K teachers.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +16,10 @@ from zoo.errors import UserError
 
 
 class ProbeTerm(nn.Module):
-    """probe_kd's term for a recipe of another kind: ``weight`` x the KL from the teachers' probe
-    answers, over all images.
+    """probe_kd's term for a recipe of another kind, over all images.
 
-    The task term of the papers needs labels; on unlabelled images this stands in for it (ours). 0
-    leaves it out.
+    ``weight`` x the KL from the teachers' probe logits. The task term of the papers needs labels;
+    on unlabelled images this stands in for it (ours). 0 leaves it out.
     """
 
     share: Tensor
@@ -35,31 +33,20 @@ class ProbeTerm(nn.Module):
         """``{"answers": ()}`` of ``logits`` (B, C), or nothing where the weight is 0."""
         if not self.weight:
             return {}
-        terms = [
-            softened_kl(logits.float(), answers.probe_logits.float(), temperature=1.0).mean()
-            for answers in batch.answers
-            if answers.probe_logits is not None
-        ]
+        terms = []
+        for probe_logits in _probe_logits(batch.teacher_outputs):
+            divergence = softened_kl(logits.float(), probe_logits.float(), temperature=1.0)  # (B,)
+            terms.append(divergence.mean())
         return {"answers": self.weight * (torch.stack(terms) * self.share).sum()}
 
-    def task(self, logits: Tensor, batch: Batch, rows: Tensor | None = None) -> Tensor:
-        """The task term of a helping head: cross-entropy on labelled images, and this term on
-        all.
-        """
-        if rows is not None:
-            batch = replace(
-                batch,
-                view=batch.view[:0],
-                labels=batch.labels[rows],
-                index=batch.index[rows],
-                answers=tuple(
-                    TeacherOutputs(probe_logits=a.probe_logits[rows])
-                    for a in batch.answers
-                    if a.probe_logits is not None
-                ),
-            )
-        terms: list[Tensor] = list(self(logits, batch).values())
-        return torch.stack([task_term(logits, batch.labels), *terms]).sum()
+    def task(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The task term of a helping head: cross-entropy on labelled images, this term on all."""
+        return sum(self(logits, batch).values(), start=task_term(logits, batch.labels))
+
+
+def _probe_logits(outputs: tuple[TeacherOutputs, ...]) -> list[Tensor]:
+    """(B, C) of each teacher."""
+    return [teacher.probe_logits for teacher in outputs if teacher.probe_logits is not None]
 
 
 def fitted_shares(context: Context) -> Tensor:
@@ -84,59 +71,60 @@ class AnswersRecipe(Recipe):
                 " have: use loss=kl"
             )
         self.config = config
-        self.columns = [
-            list(t.columns) if t.columns is not None else None for t in context.teachers
-        ]
-        fitted = fitted_shares(context)
-        self.register_buffer(
-            "share",
-            fitted if config.weighting == "fitted" else torch.full_like(fitted, 1 / len(fitted)),
-        )
+        self.columns = [list(teacher.columns or ()) for teacher in context.teachers]
+        share = fitted_shares(context)
+        if config.weighting != "fitted":
+            share = torch.full_like(share, 1 / len(share))
+        self.register_buffer("share", share)
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
-        config, logits = self.config, student.logits.float()
-        teachers = self._teachers(batch)
+        config = self.config
+        logits = student.logits.float()
+        teachers = self._teacher_logits(batch.teacher_outputs)
+        share = self.share  # (K,)
         if config.weighting == "confidence":
             share = confidence_weights(torch.stack(teachers), batch.labels)  # (B, K)
             self.share = share.detach().mean(dim=0)
-        else:
-            share = self.share
-        terms = [
-            self._loss(logits, teacher, batch.labels, progress) for teacher in teachers
-        ]  # K of (B,) or ()
-        loss = (torch.stack(terms, dim=-1) * share).sum(dim=-1).mean()
+        # (B,) of each teacher, or () where the loss is one of the whole batch
+        losses = [self._loss(logits, teacher, batch.labels, progress) for teacher in teachers]
+        weighted = torch.stack(losses, dim=-1) * share
         return {
             "cross_entropy": config.task * task_term(logits, batch.labels),
-            "answers": config.weight * loss,
+            "answers": config.weight * weighted.sum(dim=-1).mean(),
         }
 
     def weights(self) -> list[float]:
-        return [float(w) for w in self.share]
+        return [float(share) for share in self.share]
 
-    def _teachers(self, batch: Batch) -> list[Tensor]:
+    def _teacher_logits(self, outputs: tuple[TeacherOutputs, ...]) -> list[Tensor]:
+        """(B, C) of each teacher, in the task's label space."""
         if self.config.answers == "probe_logits":
-            teachers = [a.probe_logits for a in batch.answers]
-        else:
-            teachers = [
-                None if a.logits is None or c is None else a.logits[:, c]
-                for a, c in zip(batch.answers, self.columns, strict=True)
-            ]
-        return [logits.float() for logits in teachers if logits is not None]
+            return [logits.float() for logits in _probe_logits(outputs)]
+        logits = []
+        for teacher, columns in zip(outputs, self.columns, strict=True):
+            assert teacher.logits is not None
+            logits.append(teacher.logits[:, columns].float())
+        return logits
 
     def _loss(self, student: Tensor, teacher: Tensor, labels: Tensor, progress: float) -> Tensor:
         config, temperature = self.config, self.config.temperature
         if config.loss == "kl":
             return softened_kl(student, teacher, temperature=temperature)
         if config.loss == "standardised":
-            return softened_kl(
-                standardised(student), standardised(teacher), temperature=temperature
-            )
+            student, teacher = standardised(student), standardised(teacher)
+            return softened_kl(student, teacher, temperature=temperature)
         if config.loss == "dist":
-            between, within = dist(student, teacher, temperature=temperature)
-            return config.between * between.mean() + config.within * within.mean()
-        # Without a label the teacher's own choice is the target (ours: the paper has labels
-        # everywhere).
+            parts = dist(student, teacher, temperature=temperature)
+            return config.between * parts.between.mean() + config.within * parts.within.mean()
+        return self._decoupled(student, teacher, labels, progress)
+
+    def _decoupled(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, progress: float
+    ) -> Tensor:
+        """(B,). Without a label the teacher's own class is the target (ours)."""
+        config, temperature = self.config, self.config.temperature
         target = torch.where(labels >= 0, labels, teacher.argmax(dim=1))
         parts = decoupled(student, teacher, target, temperature=temperature)
+        divergence = config.target * parts.target + config.others * parts.others
         rise = min(1.0, progress / config.warmup) if config.warmup > 0 else 1.0
-        return rise * temperature**2 * (config.target * parts.target + config.others * parts.others)
+        return rise * temperature**2 * divergence

@@ -1,15 +1,20 @@
-"""DiverseDistill: the student asks a committee of teachers questions, and weighs their answers."""
+"""DiverseDistill: the student asks a committee of teachers questions, and weighs their answers.
+
+Shapes: B images of a batch, b of them that a teacher is run for, K teachers, g x g positions of the
+grid, c channels of the student's last map, c_t of a teacher's lower state, D_s student features.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from distill.batch import Batch, StudentState
+from distill.batch import Batch, StudentState, TeacherOutputs
 from distill.methods.answers import ProbeTerm
 from distill.methods.configs import CommitteeConfig
 from distill.methods.losses import standardised_error
@@ -19,9 +24,7 @@ from distill.teachers.info import TeacherInfo
 
 
 class CommitteeTeacher(nn.Module):
-    """One teacher: the question augmenter into its hidden space, its frozen layers, the answer MLP
-    back.
-    """
+    """One teacher: question into its hidden space, its frozen layers, answer MLP back."""
 
     def __init__(
         self, info: TeacherInfo, config: CommitteeConfig, context: Context, *, seed: int
@@ -31,9 +34,8 @@ class CommitteeTeacher(nn.Module):
         splitter = info.splitter.shuffled(seed) if config.random else None
         self.state = TeacherState(info, splitter=splitter)
         channels = self.state.splitter.channels
-        self.question = position_mlp(
-            context.hidden_shape[0] + config.embedding, channels, config.width
-        )
+        question_inputs = context.hidden_shape[0] + config.embedding
+        self.question = position_mlp(question_inputs, channels, config.width)
         self.answer = mlp(info.feature_dim, context.feature_dim, config.width)
         self.relevance = nn.Linear(channels, context.num_classes)
 
@@ -57,45 +59,42 @@ class CommitteeRecipe(Recipe):
         count, width = len(context.teachers), config.embedding
         self.embedding = nn.Parameter(torch.randn(count, width))  # E (K, d)
         self.importance = nn.Linear(context.hidden_shape[0], width, bias=False)  # W
-        members = (
-            CommitteeTeacher(info, config, context, seed=context.seed + k)
-            for k, info in enumerate(context.teachers)
-        )
-        self.members = nn.ModuleList(members)
+        self.members = nn.ModuleList()
+        for k, info in enumerate(context.teachers):
+            self.members.append(CommitteeTeacher(info, config, context, seed=context.seed + k))
         self.head = nn.Linear(context.feature_dim, context.num_classes)
         self.mean_share = [1 / count] * count
-        self._asked = self._possible = 0
+        self._forwards = self._possible_forwards = 0
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
-        config, labels = self.config, batch.labels
         members = cast("list[CommitteeTeacher]", list(self.members))
-        for member, answers in zip(members, batch.answers, strict=True):
+        for member, outputs in zip(members, batch.teacher_outputs, strict=True):
             if member.state.learning:
-                member.state.standardised(answers)
+                member.state.standardised(outputs)
         x = on_grid(student.hidden)  # (B, c, g, g)
-        alpha = self._importance(x, progress)  # (B, K), 0 where a teacher is not asked
+        alpha = self._importance(x, progress)  # (B, K), 0 where a teacher is skipped
+        self._possible_forwards += alpha.numel()
+        self.mean_share = alpha.detach().mean(dim=0).tolist()
         answer = torch.zeros_like(student.features, dtype=torch.float32)  # (B, D_s)
         relevance = torch.zeros((), device=x.device)
         for k, member in enumerate(members):
-            rows = alpha[:, k].detach().nonzero()[:, 0]
-            self._asked += len(rows)
+            rows = alpha[:, k].detach().nonzero()[:, 0]  # (b,)
+            self._forwards += len(rows)
             if len(rows) == 0:
                 continue
-            question = self._question(member, k, x[rows])
-            with torch.set_grad_enabled(config.through):
-                understood = member.state.features_from(question)
-            answer = answer.index_add(0, rows, alpha[rows, k : k + 1] * member.answer(understood))
-            relevance = relevance + self.probe.task(
-                member.relevance(question.mean(dim=(2, 3))), batch, rows
-            )
-        self._possible += alpha.numel()
-        self.mean_share = alpha.detach().mean(dim=0).tolist()
-        pulled = standardised_error(student.features.float(), answer.detach()).mean()
-        relevance = relevance / len(self.members) + self.probe.task(self.head(answer), batch)
+            question = self._question(member, k, x[rows])  # (b, c_t, g, g)
+            with torch.set_grad_enabled(self.config.through):
+                features = member.state.features_from(question)
+            weighted = alpha[rows, k : k + 1] * member.answer(features)  # (b, D_s)
+            answer = answer.index_add(0, rows, weighted)
+            question_logits = member.relevance(question.mean(dim=(2, 3)))  # (b, C)
+            relevance = relevance + self.probe.task(question_logits, _part(batch, rows))
+        relevance = relevance / len(members) + self.probe.task(self.head(answer), batch)
+        distance = standardised_error(student.features.float(), answer.detach()).mean()
         return {
-            "cross_entropy": task_term(student.logits, labels),
-            "distance": config.distance * pulled,
-            "relevance": config.relevance * relevance,
+            "cross_entropy": task_term(student.logits, batch.labels),
+            "distance": self.config.distance * distance,
+            "relevance": self.config.relevance * relevance,
             **self.probe(student.logits, batch),
         }
 
@@ -103,30 +102,39 @@ class CommitteeRecipe(Recipe):
         return self.mean_share
 
     def metrics(self) -> Mapping[str, float]:
-        """``skipped``: the share of teacher forwards, one an image and teacher, left out since the
-        last call.
+        """``skipped``: the share of teacher forwards left out since the last call.
+
+        A forward is one of one teacher on one image.
         """
-        skipped = 1 - self._asked / self._possible if self._possible else 0.0
-        self._asked = self._possible = 0
-        return {"skipped": skipped}
+        share = self._forwards / self._possible_forwards if self._possible_forwards else 1.0
+        self._forwards = self._possible_forwards = 0
+        return {"skipped": 1 - share}
 
     def _importance(self, x: Tensor, progress: float) -> Tensor:
-        scores = (
-            self.importance(x.mean(dim=(2, 3)))
-            @ self.embedding.T
-            / math.sqrt(self.embedding.shape[1])
-        )  # (B, K)
+        """alpha (B, K), rows sum to 1."""
+        query = self.importance(x.mean(dim=(2, 3)))  # (B, d)
+        scores = query @ self.embedding.T / math.sqrt(self.embedding.shape[1])  # (B, K)
         alpha = torch.softmax(scores, dim=1)
         if progress < self.config.warmup:
             return alpha
-        least = self.config.threshold / len(
-            self.members
-        )  # below 1 / K, so that the best is always asked
-        alpha = alpha * (alpha >= min(least, 1 / len(self.members) - 1e-6))
+        count = len(self.members)
+        # below 1 / K, so that no image is left without a teacher
+        least = min(self.config.threshold / count, 1 / count - 1e-6)
+        alpha = alpha * (alpha >= least)
         return alpha / alpha.sum(dim=1, keepdim=True)
 
     def _question(self, member: CommitteeTeacher, k: int, x: Tensor) -> Tensor:
         """q (b, c_t, g, g), in units of the teacher's own states."""
-        name = self.embedding[k][None, :, None, None].expand(len(x), -1, *x.shape[2:])
-        question: Tensor = member.question(torch.cat([x, name], dim=1))
+        embedding = self.embedding[k][None, :, None, None]  # (1, d, 1, 1)
+        everywhere = embedding.expand(len(x), -1, *x.shape[2:])  # (b, d, g, g)
+        question: Tensor = member.question(torch.cat([x, everywhere], dim=1))
         return question
+
+
+def _part(batch: Batch, rows: Tensor) -> Batch:
+    """The images ``rows`` (b,) of a batch, as far as ``ProbeTerm.task`` reads them."""
+    outputs = []
+    for teacher in batch.teacher_outputs:
+        assert teacher.probe_logits is not None
+        outputs.append(TeacherOutputs(probe_logits=teacher.probe_logits[rows]))
+    return replace(batch, labels=batch.labels[rows], teacher_outputs=tuple(outputs))

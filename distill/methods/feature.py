@@ -1,4 +1,7 @@
-"""Regression of the teachers' pooled features."""
+"""Regression of the teachers' pooled features.
+
+Shapes: B images of a batch, K teachers, D_t features of a teacher.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from distill.methods.answers import ProbeTerm
 from distill.methods.configs import FeatureConfig
 from distill.methods.losses import feature_distance
 from distill.methods.recipe import Context, Recipe, task_term
+
+LARGEST = 8.0  # of a standardised teacher feature, in standard deviations
 
 
 class Feature(Recipe):
@@ -29,51 +34,46 @@ class Feature(Recipe):
         super().__init__()
         self.config, self.seed, self.steps = config, context.seed, 0
         self.probe = ProbeTerm(config.probe, context)
-        widths = [teacher.feature_dim for teacher in context.teachers]
-        self.connectors = nn.ModuleList(nn.Linear(context.feature_dim, width) for width in widths)
-        self.norms = nn.ModuleList(
-            nn.BatchNorm1d(width, affine=False, momentum=config.momentum) for width in widths
-        )
+        self.connectors = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        for teacher in context.teachers:
+            width = teacher.feature_dim
+            self.connectors.append(nn.Linear(context.feature_dim, width))
+            self.norms.append(nn.BatchNorm1d(width, affine=False, momentum=config.momentum))
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         features = student.features.float()
-        distances = torch.stack(
-            [
-                feature_distance(connector(features), self._standardised(norm, answers.features))
-                for connector, norm, answers in zip(
-                    self.connectors, self.norms, batch.answers, strict=True
-                )
-            ],
-            dim=1,
-        )  # (B, K)
-        kept = self._kept(distances.detach())
-        value = ((distances * kept).sum(dim=1) / kept.sum(dim=1)).mean()
-        terms = {
+        distances = []
+        modules = zip(self.connectors, self.norms, batch.teacher_outputs, strict=True)
+        for connector, norm, outputs in modules:
+            assert outputs.features is not None
+            target = self._standardised(norm, outputs.features.float())  # (B, D_t)
+            distances.append(feature_distance(connector(features), target))
+        by_teacher = torch.stack(distances, dim=1)  # (B, K)
+        kept = self._kept(by_teacher.detach())
+        by_image = (by_teacher * kept).sum(dim=1) / kept.sum(dim=1)  # (B,)
+        return {
             "cross_entropy": task_term(student.logits, batch.labels),
-            "feature": self.config.weight * value,
+            "feature": self.config.weight * by_image.mean(),
+            **self.probe(student.logits, batch),
         }
-        return {**terms, **self.probe(student.logits, batch)}
 
-    def _standardised(self, norm: Any, features: Tensor | None) -> Tensor:
-        assert features is not None
-        features = features.float()
-        with torch.no_grad():
-            if self.training:
-                norm.momentum = max(
-                    self.config.momentum, 1 / (self.steps + 1)
-                )  # a plain mean at first
-                norm(features) if len(features) > 1 else None
-            spread = (norm.running_var + norm.eps).sqrt()
-            scaled: Tensor = (features - norm.running_mean) / spread
-            return scaled.clamp(-8, 8)
+    @torch.no_grad()
+    def _standardised(self, norm: Any, features: Tensor) -> Tensor:
+        """``features`` (B, D_t) by the running mean and spread, which learn from them first."""
+        if self.training and len(features) > 1:
+            norm.momentum = max(self.config.momentum, 1 / (self.steps + 1))  # a plain mean at first
+            norm(features)
+        spread = (norm.running_var + norm.eps).sqrt()
+        scaled: Tensor = (features - norm.running_mean) / spread
+        return scaled.clamp(-LARGEST, LARGEST)
 
     def _kept(self, distances: Tensor) -> Tensor:
         """(B, K) of 0 and 1: who counts for which image."""
         if not self.training:
             return torch.ones_like(distances)
-        generator = torch.Generator().manual_seed(
-            (self.seed * 1_000_003 + self.steps) % 2**63
-        )  # whatever was drawn before
+        # a generator of its own: the draws depend on seed and step alone
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.steps) % 2**63)
         draws = torch.rand(distances.shape, generator=generator).to(distances.device)
         self.steps += 1
         hardest = distances == distances.max(dim=1, keepdim=True).values

@@ -1,5 +1,6 @@
-"""What talk and committee share: states on a common grid, small networks over them, and the
-teachers' own states.
+"""What talk and committee share: states on a common grid, and small networks over them.
+
+Shapes: B images of a batch, c channels, h x w or g x g positions, n tokens, D_t teacher features.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ def on_grid(state: Tensor, size: int = GRID) -> Tensor:
     folded back.
     """
     if state.shape[3] == 1 and state.shape[2] > 3:
-        side = math.isqrt(state.shape[2])
-        state = state[:, :, state.shape[2] - side * side :].unflatten(2, (side, side))[..., 0]
+        tokens = state.shape[2]
+        side = math.isqrt(tokens)
+        patches = state[:, :, tokens - side * side :, 0]  # (B, c, side * side)
+        state = patches.unflatten(2, (side, side))
     return functional.adaptive_avg_pool2d(state.float(), size)
 
 
@@ -77,11 +80,12 @@ class TeacherState(nn.Module):
 
     def __init__(self, info: TeacherInfo, *, splitter: SplitTeacher | None = None) -> None:
         super().__init__()
-        teacher = splitter or info.splitter  # shuffled in the control
-        assert teacher is not None
-        self.splitter: SplitTeacher = teacher
+        split_teacher = splitter or info.splitter  # shuffled in the control
+        assert split_teacher is not None
+        self.splitter: SplitTeacher = split_teacher
         self.seen = 0
-        channels, self.prefix = self.splitter.channels, self.splitter.prefix
+        channels = self.splitter.channels
+        self.prefix = self.splitter.prefix  # tokens before the patches
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("spread", torch.ones(channels))
         self.before = nn.Linear(channels, self.prefix * channels) if self.prefix else None
@@ -92,27 +96,29 @@ class TeacherState(nn.Module):
         return self.seen < self.LEARN
 
     @torch.no_grad()
-    def standardised(self, answers: TeacherOutputs) -> Tensor:
+    def standardised(self, outputs: TeacherOutputs) -> Tensor:
         """The teacher's own stored state of the batch, standardised: (B, c, g, g)."""
-        assert answers.hidden is not None
-        hidden = answers.hidden.float()
+        assert outputs.hidden is not None
+        hidden = outputs.hidden.float()
         if self.training and self.learning:
             share = 1 / (self.seen + 1)
-            self.mean.lerp_(hidden.mean(dim=(0, 2, 3)), share)
-            self.spread.lerp_(hidden.std(dim=(0, 2, 3), correction=0).clamp(min=1e-3), share)
+            mean = hidden.mean(dim=(0, 2, 3))  # (c,)
+            spread = hidden.std(dim=(0, 2, 3), correction=0)  # (c,)
+            self.mean.lerp_(mean, share)
+            self.spread.lerp_(spread.clamp(min=1e-3), share)
             self.seen += 1
         return (hidden - self.mean[:, None, None]) / self.spread[:, None, None]
 
     def features_from(self, state: Tensor) -> Tensor:
-        """The teacher's features (B, D_t) after its upper layers, from a standardised state (B, c,
-        g, g); with gradient.
+        """The teacher's features (B, D_t) of a standardised ``state`` (B, c, g, g).
+
+        With gradient through the frozen upper layers. Tokens before the patches are a linear image
+        of the patches' mean.
         """
         prefix = None
-        if (
-            self.before is not None
-        ):  # tokens before the patches: a linear image of the patches' mean
-            prefix = self.before(state.mean(dim=(2, 3))).unflatten(1, (self.prefix, -1))
-            prefix = prefix * self.spread + self.mean
+        if self.before is not None:
+            tokens = self.before(state.mean(dim=(2, 3)))  # (B, prefix * c)
+            prefix = tokens.unflatten(1, (self.prefix, -1)) * self.spread + self.mean
         raw = state * self.spread[:, None, None] + self.mean[:, None, None]
         features: Tensor = self.splitter.upper(self.splitter.join(raw, prefix)).features
         return features

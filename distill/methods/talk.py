@@ -1,5 +1,7 @@
-"""Talking Models: student and teachers exchange messages in a shared space; and the one-way
-control.
+"""Talking Models: student and teachers exchange messages in a shared space; the one-way control.
+
+Shapes: B images of a batch, c channels of a teacher's lower state, d of a message, g x g positions
+of the grid, D_s and D_t features of student and teacher.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from distill.teachers.info import TeacherInfo
 
 
 class Interpreter(nn.Module):
-    """One teacher's encoders and decoder: lower state <-> message at each position, features ->
-    message.
+    """One teacher's encoders and decoder.
+
+    Its lower state <-> a message at each position; its features -> a message.
     """
 
     def __init__(self, info: TeacherInfo, config: TalkConfig) -> None:
@@ -68,8 +71,8 @@ class Talk(Recipe):
         config = self.config
         low = on_grid(student.low)
         sums = torch.zeros(3, device=low.device)
-        for interpreter, answers in zip(self.interpreters, batch.answers, strict=True):
-            for losses in self._rounds(interpreter, answers, low, student.features.float()):
+        for interpreter, outputs in zip(self.interpreters, batch.teacher_outputs, strict=True):
+            for losses in self._rounds(interpreter, outputs, low, student.features.float()):
                 sums = sums + torch.stack(losses)
         interact, message, state = sums / (len(self.teachers) * config.rounds)
         return {
@@ -81,40 +84,38 @@ class Talk(Recipe):
         }
 
     def _rounds(
-        self, teacher: Interpreter, answers: TeacherOutputs, low: Tensor, high: Tensor
+        self, teacher: Interpreter, outputs: TeacherOutputs, low: Tensor, high: Tensor
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(L_interact, L_MC, L_SC) of each round with one teacher."""
-        teacher_state = teacher.state.standardised(answers)  # (B, c, g, g)
+        teacher_state = teacher.state.standardised(outputs)  # (B, c, g, g)
         teacher_message = teacher.encode_low(teacher_state)  # (B, d, g, g)
         about_features = self.encode_high(high.detach())  # (B, d)
         student_message = self.encode_low(low)  # (B, d, g, g)
         for _ in range(self.config.rounds):
             decoded = teacher.decode_low(student_message)  # (B, c, g, g)
-            reply = teacher.encode_high(self._teacher_features(teacher, answers, decoded))  # (B, d)
+            features = self._teacher_features(teacher, outputs, decoded)  # (B, D_t)
+            reply = teacher.encode_high(features)  # (B, d)
             reply_features = self.decode_high(reply)  # (B, D_s)
             interact = _distance(reply_features, high)
-            message = _distance(_rows(student_message), _rows(teacher_message))
-            message = message + _distance(about_features, reply)
-            state = (
-                mse_loss(teacher.decode_low(teacher_message), teacher_state)
-                + mse_loss(decoded, teacher_state)
-                + _distance(self.decode_high(about_features), high.detach())
-            )
-            yield interact, message, state
-            added = self.encode_high(reply_features)[:, :, None, None]
+            low_messages = _distance(_rows(student_message), _rows(teacher_message))
+            high_messages = _distance(about_features, reply)
+            teacher_restored = mse_loss(teacher.decode_low(teacher_message), teacher_state)
+            student_decoded = mse_loss(decoded, teacher_state)
+            student_restored = _distance(self.decode_high(about_features), high.detach())
+            state = teacher_restored + student_decoded + student_restored
+            yield interact, low_messages + high_messages, state
+            added = self.encode_high(reply_features)[:, :, None, None]  # (B, d, 1, 1)
             student_message = self.encode_low(low) + added
 
     def _teacher_features(
-        self, teacher: Interpreter, answers: TeacherOutputs, decoded: Tensor
+        self, teacher: Interpreter, outputs: TeacherOutputs, decoded: Tensor
     ) -> Tensor:
-        """The teacher's features (B, D_t): of what it decoded, or in the one-way control of the
-        image itself.
-        """
+        """(B, D_t): of what the teacher decoded; in the one-way control of the image itself."""
         if self.config.interactive:
             features: Tensor = teacher.state.features_from(decoded)
             return features
-        assert answers.features is not None
-        return answers.features.float()
+        assert outputs.features is not None
+        return outputs.features.float()
 
 
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:

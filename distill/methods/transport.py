@@ -1,5 +1,6 @@
-"""Distillation across label spaces by optimal transport, after Selective Cross-Task
-Distillation.
+"""Distillation across label spaces by optimal transport, after Selective Cross-Task Distillation.
+
+Shapes: B images of a batch, C classes of the task, C_t of a teacher, K teachers.
 """
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distill.batch import Batch, StudentState
+from distill.batch import Batch, StudentState, TeacherOutputs
 from distill.methods.answers import ProbeTerm
 from distill.methods.configs import TransportConfig
 from distill.methods.losses import softened_kl
@@ -17,8 +18,7 @@ from selection.scores.transport_plans import batch_transport_cost
 
 
 class Transport(Recipe):
-    """Cross-entropy + weight x transport + probe x the answers of the teachers' heads
-    (``ProbeTerm``).
+    """Cross-entropy + weight x transport + probe x the KL from the teachers' heads (``ProbeTerm``).
 
     ``form`` cost is the objective of Lu, Ye, Zhan 2022 (arXiv 2204.11526), sum_k w_k d_eps(p_k(x),
     q(x); M_k). Ours: each M_k is scaled to a largest value of 1, w = softmax(-c / sigma) of the
@@ -35,7 +35,9 @@ class Transport(Recipe):
         super().__init__()
         self.config = config
         self.probe = ProbeTerm(config.probe, context)
-        costs = [t.ground_cost() for t in context.teachers if t.ground_cost is not None]
+        costs = [
+            teacher.ground_cost() for teacher in context.teachers if teacher.ground_cost is not None
+        ]
         self.sharpness = [cost.sharpness for cost in costs]
         for k, cost in enumerate(costs):
             self.register_buffer(f"plan_{k}", cost.plan)
@@ -45,27 +47,30 @@ class Transport(Recipe):
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
         logits = student.logits.float()  # (B, C)
         distance = torch.zeros((), device=logits.device)
-        for k, answers in enumerate(batch.answers):
-            plan = self.get_buffer(f"plan_{k}")
-            outputs = answers.probe_logits if plan is None else answers.logits
-            assert outputs is not None
-            outputs = outputs.float()  # (B, C_t)
-            if self.config.form == "cost":
-                values = self._transport_cost(outputs, logits, self.get_buffer(f"cost_{k}"))
-            else:
-                target = outputs if plan is None else carried(outputs, plan, self.sharpness[k])
-                values = softened_kl(logits, target, temperature=1.0)
-            distance = distance + self.share[k] * values.mean()
-        terms = {
+        for k, outputs in enumerate(batch.teacher_outputs):
+            distances = self._distances(k, outputs, logits)  # (B,)
+            distance = distance + self.share[k] * distances.mean()
+        return {
             "cross_entropy": task_term(logits, batch.labels),
             "transport": self.config.weight * distance,
+            **self.probe(logits, batch),
         }
-        return {**terms, **self.probe(logits, batch)}
 
-    def _transport_cost(self, outputs: Tensor, logits: Tensor, cost: Tensor) -> Tensor:
+    def _distances(self, k: int, outputs: TeacherOutputs, logits: Tensor) -> Tensor:
+        """(B,) between the student's ``logits`` (B, C) and the answer of teacher ``k``."""
+        plan = self.get_buffer(f"plan_{k}")
+        answer = outputs.probe_logits if plan is None else outputs.logits
+        assert answer is not None
+        answer = answer.float()  # (B, C_t)
+        if self.config.form == "cost":
+            return self._transport_cost(answer, logits, self.get_buffer(f"cost_{k}"))
+        target = answer if plan is None else carried(answer, plan, self.sharpness[k])
+        return softened_kl(logits, target, temperature=1.0)
+
+    def _transport_cost(self, answer: Tensor, logits: Tensor, cost: Tensor) -> Tensor:
         """(B,) cost of carrying a teacher's softened answer to the student's."""
         config = self.config
-        p = torch.softmax(outputs / config.temperature, dim=1)
+        p = torch.softmax(answer / config.temperature, dim=1)
         q = torch.softmax(logits / config.temperature, dim=1)
         p, cost = likeliest(p, cost, config.classes)
         return batch_transport_cost(p, q, cost, eps=config.eps, iterations=config.iterations)
@@ -78,12 +83,14 @@ def committee_weights(costs: list[float]) -> Tensor:
     """softmax(-c / sigma) over the committee, (K,); equal where the costs are."""
     values = torch.tensor(costs, dtype=torch.float64)
     spread = values.std(correction=0)
-    return torch.softmax(-values / spread if float(spread) > 1e-12 else 0 * values, dim=0).float()
+    scores = -values / spread if float(spread) > 1e-12 else torch.zeros_like(values)
+    return torch.softmax(scores, dim=0).float()
 
 
 def likeliest(p: Tensor, cost: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` likeliest teacher classes of each row of ``p`` (B, C_t), renormalised, and
-    their rows of ``cost`` (C_t, C): (B, count) and (B, count, C).
+    """The ``count`` likeliest classes of each row of ``p`` (B, C_t), and their rows of ``cost``.
+
+    ``cost`` is (C_t, C); returns (B, count), renormalised, and (B, count, C).
 
     What is cut off moves the transport cost by at most its mass times max(cost). A count >= C_t
     returns the input.
