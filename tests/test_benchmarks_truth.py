@@ -195,6 +195,7 @@ def test_a_table_fills_once_and_goes_on_where_it_was_cut(
         == 2
     )
     assert len(read_cells(path, recipe=recipe_digest(RECIPE))) == 3
+    assert {cell.recipe for cell in read_cells(path)} == {recipe_digest(RECIPE)}  # the table's
 
 
 def test_ranking_and_truth_tables_run_a_teacher_on_no_image_twice(

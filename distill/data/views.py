@@ -1,5 +1,6 @@
-"""Seeded views of images: the augmentation of image i in view v is a pure function of (seed, v,
-i).
+"""Seeded views of images: the view v of image i is a pure function of (seed, v, i).
+
+Shapes: B views of a batch, N images of s x s pixels.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _DRAWS = 12
+_GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's increment
+_LOG_RATIO = 0.28768207  # log(4 / 3)
+_GRAY = (0.299, 0.587, 0.114)  # of red, green, blue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +40,9 @@ class Augmentation:
 
     @property
     def key(self) -> str:
-        """Stable text for the key of stored answers."""
-        return ",".join(f"{name}={value}" for name, value in sorted(asdict(self).items())) + ";2"
+        """Stable text for the key of stored outputs."""
+        settings = [f"{name}={value}" for name, value in sorted(asdict(self).items())]
+        return ",".join(settings) + ";2"
 
 
 class View(NamedTuple):
@@ -48,14 +53,15 @@ class View(NamedTuple):
 
 
 def uniforms(seed: int, view: Tensor, index: Tensor) -> Tensor:
-    """(B, 12) float32 in [0, 1) for ``view`` (B,) and ``index`` (B,) int64: the same on every
-    device and in any order.
+    """(B, 12) float32 in [0, 1) for ``view`` (B,) and ``index`` (B,) int64.
 
-    A splitmix64 hash of (seed, view, index, column); 24 bits of it are kept.
+    The same on every device and in any order: a splitmix64 hash of (seed, view, index, column), of
+    which 24 bits are kept.
     """
     column = torch.arange(1, _DRAWS + 1, device=index.device)
-    state = _mix(_mix(view + _signed(seed * 0x9E3779B97F4A7C15)) ^ index)  # (B,)
-    bits = _mix(state[:, None] + column * _signed(0x9E3779B97F4A7C15))  # (B, 12)
+    of_view = _mix(view + _signed(seed * _GOLDEN))  # (B,)
+    state = _mix(of_view ^ index)  # (B,)
+    bits = _mix(state[:, None] + column * _signed(_GOLDEN))  # (B, 12)
     return _shift(bits, 40).float() / float(1 << 24)
 
 
@@ -75,15 +81,14 @@ def render(
     ``partners``: the rows (P,), ascending, that an image may be blended with. None: all of them.
     """
     draws = uniforms(seed, view, index)  # (B, 12)
-    pixels = _one(images, index, draws, augmentation, size)  # (B, 3, size, size)
+    pixels = _augmented(images, index, draws, augmentation, size)  # (B, 3, size, size)
     if not augmentation.mix:
         return View(pixels, torch.zeros_like(index, dtype=torch.bool))
     partner = _partner(index, draws[:, 8], partners, len(images))
-    other = _one(images, partner, uniforms(~seed, view, partner), augmentation, size)
+    partner_draws = uniforms(~seed, view, partner)
+    other = _augmented(images, partner, partner_draws, augmentation, size)
     mixed = draws[:, 9] < augmentation.mix  # (B,)
-    share = torch.where(mixed, 0.5 * draws[:, 10], torch.zeros_like(draws[:, 10]))[
-        :, None, None, None
-    ]
+    share = torch.where(mixed, 0.5 * draws[:, 10], 0.0)[:, None, None, None]
     return View(pixels * (1 - share) + other * share, mixed)
 
 
@@ -96,54 +101,79 @@ def _partner(index: Tensor, draw: Tensor, partners: Tensor | None, images: int) 
     return place if partners is None else partners[place]
 
 
-def _one(
+def _augmented(
     images: Tensor, index: Tensor, draws: Tensor, augmentation: Augmentation, size: int
 ) -> Tensor:
     source = images[index.to(images.device)].to(index.device).float().div_(255.0)  # (B, 3, s, s)
     pixels = _moved(source, draws, augmentation, size)
-    return _coloured(pixels, draws[:, 5:8], augmentation.colour) if augmentation.colour else pixels
+    if augmentation.colour:
+        pixels = _coloured(pixels, draws[:, 5:8], augmentation.colour)
+    return pixels
+
+
+class _Window(NamedTuple):
+    """The part of each image that is shown, (B,) each, in units of half the image.
+
+    A negative width exchanges left and right.
+    """
+
+    width: Tensor
+    height: Tensor
+    across: Tensor  # of the centre
+    down: Tensor
 
 
 def _moved(source: Tensor, draws: Tensor, augmentation: Augmentation, size: int) -> Tensor:
-    """Crop, flip and resize as one bilinear lookup; a whole-pixel shift at the same size is
-    exact.
+    """Crop, flip and resize as one bilinear lookup; a whole-pixel shift at the same size is exact.
+
+    (B, 3, s, s) -> (B, 3, size, size).
     """
-    b, s = source.shape[0], source.shape[-1]
-    width = height = torch.ones(b, device=source.device)  # window as a share of the image
-    if augmentation.crop == "shift":
-        reach = round(s / 8)
-        steps = (draws[:, :2] * (2 * reach + 1)).floor() - reach  # whole pixels
-        across, down = steps[:, 0] * 2 / s, steps[:, 1] * 2 / s
-    elif augmentation.crop == "resize":
-        area = augmentation.scale + (1 - augmentation.scale) * draws[:, 0]
-        ratio = torch.exp((2 * draws[:, 1] - 1) * 0.28768207)  # log(4/3)
-        width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-        across, down = (2 * draws[:, 2] - 1) * (1 - width), (2 * draws[:, 3] - 1) * (1 - height)
-    else:
-        across = down = torch.zeros(b, device=source.device)
+    count, side = source.shape[0], source.shape[-1]
+    window = _window(draws, augmentation, side)
+    width = window.width
     if augmentation.flip:
         width = torch.where(draws[:, 4] < 0.5, -width, width)
     zero = torch.zeros_like(width)
-    theta = torch.stack(
-        [torch.stack([width, zero, across], 1), torch.stack([zero, height, down], 1)], 1
-    )  # (B, 2, 3)
-    if s > 2 * size:  # bilinear lookup alone would skip pixels
+    rows = (width, zero, window.across, zero, window.height, window.down)
+    theta = torch.stack(rows, dim=1).view(count, 2, 3)
+    if side > 2 * size:  # bilinear lookup alone would skip pixels
         source = F.interpolate(source, size=(2 * size, 2 * size), mode="bilinear", antialias=True)
-    grid = F.affine_grid(theta, [b, 3, size, size], align_corners=False)
+    grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
     return F.grid_sample(
         source, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
 
 
+def _window(draws: Tensor, augmentation: Augmentation, side: int) -> _Window:
+    """The window that ``draws`` (B, 12) choose in images of ``side`` pixels."""
+    whole, centre = torch.ones_like(draws[:, 0]), torch.zeros_like(draws[:, 0])
+    if augmentation.crop == "shift":
+        reach = round(side / 8)
+        pixels = (draws[:, :2] * (2 * reach + 1)).floor() - reach  # (B, 2), whole
+        shift = pixels * 2 / side
+        return _Window(whole, whole, across=shift[:, 0], down=shift[:, 1])
+    if augmentation.crop == "resize":
+        area = augmentation.scale + (1 - augmentation.scale) * draws[:, 0]
+        ratio = torch.exp((2 * draws[:, 1] - 1) * _LOG_RATIO)
+        width = (area * ratio).sqrt().clamp(max=1)
+        height = (area / ratio).sqrt().clamp(max=1)
+        across = (2 * draws[:, 2] - 1) * (1 - width)
+        down = (2 * draws[:, 3] - 1) * (1 - height)
+        return _Window(width, height, across, down)
+    return _Window(whole, whole, centre, centre)
+
+
 def _coloured(pixels: Tensor, draws: Tensor, strength: float) -> Tensor:
-    factor = (1 + strength * (2 * draws - 1))[:, :, None, None, None]  # (B, 3, 1, 1, 1)
-    pixels = pixels * factor[:, 0]
-    gray = (pixels * pixels.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(
-        1, keepdim=True
-    )  # (B, 1, s, s)
+    """``pixels`` (B, 3, h, w) with brightness, contrast and saturation changed by ``draws``."""
+    factors = (1 + strength * (2 * draws - 1))[:, :, None, None, None]  # (B, 3, 1, 1, 1)
+    brightness, contrast, saturation = factors.unbind(dim=1)  # (B, 1, 1, 1) each
+    pixels = pixels * brightness
+    weights = pixels.new_tensor(_GRAY)[:, None, None]  # (3, 1, 1)
+    gray = (pixels * weights).sum(dim=1, keepdim=True)  # (B, 1, h, w)
     mean = gray.mean(dim=(2, 3), keepdim=True)
-    pixels = torch.lerp(gray, pixels, factor[:, 2].expand_as(pixels))  # saturation
-    return torch.lerp(mean.expand_as(pixels), pixels, factor[:, 1].expand_as(pixels)).clamp_(0, 1)
+    pixels = torch.lerp(gray, pixels, saturation.expand_as(pixels))
+    pixels = torch.lerp(mean.expand_as(pixels), pixels, contrast.expand_as(pixels))
+    return pixels.clamp_(0, 1)
 
 
 def _signed(value: int) -> int:

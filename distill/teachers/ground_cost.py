@@ -1,5 +1,6 @@
-"""What it costs to carry a teacher's classes to the task's, and where the cheapest plan carries
-them.
+"""Costs of carrying a teacher's classes to the task's, and the cheapest plan.
+
+Shapes: n images, m of them labelled, D features, C classes of the task, C_t of the teacher.
 """
 
 from __future__ import annotations
@@ -43,35 +44,44 @@ def ground_cost(
     The ground costs of `selection.scores.label_geometry` are of few images, so they leave each
     image out of its class; these are not, and take unlabelled images in.
     """
-    x, labelled = _standardised(features), labels >= 0
-    truth = labels[labelled]
+    x = _standardised(features)  # (n, D)
+    labelled = labels >= 0
+    truth = labels[labelled]  # (m,)
     targets = one_hot(truth, num_classes).float()  # (m, C)
     counts = targets.sum(dim=0)  # (C,)
-    sums = targets.T @ x[labelled] / counts.clamp(min=1)[:, None]
-    class_means = torch.where(counts[:, None] > 0, sums, x[labelled].mean(dim=0))  # (C, D)
+    class_means = targets.T @ x[labelled] / counts.clamp(min=1)[:, None]  # (C, D)
+    mean_of_all = x[labelled].mean(dim=0)  # (D,)
+    class_means = torch.where(counts[:, None] > 0, class_means, mean_of_all)
     if logits is None:
         matrix = _cosine_costs(class_means, class_means)
         return GroundCost(matrix, _mean_true_cost(targets, matrix, truth))
-    shares = logits.float().softmax(dim=1)  # (n, C_t)
-    prototypes = shares.T @ x / shares.sum(dim=0).clamp(min=1e-12)[:, None]  # (C_t, D)
+
+    logits = logits.float()
+    probs = logits.softmax(dim=1)  # (n, C_t)
+    mass = probs.sum(dim=0).clamp(min=1e-12)  # (C_t,)
+    prototypes = probs.T @ x / mass[:, None]  # (C_t, D)
     matrix = _cosine_costs(prototypes, class_means)
-    mean = _mean_true_cost(shares[labelled], matrix, truth)
-    mean_answer = torch.softmax(logits.float() / TEMPERATURE, dim=1).mean(dim=0)
-    plan = _class_plan(mean_answer, (counts + 0.5) / (counts + 0.5).sum(), matrix)
-    answers = carried(logits[labelled], plan, 1.0)
-    no_prior = torch.zeros(num_classes, device=answers.device)
-    sharpness, _ = calibrate(answers[None], no_prior, truth)
-    return GroundCost(matrix, mean, plan, sharpness)
+    softened_mean = torch.softmax(logits / TEMPERATURE, dim=1).mean(dim=0)  # (C_t,)
+    frequencies = (counts + 0.5) / (counts + 0.5).sum()  # (C,)
+    plan = _class_plan(softened_mean, frequencies, matrix)
+    log_probs = carried(logits[labelled], plan, 1.0)  # (m, C)
+    no_prior = torch.zeros(num_classes, device=log_probs.device)
+    return GroundCost(
+        matrix=matrix,
+        mean=_mean_true_cost(probs[labelled], matrix, truth),
+        plan=plan,
+        sharpness=calibrate(log_probs[None], no_prior, truth).scale,
+    )
 
 
 def carried(logits: Tensor, plan: Tensor, sharpness: float) -> Tensor:
-    """(..., C) log-probabilities of the task's classes: a teacher's ``logits`` (..., C_t),
-    softened, moved by ``plan``.
+    """(..., C) log-probabilities of the task's classes, from ``logits`` (..., C_t) and ``plan``.
 
-    q_j is in proportion to (sum_i p_i plan_ij)^sharpness.
+    q_j is in proportion to (sum_i p_i plan_ij)^sharpness, p the softened answer.
     """
-    mass = torch.softmax(logits.float() / TEMPERATURE, dim=-1) @ plan
-    return torch.log_softmax(sharpness * mass.clamp(min=1e-9).log(), dim=-1)
+    p = torch.softmax(logits.float() / TEMPERATURE, dim=-1)  # (..., C_t)
+    log_mass = (p @ plan).clamp(min=1e-9).log()  # (..., C)
+    return torch.log_softmax(sharpness * log_mass, dim=-1)
 
 
 def _standardised(features: Tensor) -> Tensor:
@@ -81,20 +91,22 @@ def _standardised(features: Tensor) -> Tensor:
 
 def _cosine_costs(teacher: Tensor, task: Tensor) -> Tensor:
     """(C_t, C) 1 - cosine of the rows of (C_t, D) and (C, D), divided by their mean."""
-    costs = (1 - normalize(teacher, dim=1) @ normalize(task, dim=1).T).clamp(min=0)
+    cosines = normalize(teacher, dim=1) @ normalize(task, dim=1).T  # (C_t, C)
+    costs = (1 - cosines).clamp(min=0)
     return costs / costs.mean().clamp(min=1e-12)
 
 
-def _mean_true_cost(answers: Tensor, matrix: Tensor, truth: Tensor) -> float:
-    return float((answers @ matrix).gather(1, truth[:, None]).mean())
+def _mean_true_cost(probs: Tensor, matrix: Tensor, truth: Tensor) -> float:
+    """The mean over images of sum_i p_i M[i, y]; ``probs`` (m, C_t), ``truth`` (m,)."""
+    costs = probs @ matrix  # (m, C)
+    return float(costs.gather(1, truth[:, None]).mean())
 
 
 def _class_plan(p: Tensor, q: Tensor, cost: Tensor) -> Tensor:
-    """The entropic plan between the teacher's mean answer ``p`` (C_t,) and the class frequencies
-    ``q`` (C,), each row over its sum.
+    """The entropic plan between ``p`` (C_t,) and ``q`` (C,), each row divided by its sum.
 
-    Its column sums keep one class from drawing everything near it, which rows of softmax(-M / eps)
-    do not.
+    ``p`` is the teacher's mean answer, ``q`` the class frequencies. Its column sums keep
+    one class from drawing everything near it, which rows of softmax(-M / eps) do not.
     """
     import ot
 

@@ -1,5 +1,6 @@
-"""Linear heads on a teacher's features, fitted out of fold, so that any teacher speaks the task's
-label space.
+"""Linear heads on a teacher's features, fitted out of fold, in the task's label space.
+
+Shapes: V views of N images, n of them labelled, D features, C classes, F folds, K teachers.
 """
 
 from __future__ import annotations
@@ -35,29 +36,24 @@ class ProbeHead:
     accuracy: float
 
     def logits(self, features: Tensor, index: Tensor) -> Tensor:
-        """(..., n, C) float32 answers for ``features`` (..., n, D) of the training images ``index``
-        (n,).
+        """(..., n, C) float32 of ``features`` (..., n, D) of the training images ``index`` (n,).
 
-        A labelled image is answered by the head that did not see it, in any of its views, an
-        unlabelled one by the mean of all heads.
+        Of a labelled image by the head that did not see it in any of its views, of an unlabelled
+        image by the mean of all heads.
         """
         heads, classes, width = self.weights.shape
-        answers = features.float() @ self.weights.reshape(heads * classes, width).T.to(
-            features.device
-        )
-        answers = answers.unflatten(-1, (heads, classes)) + self.bias.to(
-            features.device
-        )  # (..., n, F, C)
-        fold = self.fold.to(features.device)[index]
-        pick = torch.nn.functional.one_hot(fold.clamp(min=0), heads).float()
-        pick = torch.where(fold[:, None] >= 0, pick, 1 / heads)  # (n, F)
-        mixed: Tensor = (answers * pick[..., None]).sum(dim=-2)
+        device = features.device
+        weights = self.weights.reshape(heads * classes, width).to(device)
+        products = (features.float() @ weights.T).unflatten(-1, (heads, classes))
+        by_head = products + self.bias.to(device)  # (..., n, F, C)
+        fold = self.fold.to(device)[index]  # (n,)
+        left_out = torch.nn.functional.one_hot(fold.clamp(min=0), heads).float()
+        shares = torch.where(fold[:, None] >= 0, left_out, 1 / heads)  # (n, F)
+        mixed: Tensor = (by_head * shares[..., None]).sum(dim=-2)
         return mixed
 
     def predict(self, features: Tensor) -> Tensor:
-        """(n, C) float32 answers for ``features`` (n, D) of other images, such as a test split: the
-        mean of all heads.
-        """
+        """(n, C) float32 logits of ``features`` (n, D) of other images: the mean of all heads."""
         return features.float() @ self.weights.mean(dim=0).T + self.bias.mean(dim=0)
 
 
@@ -83,34 +79,40 @@ def fit(
     rows = (labels >= 0).nonzero()[:, 0]
     known = labels[rows]
     x = _labelled_features(views, rows, known)  # (V, n, D)
-    mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
+    mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)  # (D,) each
     constant = std <= 1e-6 * std.max()  # a channel that never moves says nothing
     std = torch.where(constant, torch.ones_like(std), std)
     x = (x - mean) / std
-    known_fold = stratified(known, folds=folds, seed=seed)
+    known_fold = stratified(known, folds=folds, seed=seed)  # (n,)
     fold = torch.full_like(labels, -1)
     fold[rows] = known_fold
     counts = torch.bincount(known, minlength=num_classes)
-    prior = torch.log((counts + 0.5) / (counts + 0.5).sum()).to(x.dtype)
+    prior = torch.log((counts + 0.5) / (counts + 0.5).sum()).to(x.dtype)  # (C,)
     scatters = []
     for f in range(int(known_fold.max()) + 1):
         rest = known_fold != f
         scatters.append(_Scatter.of(x[:, rest], known[rest], num_classes))
+
     best: ProbeHead | None = None
     for shrinkage in shrinkages:
         heads = [scatter.head(shrinkage) for scatter in scatters]
-        left_out = torch.empty(*x.shape[:2], num_classes, device=x.device)
-        for f, (weights, bias) in enumerate(heads):
-            left_out[:, known_fold == f] = x[:, known_fold == f] @ weights.T + bias
+        left_out = torch.empty(*x.shape[:2], num_classes, device=x.device)  # (V, n, C)
+        for f, head in enumerate(heads):
+            in_fold = known_fold == f
+            left_out[:, in_fold] = x[:, in_fold] @ head.weights.T + head.bias
         scale, likelihood = calibrate(left_out, prior, known)
-        if best is None or likelihood > best.likelihood:
-            weights = scale * torch.stack([weights for weights, _ in heads]) / std  # (F, C, D)
-            bias = scale * torch.stack([bias for _, bias in heads]) + prior - weights @ mean
-            correct = (scale * left_out + prior).argmax(dim=2) == known
-            accuracy = float(correct.float().mean())
-            best = ProbeHead(
-                weights=weights, bias=bias, fold=fold, likelihood=likelihood, accuracy=accuracy
-            )
+        if best is not None and likelihood <= best.likelihood:
+            continue
+        weights = scale * torch.stack([head.weights for head in heads]) / std  # (F, C, D)
+        bias = scale * torch.stack([head.bias for head in heads]) + prior - weights @ mean
+        correct = (scale * left_out + prior).argmax(dim=2) == known  # (V, n)
+        best = ProbeHead(
+            weights=weights,
+            bias=bias,
+            fold=fold,
+            likelihood=likelihood,
+            accuracy=float(correct.float().mean()),
+        )
     assert best is not None
     return best
 
@@ -133,9 +135,7 @@ def _labelled_features(views: Tensor, rows: Tensor, known: Tensor) -> Tensor:
 
 
 def stratified(labels: Tensor, *, folds: int, seed: int) -> Tensor:
-    """A fold in [0, folds) for each of ``labels`` (n,): each class is spread as evenly as it goes,
-    seeded.
-    """
+    """A seeded fold in [0, folds) for each of ``labels`` (n,); each class is spread evenly."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator).to(labels.device)
     order = order[labels[order].argsort(stable=True)]  # by class, in random order within
@@ -145,79 +145,89 @@ def stratified(labels: Tensor, *, folds: int, seed: int) -> Tensor:
 
 
 def mixture(answers: Tensor, labels: Tensor, *, iterations: int = 100) -> Tensor:
-    """Each teacher's weight (K,) >= 0, summing to 1, in the mixture of answers that makes
-    ``labels`` likeliest.
+    """Each teacher's weight in the mixture that makes ``labels`` likeliest; (K,) >= 0, sum 1.
 
     ``answers`` (K, n, C) are calibrated out-of-fold logits of labelled images, ``labels`` (n,) in
     [0, C). Expectation maximisation of a concave problem, so a copy of a teacher only shares its
     weight and a useless one tends to 0.
     """
-    true = labels.expand(len(answers), -1)[..., None]
-    likely = torch.log_softmax(answers.double(), dim=2).gather(2, true)[..., 0].exp()  # (K, n)
-    weights = torch.full(
-        (len(answers), 1), 1 / len(answers), dtype=torch.float64, device=answers.device
-    )
+    count = len(answers)
+    true = labels.expand(count, -1)[..., None]  # (K, n, 1)
+    log_probs = torch.log_softmax(answers.double(), dim=2)  # (K, n, C)
+    likelihoods = log_probs.gather(2, true)[..., 0].exp()  # (K, n)
+    weights = torch.full((count, 1), 1 / count, dtype=torch.float64, device=answers.device)
     for _ in range(iterations):
-        joint = weights * likely
-        weights = (joint / joint.sum(dim=0).clamp(min=1e-300)).mean(dim=1, keepdim=True)
+        joint = weights * likelihoods  # (K, n)
+        posteriors = joint / joint.sum(dim=0).clamp(min=1e-300)
+        weights = posteriors.mean(dim=1, keepdim=True)
     return (weights[:, 0] / weights.sum()).float()
 
 
-class _Scatter(NamedTuple):
-    """Class means (C, D) and the eigenvectors (D, r) and eigenvalues (r,) of the covariance within
-    classes.
-    """
+class _LinearHead(NamedTuple):
+    weights: Tensor  # (C, D)
+    bias: Tensor  # (C,)
 
-    means: Tensor
-    vectors: Tensor
-    values: Tensor
+
+class _Scatter(NamedTuple):
+    """Class means, and the eigenvectors and eigenvalues of the covariance within classes."""
+
+    means: Tensor  # (C, D)
+    vectors: Tensor  # (D, r)
+    values: Tensor  # (r,)
 
     @classmethod
     def of(cls, x: Tensor, labels: Tensor, classes: int) -> _Scatter:
         """Of ``x`` (V, n, D) with ``labels`` (n,); a class without images has the mean of all."""
-        flat, truth = x.flatten(0, 1), labels.repeat(len(x))
-        counts = torch.bincount(truth, minlength=classes)
-        sums = torch.zeros(classes, flat.shape[1], dtype=flat.dtype, device=flat.device).index_add_(
-            0, truth, flat
-        )
-        means = torch.where(
-            counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], flat.mean(dim=0)
-        )
+        flat, truth = x.flatten(0, 1), labels.repeat(len(x))  # (V n, D), (V n,)
+        counts = torch.bincount(truth, minlength=classes)[:, None]  # (C, 1)
+        sums = flat.new_zeros(classes, flat.shape[1]).index_add_(0, truth, flat)
+        means = torch.where(counts > 0, sums / counts.clamp(min=1), flat.mean(dim=0))
         within = flat - means[truth]  # (V n, D)
         rows, width = within.shape
         if rows >= width:
             values, vectors = torch.linalg.eigh((within.T @ within / rows).double())
             return cls(means, vectors.to(x.dtype), values.clamp(min=0).to(x.dtype))
+        # fewer rows than channels: the same eigenvalues from the smaller matrix
         values, left = torch.linalg.eigh((within @ within.T / rows).double())
         kept = values > 1e-6 * values[-1].clamp(min=1e-12)
         values, left = values[kept], left[:, kept]
         vectors = within.T.double() @ left / (values * rows).sqrt()
         return cls(means, vectors.to(x.dtype), values.to(x.dtype))
 
-    def head(self, shrinkage: float) -> tuple[Tensor, Tensor]:
-        """(weights (C, D), bias (C,)) with the covariance + ``shrinkage`` x its mean variance x
-        identity.
-        """
+    def head(self, shrinkage: float) -> _LinearHead:
+        """By the covariance + ``shrinkage`` x its mean variance x identity."""
         floor = shrinkage * self.values.sum() / self.means.shape[1] + 1e-9
         along = self.means @ self.vectors  # (C, r)
-        weights = (
-            self.means / floor + (along * (1 / (self.values + floor) - 1 / floor)) @ self.vectors.T
-        )
-        return weights, -0.5 * (weights * self.means).sum(dim=1)
+        change = 1 / (self.values + floor) - 1 / floor  # (r,) of the inverse along the vectors
+        weights = self.means / floor + (along * change) @ self.vectors.T  # (C, D)
+        return _LinearHead(weights, bias=-0.5 * (weights * self.means).sum(dim=1))
 
 
-def calibrate(logits: Tensor, prior: Tensor, labels: Tensor) -> tuple[float, float]:
-    """The inverse temperature of ``logits`` (V, n, C) that makes ``labels`` likeliest, and that
-    mean log-likelihood.
+class FittedScale(NamedTuple):
+    """The inverse temperature of logits, and the mean log-likelihood of the labels with it."""
+
+    scale: float
+    likelihood: float
+
+
+def calibrate(logits: Tensor, prior: Tensor, labels: Tensor) -> FittedScale:
+    """The scale of ``logits`` (V, n, C) that makes ``labels`` (n,) likeliest.
+
+    ``prior`` (C,) log-probabilities are added after it.
     """
     flat, true = logits.flatten(0, 1), labels.repeat(len(logits))[:, None]
 
     def likelihood(log_scale: float) -> float:
-        answers = torch.log_softmax(flat * math.exp(log_scale) + prior, dim=1)
-        return float(answers.gather(1, true).mean())
+        log_probs = torch.log_softmax(flat * math.exp(log_scale) + prior, dim=1)
+        return float(log_probs.gather(1, true).mean())
 
     low, high = math.log(1e-3), math.log(10.0)
     for _ in range(20):  # golden section: the likelihood is concave in the scale
-        left, right = high - 0.618 * (high - low), low + 0.618 * (high - low)
-        low, high = (low, right) if likelihood(left) >= likelihood(right) else (left, high)
-    return math.exp((low + high) / 2), likelihood((low + high) / 2)
+        reach = 0.618 * (high - low)
+        left, right = high - reach, low + reach
+        if likelihood(left) >= likelihood(right):
+            high = right
+        else:
+            low = left
+    middle = (low + high) / 2
+    return FittedScale(math.exp(middle), likelihood(middle))

@@ -30,18 +30,18 @@ class Tally:
         values = {f"term:{name}": value.detach().float() for name, value in terms.items()}
         values["right"], values["labelled"] = hits.float()
         values["batches"] = torch.ones((), device=self.device)
+        zero = torch.zeros((), device=self.device)
         for name, value in values.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.sums[name] = self.sums.get(name, zero) + value
 
     def check(self, step: int, *, every: int = 1) -> None:
         """Every ``every`` steps, raise ``Diverged`` where a term is NaN or infinite."""
         if step % every or not self.sums:
             return
-        names = sorted(self.sums)
-        finite = torch.isfinite(torch.stack([self.sums[name] for name in names])).tolist()
-        bad = [name for name, ok in zip(names, finite, strict=True) if not ok]
-        if bad:
-            terms = ", ".join(name.removeprefix("term:") for name in bad)
+        finite = torch.isfinite(self._stacked()).tolist()
+        broken = [name for name, good in zip(sorted(self.sums), finite, strict=True) if not good]
+        if broken:
+            terms = ", ".join(name.removeprefix("term:") for name in broken)
             raise Diverged(
                 f"the loss became NaN or infinite at step {step} ({terms}): a checkpoint before it"
                 " is kept; train anew in another --out with a smaller --rate"
@@ -52,13 +52,15 @@ class Tally:
 
         The accuracy is the share of labelled training images that were right, None without labels.
         """
-        names = sorted(self.sums)
-        sums = accelerator.reduce(torch.stack([self.sums[n] for n in names]), reduction="mean")
-        values = dict(zip(names, sums.tolist(), strict=True))
-        terms = {
-            name.removeprefix("term:"): value / values["batches"]
-            for name, value in values.items()
-            if name.startswith("term:")
-        }
+        sums = accelerator.reduce(self._stacked(), reduction="mean")
+        values = dict(zip(sorted(self.sums), sums.tolist(), strict=True))
+        terms = {}
+        for name, value in values.items():
+            if name.startswith("term:"):
+                terms[name.removeprefix("term:")] = value / values["batches"]
         accuracy = values["right"] / values["labelled"] if values["labelled"] else None
         return {"loss": sum(terms.values()), "terms": terms, "train_accuracy": accuracy}
+
+    def _stacked(self) -> Tensor:
+        """The sums in the order of their sorted names."""
+        return torch.stack([self.sums[name] for name in sorted(self.sums)])
