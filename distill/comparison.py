@@ -33,10 +33,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """One method over its finished seeds, in shares of the test split. ``lift`` is over plain at
-    the same seeds; ``recovered`` the share of the gap between plain and the best teacher that was
-    closed, where there is a gap to close. ``error`` says why it cannot be run at all, ``same_as``
-    which other method is the same run here and stands for it.
+    """One method over its finished seeds, in shares of the test split.
+
+    lift       over plain at the same seeds
+    recovered  the closed share of the gap between plain and the best teacher, where there is a gap
+    error      why the method cannot be run at all
+    same_as    the method that is the same run here and stands for it
     """
 
     method: str
@@ -66,9 +68,7 @@ class TeacherAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One comparison: ``runs``, finished or not, by method and seed; ``lines`` in the order of the
-    methods asked for.
-    """
+    """The ``runs`` by method and seed, finished or not, and a line for each method in order."""
 
     name: str
     classes: tuple[str, ...]
@@ -94,14 +94,13 @@ def compare(
     offline: bool = False,
     budget: float | None = None,
 ) -> Comparison:
-    """Train ``methods`` with ``seeds`` seeds as the run ``source`` was trained, cell by cell, and
-    set them side by side.
+    """Train ``methods`` with ``seeds`` seeds as the run ``source`` was trained, and compare them.
 
-    Cells that are finished are read, a stopped one goes on. With ``budget`` (seconds) no cell is
-    begun that would, by the longest so far, not end in time; the comparison says which are missing.
-    A method that cannot run here has an ``error``. A method may carry settings:
-    ``transport:probe=0:weight=1``. Of methods that come to the same run, as probe_kd, average and
-    best_single from one teacher do, one is trained.
+    Finished cells are read, a stopped cell goes on. With ``budget`` (seconds) no cell is begun that
+    would, by the longest so far, not end in time; the comparison says which are missing. A method
+    that cannot run here has an ``error``. A method may carry settings:
+    ``transport:probe=0:weight=1``. Methods that are identical for this committee are trained once:
+    with a single teacher, probe_kd, average and best_single are the same run.
     """
     from distill.experiment import prepare
 
@@ -141,9 +140,7 @@ def compare(
 
 
 def _method_options(method: str, options: Options) -> Options:
-    """The options of ``method``, ``name:a=1:b=2``; ``UserError`` where there is no such method or
-    setting.
-    """
+    """The options of ``method``, ``name:a=1:b=2``. Raises ``UserError`` if there is none such."""
     from distill.methods.registry import METHODS, configure
 
     name, *settings = method.split(":")
@@ -161,8 +158,9 @@ def _trained_method(name: str) -> str:
 def _same_runs(
     options_of: Mapping[str, Options], source_method: str, *, teachers: int
 ) -> dict[str, str]:
-    """Methods that are the same run as another, and that other: the run at hand rather than
-    probe_kd, probe_kd rather than the rest.
+    """The methods that are the same run as another, with that other.
+
+    The source run stands for probe_kd, and probe_kd for the rest.
     """
     from distill.methods.configs import AnswersConfig
     from distill.methods.registry import METHODS, configure
@@ -199,9 +197,7 @@ def _train_missing(
     *,
     budget: float | None,
 ) -> dict[str, str]:
-    """Train what is not finished, as far as the ``budget`` (seconds) goes; returns why methods were
-    refused.
-    """
+    """Train what is not finished within ``budget`` seconds; returns why methods were refused."""
     refused: dict[str, str] = {}
     longest, began = 0.0, time.monotonic()
     for place, ((method, seed), run) in enumerate(runs.items(), 1):
@@ -225,9 +221,8 @@ def _train(experiment: Experiment, options: Options, folder: Path) -> None:
 
     if options.method == BEST_SINGLE:
         options = replace(options, method="probe_kd")
-        teachers = experiment.teachers()
-        best = sorted(teachers, key=lambda teacher: -_validation_accuracy(teacher, experiment))[:1]
-        experiment = experiment.with_teachers(tuple(teacher.info.card for teacher in best))
+        best = max(experiment.teachers(), key=lambda t: _validation_accuracy(t, experiment))
+        experiment = experiment.with_teachers((best.info.card,))
     train(experiment, options, folder)
 
 
@@ -241,8 +236,8 @@ def _teachers(experiment: Experiment) -> tuple[TeacherAccuracy, ...]:
     test = experiment.split("test")
     teachers = []
     for teacher in experiment.teachers():
-        answers = experiment.committee.predicted(teacher.info.card, teacher.head, test)
-        predicted = answers.argmax(1).numpy()
+        logits = experiment.committee.predicted(teacher.info.card, teacher.head, test)  # (n, C)
+        predicted = logits.argmax(1).numpy()
         teachers.append(
             TeacherAccuracy(
                 model=teacher.info.card.id,

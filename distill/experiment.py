@@ -1,4 +1,4 @@
-"""One task, one kind of student and one committee, ready to be trained by any method and seed."""
+"""A task, a student and a committee, from which any method and seed can be trained."""
 
 from __future__ import annotations
 
@@ -54,10 +54,9 @@ CARD = (
 
 @dataclass(eq=False)
 class Experiment:
-    """The task's images in memory maps, and the committee's answers as far as a method asks for
-    them.
+    """The task's images in memory maps, and the committee's outputs as far as a method needs them.
 
-    Images and answers are kept under ``$TEACHER_ZOO_HOME``, shared by students, methods and seeds.
+    Images and outputs are kept under ``$TEACHER_ZOO_HOME``, shared by students, methods and seeds.
     """
 
     task: Task
@@ -77,9 +76,9 @@ class Experiment:
     @cached_property
     def pixels(self) -> Pixels:
         """The training images, labelled ones first, at the working size."""
-        splits = [self.task.train] + (
-            [self.task.unlabelled] if self.task.unlabelled is not None else []
-        )
+        splits = [self.task.train]
+        if self.task.unlabelled is not None:
+            splits.append(self.task.unlabelled)
         return open_pixels(splits, size=self.work_size, folder=home() / "distill" / "pixels")
 
     def split(self, name: str) -> Pixels:
@@ -97,18 +96,17 @@ class Experiment:
         return self.split("validation")
 
     def teachers(self, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
-        """The committee with its answers, in order; with ``split`` its lower states too."""
+        """The committee with its outputs, in order; with ``split`` its lower states too."""
         if not self.committee.cards:
             return ()
+        plan, views = self.plan, None
+        if plan.views > 1:
+            views = RenderedViews(augmentation=plan.augmentation, seed=VIEW_SEED, count=plan.views)
         images = TaskImages(
             training=self.pixels,
             validation=self.validation,
             classes=self.task.classes,
-            views=RenderedViews(
-                augmentation=self.plan.augmentation, seed=VIEW_SEED, count=self.plan.views
-            )
-            if self.plan.views > 1
-            else None,
+            views=views,
         )
         return self.committee.prepare(images, split=split)
 
@@ -120,10 +118,10 @@ class Experiment:
         settings: Mapping[str, str] | None = None,
         device: str | torch.device = "cpu",
     ) -> TrainingSetup:
-        """All that ``distill.training.loop.fit`` needs for one run; ``UserError`` where the method
-        cannot run here.
+        """The input of ``distill.training.loop.fit`` for one run.
 
-        ``plain`` trains on the labelled images alone, for as many steps as the other methods.
+        ``UserError`` where the method cannot run here. ``plain`` trains on the labelled images
+        alone, for as many steps as the other methods.
         """
         plan, needs = self.plan, METHODS[method].needs
         student = Student.create(plan.student, self.task.classes, seed=seed)
@@ -169,30 +167,24 @@ class Experiment:
         )
 
     def validate(self, student: Student, teachers: tuple[PreparedTeacher, ...]) -> dict[str, Any]:
-        """Accuracy and loss on the validation split, and how often student and teacher give the
-        same class.
-        """
+        """Accuracy, loss and agreement with each teacher on the validation split."""
         rows = self.validation.usable
         labels = torch.from_numpy(self.validation.labels[rows])
         logits = torch.cat([student.logits(chunk) for chunk in self.validation.chunks(rows)])
-        answer = logits.argmax(1)
-        agreement = [
-            {
-                "model": t.info.card.id,
-                "agreement": float((t.validation.argmax(1)[rows] == answer).float().mean()),
-            }
-            for t in teachers
-        ]
+        predicted = logits.argmax(1)  # (n,)
+        agreement = []
+        for teacher in teachers:
+            agrees = teacher.validation.argmax(1)[rows] == predicted
+            share = float(agrees.float().mean())
+            agreement.append({"model": teacher.info.card.id, "agreement": share})
         return {
-            "validation_accuracy": float((answer == labels).float().mean()),
+            "validation_accuracy": float((predicted == labels).float().mean()),
             "validation_loss": float(torch.nn.functional.cross_entropy(logits, labels)),
             "teachers": agreement,
         }
 
     def results(self, student: Student) -> dict[str, Any]:
-        """Accuracy with its interval on the validation and the test split, and every prediction,
-        for ``results.json``.
-        """
+        """``results.json``: accuracy and predictions on the validation and the test split."""
         results: dict[str, Any] = {}
         for name in ("validation", "test"):
             pixels = self.split(name)
@@ -211,9 +203,7 @@ class Experiment:
         return results
 
     def with_teachers(self, cards: tuple[ModelCard, ...]) -> Experiment:
-        """The same task and images with other teachers of this machine; what is loaded and prepared
-        is shared.
-        """
+        """The same task and images with other teachers; what is loaded and prepared is shared."""
         return replace(self, committee=replace(self.committee, cards=cards))
 
     def without_teachers(self) -> Experiment:

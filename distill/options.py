@@ -28,7 +28,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto")]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What makes one run another than the next; kept in ``config.json``.
+    """The options that decide a run's result; kept in ``config.json``.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class Options:
 
     @property
     def network_arguments(self) -> dict[str, Any]:
-        """``student_args`` as what timm takes; ``UserError`` where they are no JSON object."""
+        """``student_args`` as keyword arguments; ``UserError`` where they are no JSON object."""
         try:
             arguments = json.loads(self.student_args or "{}")
             if not isinstance(arguments, dict):
@@ -142,7 +142,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(Options):
-    """The options of ``distill.train``: those of the run, and what may differ at each call."""
+    """The options of ``distill.train``: those of the run, and those of this call alone."""
 
     out: Annotated[Path, typer.Option(help="the run folder")] = Path("run")
     resume: Annotated[
@@ -166,7 +166,7 @@ class TrainOptions(Options):
 
 
 def to_json(options: Options) -> dict[str, Any]:
-    """The options as ``config.json`` holds them; method and seed stand beside them there."""
+    """The options as ``config.json`` holds them, without method and seed, which it holds apart."""
     return {k: v for k, v in as_dict(options).items() if k not in ("method", "seed")}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ from zoo.terminal.options import command_of
 from zoo.terminal.progress import warn
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 FORMATS = ("table", "json")
@@ -23,9 +24,7 @@ FORMATS = ("table", "json")
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image: its ``top`` classes with their probabilities in [0, 1], likeliest first, or why it
-    could not be read.
-    """
+    """One image: its likeliest classes with probabilities in [0, 1], or why it was not read."""
 
     image: str
     classes: tuple[tuple[str, float], ...] = ()
@@ -35,8 +34,7 @@ class Prediction:
 def predict(
     student: Path, images: Sequence[Path], *, top: int = 1, batch_size: int = 64
 ) -> Iterator[Prediction]:
-    """The classes of ``images`` by the exported ``student``, in order, with the preprocessing its
-    own config names.
+    """The classes of ``images`` by the exported ``student``, in order, with its preprocessing.
 
     A folder among ``images`` stands for the image files below it. Raises ``UserError`` where
     ``student`` is not one.
@@ -45,7 +43,6 @@ def predict(
     import torch
 
     from distill.student.student import reopen
-    from selection.sources.images import decode
 
     network, config = reopen(student / "student" if (student / "student").is_dir() else student)
     names = [str(name) for name in config["label_names"]]
@@ -54,23 +51,29 @@ def predict(
     )
     files = [file for path in images for file in _files(path)]
     for start in range(0, len(files), batch_size):
-        inputs: dict[Path, Tensor] = {}
-        errors: dict[Path, str] = {}
-        for file in files[start : start + batch_size]:
-            try:
-                inputs[file] = transform(decode(file.read_bytes()))  # (3, s, s)
-            except (OSError, ValueError) as error:
-                errors[file] = getattr(error, "strerror", None) or str(error)
-        probabilities: dict[Path, Tensor] = {}  # (C,) each
-        if inputs:
+        batch = files[start : start + batch_size]
+        inputs = [_pixels(file, transform) for file in batch]
+        decoded = [pixels for pixels in inputs if not isinstance(pixels, str)]
+        probabilities: Iterator[Tensor] = iter(())
+        if decoded:
             with torch.no_grad():
-                answers = network(torch.stack(list(inputs.values()))).softmax(1)
-            probabilities = dict(zip(inputs, answers, strict=True))
-        for file in files[start : start + batch_size]:
-            if file in errors:
-                yield Prediction(str(file), error=errors[file])
+                logits = network(torch.stack(decoded))  # (B, C)
+            probabilities = iter(logits.softmax(dim=1))
+        for file, pixels in zip(batch, inputs, strict=True):
+            if isinstance(pixels, str):
+                yield Prediction(str(file), error=pixels)
             else:
-                yield Prediction(str(file), _likeliest(probabilities[file], names, top))
+                yield Prediction(str(file), _likeliest(next(probabilities), names, top))
+
+
+def _pixels(file: Path, transform: Callable[[Image], Tensor]) -> Tensor | str:
+    """The image as the network takes it, (3, s, s), or why it cannot be read."""
+    from selection.sources.images import decode
+
+    try:
+        return transform(decode(file.read_bytes()))
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
 
 
 def _likeliest(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -77,9 +78,11 @@ class Pixels:
 
 def located(splits: Sequence[Split], row: int) -> tuple[Split, int]:
     """The split that holds ``row`` of the joined splits, and the place in it."""
-    ends = np.cumsum([len(split) for split in splits])
-    number = int(np.searchsorted(ends, row, side="right"))
-    return splits[number], int(row - (ends[number] - len(splits[number])))
+    for split in splits:
+        if row < len(split):
+            return split, int(row)
+        row -= len(split)
+    raise IndexError(row)
 
 
 def square(image: Image, size: int) -> Bytes:
@@ -93,8 +96,7 @@ def square(image: Image, size: int) -> Bytes:
 
 
 def working_size(split: Split, size: int, *, sample: int = 16) -> int:
-    """The size to store training images at, for a student of input ``size``: what the images have,
-    up to twice ``size``.
+    """The size at which training images are stored: their size, up to twice the student's.
 
     The teachers look at the same view as the student, at this size; an image smaller than the
     student's input is stored as it is. Judged by the median shorter side of ``sample`` images.
@@ -111,8 +113,7 @@ def working_size(split: Split, size: int, *, sample: int = 16) -> int:
 def open_pixels(
     splits: Sequence[Split], *, size: int, folder: Path, what: str = "decoding"
 ) -> Pixels:
-    """The images of ``splits``, one after the other, at ``size``; decoded into ``folder`` where
-    they are not there yet.
+    """The images of ``splits``, one after the other, at ``size``; decoded once into ``folder``.
 
     Decoding goes on where a stopped run left off. A damaged image becomes a black row that is not
     ``usable``. Raises ``UserError`` where no image at all can be decoded, and ``OSError`` where the
@@ -146,13 +147,6 @@ def open_pixels(
     )
 
 
-class _Decoded(NamedTuple):
-    """A decoded image, None if it is damaged, and the digest of its bytes."""
-
-    pixels: Bytes | None
-    digest: bytes
-
-
 def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: str) -> list[int]:
     """Write what is missing of ``pixels.u8`` and ``digests.u8``; returns the damaged rows.
 
@@ -171,13 +165,13 @@ def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: s
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         Progress.default().over(what, unit="images", total=count, done=done) as meter,
     ):
-        black = np.zeros(shape[1:], np.uint8)
+        decode_row = partial(_decode_row, splits, shape[-1])
         for start in range(done, count, CHUNK):
             rows = range(start, min(start + CHUNK, count))
-            for row, image in zip(rows, pool.map(_reader(splits, shape[-1]), rows), strict=True):
-                if image.pixels is None:
+            for row, image in zip(rows, pool.map(decode_row, rows), strict=True):
+                if image.damaged:
                     damaged.append(row)
-                pixels.write((black if image.pixels is None else image.pixels).tobytes())
+                pixels.write(image.pixels.tobytes())
                 digests.write(image.digest)
             for file in (pixels, digests):
                 file.flush()
@@ -208,24 +202,28 @@ def _progress(path: Path) -> tuple[int, list[int]]:
         return 0, []
 
 
-def _reader(splits: Sequence[Split], size: int) -> Callable[[int], _Decoded]:
-    def read(row: int) -> _Decoded:
-        split, place = located(splits, row)
-        try:
-            encoded = split.raw(place)
-            return _Decoded(square(decode(encoded), size), image_digest(encoded))
-        except CorruptImage:  # one bad photograph must not end a run
-            return _Decoded(None, bytes(16))
+class _DecodedImage(NamedTuple):
+    """An image (3, s, s), black if it is damaged, and the digest of its bytes."""
 
-    return read
+    pixels: Bytes
+    digest: bytes
+    damaged: bool = False
+
+
+def _decode_row(splits: Sequence[Split], size: int, row: int) -> _DecodedImage:
+    split, place = located(splits, row)
+    try:
+        encoded = split.raw(place)
+        return _DecodedImage(square(decode(encoded), size), image_digest(encoded))
+    except CorruptImage:  # one bad photograph must not end a run
+        black = np.zeros((3, size, size), np.uint8)
+        return _DecodedImage(black, bytes(16), damaged=True)
 
 
 class Stream:
-    """An endless, seeded order of ``rows``: pass after pass, each a new permutation, a function of
-    the position alone.
+    """An endless, seeded order of ``rows``: pass after pass, each a new permutation.
 
-    So any position can be asked for in any order, and a resumed run draws what the stopped one
-    would have drawn.
+    A function of the position alone, so that a resumed run draws what the stopped run would have.
     """
 
     def __init__(self, rows: Labels, *, seed: int) -> None:
@@ -241,9 +239,9 @@ class Stream:
             start, count = start + len(piece), count - len(piece)
 
     def _order(self, number: int) -> Labels:
+        """The rows in the order of pass ``number``; a batch may span two passes, which are kept."""
         if number not in self._orders:
-            self._orders = {n: o for n, o in self._orders.items() if n == number - 1}
-            self._orders[number] = self.rows[
-                np.random.default_rng([self.seed, number]).permutation(len(self.rows))
-            ]
+            rng = np.random.default_rng([self.seed, number])
+            previous = {n: order for n, order in self._orders.items() if n == number - 1}
+            self._orders = {**previous, number: self.rows[rng.permutation(len(self.rows))]}
         return self._orders[number]

@@ -1,6 +1,4 @@
-"""What a distillation method is: a module that turns one batch into named loss terms, and is thrown
-away afterwards.
-"""
+"""A distillation method: a module that turns a batch into named loss terms."""
 
 from __future__ import annotations
 
@@ -50,22 +48,16 @@ class Recipe(nn.Module):
         raise NotImplementedError
 
     def weights(self) -> list[float] | None:
-        """Each teacher's present share, summing to 1, for the metrics; None where the method has
-        none.
-        """
+        """Each teacher's present share, summing to 1, for the metrics; None if it has none."""
         return None
 
     def metrics(self) -> Mapping[str, float]:
-        """Further figures since the last call (such as the share of teacher forwards skipped), for
-        the metrics.
-        """
+        """Further figures since the last call, for the metrics."""
         return {}
 
 
 def refusal(needs: frozenset[str], context: Context) -> str | None:
-    """Why a method with these ``needs`` cannot run in ``context``, in a sentence that says how to
-    mend it; or None.
-    """
+    """Why a method with these ``needs`` cannot run in ``context`` and what to do; or None."""
     teachers = context.teachers
     if needs - {"three_classes"} and not teachers:
         return (
@@ -96,8 +88,7 @@ def refusal(needs: frozenset[str], context: Context) -> str | None:
 
 
 def task_term(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of ``logits`` (B, C) averaged over the labelled images of ``labels`` (B,); 0
-    where there is none.
+    """Cross-entropy of ``logits`` (B, C), averaged over the labelled images; 0 without any.
 
     Written without indexing by a mask, so that its shapes never depend on the data (no wait for the
     device).

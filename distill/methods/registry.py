@@ -1,6 +1,4 @@
-"""The distillation methods by name: what each needs, its settings with defaults, and how it is
-built.
-"""
+"""The distillation methods by name: their needs, their settings with defaults, their recipes."""
 
 from __future__ import annotations
 
@@ -85,10 +83,10 @@ METHODS: dict[str, Method] = {
 
 
 def configure(name: str, settings: Mapping[str, str] | None = None) -> Any:
-    """The settings of method ``name``: its defaults, with ``settings`` (texts, as ``--set
-    weight=2`` gives them) instead.
+    """The settings of method ``name``: its defaults, changed by ``settings``.
 
-    Raises ``UserError`` for an unknown method or setting, or a value of the wrong kind.
+    ``settings`` are texts, as ``--set weight=2`` gives them. Raises ``UserError`` for an unknown
+    method or setting, or a value of the wrong kind.
     """
     config = METHODS[validate_choice("method", name, METHODS)].config
     fields = {field.name for field in dataclasses.fields(config)}

@@ -22,11 +22,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSpec:
-    """Which network: timm's ``architecture`` with ``model_args``, input ``size`` in pixels,
-    ``pretrained`` or from scratch.
+    """Which network: timm's ``architecture`` with ``model_args``, and its input ``size`` in pixels.
 
-    ``weights`` is a folder in Hub layout whose network, weights included, is the start; then it
-    says the architecture.
+    ``weights`` is a folder in Hub layout from whose network, weights included, training starts.
 
     Small inputs: most networks of timm divide the size by 32, which leaves one position of a
     32-pixel image. timm has no common option for a finer stem, and the exported student must open
@@ -45,9 +43,7 @@ class StudentSpec:
     def of(
         cls, student: str, *, size: int, pretrained: bool, model_args: Mapping[str, Any]
     ) -> StudentSpec:
-        """``student`` is a name of timm, or a folder with ``config.json`` and ``model.safetensors``
-        (with ``pretrained``).
-        """
+        """Of ``student``: a name of timm, or a folder with config.json and model.safetensors."""
         if not (folder := Path(student)).is_dir():
             return cls(
                 architecture=student, size=size, pretrained=pretrained, model_args=model_args
@@ -71,26 +67,24 @@ class StudentSpec:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What timm makes the network with: one with a place for every patch must know its input
-        size.
+        """The arguments of ``timm.create_model``.
+
+        A network with a position for every patch must know its input size.
         """
-        return ({"img_size": self.size} if _sized(self.architecture) else {}) | dict(
-            self.model_args
-        )
+        sized = {"img_size": self.size} if _sized(self.architecture) else {}
+        return sized | dict(self.model_args)
 
 
 def input_size(image_side: int) -> int:
-    """The student's default input size for images of median shorter side ``image_side``: 64 pixels.
+    """The student's default input size for images of median shorter side ``image_side``.
 
-    Images smaller than 64 are enlarged to it (see ``StudentSpec``), larger ones reduced; ``--size``
-    says otherwise.
+    64 pixels: smaller images are enlarged to it (see ``StudentSpec``), larger ones reduced.
     """
     return 32 if image_side <= 16 else 64
 
 
 class Student(nn.Module):
-    """A timm network that takes views in [0, 1] and shows its states; ``spec`` and ``classes``
-    describe it.
+    """A timm network that takes views in [0, 1] and returns its states.
 
     ``feature_dim``, ``hidden_shape`` and ``low_shape`` are the shapes of ``StudentState`` without
     the batch.
@@ -111,28 +105,23 @@ class Student(nn.Module):
             self.register_buffer(
                 name, torch.tensor(cfg.get(name) or usual).view(1, 3, 1, 1), persistent=False
             )
-        self._passing: dict[str, Tensor] = {}  # states of the forward pass at work
+        self._states: dict[str, Tensor] = {}  # of the present forward pass
         boundary(self.network).register_forward_hook(self._keep_low)
-        heads = self.network.get_classifier()
-        (heads[0] if isinstance(heads, tuple) else heads).register_forward_pre_hook(
-            self._keep_features
-        )
+        classifier = self.network.get_classifier()
+        if isinstance(classifier, tuple):
+            classifier = classifier[0]
+        classifier.register_forward_pre_hook(self._keep_features)
+        noise = torch.rand(2, 3, spec.size, spec.size, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            state = self.eval()(
-                torch.rand(2, 3, spec.size, spec.size, generator=torch.Generator().manual_seed(0))
-            )
+            state = self.eval()(noise)
         self.train()
-        self.feature_dim, self.hidden_shape, self.low_shape = (
-            state.features.shape[1],
-            _shape(state.hidden),
-            _shape(state.low),
-        )
+        self.feature_dim = state.features.shape[1]
+        self.hidden_shape = _shape(state.hidden)
+        self.low_shape = _shape(state.low)
 
     @classmethod
     def create(cls, spec: StudentSpec, classes: tuple[str, ...], *, seed: int) -> Student:
-        """A student with weights drawn from ``seed`` (or pretrained ones, where they are at
-        hand).
-        """
+        """A student with weights drawn from ``seed``, or the pretrained weights of ``spec``."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _network(spec, len(classes))
@@ -148,9 +137,9 @@ class Student(nn.Module):
         """``view`` (B, 3, s, s) in [0, 1] -> the states, with gradient."""
         hidden = self.network.forward_features((view - self.mean) / self.std)
         logits = self.network.forward_head(hidden)  # (B, C)
-        features = self._passing.pop("features").flatten(1)  # (B, D_s)
+        features = self._states.pop("features").flatten(1)  # (B, D_s)
         width = int(getattr(self.network, "num_features", hidden.shape[1]))
-        low = _as_map(self._passing.pop("low"), None)
+        low = _as_map(self._states.pop("low"), None)
         return StudentState(
             logits=logits, features=features, hidden=_as_map(hidden, width), low=low
         )
@@ -168,17 +157,15 @@ class Student(nn.Module):
         return torch.cat(parts)
 
     def _keep_low(self, module: nn.Module, given: Any, output: Any) -> None:
-        self._passing["low"] = output[0] if isinstance(output, (tuple, list)) else output
+        self._states["low"] = output[0] if isinstance(output, (tuple, list)) else output
 
     def _keep_features(self, module: nn.Module, given: Any) -> None:
-        self._passing["features"] = given[0]
+        self._states["features"] = given[0]
 
 
 @cache
 def _sized(architecture: str) -> bool:
-    """Whether the network is made for one input size: plain transformers and mixers are,
-    ``fastvit`` for one is not.
-    """
+    """Whether the network is made for one input size, as plain transformers and mixers are."""
     import timm
 
     try:
@@ -187,7 +174,7 @@ def _sized(architecture: str) -> bool:
     except TypeError as error:
         return "img_size" not in str(error)
     except (RuntimeError, AssertionError, ValueError):
-        return True  # it knew the argument, but would have another size
+        return True  # it has the argument, but wants another size
     return True
 
 
@@ -242,24 +229,20 @@ def _shape(state: Tensor) -> tuple[int, int, int]:
 
 
 def _as_map(hidden: Tensor, width: int | None) -> Tensor:
-    """(B, c, h, w) from a map, a channels-last map of ``width`` channels, or tokens (B, n, c) as
-    (B, c, n, 1).
+    """(B, c, h, w) from a map, a channels-last map of ``width`` channels, or tokens (B, n, c).
+
+    Tokens become (B, c, n, 1), vectors (B, c, 1, 1).
     """
     if hidden.ndim == 3:
         return hidden.transpose(1, 2).unsqueeze(-1)
-    if (
-        hidden.ndim == 4
-        and width is not None
-        and hidden.shape[1] != width
-        and hidden.shape[-1] == width
-    ):
-        return hidden.permute(0, 3, 1, 2)
-    return hidden if hidden.ndim == 4 else hidden.flatten(1)[:, :, None, None]
+    if hidden.ndim != 4:
+        return hidden.flatten(1)[:, :, None, None]
+    channels_last = hidden.shape[-1] == width != hidden.shape[1]
+    return hidden.permute(0, 3, 1, 2) if channels_last else hidden
 
 
 def export(student: Student, folder: Path) -> None:
-    """Write ``config.json`` (timm's Hub layout, with preprocessing and label names) and
-    ``model.safetensors``.
+    """Write ``config.json`` (timm's Hub layout, with label names) and ``model.safetensors``.
 
     ``timm.create_model("local-dir:FOLDER", pretrained=True)`` then opens it without this package.
     """
@@ -298,8 +281,9 @@ def export(student: Student, folder: Path) -> None:
 
 
 def reopen(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """An exported student in eval mode, as timm opens it, and its ``config.json``; ``UserError``
-    where it is not one.
+    """An exported student in eval mode, as timm opens it, and its ``config.json``.
+
+    ``UserError`` where ``folder`` holds none.
     """
     import timm
     from safetensors import SafetensorError

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LOGITS = ("logits",)
 HIDDEN = ("hidden",)  # kept apart: few methods need it, and it is the largest
 _FLOAT16_MAX = 65504.0
-_NOTED_BYTES = 1e6  # storing more than this is told
+_NOTED_BYTES = 1e6  # storing more than this is announced
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -50,7 +50,7 @@ class RenderedViews:
 
 
 class TeacherInputs(Protocol):
-    """What a teacher is shown: n images, each with the digest that it is stored under."""
+    """What a teacher is shown: n images, each with the digest under which its outputs are kept."""
 
     digests: list[bytes]
 
@@ -131,17 +131,15 @@ def teacher_outputs(
 
     What is not in the store is computed and kept, shard by shard, so a stopped run goes on.
     ``load`` is called only if something is missing. Rows of damaged images are 0. Raises
-    ``TeacherError`` if the teacher fails or answers NaN, ``OSError`` if the disk is full.
+    ``TeacherError`` if the teacher fails or an output is NaN, ``OSError`` if the disk is full.
     """
-    inputs: list[TeacherInputs] = []
-    if views is None:
-        inputs.append(ImageInputs(pixels))
-    else:
-        inputs += [ViewInputs(pixels, views, number) for number in range(views.count)]
-    arrays = [
-        _arrays(store, replace(key, view=part.view), part, load, views_left=len(inputs) - number)
-        for number, part in enumerate(inputs)
-    ]
+    inputs: list[TeacherInputs] = [ImageInputs(pixels)]
+    if views is not None:
+        inputs = [ViewInputs(pixels, views, number) for number in range(views.count)]
+    arrays = []
+    for number, part in enumerate(inputs):
+        view_key = replace(key, view=part.view)
+        arrays.append(_arrays(store, view_key, part, load, views_left=len(inputs) - number))
     names = set.intersection(*(set(part) for part in arrays))
     if not names:
         raise TeacherError(f"{key.model} has no {' or '.join(key.content)} to store")

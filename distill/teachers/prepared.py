@@ -1,6 +1,4 @@
-"""The committee at work: its cards, its stored answers, and what a recipe may know of each
-teacher.
-"""
+"""The teachers of a run: their stored outputs, their heads, and what a recipe knows of them."""
 
 from __future__ import annotations
 
@@ -31,16 +29,16 @@ if TYPE_CHECKING:
     from zoo.teacher import Teacher
 
 HEAD_ROWS = 20_000  # images times views that a head is fitted on at most
-VIEW_SEED = 0  # one for all runs, so that they share stored answers; --seed moves the student alone
+VIEW_SEED = 0  # of all runs, so that they share stored outputs; --seed changes the student alone
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedTeacher:
     """One teacher as a run uses it.
 
-    outputs     what it says of the training images, N of them, with its head's answers
+    outputs     of the N training images, with its head's logits
     head        its linear head, fitted out of fold on the labelled training images
-    validation  (n, C) float32, the head's answers on the validation split
+    validation  (n, C) float32, the head's logits of the validation split
     """
 
     info: TeacherInfo
@@ -85,17 +83,19 @@ class PreparedTeachers:
         """Every teacher, in order, with ``split`` also its lower states. What is stored is read."""
         for card in self.cards:
             if (card.id, split) not in self._prepared:
-                self._prepared[card.id, split] = self._one(card, images, split=split)
-                if not split:  # its answers are at hand, its weights need no more memory
+                self._prepared[card.id, split] = self._teacher(card, images, split=split)
+                if not split:  # its outputs are stored, its weights need no more memory
                     self._loaded.pop(card.id, None)
-        found = [self._prepared[card.id, split] for card in self.cards]
-        return _weighted(found, torch.from_numpy(images.training.labels)) if found else ()
+        teachers = [self._prepared[card.id, split] for card in self.cards]
+        labels = torch.from_numpy(images.training.labels)
+        return _weighted(teachers, labels) if teachers else ()
 
-    def _one(self, card: ModelCard, images: TaskImages, *, split: bool) -> PreparedTeacher:
+    def _teacher(self, card: ModelCard, images: TaskImages, *, split: bool) -> PreparedTeacher:
         from distill.teachers.ground_cost import ground_cost
         from distill.teachers.probe_head import fit
 
-        classes, labels = images.classes, torch.from_numpy(images.training.labels)
+        classes = images.classes
+        labels = torch.from_numpy(images.training.labels)  # (N,)
         outputs = self.outputs(card, images.training, views=images.views)
         features, logits = outputs.features, outputs.logits
         assert features is not None
@@ -103,19 +103,17 @@ class PreparedTeachers:
         if splitter:
             states = self.outputs(card, images.training, views=images.views, content=HIDDEN)
             outputs = replace(outputs, hidden=states.hidden)
-        views = max(1, HEAD_ROWS // max(1, int((labels >= 0).sum())))  # enough for the head
+        labelled = int((labels >= 0).sum())
+        views = max(1, HEAD_ROWS // max(1, labelled))  # enough for the head
         head = fit(features[:views], labels, num_classes=len(classes))
         index = torch.arange(len(labels))
-        probe = torch.stack([head.logits(view, index).half() for view in features])
-        cost = partial(
-            ground_cost,
-            features[0],
-            None if logits is None else logits[0],
-            labels,
-            num_classes=len(classes),
-        )
-        width = 0 if logits is None else int(logits.shape[-1])
-        names = card.labels if card.labels and len(card.labels) == width else None
+        probe_logits = [head.logits(view, index).half() for view in features]  # (N, C) each
+        first_logits, names = None, None
+        if logits is not None:
+            first_logits = logits[0]
+            if card.labels and len(card.labels) == logits.shape[-1]:
+                names = card.labels
+        cost = partial(ground_cost, features[0], first_logits, labels, num_classes=len(classes))
         info = TeacherInfo(
             card=card,
             feature_dim=int(features.shape[-1]),
@@ -126,7 +124,7 @@ class PreparedTeachers:
         )
         return PreparedTeacher(
             info=info,
-            outputs=replace(outputs, probe_logits=probe),
+            outputs=replace(outputs, probe_logits=torch.stack(probe_logits)),
             head=head,
             validation=self.predicted(card, head, images.validation),
         )
@@ -197,22 +195,19 @@ def _unusable(card: ModelCard, error: TeacherError) -> Unavailable:
 
 
 def _weighted(teachers: Sequence[PreparedTeacher], labels: Tensor) -> tuple[PreparedTeacher, ...]:
-    """The same teachers, each with its share in the mixture of their answers to the labelled images
-    (out of fold).
-    """
+    """The same teachers, each with its share in the mixture of their heads, out of fold."""
     from distill.teachers.probe_head import mixture
 
     rows = (labels >= 0).nonzero()[:, 0]
-    answers = [
-        t.outputs.probe_logits[0, rows].float()
-        for t in teachers
-        if t.outputs.probe_logits is not None
-    ]  # (n, C) each
-    shares = mixture(torch.stack(answers), labels[rows]).tolist()
-    return tuple(
-        replace(t, info=replace(t.info, weight=float(w)))
-        for t, w in zip(teachers, shares, strict=True)
-    )
+    logits = []  # (n, C) each
+    for teacher in teachers:
+        assert teacher.outputs.probe_logits is not None
+        logits.append(teacher.outputs.probe_logits[0, rows].float())
+    shares = mixture(torch.stack(logits), labels[rows]).tolist()
+    weighted = []
+    for teacher, share in zip(teachers, shares, strict=True):
+        weighted.append(replace(teacher, info=replace(teacher.info, weight=share)))
+    return tuple(weighted)
 
 
 def committee_cards(
@@ -257,25 +252,29 @@ def _card(row: Row, catalogue: Path | None) -> ModelCard:
         from zoo.catalogue import Catalogue
 
         with Catalogue.open(catalogue) as opened:
-            found = opened.cards(models=[row.model])
+            cards = opened.cards(models=[row.model])
     except (UserError, Unavailable, ImportError):
-        found = []
-    return replace(found[0], sha=sha or found[0].sha) if found else bare
+        return bare
+    return replace(cards[0], sha=sha or cards[0].sha) if cards else bare
 
 
 def columns(labels: Sequence[str] | None, classes: Sequence[str]) -> tuple[int, ...] | None:
-    """The place of each of ``classes`` in a teacher's ``labels``, by name without regard to case;
-    None where one is missing.
+    """The place of each of ``classes`` in a teacher's ``labels``, by name without regard to case.
+
+    None where a class has no label or several, or shares its label with another class.
     """
-
-    def plain(name: str) -> str:
-        return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
-
     places: dict[str, list[int]] = {}
     for place, label in enumerate(labels or ()):
-        for name in {plain(label), *(plain(part) for part in label.split(","))}:
+        for name in {_plain_name(part) for part in [label, *label.split(",")]}:
             places.setdefault(name, []).append(place)
-    found = [places.get(plain(name), []) for name in classes]
-    if any(len(one) != 1 for one in found) or len({one[0] for one in found}) < len(found):
-        return None
-    return tuple(one[0] for one in found)
+    chosen = []
+    for name in classes:
+        matches = places.get(_plain_name(name), [])
+        if len(matches) != 1 or matches[0] in chosen:
+            return None
+        chosen += matches
+    return tuple(chosen)
+
+
+def _plain_name(name: str) -> str:
+    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())

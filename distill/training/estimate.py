@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import statistics
 import time
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def time_steps(
     learner.zero_grad(set_to_none=True)
     learner.load_state_dict(before)
     setup.recipe.metrics()  # its figures since the last call: the run's begin now
-    return sorted(laps[1:])[len(laps[1:]) // 2]
+    return statistics.median(laps[1:])
 
 
 def peak_memory(device: torch.device) -> int:

@@ -29,9 +29,9 @@ Metrics = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast. ``batch_size`` is the whole batch, shared by all processes and
-    ``accumulate`` parts.
+    """How long and how fast a student is trained.
 
+    ``batch_size`` is the whole batch, shared by all processes and ``accumulate`` parts.
     ``optimizer`` is ``adamw``, ``sgd`` (Nesterov momentum 0.9) or ``momentum`` (0.9 without
     Nesterov, norms and biases decay too: as the reference figures on CIFAR-100 were made). The rate
     rises linearly over the first ``warmup`` share of the steps and falls by a cosine to 0, or,
@@ -77,9 +77,7 @@ class TrainingSetup:
 
 
 class Learner(nn.Module):
-    """Student and recipe as one module, so that several processes exchange the gradients of
-    both.
-    """
+    """Student and recipe as one module: several processes exchange the gradients of both."""
 
     def __init__(self, student: Student, recipe: Recipe, precision: str) -> None:
         super().__init__()
@@ -213,13 +211,13 @@ def _resume(
 ) -> tuple[int, Tally]:
     """The step to go on with and the sums of its epoch, from the checkpoint if there is one."""
     tally = Tally(accelerator.device)
-    kept = run.load_checkpoint(device=accelerator.device)
-    if kept is None:
+    checkpoint = run.load_checkpoint(device=accelerator.device)
+    if checkpoint is None:
         return 0, tally
-    learner.load_state_dict(kept["learner"])
-    optimizer.load_state_dict(kept["optimizer"])
-    tally.sums = dict(kept["sums"])
-    return int(kept["step"]), tally
+    learner.load_state_dict(checkpoint["learner"])
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    tally.sums = dict(checkpoint["sums"])
+    return int(checkpoint["step"]), tally
 
 
 def _save(run: RunFolder, learner: Learner, optimizer: Any, step: int, tally: Tally) -> None:

@@ -1,4 +1,4 @@
-"""Everything that decides the result of a run, beside method and seed."""
+"""The plan of a run: everything that decides its result except method and seed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ from distill.training.loop import Schedule
 if TYPE_CHECKING:
     from selection.task import Task
 
-BLENDED_VIEWS = 4  # answers on blends must be of the very views that the student sees
+BLENDED_VIEWS = 4  # outputs on blends must be of the very views that the student sees
+DEFAULTS = {  # learning rate of pretrained weights, of fresh ones, and weight decay
+    "adamw": (5e-4, 2e-3, 0.05),
+    "sgd": (0.01, 0.05, 5e-4),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """Everything that decides the result of a run, beside method and seed.
+    """Everything that decides the result of a run except method and seed.
 
-    ``views`` is how many views of each image the teachers answer, which are the views that the
-    student sees. 1: they answer the image as it is, once, and the student's views are new in every
-    pass (as good on real photographs here, and few stored views of few images starve the student of
-    variety). ``labelled_share`` of a batch is labelled (None: in proportion, at least a quarter).
+    ``views`` is how many views of each image the teachers are shown, which are the views that the
+    student sees. 1: they are shown the image as it is, once, and the student's views are new in
+    every pass (as good on real photographs here, and few stored views of few images starve the
+    student of variety). ``labelled_share`` of a batch is labelled (None: in proportion, at least a
+    quarter).
     """
 
     student: StudentSpec
@@ -40,9 +45,11 @@ def plan_training(options: Options, task: Task) -> TrainingPlan:
     """The plan that ``options`` make for ``task``; what they leave open follows from the images."""
     side = working_size(task.train, 512)
     size = options.size or input_size(side)
-    counts = len(task.train), len(task.unlabelled) if task.unlabelled is not None else 0
-    steps = batch_sizes(*counts, options.batch_size, options.labelled_share).steps
-    fine, fresh, decay = {"adamw": (5e-4, 2e-3, 0.05), "sgd": (0.01, 0.05, 5e-4)}[options.optimizer]
+    unlabelled = 0 if task.unlabelled is None else len(task.unlabelled)
+    sizes = batch_sizes(len(task.train), unlabelled, options.batch_size, options.labelled_share)
+    default_epochs = max(5, min(400, round(STEPS / sizes.steps)))
+    pretrained_rate, fresh_rate, decay = DEFAULTS[options.optimizer]
+    default_rate = pretrained_rate if options.pretrained else fresh_rate
     return TrainingPlan(
         student=StudentSpec.of(
             options.student,
@@ -51,10 +58,10 @@ def plan_training(options: Options, task: Task) -> TrainingPlan:
             model_args=options.network_arguments,
         ),
         schedule=Schedule(
-            epochs=options.epochs or max(5, min(400, round(STEPS / steps))),
+            epochs=options.epochs or default_epochs,
             batch_size=options.batch_size,
             optimizer=options.optimizer,
-            rate=options.rate or (fine if options.pretrained else fresh),
+            rate=options.rate or default_rate,
             weight_decay=decay,
             accumulate=options.accumulate,
         ),

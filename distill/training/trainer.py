@@ -1,4 +1,4 @@
-"""One run from its experiment to its finished folder, and the plain control beside it."""
+"""One run from its experiment to its finished folder, and its plain control."""
 
 from __future__ import annotations
 
@@ -115,11 +115,11 @@ def _estimate(
     )
 
 
-def verdict(taught: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
+def verdict(student: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
     """Whether the teachers helped, by the validation split, as a sentence."""
-    lift = accuracy_difference([hits(taught, "validation")], [hits(plain, "validation")])
+    lift = accuracy_difference([hits(student, "validation")], [hits(plain, "validation")])
     figures = (
-        f"{method} {100 * taught['validation']['accuracy']:.1f} %, plain"
+        f"{method} {100 * student['validation']['accuracy']:.1f} %, plain"
         f" {100 * plain['validation']['accuracy']:.1f} %, difference {lift.as_points(sign=True)}"
         " points on validation"
     )
@@ -134,9 +134,7 @@ def verdict(taught: Mapping[str, Any], plain: Mapping[str, Any], method: str) ->
 
 
 def train_control(experiment: Experiment, options: Options) -> RunFolder:
-    """The finished ``plain`` run with the same task, student, schedule and seed; trained now where
-    there is none yet.
-    """
+    """The finished ``plain`` run with the same task, student, schedule and seed, trained once."""
     alone = experiment.without_teachers()
     plain = Options(
         task=options.task,
