@@ -15,8 +15,8 @@ class TeacherOutputs:
     Stored they are (V, N, ...) float16, by view and image; of a batch (B, ...) float32.
 
     features      (..., D_t), pooled
-    logits        (..., C_t), the teacher's own head; None for a teacher without one
-    hidden        (..., c, g, g), its own lower state as ``SplitTeacher.pooled`` gives it
+    logits        (..., C_t), of the teacher's own head; None for a teacher without a head
+    hidden        (..., c, g, g), its lower state as ``SplitTeacher.pooled`` gives it
     probe_logits  (..., C) in the task's label space, calibrated; out of fold on labelled images
 
     None where the teacher has no such output, or the recipe does not need it.

@@ -1,11 +1,10 @@
-"""What distillation costs a training step: stored answers and online teachers beside plain training
-and timm's own task.
-"""
+"""The cost of a training step: stored outputs, an online teacher, plain training, timm's task."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,12 @@ SETTINGS = {  # student, teacher, batch, rounds; both see 64 pixels
 
 
 def run(out: Path) -> list[BenchRecord]:
-    """Ratios of step times, taken in turn within each round of one run, and images a second beside
-    timm's task.
+    """Ratios of step times, measured in turn within each round, and images a second.
 
     A step is batch, forward, loss, backward, tally and optimizer. On a CPU with one thread the
     clock is the processor time of this process, so that a busy machine changes little; on a GPU it
     is the wall clock with the device drained. Memory is that of all tensors at their peak:
-    networks, optimizer, stored answers, and what a step needs.
+    networks, optimizer, stored outputs, and what a step needs.
     """
     import torch
 
@@ -67,39 +65,36 @@ def _measure(device: str) -> list[BenchRecord]:
     }
     records = []
     for name in steps:
+        speeds = [batch / lap for lap in laps[name]]
+        records.append(_record(f"images_a_second.{name}", "images/s", speeds, setting))
+        if name == "plain":
+            continue
+        ratios = _ratios(laps[name], laps["plain"])
+        records.append(_record(f"over_plain.{name}", "ratio", ratios, setting))
         records.append(
-            _record(
-                f"images_a_second.{name}", "images/s", [batch / lap for lap in laps[name]], setting
+            BenchRecord(
+                name=f"distill_step.memory_over_plain.{name}",
+                value=memory[name] / memory["plain"],
+                unit="ratio",
+                setting=setting | {"plain_bytes": memory["plain"]},
             )
         )
-        if name != "plain":
-            pairs = zip(laps[name], laps["plain"], strict=True)
-            records.append(
-                _record(
-                    f"over_plain.{name}", "ratio", [mine / plain for mine, plain in pairs], setting
-                )
-            )
-            records.append(
-                BenchRecord(
-                    name=f"distill_step.memory_over_plain.{name}",
-                    value=memory[name] / memory["plain"],
-                    unit="ratio",
-                    setting=setting | {"plain_bytes": memory["plain"]},
-                )
-            )
+    # a backward pass costs two forward passes
     model = 1 + flops(teacher, size=64) / (3 * flops(student, size=64))
-    online = [
-        mine / plain / model for mine, plain in zip(laps["online"], laps["plain"], strict=True)
-    ]
+    over_model = [ratio / model for ratio in _ratios(laps["online"], laps["plain"])]
     records.append(
-        _record("online_over_flop_model", "ratio", online, setting | {"flop_model": model})
+        _record("online_over_flop_model", "ratio", over_model, setting | {"flop_model": model})
     )
-    beside = [theirs / mine for mine, theirs in zip(laps["online"], laps["timm"], strict=True)]
-    records.append(_record("online_speed_over_timm", "ratio", beside, setting))
+    over_timm = _ratios(laps["timm"], laps["online"])
+    records.append(_record("online_speed_over_timm", "ratio", over_timm, setting))
     for record in records:
         spread = "" if record.low is None else f" ({record.low:.3f} to {record.high:.3f})"
         print(f"{record.name}: {record.value:.3f}{spread} {record.unit}", flush=True)
     return records
+
+
+def _ratios(laps: list[float], others: list[float]) -> list[float]:
+    return [lap / other for lap, other in zip(laps, others, strict=True)]
 
 
 def _variants(device: str) -> dict[str, Callable[[], Callable[[], None]]]:
@@ -142,7 +137,7 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     """
     import torch
 
-    from distill.batch import Batch, TeacherOutputs
+    from distill.batch import TeacherOutputs
     from distill.methods.recipe import Context
     from distill.methods.registry import build
     from distill.student.student import Student, StudentSpec
@@ -177,13 +172,9 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
         batch = batches.at(next(number))
         if network is not None:
             with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                answers = network((batch.view - 0.5) / 0.25)[:, :CLASSES].float()
-            batch = Batch(
-                view=batch.view,
-                labels=batch.labels,
-                index=batch.index,
-                teacher_outputs=(TeacherOutputs(probe_logits=answers),),
-            )
+                logits = network((batch.view - 0.5) / 0.25)[:, :CLASSES].float()
+            outputs = TeacherOutputs(probe_logits=logits)
+            batch = replace(batch, teacher_outputs=(outputs,))
         optimizer.zero_grad(set_to_none=True)
         with accelerator.accumulate(model):
             terms, hits = model(batch, 0.5)
@@ -214,8 +205,8 @@ def _timm(device: str) -> Callable[[], None]:
         batch = batches.at(next(number))
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            found = task((batch.view - 0.5) / 0.25, batch.labels)
-        found["loss"].backward()
+            outputs = task((batch.view - 0.5) / 0.25, batch.labels)
+        outputs["loss"].backward()
         optimizer.step()
 
     return step
@@ -269,13 +260,10 @@ def _peak(make: Callable[[], Callable[[], None]], *, steps: int = 2) -> int:
         step = make()
         for _ in range(steps):
             step()
-    events = [
-        event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"
-    ]
-    taken = np.cumsum(
-        [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-    )
-    return int(taken.max())
+    events = profile.profiler.kineto_results.events()
+    changes = [event for event in events if event.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    return int(np.cumsum([event.nbytes() for event in changes]).max())
 
 
 def _lap(step: Callable[[], None], device: str) -> float:

@@ -57,7 +57,7 @@ class AnswersConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TransportConfig:
-    """``transport``: answers carried across label spaces, after Lu, Ye, Zhan 2022.
+    """``transport``: outputs carried across label spaces, after Lu, Ye, Zhan 2022.
 
     The paper's recipe is form=cost, probe=0, temperature=4.
 
@@ -69,7 +69,7 @@ class TransportConfig:
     weight : float
         The paper's lambda.
     probe : float
-        Weight of ``probe_kd``'s term beside it (ours).
+        Weight of ``probe_kd``'s term, which is added (ours).
     temperature : float
         Softens both sides' answers.
     eps, iterations, classes : float, int, int
@@ -93,7 +93,7 @@ class FeatureConfig:
     Parameters
     ----------
     probe : float
-        Weight of ``probe_kd``'s term beside it (ours).
+        Weight of ``probe_kd``'s term, which is added (ours).
     weight : float
         Of the regression.
     drop : float
@@ -115,7 +115,7 @@ class TalkConfig:
     Parameters
     ----------
     probe : float
-        Weight of ``probe_kd``'s term beside it (ours; the paper has labels everywhere).
+        Weight of ``probe_kd``'s term, which is added (ours; the paper has labels everywhere).
     rounds : int
         N of the paper.
     interact, message, state : float

@@ -17,7 +17,7 @@ class Context:
     """The task, the student's shapes and the teachers that a recipe is built for.
 
     ``feature_dim`` is D_s, ``hidden_shape`` (c, h', w') and ``low_shape`` (c_l, h_l, w_l) of
-    ``StudentState``. ``seed`` starts the recipe's own weights and draws.
+    ``StudentState``. ``seed`` starts the recipe's weights and draws.
     """
 
     classes: tuple[str, ...]
@@ -40,7 +40,7 @@ class Recipe(nn.Module):
     the weighted, named terms as scalars with gradient; the loss is their sum, in fp32 whatever the
     autocast. A term is a mean over the images it concerns: the teachers' terms over all,
     ``cross_entropy`` over the labelled ones (0 where there is none). A recipe holds every trainable
-    parameter beyond the student's own; without it the student answers the same. Its draws follow
+    parameter beyond the student's; without it the student's logits are the same. Its draws follow
     from the seed and the count of steps, both in ``state_dict()``, so a resumed run repeats them.
     """
 

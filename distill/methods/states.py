@@ -67,10 +67,10 @@ def position_mlp(inputs: int, outputs: int, width: int) -> nn.Sequential:
 
 
 class TeacherState(nn.Module):
-    """One teacher's lower state, on a grid, in units of its own mean and spread.
+    """One teacher's lower state, on a grid, standardised by its mean and spread.
 
-    Mean and spread (c,) are learned from the teacher's own states of the first ``LEARN`` batches,
-    so that what a recipe puts into the frozen upper layers lies in the range these layers know.
+    Mean and spread (c,) are learned from the teacher's states of the first ``LEARN`` batches, so
+    that what a recipe puts into the frozen upper layers lies in the range these layers know.
     ``state_dict()`` holds them.
     """
 
@@ -92,12 +92,12 @@ class TeacherState(nn.Module):
 
     @property
     def learning(self) -> bool:
-        """Whether mean and spread still need the teacher's own states."""
+        """Whether mean and spread still need the teacher's stored states."""
         return self.seen < self.LEARN
 
     @torch.no_grad()
     def standardised(self, outputs: TeacherOutputs) -> Tensor:
-        """The teacher's own stored state of the batch, standardised: (B, c, g, g)."""
+        """The teacher's stored state of the batch, standardised: (B, c, g, g)."""
         assert outputs.hidden is not None
         hidden = outputs.hidden.float()
         if self.training and self.learning:

@@ -38,11 +38,11 @@ def check(*, onnx: bool, push: str | None, offline: bool, public: bool = False) 
 
 
 def write_onnx(student: Path) -> Path:
-    """``model.onnx`` beside the exported ``student``: input ``pixels`` (batch, 3, s, s) normalised,
-    output ``logits``.
+    """Write ``model.onnx`` into the folder of the exported ``student``.
 
-    Checked against the network on random input where onnxruntime is installed. Raises ``UserError``
-    where it cannot be exported, ``Unavailable`` where it answers otherwise.
+    Input ``pixels`` (batch, 3, s, s) normalised, output ``logits``. Checked against the network on
+    random input where onnxruntime is installed. Raises ``UserError`` where it cannot be exported,
+    ``Unavailable`` where its logits differ.
     """
     import torch
 
@@ -66,13 +66,13 @@ def write_onnx(student: Path) -> Path:
             from onnxruntime import InferenceSession
 
             session = InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-            answer = torch.from_numpy(session.run(None, {"pixels": sample.numpy()})[0])
+            logits = torch.from_numpy(session.run(None, {"pixels": sample.numpy()})[0])
             with torch.no_grad():
                 expected = network(sample)
-            if not torch.allclose(answer, expected, atol=1e-3, rtol=1e-3):
-                off = float((answer - expected).abs().max())
+            if not torch.allclose(logits, expected, atol=1e-3, rtol=1e-3):
+                off = float((logits - expected).abs().max())
                 raise Unavailable(
-                    f"the ONNX student answers otherwise than the student (by {off:.2g})"
+                    f"the logits of the ONNX student differ from the student's (by {off:.2g})"
                 )
         partial.replace(path)
     except torch.onnx.errors.OnnxExporterError as error:

@@ -19,8 +19,8 @@ class TeacherInfo:
 
     ``columns`` are the C columns of the teacher's logits that are the task's classes, in the task's
     order, or None where it does not know them all by name. ``ground_cost()`` computes what carries
-    its classes to the task's (without a head: its probe's answers are transported). ``weight`` >= 0
-    is the teacher's share in a mixture of probe answers (``probe_head.mixture``); they sum to 1 in
+    its classes to the task's (without a head: its probe's outputs are transported). ``weight`` >= 0
+    is the teacher's share in a mixture of probe outputs (``probe_head.mixture``); they sum to 1 in
     a run.
     ``splitter`` runs the teacher from the middle; None where its family is unknown, and
     ``split_reason`` says so.

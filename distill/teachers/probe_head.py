@@ -144,18 +144,18 @@ def stratified(labels: Tensor, *, folds: int, seed: int) -> Tensor:
     return fold
 
 
-def mixture(answers: Tensor, labels: Tensor, *, iterations: int = 100) -> Tensor:
+def mixture(logits: Tensor, labels: Tensor, *, iterations: int = 100) -> Tensor:
     """Each teacher's weight in the mixture that makes ``labels`` likeliest; (K,) >= 0, sum 1.
 
-    ``answers`` (K, n, C) are calibrated out-of-fold logits of labelled images, ``labels`` (n,) in
+    ``logits`` (K, n, C) are calibrated out-of-fold logits of labelled images, ``labels`` (n,) in
     [0, C). Expectation maximisation of a concave problem, so a copy of a teacher only shares its
     weight and a useless one tends to 0.
     """
-    count = len(answers)
+    count = len(logits)
     true = labels.expand(count, -1)[..., None]  # (K, n, 1)
-    log_probs = torch.log_softmax(answers.double(), dim=2)  # (K, n, C)
+    log_probs = torch.log_softmax(logits.double(), dim=2)  # (K, n, C)
     likelihoods = log_probs.gather(2, true)[..., 0].exp()  # (K, n)
-    weights = torch.full((count, 1), 1 / count, dtype=torch.float64, device=answers.device)
+    weights = torch.full((count, 1), 1 / count, dtype=torch.float64, device=logits.device)
     for _ in range(iterations):
         joint = weights * likelihoods  # (K, n)
         posteriors = joint / joint.sum(dim=0).clamp(min=1e-300)
