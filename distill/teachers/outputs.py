@@ -133,9 +133,11 @@ def teacher_outputs(
     ``load`` is called only if something is missing. Rows of damaged images are 0. Raises
     ``TeacherError`` if the teacher fails or an output is NaN, ``OSError`` if the disk is full.
     """
-    inputs: list[TeacherInputs] = [ImageInputs(pixels)]
-    if views is not None:
-        inputs = [ViewInputs(pixels, views, number) for number in range(views.count)]
+    inputs: list[TeacherInputs] = []
+    if views is None:
+        inputs.append(ImageInputs(pixels))
+    else:
+        inputs += [ViewInputs(pixels, views, number) for number in range(views.count)]
     arrays = []
     for number, part in enumerate(inputs):
         view_key = replace(key, view=part.view)
