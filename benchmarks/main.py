@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zoo.errors import UserError
-from zoo.terminal.command import fail, typed_as, validate_choice, version_text
+from zoo.terminal.command import fail, show, typed_as, validate_choice, version_text
 
 
 class Verb(NamedTuple):
@@ -55,13 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     place = next((i for i, word in enumerate(words) if not word.startswith("-")), None)
     options = words[:place]
     if "--version" in options:
-        print(version_text())
+        show(version_text())
         return 0
     unknown = [word for word in options if word not in ("--help", "--debug")]
     if unknown:
         return fail(f"no such option: {unknown[0]} (teacher-zoo --help lists the verbs)", 2)
     if place is None or "--help" in options:
-        print(help_text())
+        show(help_text())
         return 0
     name = words.pop(place)
     try:

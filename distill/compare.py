@@ -13,7 +13,7 @@ from distill.comparison import BEST_SINGLE, COLUMNS, Comparison, compare, figure
 from distill.options import Device, Offline
 from distill.run import RunFolder
 from zoo.errors import Unavailable
-from zoo.files import write_json, write_text
+from zoo.files import check_can_write, write_json, write_text
 from zoo.terminal.command import printable, run
 from zoo.terminal.options import command_of
 from zoo.terminal.table import Column, table_text
@@ -75,6 +75,8 @@ def compare_methods(options: CompareOptions) -> int:
     from distill.comparison_page import page
     from distill.training.processes import resolve_device
 
+    target = options.out or options.source / "compare.html"
+    check_can_write(target)
     methods = list(dict.fromkeys(options.methods))
     if "plain" not in methods:
         methods.insert(0, "plain")  # every lift is over it
@@ -88,7 +90,6 @@ def compare_methods(options: CompareOptions) -> int:
     )
     write_json(options.source / "compare.json", _record(comparison))
     print(text_table(comparison))
-    target = options.out or options.source / "compare.html"
     write_text(target, page(comparison))
     print(f"page: {target}")
     if all(result.test is None for result in comparison.lines):

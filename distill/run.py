@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.errors import UserError
-from zoo.files import write_bytes, write_json, write_text
+from zoo.files import check_can_write, write_bytes, write_json, write_text
 from zoo.terminal.progress import note
 
 # What may differ between a run and its resumption, since it does not change the result.
@@ -54,6 +54,7 @@ class RunFolder:
             return run
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; --out takes a folder")
+        check_can_write(file)
         (path / "checkpoint").mkdir(parents=True, exist_ok=True)
         write_json(file, dict(config))
         return run

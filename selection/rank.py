@@ -14,7 +14,8 @@ import typer
 from selection.probing.budget import Budget, CostModel
 from selection.ranking import Ranking, Row, versions
 from selection.settings import Settings
-from zoo.errors import Unavailable, UserError
+from zoo.errors import Unavailable
+from zoo.files import check_can_write
 from zoo.terminal.command import run
 from zoo.terminal.options import command_of
 
@@ -280,11 +281,11 @@ class RankOptions(Settings, TaskOption):
     report: Annotated[Path | None, typer.Option(help="write a self-contained page")] = None
 
     def __post_init__(self) -> None:
-        """Refuse a folder where a file is to be written."""
+        """Refuse a place where no file can be written."""
         super().__post_init__()
         for path in (self.out, self.report):
-            if path is not None and path.is_dir():
-                raise UserError(f"{path} is a folder; give a file to write")
+            if path is not None:
+                check_can_write(path)
 
 
 def _rank_command(options: RankOptions) -> None:
@@ -296,11 +297,12 @@ def _rank_command(options: RankOptions) -> None:
     if options.offline:
         _forbid_network()
     ranked = rank_on_probe(options.task, options, budget=budget, progress=Progress.live())
+    if options.out is not None:
+        ranked.ranking.save(options.out)  # before the table, whose reader may have gone (| head)
     for warning in ranked.ranking.warnings:
         warn(warning)
     show(ranked.ranking)
     if options.out is not None:
-        ranked.ranking.save(options.out)
         print(f"ranking: {options.out}")
     if options.report is not None:
         from selection.report.page import write

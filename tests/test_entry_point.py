@@ -96,3 +96,21 @@ def test_the_list_of_verbs_imports_none_of_their_modules() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert re.search(r"^\[\]$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "query --version", "doctor --help"])
+def test_a_reader_that_has_gone_is_no_error(words: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    for unbuffered in ("", "1"):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.main", *words.split()],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    os.close(writing)

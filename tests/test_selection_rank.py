@@ -315,6 +315,9 @@ WRONG = [
     (["--task", "GOOD", "--budget", "5x"], "--budget '5x'"),
     (["--task", "GOOD", "--budget-gb", "-1"], "--budget-gb '-1'"),
     (["--task", "GOOD", "--ray", "local:0"], "expected local:N"),
+    (["--task", "GOOD", "--out", "FILE/ranking.json"], "FILE is a file, not a folder"),
+    (["--task", "GOOD", "--report", "FILE/new/page.html"], "FILE is a file, not a folder"),
+    (["--task", "GOOD", "--out", "GOOD"], "GOOD is a folder"),
     ([], "--task"),
 ]
 
@@ -328,6 +331,7 @@ def test_wrong_input_is_one_line_and_status_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "FILE").write_text("a user's")
     pictures(tmp_path / "ONE", {"only": 8})
     pictures(tmp_path / "GOOD", {"a": 8, "b": 8})
     for i in range(16):
@@ -360,6 +364,35 @@ def test_models_and_where_meet(zoo: Path, tmp_path: Path) -> None:
     assert {card.id for card in found.cards} == {"resnet_mnist", "resnet_cifar10"}
     with pytest.raises(UserError, match="no model"):
         candidates(("a",), catalogue=book, where="num_classes = 11", models=("*mnist",))
+
+
+def test_a_home_that_takes_no_files_is_one_line_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures(tmp_path / "good", {"a": 8, "b": 8})
+    (tmp_path / "file").write_text("a user's")
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "file"))
+    assert main(["--task", str(tmp_path / "good"), "--models", "resnet_mnist"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith(f"error: {tmp_path / 'file'} takes no files")
+    assert "set TEACHER_ZOO_HOME" in error
+    assert (tmp_path / "file").read_text() == "a user's"
+
+
+@pytest.mark.journey
+def test_a_reader_that_leaves_early_loses_no_file(tmp_path: Path, zoo: Path) -> None:
+    pictures(tmp_path / "good", {"a": 8, "b": 8})
+    words = f"--task {tmp_path / 'good'} --models resnet_mnist --out {tmp_path / 'r.json'}"
+    done = subprocess.run(
+        f"{sys.executable} -m selection.rank {words} | true",
+        shell=True,
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in done.stderr
+    assert [row.model for row in Ranking.load(tmp_path / "r.json").rows] == ["resnet_mnist"]
 
 
 @pytest.mark.journey

@@ -22,7 +22,7 @@ from tests.places import ROOT
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import CatalogueLocked, UserError
-from zoo.sql import COLUMNS
+from zoo.sql import COLUMNS, open_error
 
 CARDS = (
     ModelCard(
@@ -523,3 +523,10 @@ def test_a_path_that_reads_as_a_glob_names_its_own_file(tmp_path: Path, name: st
         assert list(catalogue.models()["id"]) == [name]
     with Catalogue.open(tmp_path / f"{name}.duckdb", write=True) as catalogue:
         catalogue.publish()
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_catalogue(tmp_path: Path) -> None:
+    full = Exception('IO Error: Could not write file "c.duckdb": No space left on device')
+    error = open_error(full, tmp_path / "c.duckdb")
+    assert isinstance(error, OSError)
+    assert (error.errno, error.filename) == (errno.ENOSPC, str(tmp_path / "c.duckdb"))

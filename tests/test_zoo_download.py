@@ -4,6 +4,7 @@ allowed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -12,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -332,6 +334,28 @@ def test_where_the_hub_does_not_answer_the_copy_gives_the_revision(tmp_path: Pat
     first, *others = pinned(cards, endpoint="http://127.0.0.1:9", cache=cache, wait=0.01)
     assert first.sha == given.sha
     assert others == cards[1:]
+
+
+def test_a_hub_that_is_not_there_is_tried_patiently_once_only(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        tries = []
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    tries.append(connection)
+                    connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        endpoint, counts = f"http://127.0.0.1:{server.getsockname()[1]}", []
+        for number in range(4):
+            card = ModelCard(id=f"org/m{number}", source="hub", sha=40 * "a")
+            with pytest.raises(TeacherError, match="is the Hub reachable"):
+                fetch(card, endpoint=endpoint, cache=tmp_path, wait=0.01)
+            counts.append(len(tries))
+        server.shutdown(socket.SHUT_RDWR)
+    assert counts == [3, 4, 5, 6]
 
 
 def test_only_cards_without_a_revision_are_asked_for(tmp_path: Path) -> None:

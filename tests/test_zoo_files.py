@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from zoo.errors import TeacherError
-from zoo.files import load_json, remove_partial, replacing, write_bytes, write_json, write_text
+from zoo.errors import TeacherError, UserError
+from zoo.files import (
+    check_can_write,
+    load_json,
+    remove_partial,
+    replacing,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -96,3 +104,21 @@ def test_json_that_is_none_says_why(tmp_path: Path, body: bytes, reason: str) ->
         load_json(file)
     with pytest.raises(TeacherError, match="cannot be read"):
         load_json(tmp_path / "none.json")
+
+
+def test_a_place_that_takes_no_file_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("a user's")
+    (tmp_path / "old.json").write_text("{}")
+    for fine in ("new.json", "old.json", "new/folder/a.json"):
+        check_can_write(tmp_path / fine)
+    assert names(tmp_path) == ["file", "old.json"]
+    with pytest.raises(UserError, match="is a folder; give a file"):
+        check_can_write(tmp_path)
+    for below in ("file/a.json", "file/b/a.json"):
+        with pytest.raises(UserError, match="file is a file, not a folder"):
+            check_can_write(tmp_path / below)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(UserError, match="read-only"):
+        check_can_write(tmp_path / "new" / "a.json")

@@ -64,6 +64,16 @@ def test_what_was_stored_says_nothing_about_the_speed() -> None:
     assert meter.facts(10.0) == "60 of 100 images, 1.0 images/s, 0:40 to go"
 
 
+@pytest.mark.parametrize("stored", [0, 5_000])
+def test_the_first_part_of_a_pass_does_not_foresee_its_end(stored: int) -> None:
+    meter = Meter("probing", unit="images", total=stored + 8_000, done=0, shown=False)
+    meter.skip(stored)
+    meter.advance(32)  # waited for the imports
+    assert meter.facts(20.0) == f"{stored + 32:,} of {stored + 8_000:,} images, 1.6 images/s"
+    meter.advance(128)
+    assert meter.facts(40.0).endswith("4.0 images/s, 32:40 to go")
+
+
 def test_lines_come_every_few_seconds(clock: Clock, capsys: Shown) -> None:
     with Progress.live().over("decoding", unit="images", total=100) as meter:
         for second in range(1, 21):

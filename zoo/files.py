@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import TeacherError
+from zoo.errors import TeacherError, UserError
 
 _LARGEST_JSON = 32 * 2**20  # bytes
 _PARTIAL = ".part"  # ends the name of a file that is not complete
@@ -61,6 +61,17 @@ def replacing(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say which file
         raise
+
+
+def check_can_write(path: Path) -> None:
+    """Raise ``UserError`` if no file could be written at ``path``, before work is spent on it."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give a file to write")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise UserError(f"{path} cannot be written: {folder} is a file, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{path} cannot be written: the folder {folder} is read-only for you")
 
 
 def remove_partial(path: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import glob
 import os
 import re
@@ -317,8 +318,10 @@ def column(name: str) -> str:
 # --- errors
 
 
-def open_error(error: Exception, path: Path) -> UserError:
+def open_error(error: Exception, path: Path) -> UserError | OSError:
     """DuckDB's error on opening or reading ``path``, as a sentence that says what to do."""
+    if "No space left on device" in str(error):
+        return OSError(errno.ENOSPC, "No space left on device", str(path))
     holder = re.search(r"held in (\S+) \(PID (\d+)\)", str(error))
     if holder or "set lock on file" in str(error):
         process = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "another process"
@@ -333,7 +336,7 @@ def open_error(error: Exception, path: Path) -> UserError:
     )
 
 
-def query_error(error: Exception, snapshot: Path) -> UserError:
+def query_error(error: Exception, snapshot: Path) -> UserError | OSError:
     """DuckDB's error on a user's query, as a sentence."""
     kind, text = type(error).__name__, str(error)
     missing = re.search(r'column "([^"]+)" not found|column named "([^"]+)"', text)

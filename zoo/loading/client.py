@@ -23,10 +23,14 @@ OFFICIAL = "https://huggingface.co"
 _ERROR_BODY = 65_536  # bytes kept of an error page
 _DEADLINE = 300.0  # seconds that a whole body may take
 _FIRST_TRIES = 3  # before the Hub was ever reached: a Hub that is not there is reported in seconds
+_SILENT_SECONDS = 60.0  # for which a Hub that was not there is tried once only
 _LONGEST_PAUSE = 3_600  # seconds, whatever a header asks for
 # another thread closed the shared session: while it was in use, or before there was a use
 _CLOSED = (RuntimeError, AttributeError)
 _TRANSIENT = (408, *range(500, 600))  # HTTP status of a fault that may pass
+
+
+_unreached: dict[str, float] = {}  # endpoint -> when it was last not there (monotonic)
 
 
 class DamagedResponse(Exception):
@@ -230,7 +234,7 @@ class Client:
                 url,
                 headers=headers,
                 timeout=self.timeout,
-                max_retries=(self.tries if self._reached else _FIRST_TRIES) - 1,
+                max_retries=self._patience() - 1,
                 base_wait_time=self.wait,
                 max_wait_time=30 * self.wait,
                 retry_on_exceptions=retried,
@@ -256,7 +260,16 @@ class Client:
                 raise DamagedResponse(f"HTTP {status}") from None
             raise self._unavailable(url, f"HTTP {status}") from None
         except (httpx.HTTPError, *_CLOSED) as error:
+            if not self._reached:
+                _unreached[self.endpoint] = time.monotonic()
             raise self._unavailable(url, f"{type(error).__name__}: {error}") from None
+
+    def _patience(self) -> int:
+        """Tries of a request whose connection fails; of many models each asks the Hub anew."""
+        if self._reached:
+            return self.tries
+        since = time.monotonic() - _unreached.get(self.endpoint, -_SILENT_SECONDS)
+        return _FIRST_TRIES if since > _SILENT_SECONDS else 1
 
     def _unavailable(self, url: str, fault: object) -> Unavailable:
         return Unavailable(

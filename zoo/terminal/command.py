@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from zoo.errors import TeacherError, Unavailable, UserError
+from zoo.home import home
 
 _MOST_NAMED = 100  # valid names that a message lists
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
@@ -36,7 +38,7 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if "--version" in words:
-        print(version_text())
+        show(version_text())
         return 0
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(epilog=_EPILOG)(function)
@@ -44,12 +46,11 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
     typed = _typed.get() or f"python -m {name}"
     _running.append(name)
     try:
-        return int(command.main(args=words, prog_name=typed, standalone_mode=False) or 0)
+        with _quiet_after_reader():
+            return int(command.main(args=words, prog_name=typed, standalone_mode=False) or 0)
+        return 0
     except KeyboardInterrupt:
         return fail(_INTERRUPTED, 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # the rim, every error becomes a sentence here
         if debug:
             raise
@@ -73,6 +74,24 @@ def typed_as(words: str) -> Iterator[None]:
         _typed.reset(token)
 
 
+@contextmanager
+def _quiet_after_reader() -> Iterator[None]:
+    """End without an error where the reader of stdout has gone, as in ``| head -1``."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise  # typer itself turns a closed pipe into an exit with status 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show(text: str) -> None:
+    """Print the answer of a command that computes nothing, such as ``--version``."""
+    with _quiet_after_reader():
+        print(text)
+
+
 def version_text() -> str:
     """``teacher-zoo 0.1.0``."""
     from importlib.metadata import PackageNotFoundError, version
@@ -91,15 +110,29 @@ def _explain(error: Exception, typed: str) -> int:
         return fail(_INTERRUPTED, 130)
     if isinstance(error, UserError):
         return fail(str(error), 2)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        file = error.filename or "while writing"
+    if isinstance(error, OSError) and error.filename:
+        return _explain_file(error)
+    if isinstance(error, Unavailable | TeacherError):
+        return fail(str(error), 1)
+    return fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+
+
+def _explain_file(error: OSError) -> int:
+    """Say which file could not be read or written, and how to mend it."""
+    file, reason, place = str(error.filename), error.strerror or "it cannot be used", home()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return fail(
             f"the disk is full ({file}); free some space and run again, what was finished is kept",
             1,
         )
-    if isinstance(error, Unavailable | TeacherError):
-        return fail(str(error), 1)
-    return fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+    unusable = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) or not place.is_dir()
+    if unusable and Path(file).is_relative_to(place):
+        return fail(
+            f"{place} takes no files ({file}: {reason}); set TEACHER_ZOO_HOME to a folder that you"
+            " can write to",
+            2,
+        )
+    return fail(f"{file}: {reason} (run again with --debug for the traceback)", 1)
 
 
 def fail(message: str, status: int) -> int:

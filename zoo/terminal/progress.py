@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SECONDS_A_LINE = 5.0  # between two plain lines of a pass
 _BAR_WIDTH = 20
+_FORESEEING_SHARE = 0.02  # of a pass; before that the time to go is not said
 
 
 def note(text: str) -> None:
@@ -171,12 +172,17 @@ class Meter:
         parts = [f"{self.done:,}{of} {self.unit}"]
         if rate > 0:
             parts.append(f"{rate:,.{0 if rate >= 10 else 1}f} {self.unit}/s")
-            if self.total:
+            if self.total and self._tells_speed():
                 left = max(0, round((self.total - self.done) / rate))
                 parts.append(f"{left // 60}:{left % 60:02d} to go")
         if self._extra:
             parts.append(self._extra)
         return ", ".join(parts)
+
+    def _tells_speed(self) -> bool:
+        """Whether enough is done to foresee the end: the first part also waits for imports."""
+        work = (self.total or 0) - self._without_work
+        return self.done - self._without_work >= _FORESEEING_SHARE * work
 
     def show_in(self, bars: RichProgress) -> None:
         """Show this pass as a bar among ``bars``."""
