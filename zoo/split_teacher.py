@@ -1,6 +1,4 @@
-"""A teacher cut in two: its lower layers up to a hidden state, and its frozen upper layers from any
-state put there.
-"""
+"""A teacher cut in two: images to a hidden state, and a hidden state to outputs."""
 
 from __future__ import annotations
 
@@ -70,17 +68,14 @@ def boundary(network: nn.Module, *, share: float = 0.5) -> nn.Module:
     """
     try:
         blocks = trunk(network).blocks
-        block: nn.Module = blocks[_cut(len(blocks), share) - 1]
-        return block
     except CannotSplit:
-        stages = [
-            stage["module"]
-            for stage in getattr(network, "feature_info", []) or []
-            if isinstance(stage, dict)
-        ]
-        if not stages:
+        stages = getattr(network, "feature_info", None) or []
+        names = [stage["module"] for stage in stages if isinstance(stage, dict)]
+        if not names:
             raise
-        return network.get_submodule(stages[_cut(len(stages), share) - 1])
+        return network.get_submodule(names[_cut(len(names), share) - 1])
+    block: nn.Module = blocks[_cut(len(blocks), share) - 1]
+    return block
 
 
 def _cut(count: int, share: float) -> int:
@@ -97,9 +92,10 @@ def _chain(*parts: Any) -> Callable[[Any], Any]:
 
 
 def _flat(stages: Any) -> tuple[Any, ...]:
-    return tuple(
-        block for stage in stages for block in (stage if hasattr(stage, "__iter__") else (stage,))
-    )
+    blocks: list[Any] = []
+    for stage in stages:
+        blocks += stage if hasattr(stage, "__iter__") else [stage]
+    return tuple(blocks)
 
 
 def _resnet(net: Any) -> Trunk:
@@ -108,9 +104,8 @@ def _resnet(net: Any) -> Trunk:
 
 
 def _efficientnet(net: Any) -> Trunk:
-    after = (
-        _chain(net.conv_head, net.bn2) if hasattr(net, "bn2") else _chain()
-    )  # MobileNetV3 has it in the head
+    # MobileNetV3 has it in the head
+    after = _chain(net.conv_head, net.bn2) if hasattr(net, "bn2") else _chain()
     return Trunk(_chain(net.conv_stem, net.bn1), _flat(net.blocks), after)
 
 
@@ -120,9 +115,8 @@ def _convnext(net: Any) -> Trunk:
 
 
 def _regnet(net: Any) -> Trunk:
-    blocks = tuple(
-        block for stage in (net.s1, net.s2, net.s3, net.s4) for block in stage.children()
-    )
+    stages = (net.s1, net.s2, net.s3, net.s4)
+    blocks = _flat(stage.children() for stage in stages)
     return Trunk(_chain(net.stem), blocks, _chain(net.final_conv))
 
 
@@ -236,11 +230,12 @@ class SplitTeacher:
         other = copy.copy(self)
         other.teacher = copy.copy(self.teacher)
         other.teacher.module = copy.deepcopy(self.teacher.module)
+        matrices = [part for part in other.teacher.module.parameters() if part.ndim > 1]
         with torch.no_grad():
-            for weights in other.teacher.module.parameters():
-                if weights.ndim > 1:
-                    order = torch.randperm(weights.numel(), generator=generator).to(weights.device)
-                    weights.copy_(weights.flatten()[order].view(weights.shape))
+            for weights in matrices:
+                order = torch.randperm(weights.numel(), generator=generator)
+                shuffled = weights.flatten()[order.to(weights.device)]
+                weights.copy_(shuffled.view(weights.shape))
         other._cut_open()
         return other
 
@@ -251,10 +246,9 @@ class SplitTeacher:
         import torch
 
         name = type(self.teacher.module).__name__
-        pixels = torch.rand(
-            1, 3, *self.teacher.preprocessing.input_size, generator=torch.Generator().manual_seed(0)
-        )
-        inputs = self.teacher.normalise(pixels)
+        size = self.teacher.preprocessing.input_size
+        generator = torch.Generator().manual_seed(0)
+        inputs = self.teacher.normalise(torch.rand(1, 3, *size, generator=generator))
         whole = self.teacher.forward(inputs).features
         try:
             hidden = self.lower(inputs)
@@ -264,19 +258,20 @@ class SplitTeacher:
             raise CannotSplit(
                 f"{name} cannot be run from the middle ({type(error).__name__}: {error})"
             ) from error
-        tolerance = (0.05 if self.teacher.device.type == "cuda" else 1e-4) * (
-            1 + float(whole.abs().max())
-        )
+        relative = 0.05 if self.teacher.device.type == "cuda" else 1e-4
+        tolerance = relative * (1 + float(whole.abs().max()))
         if again.shape != whole.shape or (again - whole).abs().max() > tolerance:
             raise CannotSplit(
                 f"{name} does not give the same answer from the middle as from the image"
             )
         self.state: tuple[int, ...] = tuple(hidden.shape[1:])
         if len(self.state) == 3:
-            self.channels, *grid = self.state
-        else:
-            patches, self.channels = self.state[0] - self.prefix, self.state[1]
-            grid = [math.isqrt(patches)] * 2
-            if grid[0] ** 2 != patches:
-                raise CannotSplit(f"{name} has {patches} patches, which are no square")
-        self.grid = (grid[0], grid[1])
+            self.channels, height, width = self.state
+            self.grid = (height, width)
+            return
+        self.channels = self.state[1]
+        patches = self.state[0] - self.prefix
+        side = math.isqrt(patches)
+        if side**2 != patches:
+            raise CannotSplit(f"{name} has {patches} patches, which are no square")
+        self.grid = (side, side)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
+from zoo.loading.ahead import in_order
 from zoo.loading.network import Network
 from zoo.loading.network import load as load_network
 from zoo.loading.preprocessing import Preprocessing, preprocessing_of
@@ -29,7 +28,6 @@ __all__ = ["Loaded", "Outputs", "Preprocessing", "Teacher", "load_ahead", "prepr
 
 _MOST_WORKERS = 16
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Outputs(NamedTuple, Generic[T]):
@@ -339,20 +337,7 @@ def load_ahead(
             teacher = error
         return Loaded(card, teacher, time.perf_counter() - begin)
 
-    return _ahead(attempt, cards, ahead=1, workers=1)
-
-
-def _ahead(
-    function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int
-) -> Iterator[R]:
-    """``function`` of each item, in order, by threads; ``ahead`` items are in work at any time."""
-    waiting = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        pending = deque(pool.submit(function, item) for item in islice(waiting, ahead))
-        while pending:
-            result = pending.popleft().result()
-            pending.extend(pool.submit(function, item) for item in islice(waiting, 1))
-            yield result
+    return in_order(attempt, cards, ahead=1, workers=1)
 
 
 def _batches(
@@ -362,7 +347,7 @@ def _batches(
     import torch
 
     workers = min(_MOST_WORKERS, os.cpu_count() or 1)
-    done = _ahead(prepare, images, ahead=3 * batch_size, workers=workers)
+    done = in_order(prepare, images, ahead=3 * batch_size, workers=workers)
     while batch := list(islice(done, batch_size)):
         # channels last in memory, as PIL gives them and convolutions want
         rows = [pixels.permute(1, 2, 0) for pixels in batch]

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import TeacherError
+from zoo.loading.construction import limit_parameters, skip_weight_init
 from zoo.loading.preprocessing import Preprocessing, read_json
 from zoo.loading.weights import read_headers, weight_files
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from torch.overrides import TorchFunctionMode
 
 _RESERVED = {
     "features_only",
@@ -35,7 +33,6 @@ _RESERVED = {
     "device",
     "dtype",
 }
-_MODULES = 100_000
 # scalars beside the stored ones: tables that a network derives, heads that it replaces
 _SLACK = 5_000_000
 
@@ -240,34 +237,27 @@ def _check_memory(scalars: int) -> None:
 
 
 def _derived(name: str) -> bool:
-    return name.endswith(
-        ("num_batches_tracked", "relative_position_index", "position_ids")
-    )  # counted, not learned
+    """Whether a tensor is counted rather than learned."""
+    return name.endswith(("num_batches_tracked", "relative_position_index", "position_ids"))
 
 
 def _compare(module: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:
     """Raise ``TeacherError`` naming the first tensor that the config asks for and the weights lack,
     or the reverse.
     """
-    state = {
-        name: tensor
-        for name, tensor in module.state_dict(keep_vars=True).items()
-        if not _derived(name)
-    }
-    wanted = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    stored = {
-        id(state[name]) for name in wanted if name in shapes
-    }  # a tensor with two names is stored once
-    for name, shape in wanted.items():
-        if name not in shapes and id(state[name]) in stored:
-            continue
-        if name not in shapes:
-            raise TeacherError(f"tensor {name!r} {shape} is missing from the weights")
-        if shapes[name] != shape:
+    tensors = module.state_dict(keep_vars=True)
+    learned = {name: tensor for name, tensor in tensors.items() if not _derived(name)}
+    stored = {id(tensor) for name, tensor in learned.items() if name in shapes}
+    for name, tensor in learned.items():
+        shape = tuple(tensor.shape)
+        if name in shapes and shapes[name] != shape:
             raise TeacherError(
                 f"tensor {name!r} is {shapes[name]} in the weights, the config asks for {shape}"
             )
-    extra = [name for name in shapes if name not in wanted and not _derived(name)]
+        # a tensor with two names is stored once
+        if name not in shapes and id(tensor) not in stored:
+            raise TeacherError(f"tensor {name!r} {shape} is missing from the weights")
+    extra = [name for name in shapes if name not in learned and not _derived(name)]
     if extra:
         raise TeacherError(
             f"tensor {extra[0]!r} of the weights has no place in the network ({len(extra)} such)"
@@ -343,62 +333,3 @@ def _convert(module: Any, tensors: dict[str, Tensor]) -> nn.Module:
             raise TeacherError(f"tensor {faulty[0]!r} {says} ({len(faulty)} such)")
     network: nn.Module = loaded
     return network
-
-
-# --- how a stranger's network is built
-
-
-@contextmanager
-def limit_parameters(limit: int) -> Iterator[None]:
-    """Stop a construction in this thread that registers more than ``limit`` scalars or too many
-    modules.
-    """
-    from torch.nn.modules import module as registry
-
-    thread, scalars, modules = threading.get_ident(), 0, 0
-
-    def tensor_added(_module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        nonlocal scalars
-        if tensor is not None and threading.get_ident() == thread:
-            scalars += tensor.numel()
-            if scalars > limit:
-                raise TeacherError(
-                    f"the config asks for more than {scalars:,} numbers (at {name!r}), "
-                    f"far more than the weights hold"
-                )
-
-    def module_added(_module: nn.Module, _name: str, _child: nn.Module | None) -> None:
-        nonlocal modules
-        modules += threading.get_ident() == thread
-        if modules > _MODULES:
-            raise TeacherError(f"the config asks for more than {_MODULES:,} layers")
-
-    hooks = [
-        registry.register_module_parameter_registration_hook(tensor_added),
-        registry.register_module_buffer_registration_hook(tensor_added),
-        registry.register_module_module_registration_hook(module_added),
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def skip_weight_init() -> TorchFunctionMode:
-    """A context in which this thread's new parameters are not initialised at random.
-
-    The weights replace every one of them, and drawing them takes seconds.
-    """
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    initialisers = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_}
-
-    class WithoutInit(TorchFunctionMode):
-        def __torch_function__(
-            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            return args[0] if function in initialisers else function(*args, **(kwargs or {}))
-
-    return WithoutInit()

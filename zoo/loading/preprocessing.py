@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
-_RESAMPLING = (
-    "nearest",
-    "lanczos",
-    "bilinear",
-    "bicubic",
-    "box",
-    "hamming",
-)  # PIL's numbers, as transformers stores them
+# by PIL's numbers, as transformers stores them
+_RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 _CROP_MODES = ("center", "squash", "border")
 _LARGEST_SIDE = 2_048
 
@@ -144,36 +138,26 @@ def from_transformers(processor: dict[str, Any]) -> Preprocessing:
     Where transformers would leave the longer side uncut, the centre is cut to a square: batches
     need one size (ours).
     """
-    size, crop, pct = (
-        processor.get("size", 224),
-        processor.get("crop_size"),
-        processor.get("crop_pct"),
-    )
-    edge = (
-        size.get("shortest_edge")
-        if isinstance(size, dict)
-        else (size if isinstance(size, int) else None)
-    )
+    size, pct = processor.get("size", 224), processor.get("crop_pct")
+    crops = processor.get("do_center_crop")
+    edge = size.get("shortest_edge") if isinstance(size, dict) else None
+    is_stretched = edge is None
+    if isinstance(size, int):
+        edge, is_stretched = size, not crops
     resized = _pair(size if edge is None else edge)
-    cut = _pair(crop) if processor.get("do_center_crop") and crop else resized
-    mode = (
-        "squash"
-        if edge is None or (isinstance(size, int) and not processor.get("do_center_crop"))
-        else "center"
-    )
-    if (
-        pct is not None
-    ):  # ConvNeXT's processor: from 384 pixels on the image is stretched and not cut
-        mode, pct = ("squash", 1.0) if resized[0] >= 384 else ("center", pct)
-    else:
+    cut = resized
+    if crops and processor.get("crop_size"):
+        cut = _pair(processor["crop_size"])
+    if pct is None:
         pct = cut[0] / resized[0]
         if math.floor(cut[0] / pct) != resized[0]:
             pct = cut[0] / (resized[0] + 0.5)
-    scale = (
-        255 * float(processor.get("rescale_factor", 1 / 255))
-        if processor.get("do_rescale", True)
-        else 255.0
-    )
+    else:  # ConvNeXT's processor: from 384 pixels on the image is stretched and not cut
+        is_stretched = resized[0] >= 384
+        pct = 1.0 if is_stretched else pct
+    scale = 255.0
+    if processor.get("do_rescale", True):
+        scale *= float(processor.get("rescale_factor", 1 / 255))
     offset = 1.0 if processor.get("rescale_offset") else 0.0
     normalised = processor.get("do_normalize", True)
     mean = processor.get("image_mean", _IMAGENET_MEAN) if normalised else (0.0,)
@@ -192,7 +176,7 @@ def from_transformers(processor: dict[str, Any]) -> Preprocessing:
             "std": tuple(s / scale for s in _triple(std)),
             "interpolation": _RESAMPLING[resample],
             "crop_pct": pct,
-            "crop_mode": mode,
+            "crop_mode": "squash" if is_stretched else "center",
         },
     )
 
