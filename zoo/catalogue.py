@@ -180,7 +180,8 @@ class Catalogue:
             At most this many cards.
         """
         if models:
-            where = " AND ".join([_any_of(models), *([f"({where}\n)"] if where else [])])
+            condition = f" AND ({where}\n)" if where else ""
+            where = _any_of(models) + condition
         query = select(where=where, sort="id", limit=limit)
         rows = self._run(query, lambda relation: relation.to_arrow_table().to_pylist())
         return [ModelCard.from_row(row) for row in rows]
@@ -335,5 +336,8 @@ def utc_now() -> dt.datetime:
 
 def _any_of(models: Sequence[str]) -> str:
     """A condition that the id is one of ``models``: exact ids or globs."""
-    terms = [f"id {'GLOB' if set('*?[') & set(model) else '='} {quote(model)}" for model in models]
+    terms = []
+    for model in models:
+        operator = "GLOB" if set("*?[") & set(model) else "="
+        terms.append(f"id {operator} {quote(model)}")
     return f"({' OR '.join(terms)})"

@@ -101,7 +101,7 @@ def query(options: QueryOptions) -> None:
 
 
 def _table_columns(sort: str | None) -> list[str]:
-    """What a table shows if not told: also what it is sorted by."""
+    """The default columns of a table, with those that it is sorted by."""
     words = re.findall(r"\w+", sort or "")
     by = [name for name in COLUMNS if name in words and name not in TABLE_COLUMNS]
     return [TABLE_COLUMNS[0], *by, *TABLE_COLUMNS[1:]]
@@ -214,9 +214,8 @@ def _cell(name: str, value: object) -> str:
     if isinstance(value, list):
         more = f", ... {len(value) - 2:,} more" if len(value) > 3 else ""
         shown = value if len(value) <= 3 else value[:2]
-        return (
-            printable(", ".join(str(item)[:_LONGEST_CELL] for item in shown), _LONGEST_CELL) + more
-        )
+        texts = ", ".join(str(item)[:_LONGEST_CELL] for item in shown)
+        return printable(texts, _LONGEST_CELL) + more
     return printable(value, _LONGEST_CELL)
 
 

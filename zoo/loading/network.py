@@ -322,7 +322,7 @@ def _convert(module: Any, tensors: dict[str, Tensor]) -> nn.Module:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-    for kind, says in (
+    for kind, fault in (
         ("mismatched_keys", "has another shape than the config asks for"),
         ("missing_keys", "is missing from the weights"),
         ("unexpected_keys", "has no place in the network"),
@@ -330,6 +330,6 @@ def _convert(module: Any, tensors: dict[str, Tensor]) -> nn.Module:
         names = sorted(key if isinstance(key, str) else key[0] for key in report[kind])
         faulty = [name for name in names if not _derived(name)]
         if faulty:
-            raise TeacherError(f"tensor {faulty[0]!r} {says} ({len(faulty)} such)")
+            raise TeacherError(f"tensor {faulty[0]!r} {fault} ({len(faulty)} such)")
     network: nn.Module = loaded
     return network

@@ -189,19 +189,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _build(size: Any, given: Mapping[str, Any]) -> Preprocessing:
-    """``given`` by the names of ``Preprocessing``; timm's defaults for what is not given, or
-    empty.
-    """
+def _build(size: Any, values: Mapping[str, Any]) -> Preprocessing:
+    """From ``values`` by the names of ``Preprocessing``, with timm's defaults for the others."""
     height, width = (side if side is not None else 224 for side in _pair(size))
     try:
         return Preprocessing(
             input_size=(height, width),
-            mean=_triple(given.get("mean") or _IMAGENET_MEAN),
-            std=_triple(given.get("std") or _IMAGENET_STD),
-            interpolation=str(given.get("interpolation") or "bicubic"),
-            crop_pct=float(given.get("crop_pct") or 0.875),
-            crop_mode=str(given.get("crop_mode") or "center"),
+            mean=_triple(values.get("mean") or _IMAGENET_MEAN),
+            std=_triple(values.get("std") or _IMAGENET_STD),
+            interpolation=str(values.get("interpolation") or "bicubic"),
+            crop_pct=float(values.get("crop_pct") or 0.875),
+            crop_mode=str(values.get("crop_mode") or "center"),
         )
     except (TypeError, ValueError) as error:
         raise TeacherError(f"the preprocessing cannot be read: {error}") from error

@@ -24,8 +24,10 @@ _DTYPE = re.compile(r"(?:BF|[CFIU])(4|6|8|16|32|64)(?:_E\dM\d(?:FNUZ)?)?")
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """``tensors`` maps a name to (dtype as safetensors writes it, shape); ``params_total`` counts
-    the scalars of all tensors, ``bytes`` is the size of the file, or of all shards together.
+    """What is known of the weights without reading them.
+
+    ``tensors`` maps a name to (dtype as safetensors writes it, shape); ``params_total`` counts the
+    scalars of all tensors, ``bytes`` is the size of the file, or of all shards together.
     """
 
     tensors: dict[str, tuple[str, tuple[int, ...]]]
@@ -53,8 +55,7 @@ def header_length(first: bytes) -> int:
 
 
 def parse_header(text: bytes, *, file_bytes: int) -> Header:
-    """What the header's JSON ``text`` (without the 8 bytes before it) says of a file of
-    ``file_bytes`` bytes.
+    """The header from its JSON ``text``, which follows the first 8 of ``file_bytes`` bytes.
 
     Raises ``TeacherError`` where it is no valid header or does not agree with the file's size:
     tensors must lie back to back, each as long as its shape and dtype, and fill the file.
@@ -91,9 +92,7 @@ def parse_header(text: bytes, *, file_bytes: int) -> Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of one safetensors file. Raises ``TeacherError`` where it is truncated, damaged or
-    lies.
-    """
+    """The header of one safetensors file; ``TeacherError`` where it is damaged or lies."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -109,9 +108,7 @@ def read_header(path: Path) -> Header:
 
 
 def read_headers(paths: Iterable[Path]) -> Header:
-    """One header for all shards of a model. Raises ``TeacherError`` where a tensor stands in two of
-    them.
-    """
+    """One header for all shards of a model; ``TeacherError`` where two have the same tensor."""
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
     params, size = 0, 0
     for path in paths:
@@ -155,9 +152,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def shard_names(index: object) -> list[str]:
-    """The files that a parsed ``model.safetensors.index.json`` names, sorted. ``TeacherError`` for
-    a faulty one.
-    """
+    """The files that a parsed index names, sorted; ``TeacherError`` for a faulty index."""
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise TeacherError(f"{INDEX} has no weight_map")

@@ -1,6 +1,4 @@
-"""What a crawl of the Hub writes: pages of rows, faults, and details by revision, all inside
-DuckDB.
-"""
+"""The writes of a crawl of the Hub: pages of rows, faults, and details by revision."""
 
 from __future__ import annotations
 

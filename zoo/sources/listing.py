@@ -1,6 +1,4 @@
-"""The listing passes over the Hub: every public model, or what changed since, into the
-catalogue.
-"""
+"""The listing passes over the Hub: every public model, or what changed since."""
 
 from __future__ import annotations
 

@@ -50,9 +50,7 @@ _REPACKED = ("gguf", "onnx", "mlx", "openvino", "coreml")  # formats that others
 
 
 class Fault(NamedTuple):
-    """What was wrong with a row: its id where it has a usable one, and the start of what it
-    held.
-    """
+    """A row that cannot be read, or only in part; ``id`` is ``None`` where it is not usable."""
 
     id: str | None
     error: str
@@ -60,9 +58,7 @@ class Fault(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The readable rows of a page (each id once, the last one wins) and the faults met on the
-    way.
-    """
+    """The readable rows of a page, each id once (the last wins), and the faults of the others."""
 
     rows: list[Row]
     faults: list[Fault]

@@ -157,17 +157,17 @@ def split_list(values: Iterable[str] | None) -> list[str]:
     return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
 
 
-def validate_choice(kind: str, given: str, valid: Iterable[str]) -> str:
-    """``given`` if it is among ``valid``, else ``UserError`` with the nearest and all of them."""
+def validate_choice(kind: str, name: str, valid: Iterable[str]) -> str:
+    """``name`` if it is among ``valid``, else ``UserError`` with the nearest and all of them."""
     names = list(valid)
-    if given in names:
-        return given
-    near = difflib.get_close_matches(given, names, n=5, cutoff=0.5)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     listed = names
     if len(names) > _MOST_NAMED:
         listed = [*(near or names[:5]), f"... {len(names)} in all"]
-    raise UserError(f"no {kind} {given!r}{hint} (valid: {', '.join(listed)})")
+    raise UserError(f"no {kind} {name!r}{hint} (valid: {', '.join(listed)})")
 
 
 def byte_size(text: str) -> int:
