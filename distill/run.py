@@ -20,8 +20,9 @@ from zoo.errors import UserError
 from zoo.files import check_can_write, write_bytes, write_json, write_text
 from zoo.terminal.progress import note
 
-# What may differ between a run and its resumption, since it does not change the result.
-FREE = ("options", "versions")  # the plan holds what follows from the options
+# Parts of config.json that a resumed run is not compared in: options, since the plan holds what
+# follows from them (distill.train compares those that were given), and versions.
+NOT_COMPARED = ("options", "versions")
 # What torch.load raises for a file that was cut off or overwritten.
 DAMAGED = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
 
@@ -50,7 +51,7 @@ class RunFolder:
                     f"{path} holds a run already: add --resume to go on with it, or give another"
                     " --out"
                 )
-            _require_same(run.config(), config, path)
+            _require_same_config(run.config(), config, path)
             return run
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; --out takes a folder")
@@ -60,9 +61,7 @@ class RunFolder:
         return run
 
     def discard(self) -> None:
-        """Take the folder away again where nothing was trained in it yet: the method was
-        refused.
-        """
+        """Remove the folder of a run that was refused before anything was trained."""
         if not (self.path / "checkpoint" / "last.pt").exists():
             (self.path / "config.json").unlink(missing_ok=True)
             for folder in (self.path / "checkpoint", self.path):
@@ -133,9 +132,7 @@ class RunFolder:
             os.fsync(out.fileno())
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Keep ``state`` (tensors, numbers, strings, lists, dicts); the one before it stays as a
-        reserve.
-        """
+        """Write ``state`` (tensors, numbers, strings, lists, dicts); keep the previous one."""
         import torch
 
         # into memory first: a full disk then shows as an OSError of our own write, with its errno
@@ -168,12 +165,12 @@ class RunFolder:
         return None
 
 
-def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+def _require_same_config(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     """Raise ``UserError`` where a run's configuration is not that of this command."""
     old = _without_off(old)
     new = _without_off(json.loads(json.dumps(dict(new))))
     for name in sorted(set(old) | set(new)):
-        if name not in FREE and old.get(name) != new.get(name):
+        if name not in NOT_COMPARED and old.get(name) != new.get(name):
             raise UserError(
                 f"{path} was made with {name} = {_short(old.get(name))}, this command says "
                 f"{_short(new.get(name))}: resume with the same options, or give another --out"

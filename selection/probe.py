@@ -21,7 +21,7 @@ from zoo.errors import UserError
 
 class _DrawnImage(NamedTuple):
     position: int  # in task.train
-    pixels: Image.Image | None  # None: it could not be read, for the reason
+    pixels: Image.Image | None  # None: it could not be read, see ``reason``
     digest: bytes  # sha256 of the encoded bytes
     reason: str
 
@@ -105,7 +105,7 @@ class Probe:
         if len(task.classes) - len(few) < 2:
             first = ""
             if failed:
-                first = f"; {task.train.names(failed[0].position)}: {failed[0].reason}"
+                first = f"; {task.train.name(failed[0].position)}: {failed[0].reason}"
             raise UserError(
                 f"no two classes of the task {task.name} have two readable images: "
                 f"{len(failed)} of {len(task.train)} training images could not be read{first}"
@@ -139,7 +139,7 @@ class Probe:
             digest=digest.hexdigest(),
             size=len(drawn),
             skipped=skipped,
-            names=[task.train.names(image.position) for image in drawn],
+            names=[task.train.name(image.position) for image in drawn],
             digests=[image.digest[:16] for image in drawn],  # as ``image_digest``
             warnings=warnings,
         )

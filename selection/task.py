@@ -44,8 +44,8 @@ class Task:
         Labelled images, labels in [0, C). Every class has at least two images in ``train``.
     unlabelled : Split or None
         All images without a label (-1).
-    skipped : int
-        Links that led nowhere. An image that cannot be decoded is noticed when it is read.
+    broken_links : int
+        File links of the folder whose target is missing.
     warnings : list of str
         Sentences for the user.
     split_seed : int
@@ -66,7 +66,7 @@ class Task:
     validation: Split
     test: Split
     unlabelled: Split | None = None
-    skipped: int = 0
+    broken_links: int = 0
     warnings: list[str] = field(default_factory=list)
     split_seed: int = SPLIT_SEED
     revision: str | None = None
@@ -86,7 +86,7 @@ class Task:
         revision: str | None = None,
         offline: bool = False,
     ) -> Task:
-        """Open a task; no image is decoded.
+        """Open a task. No image is decoded yet: one that cannot be is noticed when it is read.
 
         A missing test split is cut from train (20 % of each class), then a missing validation split
         (20 % of the rest), stratified by a fixed seed; classes keep two training images first. A
@@ -208,7 +208,7 @@ def _check_classes(path: Path, train: Part) -> None:
 
 
 def _more_images(path: Path, task_sources: Sequence[Source]) -> tuple[Source, int]:
-    """The images of the ``--unlabelled`` folder and how many links there led nowhere.
+    """The images of the ``--unlabelled`` folder and how many links there are broken.
 
     Images that the task holds itself are left out, else its test images would be learnt from.
     """
@@ -249,8 +249,8 @@ def _assemble(raw: _RawTask) -> Task:
     train = parts["train"]
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.names))
     classes = _classes(name, train.names, counts, warnings)
-    new = {name: label for label, name in enumerate(classes)}
-    splits = {kind: _split(part, new, kind, warnings) for kind, part in parts.items()}
+    label_of = {name: label for label, name in enumerate(classes)}
+    splits = {kind: _split(part, label_of, kind, warnings) for kind, part in parts.items()}
     for kind, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
         if kind not in splits or not len(splits[kind]):
             seed = [SPLIT_SEED, 0 if kind == "test" else 1]
@@ -265,7 +265,7 @@ def _assemble(raw: _RawTask) -> Task:
         splits["validation"],
         splits["test"],
         _unlabelled(train, raw.unlabelled, classes),
-        skipped=raw.broken_links,
+        broken_links=raw.broken_links,
         warnings=warnings,
         revision=raw.revision,
     )
@@ -296,9 +296,9 @@ def _classes(
     return kept
 
 
-def _split(part: Part, new: dict[str, int], kind: str, warnings: list[str]) -> Split:
+def _split(part: Part, label_of: dict[str, int], kind: str, warnings: list[str]) -> Split:
     """The labelled images of the kept classes."""
-    new_labels = [new.get(name, -1) for name in part.names]
+    new_labels = [label_of.get(name, -1) for name in part.names]
     table = np.array([*new_labels, -1], dtype=np.int64)  # label -1 reads the last entry
     labels = table[part.labels]
     rows = np.flatnonzero(labels >= 0)
@@ -308,7 +308,7 @@ def _split(part: Part, new: dict[str, int], kind: str, warnings: list[str]) -> S
             " without training images, and are not used"
             + ("" if len(rows) else f"; a {kind} split is cut from train")
         )
-    return Split(part.source, rows, labels[rows], tuple(new))
+    return Split(part.source, rows, labels[rows], tuple(label_of))
 
 
 def _unlabelled(train: Part, more: Sequence[Source], classes: tuple[str, ...]) -> Split | None:

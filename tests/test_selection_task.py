@@ -78,7 +78,7 @@ def colours(split: Split) -> list[int]:
 
 def everything(task: Task) -> list[str]:
     return [
-        split.names(i)
+        split.name(i)
         for split in (task.train, task.validation, task.test)
         for i in range(len(split))
     ]
@@ -146,7 +146,7 @@ def test_splits_that_are_there_are_kept(tmp_path: Path) -> None:
         folder(root / name, {"a": count, "b": count}, first=first)
     task = Task.open(str(root))
     assert [len(split) for split in (task.train, task.validation, task.test)] == [20, 6, 10]
-    assert all(task.test.names(i).startswith("test/") for i in range(10))
+    assert all(task.test.name(i).startswith("test/") for i in range(10))
     shutil.rmtree(root / "val")
     assert [
         len(split) for split in vars(Task.open(str(root))).values() if isinstance(split, Split)
@@ -189,7 +189,7 @@ def test_loops_of_links_end_and_broken_links_are_counted(tmp_path: Path) -> None
     (tmp_path / "b" / "linked.png").symlink_to(tmp_path / "a" / "0.png")
     os.mkfifo(tmp_path / "b" / "pipe.png")
     task = Task.open(str(tmp_path))
-    assert len(everything(task)) == 9 and task.skipped == 2
+    assert len(everything(task)) == 9 and task.broken_links == 2
 
 
 def test_hostile_folder_names(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_unlabelled_images_come_from_three_places(tmp_path: Path) -> None:
     more = folder(tmp_path / "more", {"deep/er": 4}, first=60)
     task = Task.open(str(root), unlabelled=more)
     assert task.classes == ("a", "b") and task.unlabelled is not None
-    assert sorted(task.unlabelled.names(i) for i in range(7)) == sorted(
+    assert sorted(task.unlabelled.name(i) for i in range(7)) == sorted(
         [f"unlabelled/{i}.png" for i in (50, 51, 52)]
         + [f"deep/er/{i}.png" for i in (60, 61, 62, 63)]
     )
@@ -295,7 +295,7 @@ def test_an_unlabelled_folder_never_brings_the_task_back(tmp_path: Path) -> None
     folder(tmp_path / "all", {"pool": 2}, first=70)
     task = Task.open(str(tmp_path / "all" / "t"), unlabelled=tmp_path / "all")
     assert task.unlabelled is not None and [
-        task.unlabelled.names(i) for i in range(len(task.unlabelled))
+        task.unlabelled.name(i) for i in range(len(task.unlabelled))
     ] == [
         "pool/70.png",
         "pool/71.png",
@@ -316,7 +316,7 @@ def test_unlabelled_parquet_is_never_the_tasks_own(tmp_path: Path) -> None:
         )
     task = Task.open(str(tmp_path), unlabelled=tmp_path)
     assert task.unlabelled is not None and [
-        task.unlabelled.names(i) for i in range(len(task.unlabelled))
+        task.unlabelled.name(i) for i in range(len(task.unlabelled))
     ] == [
         "pool.parquet#0",
         "pool.parquet#1",

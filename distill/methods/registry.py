@@ -46,7 +46,7 @@ class Method:
     needs: frozenset[str]
 
 
-_ROOMS = {
+_RECIPE_CLASSES = {
     PlainConfig: "distill.methods.recipe:Plain",
     AnswersConfig: "distill.methods.answers:AnswersRecipe",
     TransportConfig: "distill.methods.transport:Transport",
@@ -57,7 +57,7 @@ _ROOMS = {
 
 
 def _method(config: Config, needs: str) -> Method:
-    return Method(config, _ROOMS[type(config)], frozenset(needs.split()))
+    return Method(config, _RECIPE_CLASSES[type(config)], frozenset(needs.split()))
 
 
 METHODS: dict[str, Method] = {

@@ -10,9 +10,9 @@ from typing import Any
 
 from zoo.terminal.command import printable
 
-# Licences under which a student trained from the model's answers can be passed on with ordinary
-# care (naming, notices).
-FREE = (
+# Licences under which a student trained from the model's outputs can be passed on, if the authors
+# are named and notices are kept.
+PERMISSIVE_LICENCES = (
     "apache-2.0",
     "mit",
     "bsd-2-clause",
@@ -42,7 +42,7 @@ def licence_warning(model: str, licence: str | None) -> str | None:
     """
     name = printable(model, 80)
     given = (licence or "").strip().lower()
-    if given in FREE:
+    if given in PERMISSIVE_LICENCES:
         return None
     if not given or given in ("unknown", "other"):
         return f"the licence of {name} is unknown: ask its authors before passing the student on"

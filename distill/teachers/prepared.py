@@ -175,7 +175,7 @@ class PreparedTeachers:
             raise _unusable(card, error) from error
 
     def _key(self, card: ModelCard, store: TeacherStore, content: tuple[str, ...]) -> StoreKey:
-        """The key of the outputs; of a model whose folder is gone, what the store remembers."""
+        """The key of the outputs; if the model's folder is gone, the key of its stored outputs."""
         folder = Path(card.location or "")
         if card.source in ("folder", "small") and not (folder / "config.json").is_file():
             for key in store.keys(card.id, card.revision):

@@ -1,4 +1,4 @@
-"""How long a run will take and how much memory, measured before it begins."""
+"""What a run will cost, measured before it begins: seconds a step, and memory taken so far."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def time_steps(
         laps.append(time.monotonic() - began)
     learner.zero_grad(set_to_none=True)
     learner.load_state_dict(before)
-    setup.recipe.metrics()  # its figures since the last call: the run's begin now
+    setup.recipe.metrics()  # clears what the timed steps have counted
     return statistics.median(laps[1:])
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes that this process has taken at most so far, on ``device`` (CPU: all of its memory).
+    """The most bytes that this process has taken so far, on ``device`` or, for the CPU, in all.
 
-    Not psutil: of a process's peak it knows nothing on Linux.
+    psutil does not report a process's peak on Linux.
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))

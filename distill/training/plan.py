@@ -1,9 +1,9 @@
-"""The plan of a run: everything that decides its result except method and seed."""
+"""What a run trains with: learning rate, epochs, sizes, augmentation; chosen here if not given."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from distill.data.batches import batch_sizes
 from distill.data.pixels import working_size
@@ -15,22 +15,32 @@ from distill.training.loop import Schedule
 if TYPE_CHECKING:
     from selection.task import Task
 
-BLENDED_VIEWS = 4  # outputs on blends must be of the very views that the student sees
-DEFAULTS = {  # learning rate of pretrained weights, of fresh ones, and weight decay
-    "adamw": (5e-4, 2e-3, 0.05),
-    "sgd": (0.01, 0.05, 5e-4),
+BLENDED_VIEWS = 4  # with --mix: a teacher must have seen the very blends that the student sees
+
+
+class OptimizerDefaults(NamedTuple):
+    """Learning rates of a new and of a pretrained student, and the weight decay."""
+
+    rate: float
+    pretrained_rate: float
+    weight_decay: float
+
+
+OPTIMIZER_DEFAULTS = {
+    "adamw": OptimizerDefaults(rate=2e-3, pretrained_rate=5e-4, weight_decay=0.05),
+    "sgd": OptimizerDefaults(rate=0.05, pretrained_rate=0.01, weight_decay=5e-4),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """Everything that decides the result of a run except method and seed.
+    """Everything but method and seed that decides the result of a run.
 
-    ``views`` is how many views of each image the teachers are shown, which are the views that the
-    student sees. 1: they are shown the image as it is, once, and the student's views are new in
-    every pass (as good on real photographs here, and few stored views of few images starve the
-    student of variety). ``labelled_share`` of a batch is labelled (None: in proportion, at least a
-    quarter).
+    ``views`` is the number of views of each image that teachers are run on and the student is
+    trained on. With 1, teachers are run once on the image as it is, and the student sees a new view
+    in every pass. (Measured on real photographs, that is as good; with few images, a few stored
+    views offer too little variety.) ``labelled_share`` of a batch is labelled (None: in proportion,
+    at least a quarter).
     """
 
     student: StudentSpec
@@ -48,8 +58,8 @@ def plan_training(options: Options, task: Task) -> TrainingPlan:
     unlabelled = 0 if task.unlabelled is None else len(task.unlabelled)
     sizes = batch_sizes(len(task.train), unlabelled, options.batch_size, options.labelled_share)
     default_epochs = max(5, min(400, round(STEPS / sizes.steps)))
-    pretrained_rate, fresh_rate, decay = DEFAULTS[options.optimizer]
-    default_rate = pretrained_rate if options.pretrained else fresh_rate
+    defaults = OPTIMIZER_DEFAULTS[options.optimizer]
+    rate = defaults.pretrained_rate if options.pretrained else defaults.rate
     return TrainingPlan(
         student=StudentSpec.of(
             options.student,
@@ -61,8 +71,8 @@ def plan_training(options: Options, task: Task) -> TrainingPlan:
             epochs=options.epochs or default_epochs,
             batch_size=options.batch_size,
             optimizer=options.optimizer,
-            rate=options.rate or default_rate,
-            weight_decay=decay,
+            rate=options.rate or rate,
+            weight_decay=defaults.weight_decay,
             accumulate=options.accumulate,
         ),
         augmentation=_augmentation(options, task.classes, min(side, 2 * size)),

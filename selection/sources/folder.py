@@ -1,4 +1,4 @@
-"""A task that lies as image files in one sub-folder a class."""
+"""A task as a folder of image files, one sub-folder a class; which of its files are images."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ _IGNORED = {
     "@eadir",
     "$recycle.bin",
 }
-# everything else may be an image, which its content tells when it is read: names are often wrong
+# Files with any other suffix, or none, may be images: names are often wrong, so the content decides
+# when the file is read (``selection.sources.images.decode``).
 _OTHER_SUFFIXES = """
 .txt .csv .tsv .json .jsonl .xml .yaml .yml .toml .md .html .htm .log .pdf .ini .db .py .ipynb .npy
 .npz .mat .h5 .parquet .arrow .zip .gz .tar .mp4 .avi .mov
 """
-_NO_IMAGE = set(_OTHER_SUFFIXES.split())
+_NO_IMAGE_SUFFIXES = set(_OTHER_SUFFIXES.split())
 
 
 class Files:
@@ -87,10 +88,11 @@ class Files:
 
 
 def find_images(folder: Path, *, leave_out: Iterable[str] = ()) -> tuple[list[str], int]:
-    """Sorted paths, relative to ``folder``, of files below that may be images; and broken links.
+    """The sorted relative paths of files that may be images, and the number of broken links.
 
-    Hidden files, known non-images and the folders ``leave_out`` (names at the top) are passed over.
-    Links are followed, a folder is visited once, so a loop ends. No file is opened.
+    Sub-folders are searched too. Hidden files, files with a suffix of another kind and the
+    sub-folders ``leave_out`` (names directly in ``folder``) are skipped. Links are followed, each
+    folder is visited once, so a loop of links ends. No file is opened.
     """
     paths: list[str] = []
     broken = 0
@@ -107,7 +109,7 @@ def find_images(folder: Path, *, leave_out: Iterable[str] = ()) -> tuple[list[st
                 if (status.st_dev, status.st_ino) not in seen and path not in skip:
                     seen.add((status.st_dev, status.st_ino))
                     todo.append(f"{path}/")
-            elif os.path.splitext(entry.name)[1].lower() not in _NO_IMAGE:
+            elif os.path.splitext(entry.name)[1].lower() not in _NO_IMAGE_SUFFIXES:
                 if entry.is_file():
                     paths.append(path)
                 else:  # a link to nowhere, a pipe, a socket
@@ -116,12 +118,12 @@ def find_images(folder: Path, *, leave_out: Iterable[str] = ()) -> tuple[list[st
 
 
 def sub_folders(folder: Path) -> list[str]:
-    """Names of the folders directly in ``folder`` that are no system litter, sorted."""
+    """The sorted names of the folders directly in ``folder``, without those of the system."""
     return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
 
 
 class FolderContent(NamedTuple):
-    """A folder of class folders: parts by split name, unlabelled files, links that led nowhere."""
+    """A folder of class folders: parts by split name, unlabelled files, number of broken links."""
 
     parts: dict[str, Part]
     unlabelled: list[Files]
@@ -165,8 +167,9 @@ def read(folder: Path, warnings: list[str]) -> FolderContent:
 
 
 def _has_splits(folder: Path, names: Sequence[str]) -> bool:
-    """Whether ``train`` holds class folders itself; a class may be called train too, so its
-    neighbours count.
+    """Whether the sub-folders are splits, with class folders below.
+
+    A class may be called train too, so the other sub-folders have to look like splits as well.
     """
     train = [name for name in names if SPLITS.get(name.lower()) == "train"]
     others = [name for name in names if name not in train]

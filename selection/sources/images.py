@@ -1,4 +1,4 @@
-"""Encoded bytes of one image to RGB pixels, whatever a stranger's folder holds."""
+"""Decode one image: encoded bytes to RGB pixels, or ``CorruptImage`` for what is no image."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FORMATS = (
     "SGI",
     "QOI",
 )
-_LARGE = 16_000_000  # pixels
+_LARGE_PIXELS = 16_000_000
 # what Pillow's readers raise for a file of another format
 _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, KeyError, EOFError)
 # large images are decoded in turn, so that threads do not add up their memory
@@ -52,19 +52,23 @@ _UPRIGHT = {
 
 
 class CorruptImage(ValueError):
-    """These bytes are no image that can be used; the message says why."""
+    """These bytes are no image that can be used; the message says why.
+
+    The callers decide what follows: a probe draws another image (``selection.probe``), a training
+    run leaves the image out (``distill.data.pixels``), ``distill.predict`` reports it.
+    """
 
 
 def image_digest(encoded: bytes) -> bytes:
-    """16 bytes that stand for an image, wherever it lies: of its file, so that nothing is decoded.
+    """16 bytes that identify an image by its content: the first half of its file's sha256.
 
-    The first half of the sha256.
+    Nothing is decoded.
     """
     return hashlib.sha256(encoded).digest()[:16]
 
 
 def as_ppm(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """The file that stands for decoded pixels (H, W, 3), lossless."""
+    """Decoded pixels (H, W, 3) as the bytes of a PPM file, lossless."""
     height, width, _ = pixels.shape
     return f"P6 {width} {height} 255\n".encode() + np.ascontiguousarray(pixels).tobytes()
 
@@ -72,12 +76,13 @@ def as_ppm(pixels: npt.NDArray[np.uint8]) -> bytes:
 def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
     """The image in ``raw`` as RGB, upright, its shorter side at most ``shorter`` pixels.
 
-    The format is told by content. The first frame of an animation counts; transparency lies on
-    white; 16-bit gray keeps its high byte; floating point in [0, 1] is stretched to 0..255 and any
-    other range from its least to its greatest value; EXIF orientation is applied. A JPEG is reduced
-    while it is decoded (by 2, 4 or 8), then every image bicubically with antialiasing, so the same
-    bytes always give the same pixels. Raises ``CorruptImage``: no image, truncated, more than
-    ``MAX_PIXELS`` pixels, or nothing that can be shown as RGB.
+    The format follows from the content, not from a file name. Of an animation the first frame is
+    taken; transparent pixels are shown on white; 16-bit gray keeps its high byte; floating point is
+    stretched to 0..255, from [0, 1] if all values lie in it, else from its own range; EXIF
+    orientation is applied. A JPEG is first reduced while it is decoded (by 2, 4 or 8), then every
+    image is resized bicubically with antialiasing, so the same bytes always give the same pixels.
+    Raises ``CorruptImage`` for bytes that are no image, are truncated, have more than
+    ``MAX_PIXELS`` pixels or cannot be shown as RGB.
     """
     try:
         image = _open(raw)
@@ -86,7 +91,7 @@ def decode(raw: bytes, *, shorter: int | None = None) -> Image.Image:
             raise CorruptImage(
                 f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million"
             )
-        if pixels > _LARGE:
+        if pixels > _LARGE_PIXELS:
             with _large_image_lock:
                 return _pixels(image, shorter)
         return _pixels(image, shorter)

@@ -1,4 +1,4 @@
-"""One split of a task: images and labels, read when they are asked for."""
+"""One split of a task: labels, and images that are read on demand."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Source(Protocol):
         """A short name of one image for messages and reports."""
 
     def stamp(self, rows: Rows) -> Iterator[bytes]:
-        """Cheap evidence of the content of ``rows``: names, sizes and a sample of bytes.
+        """What a digest of ``rows`` is made of: names, sizes and a sample of bytes.
 
-        Never the place on disk.
+        Cheap, and the same wherever the folder is moved to.
         """
 
 
@@ -69,7 +69,7 @@ class Split:
         """All images in order, decoded one by one; raises ``CorruptImage``."""
         return (self.image(i) for i in range(len(self)))
 
-    def names(self, i: int) -> str:
+    def name(self, i: int) -> str:
         """The name of image ``i``: its path in the task's folder, or its file and row."""
         return self.source.name(int(self.rows[i]))
 
@@ -133,10 +133,9 @@ def by_class(labels: Rows, count: int) -> list[Rows]:
 
 
 def cut(labels: Rows, count: int, *, share: float, seed: Sequence[int]) -> tuple[Rows, Rows]:
-    """Cut ``labels`` (n,) stratified: the positions that stay and those that go, both ascending.
+    """Cut ``labels`` (n,) in two, stratified: positions that stay and positions that go, ascending.
 
-    Of a class of n images ``round(share * n)`` go, at least one where n >= 3, never so many that
-    fewer than two stay.
+    Of a class of n images ``round(share * n)`` go, at least one if n >= 3, and at least two stay.
     """
     goes = np.zeros(len(labels), dtype=bool)
     for label, rows in enumerate(by_class(labels, count)):
