@@ -57,9 +57,7 @@ class Options:
     ] = ""
     student: Annotated[
         str,
-        typer.Option(
-            help="a network of timm, as mobilenetv3_small_050, or its folder", show_default=False
-        ),
+        typer.Option(help="a network of timm, such as resnet18, or its folder", show_default=False),
     ] = ""
     ranking: Annotated[
         str | None, typer.Option(help="ranking.json of selection.rank; its committee teaches")

@@ -91,7 +91,7 @@ def _require_task(command: TrainOptions, options: Options) -> None:
     for name in ("task", "student"):
         if not getattr(options, name):
             raise UserError(
-                f"--{name} is missing; expected such as --task mydata --student"
+                f"--{name} is missing; give both, for example --task mydata --student"
                 " mobilenetv3_small_050"
             )
 

@@ -167,12 +167,14 @@ class Ranking:
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{path} is not a ranking ({type(error).__name__}: {error}); "
+                f"{path} is not a ranking ({error}); "
                 f"make one: python -m selection.rank --task TASK --out {path}"
             ) from None
 
 
-def _from_json(values: dict[str, Any]) -> Ranking:
+def _from_json(values: Any) -> Ranking:
+    if not isinstance(values, dict) or not isinstance(values.get("rows"), list):
+        raise ValueError("expected an object with a list of rows")
     values = known_fields(Ranking, values)
     for name in ("classes", "committee", "warnings"):
         values[name] = tuple(values.get(name, ()))

@@ -129,8 +129,9 @@ def test_to_frame_has_a_line_a_model() -> None:
 def test_a_file_that_is_no_ranking_is_a_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "r.json"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"is not a ranking.*python -m selection\.rank"):
+    with pytest.raises(UserError, match=r"is not a ranking.*python -m selection\.rank") as raised:
         Ranking.load(path)
+    assert "object has no attribute" not in str(raised.value)
 
 
 def test_no_file_says_how_to_make_one(tmp_path: Path) -> None:

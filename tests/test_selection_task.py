@@ -570,6 +570,8 @@ def test_a_hub_dataset_through_its_library(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     with pytest.raises(Unavailable, match=r"could not be fetched .no route"):
         Task.open("hf:someone/birds")
+    with pytest.raises(Unavailable, match="--offline reads only what is on this machine"):
+        Task.open("hf:someone/birds", offline=True)
     with pytest.raises(UserError, match="names no Hub dataset"):
         Task.open("hf:../../etc/passwd")
     folder(tmp_path / "someone" / "birds", {"a": 3, "b": 3})

@@ -330,9 +330,12 @@ def open_error(error: Exception, path: Path) -> UserError | OSError:
             " with --catalogue (reading works meanwhile)",
             holder=process,
         )
+    mend = "remove it and crawl again"
+    if path.suffix == ".parquet":
+        mend = "python -m zoo.doctor publishes it anew from the database"
     return UserError(
-        f"the catalogue {path} cannot be read ({_first_line(str(error))}); if it is damaged, remove"
-        " it and crawl again, or give another file with --catalogue"
+        f"the catalogue {path} cannot be read ({_first_line(str(error))}); if it is damaged,"
+        f" {mend}, or give another file with --catalogue"
     )
 
 

@@ -133,9 +133,12 @@ def _load(path: str, config: str | None, revision: str | None, *, offline: bool)
         with _offline_libraries() if offline or switched_off else nullcontext():
             return datasets.load_dataset(path, config, revision=revision)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError, OSError) as error:
+        mend = "check the name and the connection"
+        if offline:
+            mend = "--offline reads only what is on this machine, run once without it"
         raise Unavailable(
-            f"the dataset hf:{path} could not be fetched ({str(error).splitlines()[0]}); "
-            "check the name and the connection, or give a local folder"
+            f"the dataset hf:{path} could not be fetched ({str(error).splitlines()[0]}); {mend},"
+            " or give a local folder"
         ) from error
     except (ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise UserError(
