@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.main import VERBS, main
 from tests.places import ROOT
+from zoo.terminal.command import run
 
 Shown = pytest.CaptureFixture[str]
 
@@ -114,3 +115,13 @@ def test_a_reader_that_has_gone_is_no_error(words: str) -> None:
         )
         assert (done.returncode, done.stderr) == (0, "")
     os.close(writing)
+
+
+def test_an_interrupt_is_one_line_that_says_how_to_go_on(capsys: Shown) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert run(interrupted, [], name="zoo.doctor") == 130
+    assert capsys.readouterr().err == (
+        "error: stopped; what was finished is kept, run the same command again to go on\n"
+    )

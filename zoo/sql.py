@@ -330,6 +330,11 @@ def open_error(error: Exception, path: Path) -> UserError | OSError:
             " with --catalogue (reading works meanwhile)",
             holder=process,
         )
+    if path.is_dir():
+        return UserError(
+            f"the catalogue {path} cannot be read: it is a folder; give a file whose name ends in"
+            " .duckdb"
+        )
     mend = "remove it and crawl again"
     if path.suffix == ".parquet":
         mend = "python -m zoo.doctor publishes it anew from the database"

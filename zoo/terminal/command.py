@@ -19,6 +19,7 @@ from zoo.home import home
 _MOST_NAMED = 100  # valid names that a message lists
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
 _EPILOG = "--debug shows the traceback of an error, --version the version of teacher-zoo."
+_INTERRUPT = 130  # the status of a command that Ctrl-C stopped
 _INTERRUPTED = "stopped; what was finished is kept, run the same command again to go on"
 
 _running: list[str] = []  # names of the commands that run in this process
@@ -47,10 +48,12 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
     _running.append(name)
     try:
         with _quiet_after_reader():
-            return int(command.main(args=words, prog_name=typed, standalone_mode=False) or 0)
+            status = int(command.main(args=words, prog_name=typed, standalone_mode=False) or 0)
+            # typer itself turns Ctrl-C into a silent status
+            return fail(_INTERRUPTED, _INTERRUPT) if status == _INTERRUPT else status
         return 0
     except KeyboardInterrupt:
-        return fail(_INTERRUPTED, 130)
+        return fail(_INTERRUPTED, _INTERRUPT)
     except Exception as error:  # the rim, every error becomes a sentence here
         if debug:
             raise
@@ -107,7 +110,7 @@ def _explain(error: Exception, typed: str) -> int:
     if callable(message):  # click's usage errors, under whatever name typer carries them
         return fail(f"{message()} ({typed} --help lists the options)", 2)
     if type(error).__name__ == "Abort":
-        return fail(_INTERRUPTED, 130)
+        return fail(_INTERRUPTED, _INTERRUPT)
     if isinstance(error, UserError):
         return fail(str(error), 2)
     if isinstance(error, OSError) and error.filename:
