@@ -28,7 +28,7 @@ def train_student(command: TrainOptions) -> int:
     if command.control and options.method != "plain":
         control = train_control(experiment, options)
     finished = train(experiment, options, command.out, resume=command.resume, control=control)
-    if int(os.environ.get("RANK", "0")) == 0:  # of several processes one speaks
+    if int(os.environ.get("RANK", "0")) == 0:  # only the main process prints
         _summary(finished)
         _pass_on(finished, command)
     return 0

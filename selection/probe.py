@@ -49,7 +49,7 @@ class Probe:
     names : list of str
         N names, for reports.
     digests : list of bytes
-        N times 16 bytes, what stands for each image in the store of teachers' outputs.
+        N times 16 bytes, the key of each image in the store of teachers' outputs.
     warnings : list of str
         Sentences for the user.
     """

@@ -15,7 +15,7 @@ from zoo.files import known_fields, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-PACKAGED = "small zoo"  # the name of the catalogue where there is none yet
+PACKAGED = "small zoo"  # stands for the catalogue if the user has none yet
 
 
 @dataclass(frozen=True, kw_only=True)

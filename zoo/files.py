@@ -38,8 +38,7 @@ def load_json(path: Path) -> Any:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` for the block to write; it takes the place of ``path`` when
-    the block ends.
+    """A temporary path in the same folder for the block to write, renamed to ``path`` at its end.
 
     A reader sees the old content or the new, also after a crash: the new file is on the disk
     before it is renamed. When the block fails, ``path`` stays as it was and the temporary file is
@@ -75,7 +74,7 @@ def check_can_write(path: Path) -> None:
 
 
 def remove_partial(path: Path) -> list[Path]:
-    """Remove what killed writers of ``path`` left beside it; returns the removed paths.
+    """Remove the partial files that killed writers of ``path`` left; returns their paths.
 
     The caller makes sure that nobody is writing ``path`` now.
     """

@@ -1,4 +1,4 @@
-"""The folder in which the tool keeps everything of its own."""
+"""The folder in which the tool keeps its catalogue, stored outputs and plain controls."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """``$TEACHER_ZOO_HOME``, or ``teacher-zoo`` in the user's cache folder. Not created by
-    asking.
-    """
+    """``$TEACHER_ZOO_HOME``, or ``teacher-zoo`` in the user's cache folder; it need not exist."""
     chosen = os.environ.get("TEACHER_ZOO_HOME")
     if chosen:
         return Path(chosen).expanduser()

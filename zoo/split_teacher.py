@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SHARE = 0.75  # of a teacher's blocks that lie below the cut
-GRID = 4  # positions a side of a state that is stored
+GRID = 4  # a stored state is averaged onto GRID x GRID positions
 
 
 class CannotSplit(TeacherError):
@@ -40,8 +40,8 @@ def trunk(network: nn.Module) -> Trunk:
     """The chain of a ResNet-, EfficientNet- (and MobileNet-), ConvNeXt-, RegNet- or ViT-like
     network.
 
-    Of timm all of these, of transformers ViT, ResNet and ConvNeXt. Raises ``CannotSplit`` for
-    others.
+    timm's networks of all these families, transformers' of ViT, ResNet and ConvNeXt. Raises
+    ``CannotSplit`` for others.
     """
     for family in (
         _resnet,
@@ -218,8 +218,7 @@ class SplitTeacher:
         return F.adaptive_avg_pool2d(self.as_map(hidden)[0], size)
 
     def shuffled(self, seed: int) -> SplitTeacher:
-        """The same network with the entries of every weight matrix shuffled: the control that knows
-        nothing.
+        """The same network with the entries of every weight matrix shuffled: an untrained control.
 
         Shuffling keeps each layer's scale, so that signals neither vanish nor explode; norms and
         biases stay.
@@ -240,9 +239,7 @@ class SplitTeacher:
         return other
 
     def _check(self) -> None:
-        """Learn the shapes from one image, and that both halves together are the teacher; else
-        ``CannotSplit``.
-        """
+        """Set the shapes from one image; ``CannotSplit`` if the halves differ from the whole."""
         import torch
 
         name = type(self.teacher.module).__name__

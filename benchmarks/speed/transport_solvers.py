@@ -37,9 +37,9 @@ def _self_transport(evidence: Evidence) -> BenchRecord:
             ot.sinkhorn(masses, masses, costs, eps, numItermax=20, warn=False)
 
     ours = _times(lambda: self_transport(answers, costs, eps=eps))
-    theirs = float(np.median(_times(by_pot))) * len(answers) / POT_ANSWERS
+    pot = float(np.median(_times(by_pot))) * len(answers) / POT_ANSWERS
     setting = {"answers": len(answers), "classes": len(costs), "pot_solver": "ot.sinkhorn"}
-    return _record("self_transport", ours, theirs, setting)
+    return _record("self_transport", ours, pot, setting)
 
 
 def _times(work: Callable[[], object]) -> list[float]:

@@ -252,8 +252,8 @@ class DistillationOptions:
     out: Annotated[Path | None, typer.Option(help="add the records to this file")] = None
 
 
-def measure_until(options: DistillationOptions) -> None:
-    """As many cells as fit into the time; the rest resumes at the next call."""
+def measure_within_time(options: DistillationOptions) -> None:
+    """Train as many runs as fit into the time; the next call goes on."""
     import torch
 
     torch.set_num_threads(options.threads)
@@ -273,7 +273,7 @@ def measure_until(options: DistillationOptions) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    command = command_of(DistillationOptions, measure_until)
+    command = command_of(DistillationOptions, measure_within_time)
     return run_command(command, argv, name="benchmarks.students.distillation")
 
 

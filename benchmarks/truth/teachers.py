@@ -88,11 +88,13 @@ class TeacherFacts:
     width: int
     pixels: int
     words: tuple[str, ...]  # family of the architecture, training data, how many classes have names
-    barred: tuple[str, ...] = ()  # targets of whose classes it was trained on images
+    barred: tuple[
+        str, ...
+    ] = ()  # targets left out for it: it was trained on images of their classes
 
     @classmethod
     def of(cls, teacher: TableTeacher) -> TeacherFacts:
-        """What the card does not say gets a middling number."""
+        """Facts of the card; a missing number is replaced by a typical one."""
         card = teacher.card
         family = str(card.architecture).split("_")[0]
         words = {family, *(card.datasets or ()), f"labels {len(card.labels or ())}"}
@@ -136,8 +138,8 @@ def available_teachers(home: Path) -> list[TableTeacher]:
 def _trained_classes(name: str) -> frozenset[tuple[str, str]]:
     """The classes of our datasets that a teacher was trained on.
 
-    A model of ../shared that no recipe made has seen ImageNet or iNaturalist, none of these images,
-    but for those that bear CIFAR-10 in their name.
+    The real models of ../shared were trained on ImageNet or iNaturalist, which share no image with
+    our datasets, except those with ``cifar10`` in their name.
     """
     recipe = (RECIPES | FURTHER).get(COPIES.get(name, name))
     data, group = (recipe.data, recipe.group) if recipe else ("cifar10", None)

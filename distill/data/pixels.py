@@ -41,7 +41,7 @@ class Pixels:
     labels   (N,) int64 in [0, C), or -1 where an image is unlabelled or could not be decoded
     usable   (n,) int64, the rows whose image could be decoded, in order
     digest   hex, of the source images and of how they were resized
-    digests  (N, 16) uint8, what stands for each image in the store of teachers' outputs
+    digests  (N, 16) uint8, the key of each image in the store of teachers' outputs
     splits   the images themselves, one split after the other
     """
 

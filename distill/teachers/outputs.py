@@ -92,13 +92,13 @@ class ImageInputs:
 
 
 class ViewInputs:
-    """One rendered view of every image: all that the student sees of it, and no more."""
+    """One rendered view of every image, exactly as the student sees it."""
 
     def __init__(self, pixels: Pixels, views: RenderedViews, number: int) -> None:
         self.pixels, self.views, self.number = pixels, views, number
         name = f"{views.augmentation.key} seed {views.seed} view {number}"
         self.view = f"{name} of {pixels.digest}"
-        # a view depends on the image's place in the training set, which therefore stands for it
+        # a view is drawn by the image's row in the training set, so the row is its digest
         self.digests = [int(row).to_bytes(16, "big") for row in pixels.usable]
 
     def batches(self, teacher: Teacher, places: Sequence[int]) -> Iterator[Tensor]:
@@ -190,7 +190,7 @@ class _Runner:
         self.key, self.inputs, self.load = key, inputs, load
 
     def check_space(self, folder: Any, images: int) -> None:
-        """Refuse what the disk cannot hold before an hour is spent on it."""
+        """Raise ``OSError`` before any work if the disk cannot hold the outputs."""
         size = images * self._width() * self.key.dtype.itemsize  # bytes
         if size > shutil.disk_usage(folder).free:
             message = f"{size / 1e6:.0f} MB of outputs of {self.key.model} do not fit"

@@ -163,7 +163,7 @@ def part_of(
 
 
 def make_optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """Matrices and kernels decay, biases and norms do not (but with ``momentum``)."""
+    """The optimizer; weight decay spares biases and norms, except with ``momentum``."""
     from timm.optim import create_optimizer_v2
 
     optimizer: torch.optim.Optimizer = create_optimizer_v2(
@@ -178,7 +178,7 @@ def make_optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimiz
 
 
 def _seed_step(seed: int, step: int, process: int) -> None:
-    """Dropout and the like draw anew at each step, so there is no generator's state to keep."""
+    """Seed dropout and the like by the step, so that a checkpoint needs no generator's state."""
     torch.manual_seed((seed * 1_000_003 + step * 8_191 + process) % 2**62)
 
 

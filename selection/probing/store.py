@@ -1,6 +1,4 @@
-"""What teachers answered, kept by image: the one store that ranking, distillation and the truth
-tables read.
-"""
+"""The store of teachers' outputs by image, which ranking, distillation and benchmarks share."""
 
 from __future__ import annotations
 
@@ -233,8 +231,9 @@ class TeacherStore:
                     yield key
 
     def evict(self, *, keep: StoreKey | None = None) -> None:
-        """Remove what killed writers left and what older versions stored, then the least recently
-        used entries beyond ``max_bytes``, but not ``keep``.
+        """Remove partial files and outdated formats, then the least recently used entries.
+
+        Entries are removed until ``max_bytes`` are left; ``keep`` stays.
         """
         kept = self.entry(keep) if keep else None
         entries: list[tuple[float, int, Path]] = []

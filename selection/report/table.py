@@ -8,7 +8,7 @@ from selection.ranking import PACKAGED, Ranking, Row
 from zoo.terminal.command import printable
 from zoo.terminal.table import Column, print_table, short_count, terminal_width
 
-_PIPE_WIDTH = 140  # characters that a line of a file well holds
+_PIPE_WIDTH = 140  # characters a line, if stdout is a file or a pipe
 _MAIN_WIDTH = 100  # characters of the table without further scores
 _SCORE_WIDTH = 8  # characters of one score in the table of further scores
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 OFFICIAL = "https://huggingface.co"
 _ERROR_BODY = 65_536  # bytes kept of an error page
 _DEADLINE = 300.0  # seconds that a whole body may take
-_FIRST_TRIES = 3  # before the Hub was ever reached: a Hub that is not there is reported in seconds
+_FIRST_TRIES = 3  # until the first response, so that an absent Hub is reported in seconds
 _SILENT_SECONDS = 60.0  # for which a Hub that was not there is tried once only
 _LONGEST_PAUSE = 3_600  # seconds, whatever a header asks for
-# another thread closed the shared session: while it was in use, or before there was a use
+# what httpx raises if another thread closed the shared session during or before the request
 _CLOSED = (RuntimeError, AttributeError)
 _TRANSIENT = (408, *range(500, 600))  # HTTP status of a fault that may pass
 
@@ -255,7 +255,7 @@ class Client:
             status = error.response.status_code
             if status not in _TRANSIENT:
                 raise
-            if not self._reached:  # there is a Hub: more patience is in place
+            if not self._reached:  # the Hub exists, so all tries are worth it
                 self._reached = True
                 raise DamagedResponse(f"HTTP {status}") from None
             raise self._unavailable(url, f"HTTP {status}") from None
@@ -293,7 +293,7 @@ def _raise_refusal(response: httpx.Response) -> None:
 
 
 def _read(response: httpx.Response, cap: int, enough: HasEnough | None) -> bytes:
-    """The decoded body, never more than ``cap`` bytes of it in memory, whatever it unfolds to."""
+    """The decoded body, at most ``cap`` bytes in memory however small it was compressed."""
     from huggingface_hub.utils import httpx
 
     encoding = response.headers.get("content-encoding", "identity").lower()
@@ -311,7 +311,7 @@ def _read(response: httpx.Response, cap: int, enough: HasEnough | None) -> bytes
             if time.monotonic() > ends:
                 raise DamagedResponse(f"the answer took more than {_DEADLINE:.0f} s")
     except (httpx.HTTPError, zlib.error, RuntimeError) as error:
-        # must not reach http_stream_backoff, which would send the request again inside its block
+        # converted, or http_stream_backoff would repeat the request while this block still runs
         raise DamagedResponse(f"{type(error).__name__}: {error}") from None
     if unfold is not None and not unfold.eof:
         raise DamagedResponse("the compressed answer broke off")

@@ -58,7 +58,7 @@ def fetch(
     no network call: what is not complete here is an error. Raises ``TeacherError``.
     """
     if card.source in ("folder", "small"):
-        return _own_folder(card)
+        return _model_folder(card)
     offline = offline or offline_by_environment()
     repo = repository(card)
     [card] = pinned([card], offline=offline, endpoint=endpoint, cache=cache, wait=wait)
@@ -83,7 +83,7 @@ def is_local(card: ModelCard, *, cache: Path | None = None) -> bool:
     return True
 
 
-def _own_folder(card: ModelCard) -> Path:
+def _model_folder(card: ModelCard) -> Path:
     folder = Path(card.location or "")
     if not card.location or not (folder / "config.json").is_file():
         raise TeacherError(

@@ -225,7 +225,7 @@ def _without_loaders(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_memory(scalars: int) -> None:
-    """Raise ``TeacherError`` where ``scalars`` float32 numbers do not fit into memory."""
+    """Raise ``TeacherError`` if ``scalars`` float32 weights need more than the available memory."""
     import psutil
 
     needed, available = 4 * scalars, psutil.virtual_memory().available

@@ -158,7 +158,7 @@ def _scalar(value: Any, value_type: Any) -> Any:
 
 
 def option_fields(options_class: type[Any]) -> list[OptionField]:
-    """The options of ``options_class`` in order; fields that typer is not to know are left out."""
+    """The options of ``options_class`` in order; fields without a typer annotation are left out."""
     hints = get_type_hints(options_class, include_extras=True)
     options = []
     for field in fields(options_class):
@@ -239,7 +239,7 @@ def check_bounds(options: Any) -> None:
             continue
         low_holds = low is None or value >= low
         high_holds = high is None or value <= high
-        if not (low_holds and high_holds):  # so put, NaN fails too
+        if not (low_holds and high_holds):  # NaN fails both comparisons
             at_least = "" if low is None else f"{low} or more"
             at_most = "" if high is None else f"{high} or less"
             expected = " and ".join(part for part in (at_least, at_most) if part)
@@ -247,7 +247,7 @@ def check_bounds(options: Any) -> None:
 
 
 def narrow(options: Any, base: type[T]) -> T:
-    """``options`` as the class ``base`` that its class inherits from: only the fields of that."""
+    """``options`` as an object of their base class ``base``, with its fields only."""
     return base(**{field.name: getattr(options, field.name) for field in fields(base)})  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""How far a long pass is, and sentences for the user, on stderr.
+"""Progress of long passes, notes and warnings, on stderr.
 
 >>> with Progress.silent().over("decoding", unit="images", total=3) as meter:
 ...     for image in range(3):
@@ -71,7 +71,7 @@ class Progress:
     def over(
         self, name: str, *, unit: str, total: int | None = None, done: int = 0
     ) -> Iterator[Meter]:
-        """Show the pass ``name``, of whose ``total`` (``None``: not known) ``done`` are done."""
+        """Show the pass ``name``: ``done`` of ``total`` units are done (``None``: not known)."""
         meter = Meter(printable(name, 100), unit=unit, total=total, done=done, shown=self.shown)
         if not self.shown or not sys.stderr.isatty():
             yield meter
@@ -131,17 +131,17 @@ class Meter:
         self._bars: RichProgress | None = None
 
     def at(self, done: int, *, total: int | None = None, extra: str = "") -> None:
-        """``done`` are done; a ``total`` that became known; ``extra`` is said with it."""
+        """Set ``done``, the ``total`` if it became known, and an ``extra`` text to show."""
         self.done, self._extra = done, extra
         self.total = self.total if total is None else total
         self._refresh()
 
     def advance(self, count: int = 1) -> None:
-        """``count`` more are done."""
+        """Count ``count`` more as done."""
         self.at(self.done + count)
 
     def skip(self, count: int) -> None:
-        """``count`` more need no work (they were stored), so they say nothing about the speed."""
+        """Count ``count`` more as done without work: stored units say nothing of the speed."""
         self._without_work += count
         self.advance(count)
 
