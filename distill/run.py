@@ -11,14 +11,15 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UserError
 from zoo.files import check_can_write, write_bytes, write_json, write_text
 from zoo.terminal.progress import note
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # Parts of config.json that a resumed run is not compared in: options, since the plan holds what
 # follows from them (distill.train compares those that were given), and versions.
@@ -198,6 +199,8 @@ def _short(value: Any) -> str:
 
 def hits(results: Mapping[str, Any], split: str) -> npt.NDArray[np.bool_]:
     """(n,) which images of ``split`` a run got right, from its ``results.json``."""
+    import numpy as np
+
     predicted = np.asarray(results[split]["predicted"])
     correct: npt.NDArray[np.bool_] = predicted == np.asarray(results[split]["labels"])
     return correct

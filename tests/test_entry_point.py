@@ -125,3 +125,15 @@ def test_an_interrupt_is_one_line_that_says_how_to_go_on(capsys: Shown) -> None:
     assert capsys.readouterr().err == (
         "error: stopped; what was finished is kept, run the same command again to go on\n"
     )
+
+
+def test_the_help_of_verbs_computes_nothing_so_numpy_stays_out() -> None:
+    verbs = [verb for verb in VERBS if verb != "report"]  # it draws from tables
+    code = (
+        f"import sys; from benchmarks.main import main; done = [main([verb, '--help']) for verb in"
+        f" {verbs}]; print(done, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.splitlines()[-1] == f"{[0] * len(verbs)} False"
