@@ -87,7 +87,7 @@ class Experiment:
             [getattr(self.task, name)],
             size=self.size,
             folder=home() / "distill" / "pixels",
-            what=f"decoding {name}",
+            progress_name=f"decoding {name}",
         )
 
     @cached_property

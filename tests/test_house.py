@@ -191,3 +191,9 @@ def test_an_unknown_option_is_one_line_and_status_2(command: str, tmp_path: Path
     assert len(done.stderr.strip().splitlines()) == 1
     assert "--no-such-option" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_files_where_things_are_decided_exist() -> None:
+    rooms = re.findall(r"`([\w/]+(?:\.py|/))`", (ROOT / "docs" / "concepts.md").read_text())
+    assert len(rooms) > 20
+    assert [room for room in rooms if not (ROOT / room).exists()] == []

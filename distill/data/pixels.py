@@ -111,7 +111,7 @@ def working_size(split: Split, size: int, *, sample: int = 16) -> int:
 
 
 def open_pixels(
-    splits: Sequence[Split], *, size: int, folder: Path, what: str = "decoding"
+    splits: Sequence[Split], *, size: int, folder: Path, progress_name: str = "decoding"
 ) -> Pixels:
     """The images of ``splits``, one after the other, at ``size``; decoded once into ``folder``.
 
@@ -128,7 +128,7 @@ def open_pixels(
     shape = (len(labels), 3, size, size)
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(str(home) + ".lock"):  # of several processes one decodes
-        damaged = np.asarray(_decode(splits, home, shape, what), dtype=np.int64)
+        damaged = np.asarray(_decode(splits, home, shape, progress_name), dtype=np.int64)
     usable = np.setdiff1d(np.arange(len(labels)), damaged)
     if not len(usable):
         raise UserError(
@@ -147,7 +147,9 @@ def open_pixels(
     )
 
 
-def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: str) -> list[int]:
+def _decode(
+    splits: Sequence[Split], home: Path, shape: tuple[int, ...], progress_name: str
+) -> list[int]:
     """Write what is missing of ``pixels.u8`` and ``digests.u8``; returns the damaged rows.
 
     ``progress.json`` follows each chunk. Plain writes, not a memory map: a full disk is then an
@@ -163,7 +165,7 @@ def _decode(splits: Sequence[Split], home: Path, shape: tuple[int, ...], what: s
         _appending(home / "pixels.u8", done * row_bytes) as pixels,
         _appending(home / "digests.u8", done * 16) as digests,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-        Progress.default().over(what, unit="images", total=count, done=done) as meter,
+        Progress.default().over(progress_name, unit="images", total=count, done=done) as meter,
     ):
         decode_row = partial(_decode_row, splits, shape[-1])
         for start in range(done, count, CHUNK):
