@@ -123,7 +123,8 @@ def test_an_interrupt_is_one_line_that_says_how_to_go_on(capsys: Shown) -> None:
 
     assert run(interrupted, [], name="zoo.doctor") == 130
     assert capsys.readouterr().err == (
-        "error: stopped; what was finished is kept, run the same command again to go on\n"
+        "error: stopped; what was finished is kept, run the same command again to go on"
+        " (train: with --resume)\n"
     )
 
 

@@ -20,7 +20,9 @@ _MOST_NAMED = 100  # valid names that a message lists
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
 _EPILOG = "--debug shows the traceback of an error, --version the version of teacher-zoo."
 _INTERRUPT = 130  # the status of a command that Ctrl-C stopped
-_INTERRUPTED = "stopped; what was finished is kept, run the same command again to go on"
+_INTERRUPTED = (
+    "stopped; what was finished is kept, run the same command again to go on (train: with --resume)"
+)
 
 _running: list[str] = []  # names of the commands that run in this process
 _typed: ContextVar[str | None] = ContextVar("typed", default=None)
