@@ -325,7 +325,7 @@ def test_a_damaged_image_is_not_shown_to_a_teacher(
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     path = write_task(tmp_path / "squares")
     task = Task.open(str(path))
-    (path / task.train.names(4)).write_bytes(b"no image")
+    (path / task.train.name(4)).write_bytes(b"no image")
     pixels = open_pixels([task.train], size=16, folder=tmp_path / "pixels")
     assert 4 not in pixels.usable
     card = folder.card(write_teacher(tmp_path / "zoo" / "one"))
