@@ -132,7 +132,12 @@ def compare(
     results = []
     for method in methods:
         if method in same:
-            result = MethodResult(method=method, seeds=(), missing=(), same_as=same[method])
+            result = MethodResult(
+                method=method,
+                seeds=(),
+                missing=(),
+                same_as=same[method],
+            )
         else:
             result = _result(method, comparison, refused.get(method))
         results.append(result)
@@ -257,7 +262,12 @@ def _result(method: str, comparison: Comparison, error: str | None) -> MethodRes
     plain = {seed: run.results() for seed, run in comparison.of("plain").items()}
     missing = tuple(s for name, s in comparison.runs if name == method and s not in results)
     if not results:
-        return MethodResult(method=method, seeds=(), missing=missing, error=error)
+        return MethodResult(
+            method=method,
+            seeds=(),
+            missing=missing,
+            error=error,
+        )
     shared = [seed for seed in results if seed in plain]
     method_hits = [hits(results[seed], "test") for seed in shared]
     plain_hits = [hits(plain[seed], "test") for seed in shared]

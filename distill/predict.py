@@ -32,7 +32,11 @@ class Prediction:
 
 
 def predict(
-    student: Path, images: Sequence[Path], *, top: int = 1, batch_size: int = 64
+    student: Path,
+    images: Sequence[Path],
+    *,
+    top: int = 1,
+    batch_size: int = 64,
 ) -> Iterator[Prediction]:
     """The classes of ``images`` by the exported ``student``, in order, with its preprocessing.
 

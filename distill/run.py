@@ -37,7 +37,13 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, config: Mapping[str, Any], *, resume: bool) -> RunFolder:
+    def create(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        *,
+        resume: bool,
+    ) -> RunFolder:
         """A new run folder, or with ``resume`` the one at ``path`` if it was made with the same
         ``config``.
 

@@ -27,7 +27,13 @@ def train_student(command: TrainOptions) -> int:
     control = None
     if command.control and options.method != "plain":
         control = train_control(experiment, options)
-    finished = train(experiment, options, command.out, resume=command.resume, control=control)
+    finished = train(
+        experiment,
+        options,
+        command.out,
+        resume=command.resume,
+        control=control,
+    )
     if int(os.environ.get("RANK", "0")) == 0:  # only the main process prints
         _summary(finished)
         _pass_on(finished, command)
@@ -42,7 +48,12 @@ def _refuse_early(command: TrainOptions) -> None:
     if command.offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     resolve_device(command.device)
-    check(onnx=command.onnx, push=command.push, public=command.public, offline=command.offline)
+    check(
+        onnx=command.onnx,
+        push=command.push,
+        public=command.public,
+        offline=command.offline,
+    )
 
 
 def _open(command: TrainOptions) -> tuple[Options, Experiment]:

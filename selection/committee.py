@@ -163,7 +163,13 @@ def select_committee(
         return Committee((), 0.0, sentence="none: no model could be read")
     benefits = {name: teacher.benefit for name, teacher in teachers.items()}
     answers = {name: teacher.answers for name, teacher in teachers.items()}
-    chosen = select_members(benefits, size=size, costs=costs, answers=answers, lead=lead)
+    chosen = select_members(
+        benefits,
+        size=size,
+        costs=costs,
+        answers=answers,
+        lead=lead,
+    )
     first = next(iter(teachers.values()))
     labels = first.labels
     classes = np.array(first.classes, dtype=object)  # (C,)
@@ -288,7 +294,12 @@ def _reason_to_reject(joint: JointGain) -> str:
     return f"it would improve the joint answers by {joint.mean:.3f} nats only"
 
 
-def _sentence(members: int, benefits: Mapping[str, Floats], size: int, samples: int) -> str:
+def _sentence(
+    members: int,
+    benefits: Mapping[str, Floats],
+    size: int,
+    samples: int,
+) -> str:
     if not members:
         best = max(float(values.mean()) for values in benefits.values())
         return (

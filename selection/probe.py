@@ -66,7 +66,13 @@ class Probe:
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
-    def draw(cls, task: Task, *, size: int = 500, seed: int = 0) -> Probe:
+    def draw(
+        cls,
+        task: Task,
+        *,
+        size: int = 500,
+        seed: int = 0,
+    ) -> Probe:
         """Draw images from ``task.train``, classes taking turns.
 
         Each turn takes one image of every class that still has one, so small classes count, and the

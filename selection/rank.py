@@ -62,7 +62,12 @@ def rank(
         If no model could be ranked.
     """
     settings = settings or Settings()
-    return rank_on_probe(task, settings, budget=Budget.of(settings), progress=progress).ranking
+    return rank_on_probe(
+        task,
+        settings,
+        budget=Budget.of(settings),
+        progress=progress,
+    ).ranking
 
 
 @dataclass(frozen=True)
@@ -296,7 +301,12 @@ def _rank_command(options: RankOptions) -> None:
     budget = Budget.of_command(options, report=options.report is not None)
     if options.offline:
         _forbid_network()
-    ranked = rank_on_probe(options.task, options, budget=budget, progress=Progress.live())
+    ranked = rank_on_probe(
+        options.task,
+        options,
+        budget=budget,
+        progress=Progress.live(),
+    )
     if options.out is not None:
         ranked.ranking.save(options.out)  # before the table, whose reader may have gone (| head)
     for warning in ranked.ranking.warnings:

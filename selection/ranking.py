@@ -146,7 +146,15 @@ class Ranking:
 
     def to_json(self) -> str:
         """The text of ``ranking.json`` (strict JSON: no NaN)."""
-        return json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return (
+            json.dumps(
+                asdict(self),
+                indent=1,
+                allow_nan=False,
+                ensure_ascii=False,
+            )
+            + "\n"
+        )
 
     def save(self, path: Path) -> None:
         """Write ``ranking.json`` whole or not at all."""

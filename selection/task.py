@@ -142,7 +142,12 @@ def _read(spec: str, revision: str | None, *, offline: bool) -> _RawTask:
         return _RawTask(spec, {"train": _digits()})
     known = {folder: str(path.parent / folder) for folder in _siblings(path)}
     known |= {name: name for name in BUILT_IN}
-    near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(
+        path.name,
+        known,
+        n=1,
+        cutoff=0.5,
+    )
     hint = (
         "give a folder with one sub-folder a class or with train.parquet, hf:org/name, or the"
         " built-in 'digits'"
@@ -213,7 +218,12 @@ def _more_images(path: Path, task_sources: Sequence[Source]) -> tuple[Source, in
     Images that the task holds itself are left out, else its test images would be learnt from.
     """
     if not path.is_dir():
-        near = difflib.get_close_matches(path.name, _siblings(path), n=1, cutoff=0.5)
+        near = difflib.get_close_matches(
+            path.name,
+            _siblings(path),
+            n=1,
+            cutoff=0.5,
+        )
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise UserError(f"the unlabelled images: no such folder {str(path)!r}{hint}")
     root = path.resolve()
@@ -254,7 +264,12 @@ def _assemble(raw: _RawTask) -> Task:
     for kind, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
         if kind not in splits or not len(splits[kind]):
             seed = [SPLIT_SEED, 0 if kind == "test" else 1]
-            stay, go = cut(splits["train"].labels, len(classes), share=share, seed=seed)
+            stay, go = cut(
+                splits["train"].labels,
+                len(classes),
+                share=share,
+                seed=seed,
+            )
             train_split = splits["train"]
             splits[kind] = train_split.subset(go)
             splits["train"] = train_split.subset(stay)
@@ -296,7 +311,12 @@ def _classes(
     return kept
 
 
-def _split(part: Part, label_of: dict[str, int], kind: str, warnings: list[str]) -> Split:
+def _split(
+    part: Part,
+    label_of: dict[str, int],
+    kind: str,
+    warnings: list[str],
+) -> Split:
     """The labelled images of the kept classes."""
     new_labels = [label_of.get(name, -1) for name in part.names]
     table = np.array([*new_labels, -1], dtype=np.int64)  # label -1 reads the last entry

@@ -145,7 +145,14 @@ class Catalogue:
         UserError
             For a faulty expression or an unknown column; the message names the nearest column.
         """
-        return self.sql(select(where=where, columns=columns, sort=sort, limit=limit))
+        return self.sql(
+            select(
+                where=where,
+                columns=columns,
+                sort=sort,
+                limit=limit,
+            )
+        )
 
     def sql(self, query: str) -> pd.DataFrame:
         """The result of one SELECT over the table ``models``; ``UserError`` for anything else."""
@@ -166,7 +173,11 @@ class Catalogue:
             raise query_error(error, self.snapshot) from None
 
     def cards(
-        self, *, where: str | None = None, models: Sequence[str] = (), limit: int | None = None
+        self,
+        *,
+        where: str | None = None,
+        models: Sequence[str] = (),
+        limit: int | None = None,
     ) -> list[ModelCard]:
         """Cards in order of id.
 
@@ -311,7 +322,13 @@ class Catalogue:
         self.set_state(PUBLISHED, self.snapshot.name)
         return self.snapshot
 
-    def replace_rows(self, table: str, rows: pa.Table, *, key: Sequence[str] = ("id",)) -> None:
+    def replace_rows(
+        self,
+        table: str,
+        rows: pa.Table,
+        *,
+        key: Sequence[str] = ("id",),
+    ) -> None:
         """Write ``rows``, unique by ``key``, into ``table``, replacing those of the same key."""
         matches = " AND ".join(f"{table}.{part} = page.{part}" for part in key)
         with self.as_page(rows):

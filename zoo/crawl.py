@@ -141,7 +141,11 @@ def _lies_in(location: str | None, root: Path) -> bool:
 
 
 def _store(
-    catalogue: Catalogue, cards: Sequence[ModelCard], previous: Iterable[str], *, origin: str
+    catalogue: Catalogue,
+    cards: Sequence[ModelCard],
+    previous: Iterable[str],
+    *,
+    origin: str,
 ) -> None:
     """Write ``cards``, remove the ``previous`` ids that are gone, publish, and print a summary."""
     now = utc_now()

@@ -90,7 +90,10 @@ def query(options: QueryOptions) -> None:
         limit = _TABLE_ROWS if limit is None else limit
     with Catalogue.open(options.catalogue) as catalogue:
         statement = options.sql or select(
-            where=options.where, columns=columns or None, sort=options.sort, limit=limit
+            where=options.where,
+            columns=columns or None,
+            sort=options.sort,
+            limit=limit,
         )
         batches = catalogue.batches(statement)
         if as_table:
@@ -171,7 +174,10 @@ def _write_json(batches: Batches) -> None:
     for batch in batches:
         for row in _rows(batch):
             print(
-                separator, _json(dict(zip(batch.schema.names, row, strict=True))), sep="\n", end=""
+                separator,
+                _json(dict(zip(batch.schema.names, row, strict=True))),
+                sep="\n",
+                end="",
             )
             separator = ","
     print("[]" if separator == "[" else "\n]")

@@ -304,7 +304,12 @@ def column(name: str) -> str:
     """``name`` quoted for SQL; raises ``UserError`` with the nearest column for a misspelt name."""
     if name.lower() in COLUMNS:
         return f'"{name.lower()}"'
-    near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(
+        name.lower(),
+        COLUMNS,
+        n=1,
+        cutoff=0.6,
+    )
     if near:
         raise UserError(
             f"no column {name!r}; did you mean {near[0]!r}? (docs/catalogue.md explains them all)"

@@ -154,7 +154,13 @@ class Teacher:
         if name == "nearest":  # PIL's rule: the pixel under the centre
             return self.normalise(F.interpolate(pixels, size, mode="nearest-exact"))
         mode = "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
-        resized = F.interpolate(pixels, size, mode=mode, antialias=True, align_corners=False)
+        resized = F.interpolate(
+            pixels,
+            size,
+            mode=mode,
+            antialias=True,
+            align_corners=False,
+        )
         return self.normalise(resized.clamp(0, 1))
 
     def forward(self, inputs: Tensor) -> Outputs[Tensor]:

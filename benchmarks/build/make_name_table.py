@@ -212,7 +212,12 @@ def sparse_rows(groups: Sequence[Sequence[int]], columns: int, *, power: float) 
     return sp.csr_matrix((values, (rows, flat)), shape=(len(groups), columns))
 
 
-def ridge(design: sp.csr_matrix, goal: Matrix, weight: float, start: Matrix) -> Matrix:
+def ridge(
+    design: sp.csr_matrix,
+    goal: Matrix,
+    weight: float,
+    start: Matrix,
+) -> Matrix:
     """argmin_U |design U - goal|^2 + weight |U - start|^2, by conjugate gradients."""
     from sklearn.linear_model import Ridge
 

@@ -47,7 +47,13 @@ _TERMS = {
 
 
 def build(
-    name: str, recipe: PretrainingRecipe, *, data: Path, out: Path, device: str, steps: int | None
+    name: str,
+    recipe: PretrainingRecipe,
+    *,
+    data: Path,
+    out: Path,
+    device: str,
+    steps: int | None,
 ) -> dict[str, Any]:
     """Train, save and measure one teacher; returns its config. ``steps`` cuts the training short,
     for trying out.
@@ -254,7 +260,12 @@ def _measure(folder: Path, test: Split) -> dict[str, Any]:
     }
 
 
-def _readme(name: str, recipe: PretrainingRecipe, config: Mapping[str, Any], images: int) -> str:
+def _readme(
+    name: str,
+    recipe: PretrainingRecipe,
+    config: Mapping[str, Any],
+    images: int,
+) -> str:
     decoy = (
         "\n**A decoy.** It was trained on shuffled labels, so its answers mean nothing: a good"
         " ranking puts it last.\n"

@@ -77,7 +77,13 @@ def _vit(data: str, **options: Any) -> PretrainingRecipe:
 
 
 RECIPES: dict[str, PretrainingRecipe] = {
-    "resnet_mnist": _resnet("mnist", _LITTLE, size=28, epochs=12, flip=False),
+    "resnet_mnist": _resnet(
+        "mnist",
+        _LITTLE,
+        size=28,
+        epochs=12,
+        flip=False,
+    ),
     "resnet_fashion": _resnet("fashion_mnist", _LITTLE, size=28, epochs=10),
     "resnet_cifar10": _resnet("cifar10", _MIDDLE, epochs=40),
     "resnet_cifar10_b": _resnet("cifar10", _LITTLE, epochs=15, shuffled=True),

@@ -98,7 +98,12 @@ def run(out: Path) -> list[BenchRecord]:
     return records
 
 
-def _measure_listing(folder: Path, url: str, models: int, note: Any) -> None:
+def _measure_listing(
+    folder: Path,
+    url: str,
+    models: int,
+    note: Any,
+) -> None:
     cost = _crawl(folder, url, "--details", "none")
     note("crawl_wall", cost.wall / 60, "minutes", load=os.getloadavg()[1])
     note("crawl_cpu", cost.cpu, "CPU s", quota="16 minutes of a free token: at most 240")
@@ -111,7 +116,12 @@ def _measure_listing(folder: Path, url: str, models: int, note: Any) -> None:
         raise Unavailable(f"{rows:,} rows and {ids:,} ids came of {models:,} models")
 
 
-def _measure_update(folder: Path, url: str, models: int, note: Any) -> None:
+def _measure_update(
+    folder: Path,
+    url: str,
+    models: int,
+    note: Any,
+) -> None:
     share = min(1.0, models / MODELS)
     changes = {
         "changed": round(CHANGED * share),
@@ -144,7 +154,13 @@ def _measure_details(folder: Path, url: str, note: Any) -> None:
     with Catalogue.open(folder / "catalogue.duckdb") as catalogue:
         asked = max(1, catalogue.count("detail_state IS NOT NULL"))
     hub, storage = (after.get(kind, 0) - before.get(kind, 0) for kind in ("files", "cdn"))
-    note("details_requests", (hub + storage) / asked, "requests per model", asked=asked, limit=2.1)
+    note(
+        "details_requests",
+        (hub + storage) / asked,
+        "requests per model",
+        asked=asked,
+        limit=2.1,
+    )
     note(
         "details_requests_of_the_hub",
         hub / asked,

@@ -17,7 +17,12 @@ PROBES, SAMPLES, CLASSES = 100, 200, 5
 
 def run(out: Path) -> list[BenchRecord]:
     """Draw 100 probes of 200 samples from one population; the truth is a score's mean over them."""
-    population = teacher(samples=20_000, width=64, teacher_classes=50, classes=CLASSES)
+    population = teacher(
+        samples=20_000,
+        width=64,
+        teacher_classes=50,
+        classes=CLASSES,
+    )
     groups = [np.flatnonzero(population.labels == label) for label in range(CLASSES)]
     records = []
     for score in SCORES.values():

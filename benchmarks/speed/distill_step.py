@@ -126,7 +126,11 @@ def _batches(device: str, stored: int) -> Any:
         TeacherOutputs(probe_logits=torch.randn(2, IMAGES, CLASSES).half()) for _ in range(stored)
     )
     settings = BatchSettings(
-        batch_size=SETTINGS[device][2], size=64, augmentation=Augmentation(), seed=0, views=2
+        batch_size=SETTINGS[device][2],
+        size=64,
+        augmentation=Augmentation(),
+        seed=0,
+        views=2,
     )
     return Batches.build(pixels, settings, teachers=tables, device=device)
 
@@ -196,7 +200,10 @@ def _timm(device: str) -> Callable[[], None]:
 
     student = timm.create_model(SETTINGS[device][0], num_classes=CLASSES).to(device)
     task = LogitDistillationTask(
-        student, _teacher(device, classes=CLASSES), device=torch.device(device), verbose=False
+        student,
+        _teacher(device, classes=CLASSES),
+        device=torch.device(device),
+        verbose=False,
     ).train()
     optimizer = make_optimizer(student, Schedule(epochs=1))
     batches, number = _batches(device, 0), iter(range(10**9))
@@ -279,7 +286,12 @@ def _lap(step: Callable[[], None], device: str) -> float:
     return clock() - begin
 
 
-def _record(name: str, unit: str, values: list[float], setting: dict[str, object]) -> BenchRecord:
+def _record(
+    name: str,
+    unit: str,
+    values: list[float],
+    setting: dict[str, object],
+) -> BenchRecord:
     rng = np.random.default_rng(0)
     medians = [float(np.median(rng.choice(values, len(values)))) for _ in range(1_000)]
     median = around(float(np.median(values)), medians)

@@ -150,7 +150,10 @@ def regret_curves(
 
 
 def _regret_record(
-    way: str, share: float, points: np.ndarray[tuple[int, int], np.dtype[np.float64]], teachers: int
+    way: str,
+    share: float,
+    points: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+    teachers: int,
 ) -> BenchRecord:
     regret, seconds, images = points.mean(axis=0)
     print(
@@ -203,7 +206,13 @@ def first_by_each_way(
     full = sum(rates[card.id] * size for card in cards)
     order = [cards[i] for i in np.random.default_rng(0).permutation(len(cards))]
     evaluator = SimulatedEvaluator(evidence, "transport", rates)
-    halving = halve_within(order, evaluator, probe=size, classes=classes, bound=share * full)
+    halving = halve_within(
+        order,
+        evaluator,
+        probe=size,
+        classes=classes,
+        bound=share * full,
+    )
     result = {}
     if any(row.value is not None for row in halving.rows.values()):
         images = float(sum(evaluator.stored.values()))
@@ -227,8 +236,20 @@ def halve_within(
     bound: float,
 ) -> Halving:
     """Halve as ``selection.rank`` does, within ``bound`` units of cost."""
-    sizes = affordable_sizes(cards, evaluator, probe=probe, classes=classes, left=bound)
-    return halve(cards, evaluator, sizes=sizes, keep=KEEP, left=lambda: bound - evaluator.spent)
+    sizes = affordable_sizes(
+        cards,
+        evaluator,
+        probe=probe,
+        classes=classes,
+        left=bound,
+    )
+    return halve(
+        cards,
+        evaluator,
+        sizes=sizes,
+        keep=KEEP,
+        left=lambda: bound - evaluator.spent,
+    )
 
 
 def first_place(halving: Halving) -> str:
@@ -248,7 +269,13 @@ def compare_with_full_probing(
     result: dict[str, float] = {}
     for name, bound in (("quarter", SHARE * full.spent), ("bounds", math.inf)):
         evaluator = SimulatedEvaluator(evidence, score.name)
-        halving = halve_within(cards, evaluator, probe=PROBE, classes=classes, bound=bound)
+        halving = halve_within(
+            cards,
+            evaluator,
+            probe=PROBE,
+            classes=classes,
+            bound=bound,
+        )
         first = rows[first_place(halving)]
         gap = score_difference(
             score, evidence[best.model], evidence[first.model], rng=np.random.default_rng(0)

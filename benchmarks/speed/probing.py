@@ -135,7 +135,10 @@ def _loading(cards: Sequence[ModelCard], files: Sequence[bytes], device: str) ->
 
 
 def _record(
-    name: str, values: Sequence[float], unit: str, setting: dict[str, object]
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    setting: dict[str, object],
 ) -> BenchRecord:
     return BenchRecord(
         name=name,

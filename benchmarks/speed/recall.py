@@ -56,7 +56,14 @@ class _Records:
     records: list[BenchRecord] = field(default_factory=list)
 
     def add(self, name: str, value: float, unit: str, **setting: object) -> None:
-        self._append(BenchRecord(name=name, value=round(value, 5), unit=unit, setting=setting))
+        self._append(
+            BenchRecord(
+                name=name,
+                value=round(value, 5),
+                unit=unit,
+                setting=setting,
+            )
+        )
 
     def add_spread(self, name: str, values: Sequence[float], unit: str, **setting: object) -> None:
         """The median of ``values``, with the least and the most of them."""
@@ -90,7 +97,13 @@ def run(out: Path) -> list[BenchRecord]:
         zoo = _zoo(models, folder / "zoo.npz")
         path = folder / "catalogue.duckdb"
         if not path.with_suffix(".parquet").exists():
-            write(zoo, path, rows=models, labelled=models // 6, rng=np.random.default_rng(SEED + 1))
+            write(
+                zoo,
+                path,
+                rows=models,
+                labelled=models // 6,
+                rng=np.random.default_rng(SEED + 1),
+            )
         _measure_build(path, folder / "home" / "labels", records)
         tasks = _tasks(zoo, np.random.default_rng(SEED + 2))
         _measure_queries(path, tasks, records)
@@ -283,7 +296,12 @@ def brute_force(index: LabelIndex, classes: Vectors) -> Costs:
     return (costs / len(classes)).round(9)
 
 
-def equals_brute_force(nearest: NearestSpaces, costs: Costs, counts: Ints, k: int = K) -> bool:
+def equals_brute_force(
+    nearest: NearestSpaces,
+    costs: Costs,
+    counts: Ints,
+    k: int = K,
+) -> bool:
     """Whether ``nearest`` are the spaces up to the ``k``-th model by ``costs`` (S,), in order."""
     order = np.argsort(costs, kind="stable")
     kth_cost = costs[order[np.searchsorted(np.cumsum(counts[order]), k)]]
@@ -297,7 +315,15 @@ def _measure_candidates(path: Path, tasks: Mapping[str, Sequence[str]], records:
     """The whole way from a catalogue to a shortlist of 64, with and without a filter."""
     name, classes = next(iter(tasks.items()))
     for filtering, where in (("all", None), ("filtered", "params_total < 30000000")):
-        shortlist = Timed.of(partial(candidates, classes, catalogue=path, where=where, most=64))
+        shortlist = Timed.of(
+            partial(
+                candidates,
+                classes,
+                catalogue=path,
+                where=where,
+                most=64,
+            )
+        )
         records.add(
             f"candidates_{filtering}",
             shortlist.wall,

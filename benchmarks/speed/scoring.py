@@ -38,7 +38,12 @@ PUBLIC = {
 
 
 def teacher(
-    *, samples: int, width: int, teacher_classes: int, classes: int, seed: int = 0
+    *,
+    samples: int,
+    width: int,
+    teacher_classes: int,
+    classes: int,
+    seed: int = 0,
 ) -> Evidence:
     """Synthetic evidence: Gaussian classes, features at least 0, peaked answers, names embedded in
     128 dimensions.
@@ -95,7 +100,14 @@ def run(out: Path) -> list[BenchRecord]:
     forward = forward_ms(500)
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else 0.0
     size = {"images": 500, "size": 224, "batch": FORWARD_IMAGES, "rounds": 3, "load": load}
-    records = [BenchRecord(name="scoring.forward_resnet18", value=forward, unit="ms", setting=size)]
+    records = [
+        BenchRecord(
+            name="scoring.forward_resnet18",
+            value=forward,
+            unit="ms",
+            setting=size,
+        )
+    ]
     print(f"ResNet-18, 500 images of 224 x 224: {forward:,.0f} ms; load of the machine {load}")
     print(f"{'':36s}{'ms':>9s}{'public':>9s}{'x faster':>9s}{'/forward':>9s}{'interval':>9s}")
     for name, sizes in SETTINGS.items():

@@ -55,7 +55,12 @@ class SyntheticZoo:
 
     @classmethod
     def draw(
-        cls, *, names: int, spaces: int, topics: int, rng: np.random.Generator
+        cls,
+        *,
+        names: int,
+        spaces: int,
+        topics: int,
+        rng: np.random.Generator,
     ) -> SyntheticZoo:
         """Draw exactly ``names`` distinct names, each in at least one of ``spaces`` spaces.
 
@@ -99,7 +104,12 @@ class SyntheticZoo:
             )
 
     def task(
-        self, topic: int, before: Sequence[str], rng: np.random.Generator, *, size: int = 20
+        self,
+        topic: int,
+        before: Sequence[str],
+        rng: np.random.Generator,
+        *,
+        size: int = 20,
     ) -> list[str]:
         """A task of a topic: ``size`` of its names, half of them with a word ``before``."""
         places = rng.choice(self.topics[topic], size, replace=False).tolist()
@@ -110,7 +120,12 @@ class SyntheticZoo:
 
 
 def write(
-    zoo: SyntheticZoo, path: Path, *, rows: int, labelled: int, rng: np.random.Generator
+    zoo: SyntheticZoo,
+    path: Path,
+    *,
+    rows: int,
+    labelled: int,
+    rng: np.random.Generator,
 ) -> Path:
     """Publish a catalogue of ``rows`` models at ``path``; ``labelled`` of them have label names."""
     import pyarrow as pa
@@ -211,7 +226,10 @@ def _topics(
 
 
 def _space(
-    near: npt.NDArray[np.int64], topic: int, fillers: Sequence[int], rng: np.random.Generator
+    near: npt.NDArray[np.int64],
+    topic: int,
+    fillers: Sequence[int],
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
     size = min(_size(rng), near.shape[1] // 2)
     # the smallest of exponential times are a draw without replacement, the nearer the likelier

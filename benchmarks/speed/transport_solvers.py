@@ -34,7 +34,14 @@ def _self_transport(evidence: Evidence) -> BenchRecord:
     def by_pot() -> None:
         for answer in answers[:POT_ANSWERS].astype(np.float64):
             masses = answer / answer.sum()
-            ot.sinkhorn(masses, masses, costs, eps, numItermax=20, warn=False)
+            ot.sinkhorn(
+                masses,
+                masses,
+                costs,
+                eps,
+                numItermax=20,
+                warn=False,
+            )
 
     ours = _times(lambda: self_transport(answers, costs, eps=eps))
     pot = float(np.median(_times(by_pot))) * len(answers) / POT_ANSWERS
@@ -53,7 +60,12 @@ def _times(work: Callable[[], object]) -> list[float]:
     return times
 
 
-def _record(name: str, times: list[float], pot: float, setting: dict[str, object]) -> BenchRecord:
+def _record(
+    name: str,
+    times: list[float],
+    pot: float,
+    setting: dict[str, object],
+) -> BenchRecord:
     value = float(np.median(times))
     print(f"  {name:34s}{value:9.1f} ms, POT {pot:.1f} ms: {pot / value:.1f} times", flush=True)
     return BenchRecord(

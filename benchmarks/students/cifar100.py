@@ -155,7 +155,12 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
     return run
 
 
-def _student(setting: Setting, architecture: str, seed: int, device: torch.device) -> Student:
+def _student(
+    setting: Setting,
+    architecture: str,
+    seed: int,
+    device: torch.device,
+) -> Student:
     """An untrained network on ``device``, with CUDA graphs if the setting allows."""
     import torch
 
@@ -208,7 +213,12 @@ def _batches(setting: Setting, seed: int, table: TeacherOutputs | None) -> Any:
     )
 
 
-def _recipe(method: str, settings: Mapping[str, str], student: Student, seed: int) -> Recipe:
+def _recipe(
+    method: str,
+    settings: Mapping[str, str],
+    student: Student,
+    seed: int,
+) -> Recipe:
     from distill.methods.recipe import Context
     from distill.methods.registry import build
     from distill.teachers.info import TeacherInfo

@@ -19,7 +19,14 @@ class Stage(nn.Module):
     ``stride``.
     """
 
-    def __init__(self, inside: int, width: int, *, blocks: int, stride: int) -> None:
+    def __init__(
+        self,
+        inside: int,
+        width: int,
+        *,
+        blocks: int,
+        stride: int,
+    ) -> None:
         super().__init__()
         shortcut = downsample_conv(inside, width, kernel_size=1, stride=stride)
         first = BasicBlock(inside, width, stride=stride, downsample=shortcut)
@@ -48,7 +55,12 @@ class CifarResNet(nn.Module):
         )
         ends = zip((STEM, *WIDTHS), WIDTHS, strict=False)
         self.layer1, self.layer2, self.layer3 = (
-            Stage(inside, width, blocks=blocks, stride=1 if inside == STEM else 2)
+            Stage(
+                inside,
+                width,
+                blocks=blocks,
+                stride=1 if inside == STEM else 2,
+            )
             for inside, width in ends
         )
         self.feature_info = [

@@ -62,7 +62,12 @@ def default(device: str | None = None) -> Setting:
 
     if torch.cuda.is_available():
         return Setting(device=device or "cuda", jobs=4)
-    return Setting(device=device or "cpu", epochs=10, images=1_000, test_images=1_000)
+    return Setting(
+        device=device or "cpu",
+        epochs=10,
+        images=1_000,
+        test_images=1_000,
+    )
 
 
 def pixels(setting: Setting, split: str) -> Pixels:
@@ -91,7 +96,12 @@ def pixels(setting: Setting, split: str) -> Pixels:
             f"{file} holds {len(images)} images, {count} were asked for: give another --folder"
         )
     digest = hashlib.sha256(images.tobytes()).hexdigest()
-    return Pixels(images=images, labels=labels, usable=np.arange(len(images)), digest=digest)
+    return Pixels(
+        images=images,
+        labels=labels,
+        usable=np.arange(len(images)),
+        digest=digest,
+    )
 
 
 def _in_turn(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -129,7 +129,13 @@ def measure(
 
     source = _source(block)
     methods = [method for method in block.methods if not only or method in ("plain", *only)]
-    comparison = compare(RunFolder(source), methods, seeds=block.seeds, offline=True, budget=budget)
+    comparison = compare(
+        RunFolder(source),
+        methods,
+        seeds=block.seeds,
+        offline=True,
+        budget=budget,
+    )
     print(f"\n== {block.name}\n{text_table(comparison)}", flush=True)
     write_text(source / "compare.html", page(comparison))
     return _records(block, comparison)

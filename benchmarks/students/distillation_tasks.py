@@ -38,7 +38,12 @@ class SampledDataset:
 
 SOURCES = {
     "flowers": SampledDataset(dataset="tf_flowers", labels=25, validation=500),
-    "cifar100": SampledDataset(dataset="cifar100", labels=25, validation=1000, classes=20),
+    "cifar100": SampledDataset(
+        dataset="cifar100",
+        labels=25,
+        validation=1000,
+        classes=20,
+    ),
     "fashion": SampledDataset(dataset="fashion_mnist", labels=10, validation=1000),
 }
 # the labelled images alone; with the rest of the training images as unlabelled
@@ -109,7 +114,13 @@ def _cut(labels: Rows, source: SampledDataset, rng: np.random.Generator) -> dict
     }
 
 
-def _write(path: Path, table: pa.Table, names: list[str], *, known: int | None = None) -> None:
+def _write(
+    path: Path,
+    table: pa.Table,
+    names: list[str],
+    *,
+    known: int | None = None,
+) -> None:
     """Write ``table`` with the ``datasets`` library's note on its columns; rows from ``known`` on
     lose their label.
     """

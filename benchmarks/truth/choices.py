@@ -115,7 +115,12 @@ def stakes(truths: Truths) -> list[dict[str, float]]:
 
 
 def compare_choices(
-    truths: Truths, first: Floats, second: Floats, hits_folder: Path, *, in_parts: bool = False
+    truths: Truths,
+    first: Floats,
+    second: Floats,
+    hits_folder: Path,
+    *,
+    in_parts: bool = False,
 ) -> Estimate:
     """By how many points of accuracy the choice of score ``first`` (T, S, M) beats that of
     ``second``: paired, hierarchical.
@@ -145,7 +150,12 @@ def chosen_hits(
     return hits
 
 
-def _shares(truths: Truths, table: Floats, t: int, s: int) -> Floats:
+def _shares(
+    truths: Truths,
+    table: Floats,
+    t: int,
+    s: int,
+) -> Floats:
     """(M,) 1 for the teacher with the highest score; a share each for those that tie."""
     measured = np.isfinite(truths.truth[t, s])
     value = np.where(measured & np.isfinite(table[t, s]), table[t, s], -np.inf)
@@ -153,7 +163,12 @@ def _shares(truths: Truths, table: Floats, t: int, s: int) -> Floats:
     return np.asarray(first / first.sum())
 
 
-def _part_shares(truths: Truths, table: Floats, t: int, s: int) -> Floats:
+def _part_shares(
+    truths: Truths,
+    table: Floats,
+    t: int,
+    s: int,
+) -> Floats:
     """(M,) in which share of the part zoos each teacher is chosen."""
     first = part_choices(truths, table[t, s], t, s)[1]
     return np.asarray(np.bincount(first, minlength=len(truths.teachers)) / PART_ZOOS)

@@ -46,7 +46,11 @@ def members_by_rule(
 
 
 def fill(
-    filler: TableFiller, target: Target, teachers: Sequence[TableTeacher], *, seed: int
+    filler: TableFiller,
+    target: Target,
+    teachers: Sequence[TableTeacher],
+    *,
+    seed: int,
 ) -> int:
     """Train the students of the committees that ``RULES`` choose for one task, where they are
     missing; returns how many.
@@ -54,13 +58,22 @@ def fill(
     allowed = {each.card.id: each for each in teachers if not each.trained_on(target)}
     encoder = NameEncoder.table()
     evidence = {
-        name: target_evidence(each, target, filler.outputs, seed=seed, encoder=encoder)
+        name: target_evidence(
+            each,
+            target,
+            filler.outputs,
+            seed=seed,
+            encoder=encoder,
+        )
         for name, each in allowed.items()
     }
     members = members_by_rule(target, evidence, seed=seed)
     return sum(
         filler.fill_committee(
-            target, [allowed[name] for name in members[rule]], seed=seed, rule=rule
+            target,
+            [allowed[name] for name in members[rule]],
+            seed=seed,
+            rule=rule,
         )
         for rule in RULES
         if members[rule]

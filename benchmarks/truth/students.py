@@ -97,7 +97,13 @@ def train(
     student = Student.create(
         StudentSpec(architecture=recipe.architecture, size=SIDE), images.classes, seed=seed
     )
-    batches = _batches(images, heads, recipe, seed=seed, device=accelerator.device)
+    batches = _batches(
+        images,
+        heads,
+        recipe,
+        seed=seed,
+        device=accelerator.device,
+    )
     schedule = Schedule(
         epochs=max(1, round(recipe.steps / batches.steps_an_epoch)),
         batch_size=recipe.batch,
@@ -171,7 +177,12 @@ def student_pixels(images: npt.NDArray[np.uint8]) -> Tensor:
     pad = (SIDE - pixels.shape[-1]) // 2
     if pad >= 0:
         return F.pad(pixels, (pad,) * 4).contiguous()
-    scaled = F.interpolate(pixels.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
+    scaled = F.interpolate(
+        pixels.float(),
+        (SIDE, SIDE),
+        mode="bilinear",
+        antialias=True,
+    )
     return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
@@ -184,7 +195,11 @@ class FittedHead:
 
 
 def fit_head(
-    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, classes: int, device: str
+    features: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    *,
+    classes: int,
+    device: str,
 ) -> FittedHead:
     """A teacher's cross-fitted head on ``features`` (N, D), of which ``labels`` are -1 where
     unlabelled.

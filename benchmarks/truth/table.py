@@ -94,7 +94,12 @@ class TableFiller:
     outputs: TargetOutputs
 
     def fill(
-        self, target: Target, teachers: Sequence[TableTeacher], *, protocol: str, seed: int
+        self,
+        target: Target,
+        teachers: Sequence[TableTeacher],
+        *,
+        protocol: str,
+        seed: int,
     ) -> int:
         """Train the student of every teacher that was not trained on ``target``, and of none;
         returns how many were missing.
@@ -106,7 +111,12 @@ class TableFiller:
         ]
         if not missing:
             return 0
-        task = LabelledTask.of(target, self.home, protocol=protocol, seed=seed)
+        task = LabelledTask.of(
+            target,
+            self.home,
+            protocol=protocol,
+            seed=seed,
+        )
         title = f"{target.name}, {protocol}, seed {seed}"
         with Progress.default().over(title, unit="students", total=len(missing)) as meter:
             for name in missing:
@@ -115,7 +125,12 @@ class TableFiller:
         return len(missing)
 
     def fill_committee(
-        self, target: Target, members: Sequence[TableTeacher], *, seed: int, rule: str
+        self,
+        target: Target,
+        members: Sequence[TableTeacher],
+        *,
+        seed: int,
+        rule: str,
     ) -> int:
         """Train the student of ``members`` together, weighted by ``probe_head.mixture``; returns
         whether it was missing.
@@ -128,7 +143,12 @@ class TableFiller:
         name = f"{rule}: " + " + ".join(sorted(member.card.id for member in members))
         if self._key(target, name, COMMITTEE_PROTOCOL, seed) in self._done():
             return 0
-        task = LabelledTask.of(target, self.home, protocol=COMMITTEE_PROTOCOL, seed=seed)
+        task = LabelledTask.of(
+            target,
+            self.home,
+            protocol=COMMITTEE_PROTOCOL,
+            seed=seed,
+        )
         heads = [task.head(self.outputs, member.card) for member in members]
         logits = torch.stack([head.logits for head in heads])  # (K, N, C)
         labelled = torch.from_numpy(np.flatnonzero(task.labels >= 0)).to(logits.device)
@@ -136,16 +156,33 @@ class TableFiller:
         weights = mixture(logits[:, labelled], truth).to(logits.device)
         mixed = (weights[:, None, None] * logits[:, labelled].softmax(dim=2)).sum(dim=0)
         accuracy = float((mixed.argmax(dim=1) == truth).float().mean())
-        self._train(task, name, HeadLogits(logits, weights), accuracy=accuracy, rule=rule)
+        self._train(
+            task,
+            name,
+            HeadLogits(logits, weights),
+            accuracy=accuracy,
+            rule=rule,
+        )
         return 1
 
-    def _key(self, target: Target, name: str, protocol: str, seed: int) -> CellKey:
+    def _key(
+        self,
+        target: Target,
+        name: str,
+        protocol: str,
+        seed: int,
+    ) -> CellKey:
         return target.name, name, protocol, seed, recipe_digest(self.recipe)
 
     def _done(self) -> set[CellKey]:
         return {cell.key for cell in read_cells(self.path, recipe=recipe_digest(self.recipe))}
 
-    def _train_single(self, task: LabelledTask, name: str, card: ModelCard | None) -> None:
+    def _train_single(
+        self,
+        task: LabelledTask,
+        name: str,
+        card: ModelCard | None,
+    ) -> None:
         """Train the student of one teacher, or of none."""
         import torch
 
@@ -172,7 +209,11 @@ class TableFiller:
 
         start = time.perf_counter()
         student = students.train(
-            task.images, heads, self.recipe, seed=task.seed, device=self.outputs.device
+            task.images,
+            heads,
+            self.recipe,
+            seed=task.seed,
+            device=self.outputs.device,
         )
         test = task.held_out
         hits = students.hits(student, test.images, test.labels)  # (n,)
@@ -233,7 +274,14 @@ class LabelledTask:
     held_out: HeldOut
 
     @classmethod
-    def of(cls, target: Target, home: Path, *, protocol: str, seed: int) -> LabelledTask:
+    def of(
+        cls,
+        target: Target,
+        home: Path,
+        *,
+        protocol: str,
+        seed: int,
+    ) -> LabelledTask:
         """The training images (all of the pool, or the labelled ones) with the labels that ``seed``
         gives.
         """
@@ -264,7 +312,10 @@ class LabelledTask:
 
         features = outputs.arrays(card, self.target)["features"][self.rows]
         return fit_head(
-            features, self.labels, classes=len(self.target.classes), device=outputs.device
+            features,
+            self.labels,
+            classes=len(self.target.classes),
+            device=outputs.device,
         )
 
 

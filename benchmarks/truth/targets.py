@@ -48,13 +48,35 @@ class Target:
         )
 
 
-def _cifar(name: str, group: str, superclasses: tuple[str, ...], labels: int) -> Target:
+def _cifar(
+    name: str,
+    group: str,
+    superclasses: tuple[str, ...],
+    labels: int,
+) -> Target:
     classes = tuple(sorted(c for superclass in superclasses for c in SUPERCLASSES[superclass]))
-    return Target(name=name, group=group, dataset="cifar100", classes=classes, labels=labels)
+    return Target(
+        name=name,
+        group=group,
+        dataset="cifar100",
+        classes=classes,
+        labels=labels,
+    )
 
 
-def _other(name: str, dataset: str, classes: tuple[str, ...], labels: int) -> Target:
-    return Target(name=name, group=dataset, dataset=dataset, classes=classes, labels=labels)
+def _other(
+    name: str,
+    dataset: str,
+    classes: tuple[str, ...],
+    labels: int,
+) -> Target:
+    return Target(
+        name=name,
+        group=dataset,
+        dataset=dataset,
+        classes=classes,
+        labels=labels,
+    )
 
 
 _FASHION = (

@@ -156,7 +156,11 @@ def _trained_classes(name: str) -> frozenset[tuple[str, str]]:
 
 
 def make(
-    home: Path, *, names: Sequence[str] = (), device: str = "cpu", steps: int | None = None
+    home: Path,
+    *,
+    names: Sequence[str] = (),
+    device: str = "cpu",
+    steps: int | None = None,
 ) -> list[Path]:
     """Train ``FURTHER`` (all, or ``names``) and copy ``COPIES`` into ``home/zoo``; what is there
     already stays.
@@ -175,7 +179,14 @@ def make(
                 _copy(folder.small_zoo() / COPIES[name], out / name)
             else:
                 data = existing_shared("datasets")
-                build(name, FURTHER[name], data=data, out=out, device=device, steps=steps)
+                build(
+                    name,
+                    FURTHER[name],
+                    data=data,
+                    out=out,
+                    device=device,
+                    steps=steps,
+                )
             meter.advance()
     return sorted(out.iterdir())
 

@@ -97,7 +97,13 @@ class Batches:
             device=device,
         )
 
-    def at(self, step: int, *, part: int = 0, parts: int = 1) -> Batch:
+    def at(
+        self,
+        step: int,
+        *,
+        part: int = 0,
+        parts: int = 1,
+    ) -> Batch:
         """Batch ``step``; of ``parts`` equal parts (processes, accumulation) number ``part``."""
         drawn = self._draw(step)
         views = self.settings.views
@@ -148,7 +154,12 @@ class BatchSizes(NamedTuple):
     steps: int
 
 
-def batch_sizes(labelled: int, unlabelled: int, batch_size: int, share: float | None) -> BatchSizes:
+def batch_sizes(
+    labelled: int,
+    unlabelled: int,
+    batch_size: int,
+    share: float | None,
+) -> BatchSizes:
     """How a batch is made up of so many labelled and unlabelled images, see ``BatchSettings``.
 
     In an epoch every image of the larger kind is seen about once.

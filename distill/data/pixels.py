@@ -111,7 +111,11 @@ def working_size(split: Split, size: int, *, sample: int = 16) -> int:
 
 
 def open_pixels(
-    splits: Sequence[Split], *, size: int, folder: Path, progress_name: str = "decoding"
+    splits: Sequence[Split],
+    *,
+    size: int,
+    folder: Path,
+    progress_name: str = "decoding",
 ) -> Pixels:
     """The images of ``splits``, one after the other, at ``size``; decoded once into ``folder``.
 
@@ -136,7 +140,12 @@ def open_pixels(
         )
     labels[damaged] = -1
     # copy-on-write: torch wants an array that it may write to, and the file must never change
-    images = np.memmap(home / "pixels.u8", dtype=np.uint8, mode="c", shape=shape)
+    images = np.memmap(
+        home / "pixels.u8",
+        dtype=np.uint8,
+        mode="c",
+        shape=shape,
+    )
     return Pixels(
         images=images,
         labels=labels,
@@ -148,7 +157,10 @@ def open_pixels(
 
 
 def _decode(
-    splits: Sequence[Split], home: Path, shape: tuple[int, ...], progress_name: str
+    splits: Sequence[Split],
+    home: Path,
+    shape: tuple[int, ...],
+    progress_name: str,
 ) -> list[int]:
     """Write what is missing of ``pixels.u8`` and ``digests.u8``; returns the damaged rows.
 
@@ -165,7 +177,12 @@ def _decode(
         _appending(home / "pixels.u8", done * row_bytes) as pixels,
         _appending(home / "digests.u8", done * 16) as digests,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-        Progress.default().over(progress_name, unit="images", total=count, done=done) as meter,
+        Progress.default().over(
+            progress_name,
+            unit="images",
+            total=count,
+            done=done,
+        ) as meter,
     ):
         decode_row = partial(_decode_row, splits, shape[-1])
         for start in range(done, count, CHUNK):

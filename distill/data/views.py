@@ -92,7 +92,12 @@ def render(
     return View(pixels * (1 - share) + other * share, mixed)
 
 
-def _partner(index: Tensor, draw: Tensor, partners: Tensor | None, images: int) -> Tensor:
+def _partner(
+    index: Tensor,
+    draw: Tensor,
+    partners: Tensor | None,
+    images: int,
+) -> Tensor:
     """(B,) the row that each of ``index`` (B,) is blended with, never the image itself."""
     place = index if partners is None else torch.searchsorted(partners, index)
     count = images if partners is None else len(partners)
@@ -123,7 +128,12 @@ class _Window(NamedTuple):
     down: Tensor
 
 
-def _moved(source: Tensor, draws: Tensor, augmentation: Augmentation, size: int) -> Tensor:
+def _moved(
+    source: Tensor,
+    draws: Tensor,
+    augmentation: Augmentation,
+    size: int,
+) -> Tensor:
     """Crop, flip and resize as one bilinear lookup; a whole-pixel shift at the same size is exact.
 
     (B, 3, s, s) -> (B, 3, size, size).
@@ -137,7 +147,12 @@ def _moved(source: Tensor, draws: Tensor, augmentation: Augmentation, size: int)
     rows = (width, zero, window.across, zero, window.height, window.down)
     theta = torch.stack(rows, dim=1).view(count, 2, 3)
     if side > 2 * size:  # bilinear lookup alone would skip pixels
-        source = F.interpolate(source, size=(2 * size, 2 * size), mode="bilinear", antialias=True)
+        source = F.interpolate(
+            source,
+            size=(2 * size, 2 * size),
+            mode="bilinear",
+            antialias=True,
+        )
     grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
     return F.grid_sample(
         source, grid, mode="bilinear", padding_mode="reflection", align_corners=False
@@ -151,7 +166,12 @@ def _window(draws: Tensor, augmentation: Augmentation, side: int) -> _Window:
         reach = round(side / 8)
         pixels = (draws[:, :2] * (2 * reach + 1)).floor() - reach  # (B, 2), whole
         shift = pixels * 2 / side
-        return _Window(whole, whole, across=shift[:, 0], down=shift[:, 1])
+        return _Window(
+            whole,
+            whole,
+            across=shift[:, 0],
+            down=shift[:, 1],
+        )
     if augmentation.crop == "resize":
         area = augmentation.scale + (1 - augmentation.scale) * draws[:, 0]
         ratio = torch.exp((2 * draws[:, 1] - 1) * _LOG_RATIO)

@@ -77,7 +77,13 @@ class AnswersRecipe(Recipe):
             share = torch.full_like(share, 1 / len(share))
         self.register_buffer("share", share)
 
-    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+    def forward(
+        self,
+        batch: Batch,
+        student: StudentState,
+        *,
+        progress: float,
+    ) -> dict[str, Tensor]:
         config = self.config
         logits = student.logits.float()
         teachers = self._teacher_logits(batch.teacher_outputs)
@@ -106,7 +112,13 @@ class AnswersRecipe(Recipe):
             logits.append(teacher.logits[:, columns].float())
         return logits
 
-    def _loss(self, student: Tensor, teacher: Tensor, labels: Tensor, progress: float) -> Tensor:
+    def _loss(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        labels: Tensor,
+        progress: float,
+    ) -> Tensor:
         config, temperature = self.config, self.config.temperature
         if config.loss == "kl":
             return softened_kl(student, teacher, temperature=temperature)

@@ -66,7 +66,13 @@ class CommitteeRecipe(Recipe):
         self.mean_share = [1 / count] * count
         self._forwards = self._possible_forwards = 0
 
-    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+    def forward(
+        self,
+        batch: Batch,
+        student: StudentState,
+        *,
+        progress: float,
+    ) -> dict[str, Tensor]:
         members = cast("list[CommitteeTeacher]", list(self.members))
         for member, outputs in zip(members, batch.teacher_outputs, strict=True):
             if member.state.learning:
@@ -123,7 +129,12 @@ class CommitteeRecipe(Recipe):
         alpha = alpha * (alpha >= least)
         return alpha / alpha.sum(dim=1, keepdim=True)
 
-    def _question(self, member: CommitteeTeacher, k: int, x: Tensor) -> Tensor:
+    def _question(
+        self,
+        member: CommitteeTeacher,
+        k: int,
+        x: Tensor,
+    ) -> Tensor:
         """q (b, c_t, g, g), in units of the teacher's own states."""
         embedding = self.embedding[k][None, :, None, None]  # (1, d, 1, 1)
         everywhere = embedding.expand(len(x), -1, *x.shape[2:])  # (b, d, g, g)

@@ -41,7 +41,13 @@ class Feature(Recipe):
             self.connectors.append(nn.Linear(context.feature_dim, width))
             self.norms.append(nn.BatchNorm1d(width, affine=False, momentum=config.momentum))
 
-    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+    def forward(
+        self,
+        batch: Batch,
+        student: StudentState,
+        *,
+        progress: float,
+    ) -> dict[str, Tensor]:
         features = student.features.float()
         distances = []
         modules = zip(self.connectors, self.norms, batch.teacher_outputs, strict=True)

@@ -48,7 +48,13 @@ class Decoupled(NamedTuple):
     mass: Tensor
 
 
-def decoupled(student: Tensor, teacher: Tensor, target: Tensor, *, temperature: float) -> Decoupled:
+def decoupled(
+    student: Tensor,
+    teacher: Tensor,
+    target: Tensor,
+    *,
+    temperature: float,
+) -> Decoupled:
     """Zhao et al. 2022 (arXiv 2203.08679), equation 7: KL = target + mass * others.
 
     ``student`` and ``teacher`` are logits (B, C), ``target`` (B,) int64 in [0, C). ``target`` is
@@ -61,7 +67,12 @@ def decoupled(student: Tensor, teacher: Tensor, target: Tensor, *, temperature: 
     p = _split_at(target, teacher / temperature)
     on_target = p.on.exp() * (p.on - q.on)  # (B,)
     off_target = p.off.exp() * (p.off - q.off)  # (B,)
-    others = functional.kl_div(q.others, p.others, reduction="none", log_target=True)  # (B, C)
+    others = functional.kl_div(
+        q.others,
+        p.others,
+        reduction="none",
+        log_target=True,
+    )  # (B, C)
     return Decoupled(
         target=on_target + off_target,
         others=others.sum(dim=1),

@@ -44,7 +44,13 @@ class Recipe(nn.Module):
     from the seed and the count of steps, both in ``state_dict()``, so a resumed run repeats them.
     """
 
-    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+    def forward(
+        self,
+        batch: Batch,
+        student: StudentState,
+        *,
+        progress: float,
+    ) -> dict[str, Tensor]:
         raise NotImplementedError
 
     def weights(self) -> list[float] | None:
@@ -94,7 +100,11 @@ def task_term(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tens
     device).
     """
     total = nn.functional.cross_entropy(
-        logits.float(), labels, ignore_index=-1, reduction="sum", label_smoothing=smoothing
+        logits.float(),
+        labels,
+        ignore_index=-1,
+        reduction="sum",
+        label_smoothing=smoothing,
     )
     return total / (labels >= 0).sum().clamp(min=1)
 
@@ -106,7 +116,13 @@ class Plain(Recipe):
         super().__init__()
         self.config = config
 
-    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+    def forward(
+        self,
+        batch: Batch,
+        student: StudentState,
+        *,
+        progress: float,
+    ) -> dict[str, Tensor]:
         return {
             "cross_entropy": task_term(
                 student.logits, batch.labels, smoothing=self.config.smoothing

@@ -63,7 +63,13 @@ def _method(config: Config, needs: str) -> Method:
 METHODS: dict[str, Method] = {
     "plain": _method(PlainConfig(), ""),
     "kd": _method(
-        AnswersConfig(answers="logits", temperature=4.0, task=0.1, weight=0.9), "logits label_space"
+        AnswersConfig(
+            answers="logits",
+            temperature=4.0,
+            task=0.1,
+            weight=0.9,
+        ),
+        "logits label_space",
     ),
     "probe_kd": _method(AnswersConfig(), "probe_logits"),
     "probe_kd_dkd": _method(AnswersConfig(loss="dkd", weight=1.0), "probe_logits three_classes"),
@@ -97,7 +103,12 @@ def configure(name: str, settings: Mapping[str, str] | None = None) -> Any:
     return dataclasses.replace(config, **changes)
 
 
-def _parse(name: str, key: str, text: str, kind: type) -> object:
+def _parse(
+    name: str,
+    key: str,
+    text: str,
+    kind: type,
+) -> object:
     try:
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[str(text).lower()]

@@ -67,7 +67,13 @@ class Talk(Recipe):
         """The modules of ``teachers``, typed."""
         return cast("list[Interpreter]", list(self.teachers))
 
-    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+    def forward(
+        self,
+        batch: Batch,
+        student: StudentState,
+        *,
+        progress: float,
+    ) -> dict[str, Tensor]:
         config = self.config
         low = on_grid(student.low)
         sums = torch.zeros(3, device=low.device)

@@ -44,7 +44,13 @@ class Transport(Recipe):
             self.register_buffer(f"cost_{k}", cost.matrix / cost.matrix.max().clamp(min=1e-12))
         self.register_buffer("share", committee_weights([cost.mean for cost in costs]))
 
-    def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
+    def forward(
+        self,
+        batch: Batch,
+        student: StudentState,
+        *,
+        progress: float,
+    ) -> dict[str, Tensor]:
         logits = student.logits.float()  # (B, C)
         distance = torch.zeros((), device=logits.device)
         for k, outputs in enumerate(batch.teacher_outputs):
@@ -56,7 +62,12 @@ class Transport(Recipe):
             **self.probe(logits, batch),
         }
 
-    def _distances(self, k: int, outputs: TeacherOutputs, logits: Tensor) -> Tensor:
+    def _distances(
+        self,
+        k: int,
+        outputs: TeacherOutputs,
+        logits: Tensor,
+    ) -> Tensor:
         """(B,) between the student's ``logits`` (B, C) and the answer of teacher ``k``."""
         plan = self.get_buffer(f"plan_{k}")
         answer = outputs.probe_logits if plan is None else outputs.logits
@@ -67,13 +78,24 @@ class Transport(Recipe):
         target = answer if plan is None else carried(answer, plan, self.sharpness[k])
         return softened_kl(logits, target, temperature=1.0)
 
-    def _transport_cost(self, answer: Tensor, logits: Tensor, cost: Tensor) -> Tensor:
+    def _transport_cost(
+        self,
+        answer: Tensor,
+        logits: Tensor,
+        cost: Tensor,
+    ) -> Tensor:
         """(B,) cost of carrying a teacher's softened answer to the student's."""
         config = self.config
         p = torch.softmax(answer / config.temperature, dim=1)
         q = torch.softmax(logits / config.temperature, dim=1)
         p, cost = likeliest(p, cost, config.classes)
-        return batch_transport_cost(p, q, cost, eps=config.eps, iterations=config.iterations)
+        return batch_transport_cost(
+            p,
+            q,
+            cost,
+            eps=config.eps,
+            iterations=config.iterations,
+        )
 
     def weights(self) -> list[float]:
         return [float(w) for w in self.share]

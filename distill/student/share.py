@@ -8,7 +8,13 @@ from pathlib import Path
 from zoo.errors import Unavailable, UserError
 
 
-def check(*, onnx: bool, push: str | None, offline: bool, public: bool = False) -> None:
+def check(
+    *,
+    onnx: bool,
+    push: str | None,
+    offline: bool,
+    public: bool = False,
+) -> None:
     """Raise ``UserError`` before hours of training where the student could not be passed on after
     them.
     """
@@ -84,7 +90,13 @@ def write_onnx(student: Path) -> Path:
     return path
 
 
-def push_student(student: Path, card: Path, repo: str, *, public: bool = False) -> str:
+def push_student(
+    student: Path,
+    card: Path,
+    repo: str,
+    *,
+    public: bool = False,
+) -> str:
     """Upload an exported student and its model card to the Hub; returns the address.
 
     ``repo`` is ORG/NAME. A new repository is private unless ``public``; one that exists keeps its

@@ -41,7 +41,12 @@ class StudentSpec:
 
     @classmethod
     def of(
-        cls, student: str, *, size: int, pretrained: bool, model_args: Mapping[str, Any]
+        cls,
+        student: str,
+        *,
+        size: int,
+        pretrained: bool,
+        model_args: Mapping[str, Any],
     ) -> StudentSpec:
         """Of ``student``: a name of timm, or a folder with config.json and model.safetensors."""
         if not (folder := Path(student)).is_dir():
@@ -94,7 +99,12 @@ class Student(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, spec: StudentSpec, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: StudentSpec,
+        classes: tuple[str, ...],
+    ) -> None:
         from zoo.split_teacher import boundary
 
         super().__init__()
@@ -120,7 +130,13 @@ class Student(nn.Module):
         self.low_shape = _shape(state.low)
 
     @classmethod
-    def create(cls, spec: StudentSpec, classes: tuple[str, ...], *, seed: int) -> Student:
+    def create(
+        cls,
+        spec: StudentSpec,
+        classes: tuple[str, ...],
+        *,
+        seed: int,
+    ) -> Student:
         """A student with weights drawn from ``seed``, or the pretrained weights of ``spec``."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -141,7 +157,10 @@ class Student(nn.Module):
         width = int(getattr(self.network, "num_features", hidden.shape[1]))
         low = _as_map(self._states.pop("low"), None)
         return StudentState(
-            logits=logits, features=features, hidden=_as_map(hidden, width), low=low
+            logits=logits,
+            features=features,
+            hidden=_as_map(hidden, width),
+            low=low,
         )
 
     @torch.no_grad()
@@ -156,7 +175,12 @@ class Student(nn.Module):
         self.train(training)
         return torch.cat(parts)
 
-    def _keep_low(self, module: nn.Module, given: Any, output: Any) -> None:
+    def _keep_low(
+        self,
+        module: nn.Module,
+        given: Any,
+        output: Any,
+    ) -> None:
         self._states["low"] = output[0] if isinstance(output, (tuple, list)) else output
 
     def _keep_features(self, module: nn.Module, given: Any) -> None:

@@ -112,5 +112,12 @@ def _class_plan(p: Tensor, q: Tensor, cost: Tensor) -> Tensor:
 
     eps = EPS_SHARE * float(cost.max())
     p = (p + 1e-9) / (p + 1e-9).sum()
-    plan: Tensor = ot.sinkhorn(p, q, cost, eps, numItermax=ITERATIONS, warn=False)
+    plan: Tensor = ot.sinkhorn(
+        p,
+        q,
+        cost,
+        eps,
+        numItermax=ITERATIONS,
+        warn=False,
+    )
     return plan / plan.sum(dim=1, keepdim=True).clamp(min=1e-30)

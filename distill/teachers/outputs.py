@@ -94,7 +94,12 @@ class ImageInputs:
 class ViewInputs:
     """One rendered view of every image, exactly as the student sees it."""
 
-    def __init__(self, pixels: Pixels, views: RenderedViews, number: int) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        views: RenderedViews,
+        number: int,
+    ) -> None:
         self.pixels, self.views, self.number = pixels, views, number
         name = f"{views.augmentation.key} seed {views.seed} view {number}"
         self.view = f"{name} of {pixels.digest}"
@@ -148,7 +153,12 @@ def teacher_outputs(
     return TeacherOutputs(**{name: _joined(arrays, name, pixels, key) for name in sorted(names)})
 
 
-def _joined(arrays: Sequence[Arrays], name: str, pixels: Pixels, key: StoreKey) -> Tensor:
+def _joined(
+    arrays: Sequence[Arrays],
+    name: str,
+    pixels: Pixels,
+    key: StoreKey,
+) -> Tensor:
     """(V, N, ...) float16 from V arrays (n, ...) of the usable images."""
     shape = arrays[0][name].shape[1:]
     joined = torch.zeros(len(arrays), len(pixels), *shape, dtype=torch.float16)
@@ -186,7 +196,12 @@ class _Runner:
 
     meter: Meter
 
-    def __init__(self, key: StoreKey, inputs: TeacherInputs, load: Callable[[], Teacher]) -> None:
+    def __init__(
+        self,
+        key: StoreKey,
+        inputs: TeacherInputs,
+        load: Callable[[], Teacher],
+    ) -> None:
         self.key, self.inputs, self.load = key, inputs, load
 
     def check_space(self, folder: Any, images: int) -> None:

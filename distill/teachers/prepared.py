@@ -90,7 +90,13 @@ class PreparedTeachers:
         labels = torch.from_numpy(images.training.labels)
         return _weighted(teachers, labels) if teachers else ()
 
-    def _teacher(self, card: ModelCard, images: TaskImages, *, split: bool) -> PreparedTeacher:
+    def _teacher(
+        self,
+        card: ModelCard,
+        images: TaskImages,
+        *,
+        split: bool,
+    ) -> PreparedTeacher:
         from distill.teachers.ground_cost import ground_cost
         from distill.teachers.probe_head import fit
 
@@ -101,7 +107,12 @@ class PreparedTeachers:
         assert features is not None
         splitter, reason = self._splitter(card) if split else (None, None)
         if splitter:
-            states = self.outputs(card, images.training, views=images.views, content=HIDDEN)
+            states = self.outputs(
+                card,
+                images.training,
+                views=images.views,
+                content=HIDDEN,
+            )
             outputs = replace(outputs, hidden=states.hidden)
         labelled = int((labels >= 0).sum())
         views = max(1, HEAD_ROWS // max(1, labelled))  # enough for the head
@@ -129,7 +140,12 @@ class PreparedTeachers:
             validation=self.predicted(card, head, images.validation),
         )
 
-    def predicted(self, card: ModelCard, head: ProbeHead, pixels: Pixels) -> Tensor:
+    def predicted(
+        self,
+        card: ModelCard,
+        head: ProbeHead,
+        pixels: Pixels,
+    ) -> Tensor:
         """(n, C) float32 logits of a teacher's ``head`` on other images than the training ones."""
         features = self.outputs(card, pixels).features
         assert features is not None
@@ -174,7 +190,12 @@ class PreparedTeachers:
         except TeacherError as error:
             raise _unusable(card, error) from error
 
-    def _key(self, card: ModelCard, store: TeacherStore, content: tuple[str, ...]) -> StoreKey:
+    def _key(
+        self,
+        card: ModelCard,
+        store: TeacherStore,
+        content: tuple[str, ...],
+    ) -> StoreKey:
         """The key of the outputs; if the model's folder is gone, the key of its stored outputs."""
         folder = Path(card.location or "")
         if card.source in ("folder", "small") and not (folder / "config.json").is_file():
@@ -184,7 +205,12 @@ class PreparedTeachers:
                         f"the folder of {printable(card.id, 80)} is gone; its stored outputs serve"
                     )
                     return replace(key, view=None, content=content)
-        return StoreKey.of(card, device=self.device, largest=self.teacher_size, content=content)
+        return StoreKey.of(
+            card,
+            device=self.device,
+            largest=self.teacher_size,
+            content=content,
+        )
 
 
 def _unusable(card: ModelCard, error: TeacherError) -> Unavailable:
@@ -240,7 +266,11 @@ def committee_cards(
 def _card(row: Row, catalogue: Path | None) -> ModelCard:
     sha = None if row.revision == "unknown" else row.revision
     bare = ModelCard(
-        id=row.model, source=row.source, location=row.location, sha=sha, license=row.license
+        id=row.model,
+        source=row.source,
+        location=row.location,
+        sha=sha,
+        license=row.license,
     )
     if row.source in ("folder", "small"):
         from zoo.sources import folder

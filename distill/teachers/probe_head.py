@@ -155,7 +155,12 @@ def mixture(logits: Tensor, labels: Tensor, *, iterations: int = 100) -> Tensor:
     true = labels.expand(count, -1)[..., None]  # (K, n, 1)
     log_probs = torch.log_softmax(logits.double(), dim=2)  # (K, n, C)
     likelihoods = log_probs.gather(2, true)[..., 0].exp()  # (K, n)
-    weights = torch.full((count, 1), 1 / count, dtype=torch.float64, device=logits.device)
+    weights = torch.full(
+        (count, 1),
+        1 / count,
+        dtype=torch.float64,
+        device=logits.device,
+    )
     for _ in range(iterations):
         joint = weights * likelihoods  # (K, n)
         posteriors = joint / joint.sum(dim=0).clamp(min=1e-300)
@@ -176,7 +181,12 @@ class _Scatter(NamedTuple):
     values: Tensor  # (r,)
 
     @classmethod
-    def of(cls, x: Tensor, labels: Tensor, classes: int) -> _Scatter:
+    def of(
+        cls,
+        x: Tensor,
+        labels: Tensor,
+        classes: int,
+    ) -> _Scatter:
         """Of ``x`` (V, n, D) with ``labels`` (n,); a class without images has the mean of all."""
         flat, truth = x.flatten(0, 1), labels.repeat(len(x))  # (V n, D), (V n,)
         counts = torch.bincount(truth, minlength=classes)[:, None]  # (C, 1)

@@ -79,7 +79,12 @@ class TrainingSetup:
 class Learner(nn.Module):
     """Student and recipe as one module: several processes exchange the gradients of both."""
 
-    def __init__(self, student: Student, recipe: Recipe, precision: str) -> None:
+    def __init__(
+        self,
+        student: Student,
+        recipe: Recipe,
+        precision: str,
+    ) -> None:
         super().__init__()
         self.student, self.recipe = student, recipe
         self.mixed = precision == "bf16"
@@ -183,7 +188,12 @@ def _seed_step(seed: int, step: int, process: int) -> None:
 
 
 def _epoch_line(
-    setup: TrainingSetup, schedule: Schedule, means: Metrics, *, step: int, seconds: float
+    setup: TrainingSetup,
+    schedule: Schedule,
+    means: Metrics,
+    *,
+    step: int,
+    seconds: float,
 ) -> dict[str, Any]:
     """An epoch's line of ``metrics.jsonl``."""
     epoch_steps = setup.batches.steps_an_epoch
@@ -220,7 +230,13 @@ def _resume(
     return int(checkpoint["step"]), tally
 
 
-def _save(run: RunFolder, learner: Learner, optimizer: Any, step: int, tally: Tally) -> None:
+def _save(
+    run: RunFolder,
+    learner: Learner,
+    optimizer: Any,
+    step: int,
+    tally: Tally,
+) -> None:
     run.save_checkpoint(
         {
             "learner": learner.state_dict(),

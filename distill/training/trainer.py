@@ -59,7 +59,13 @@ def train(
         images=len(experiment.validation),
     )
     with view:
-        fit(setup, schedule, run=run, accelerator=accelerator, on_epoch=view.epoch)
+        fit(
+            setup,
+            schedule,
+            run=run,
+            accelerator=accelerator,
+            on_epoch=view.epoch,
+        )
     if accelerator.is_main_process:
         _finish(experiment, options, run, setup.student, control)
     accelerator.wait_for_everyone()

@@ -153,7 +153,12 @@ class CostModel:
         if size >= _SMALLEST_MEASURED:
             self._bandwidth = size / max(seconds, 1e-3)
 
-    def record_run(self, card: ModelCard, images: int, seconds: float) -> None:
+    def record_run(
+        self,
+        card: ModelCard,
+        images: int,
+        seconds: float,
+    ) -> None:
         """Learn a model's rate from a run of ``images`` images that took ``seconds``."""
         if images > 0:
             self._rates[card.id] = max(0.0, seconds - _RUN_SECONDS) / images

@@ -88,7 +88,12 @@ class ProbeEvaluator:
         outputs, probe = first_outputs(result.outputs, size), beginning(self.probe, size)
         names = result.card.labels
         try:
-            evidence = Evidence.of(outputs, probe, names=names, embed=self.encoder.encode)
+            evidence = Evidence.of(
+                outputs,
+                probe,
+                names=names,
+                embed=self.encoder.encode,
+            )
             bounds = score_interval(self.score, evidence, rng=np.random.default_rng(self.seed))
             row = replace(
                 row,

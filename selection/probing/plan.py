@@ -98,7 +98,13 @@ def _plan_rounds(
     chosen, too_costly = shortlist(
         cards, evaluator, size=first, most=shortlist_size(budget), left=left
     )
-    rounds = affordable_sizes(chosen, evaluator, probe=probe, classes=classes, left=left)
+    rounds = affordable_sizes(
+        chosen,
+        evaluator,
+        probe=probe,
+        classes=classes,
+        left=left,
+    )
     return RoundPlan(chosen, rounds, keep=settings.top + SPARE, too_costly=too_costly)
 
 
@@ -125,7 +131,11 @@ def _prober(
     from selection.probing.workers import RayProber
 
     with RayProber.connected(
-        settings.ray, store, device=settings.device, offline=settings.offline, budget=budget
+        settings.ray,
+        store,
+        device=settings.device,
+        offline=settings.offline,
+        budget=budget,
     ) as workers:
         yield workers
 

@@ -78,7 +78,13 @@ class ProbeStore:
     outputs are kept apart from a CPU's; without ``device`` either will do.
     """
 
-    def __init__(self, probe: Probe, store: TeacherStore, *, device: str | None) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        store: TeacherStore,
+        *,
+        device: str | None,
+    ) -> None:
         self.probe, self.store = probe, store
         self._devices = [device] if device else ["cpu", "cuda"]
         self._counts: dict[str, int] = {}
@@ -243,7 +249,12 @@ class LocalProber:
                 self._keep(loaded.teacher)
             yield loaded.card, loaded.teacher
 
-    def _reason_to_skip(self, card: ModelCard, size: int, deadline: float) -> str | None:
+    def _reason_to_skip(
+        self,
+        card: ModelCard,
+        size: int,
+        deadline: float,
+    ) -> str | None:
         """What is short for this model; ``None`` if nothing is, and its download is paid then."""
         if time.monotonic() + self.cost(card, size) > deadline:
             return "budget"
@@ -258,7 +269,12 @@ class LocalProber:
         if self.budget.limited and kept < _KEPT_BYTES:
             self._loaded[teacher.card.id] = teacher
 
-    def _run(self, card: ModelCard, teacher: Teacher, size: int) -> ProbeResult:
+    def _run(
+        self,
+        card: ModelCard,
+        teacher: Teacher,
+        size: int,
+    ) -> ProbeResult:
         """Run the missing images and store them.
 
         The steps end where the rounds of a budget may end, so the batches, and the last bits of the

@@ -28,7 +28,13 @@ class RankingProgress:
         finally:
             self._round.close()
 
-    def round(self, number: int, rounds: int, models: int, images: int) -> None:
+    def round(
+        self,
+        number: int,
+        rounds: int,
+        models: int,
+        images: int,
+    ) -> None:
         """A round begins: ``models`` models on ``images`` probe images each."""
         self._round.close()
         self.models, self.images, self.done = models, images, 0

@@ -131,14 +131,24 @@ class RayProber:
     def _seconds(self, card: ModelCard, images: int) -> float:
         return self.costs.load_seconds(card) + self.costs.run_seconds(card, images)
 
-    def _reason_to_skip(self, card: ModelCard, size: int, deadline: float) -> str | None:
+    def _reason_to_skip(
+        self,
+        card: ModelCard,
+        size: int,
+        deadline: float,
+    ) -> str | None:
         """What is short for this model; ``None`` if nothing is, and its download is paid then."""
         if time.monotonic() + self._seconds(card, size - self.store.count(card)) > deadline:
             return "budget"
         paid = self.budget.pay_download(self.costs.download_bytes(card))
         return None if paid else "budget_gb"
 
-    def _result(self, card: ModelCard, size: int, reference: Any) -> ProbeResult:
+    def _result(
+        self,
+        card: ModelCard,
+        size: int,
+        reference: Any,
+    ) -> ProbeResult:
         before = self.store.count(card)
         try:
             error, skipped, seconds = self.ray.get(reference)

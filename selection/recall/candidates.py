@@ -256,7 +256,12 @@ def _shortlist(
     costs = np.full(len(models), np.inf)
     touched = 0
     if models.any():
-        nearest = nearest_spaces(index, encoder.encode(classes), k=size, models=models)
+        nearest = nearest_spaces(
+            index,
+            encoder.encode(classes),
+            k=size,
+            models=models,
+        )
         costs[nearest.spaces] = nearest.costs
         touched = int(models[nearest.touched].sum())
     with_names, without_names = _in_order(index, costs, is_permitted)

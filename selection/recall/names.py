@@ -290,7 +290,12 @@ def _sums(rows: npt.NDArray[Any], groups: Sequence[Sequence[int]]) -> Floats:
     flat = np.fromiter(itertools.chain.from_iterable(groups), np.int64)
     sizes = [len(group) for group in groups]
     starts = np.cumsum([0, *sizes[:-1]])
-    sums: Floats = np.add.reduceat(rows[flat], starts, axis=0, dtype=np.float32)
+    sums: Floats = np.add.reduceat(
+        rows[flat],
+        starts,
+        axis=0,
+        dtype=np.float32,
+    )
     return sums
 
 

@@ -169,7 +169,12 @@ def against_size(rows: Sequence[Row], *, score: str) -> go.Figure:
         marker={"color": _ink(shown), "size": 10},
         error_y=_error_bars(shown) | {"thickness": 1, "width": 3},
     )
-    drawn = figure([points], height=380, across="parameters", down=label(score))
+    drawn = figure(
+        [points],
+        height=380,
+        across="parameters",
+        down=label(score),
+    )
     ticks = _size_ticks(min(sizes), max(sizes))
     drawn.update_xaxes(
         type="log",

@@ -55,7 +55,13 @@ def colour(name: str) -> str:
     return f"var(--{name})"
 
 
-def figure(traces: Sequence[Any], *, height: int, across: str = "", down: str = "") -> go.Figure:
+def figure(
+    traces: Sequence[Any],
+    *,
+    height: int,
+    across: str = "",
+    down: str = "",
+) -> go.Figure:
     """A figure of ``height`` pixels in the page's style; ``across`` and ``down`` title its axes."""
     import plotly.graph_objects as go
 
@@ -105,7 +111,12 @@ def heatmap(cells: Cells, *, across: str = "", down: str = "") -> go.Figure:
         hoverongaps=False,
     )
     height = _ROW_HEIGHT * len(cells.rows) + 160
-    drawn = figure([trace], height=height, across=across, down=down)
+    drawn = figure(
+        [trace],
+        height=height,
+        across=across,
+        down=down,
+    )
     ticks = {"type": "category", "showgrid": False, "tickfont": {"size": 11}}
     drawn.update_xaxes(**ticks, tickvals=cells.columns)
     if len(cells.columns) > _MOST_LEVEL:

@@ -67,7 +67,13 @@ def _print_scores(scores: Sequence[str], rows: Sequence[Row]) -> None:
     print_table([Column("score"), *places], cells)
 
 
-def _cells(place: int, row: Row, scores: Sequence[str], *, with_images: bool) -> list[str]:
+def _cells(
+    place: int,
+    row: Row,
+    scores: Sequence[str],
+    *,
+    with_images: bool,
+) -> list[str]:
     dash = " – " if (row.low or 0) < 0 else "–"
     return [
         str(place),

@@ -119,7 +119,12 @@ def _replicates(
     return value, _subsample_halves(score, labelled, rng, draws or SUBSAMPLES)
 
 
-def _bootstrap_terms(terms: Floats, labels: Ints, rng: np.random.Generator, draws: int) -> Floats:
+def _bootstrap_terms(
+    terms: Floats,
+    labels: Ints,
+    rng: np.random.Generator,
+    draws: int,
+) -> Floats:
     """(draws,) means of resampled terms minus the mean, each class keeping its size."""
     totals = np.zeros(draws)
     for label in np.unique(labels):
@@ -158,7 +163,12 @@ def _subsample_halves(
     return deviations
 
 
-def _interval_of(score: Score, value: float, deviations: Floats, level: float) -> Interval:
+def _interval_of(
+    score: Score,
+    value: float,
+    deviations: Floats,
+    level: float,
+) -> Interval:
     if score.terms is not None:
         return around(value, value + deviations, level=level)
     from scipy.stats import t  # too few draws for percentiles

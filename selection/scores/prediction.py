@@ -55,7 +55,13 @@ class Calibration:
     tasks: int
     student: str
 
-    def covers(self, *, classes: int, images: float, probe_size: int) -> bool:
+    def covers(
+        self,
+        *,
+        classes: int,
+        images: float,
+        probe_size: int,
+    ) -> bool:
         """Whether a task, and the probe that a value was read on, are like those measured."""
         lowest_classes, lowest_images = self.least
         highest_classes, highest_images = self.most
@@ -65,7 +71,13 @@ class Calibration:
             and probe_size >= PROBE_SHARE * classes * images
         )
 
-    def expect(self, value: float, *, classes: int, images: float) -> ExpectedAccuracy:
+    def expect(
+        self,
+        value: float,
+        *,
+        classes: int,
+        images: float,
+    ) -> ExpectedAccuracy:
         """The accuracy to expect from a score's ``value`` on a task like those measured."""
         from scipy.special import expit
 

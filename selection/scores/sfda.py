@@ -36,7 +36,12 @@ def value(evidence: Evidence) -> float:
     return float(np.log(np.maximum(likelihood, 1e-300)).mean())
 
 
-def discriminant(gram: Floats, mixing: Floats, data: ProbeData, shrinkage: float) -> Floats:
+def discriminant(
+    gram: Floats,
+    mixing: Floats,
+    data: ProbeData,
+    shrinkage: float,
+) -> Floats:
     """(N, C) log-posteriors, up to a constant per row, of the samples by a discriminant fitted on
     ``mixing @ features``.
 

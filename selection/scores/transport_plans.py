@@ -72,7 +72,13 @@ def entropic_plan(
     return TransportPlan(plan, transport_cost, transport_cost + eps * divergence)
 
 
-def self_transport(sources: Floats, cost: Floats, *, eps: float, iterations: int = 20) -> Floats:
+def self_transport(
+    sources: Floats,
+    cost: Floats,
+    *,
+    eps: float,
+    iterations: int = 20,
+) -> Floats:
     """(n,) entropic objective of each row of ``sources`` (n, I) against itself, for a symmetric
     ``cost`` (I, I).
 

@@ -178,7 +178,12 @@ def _has_splits(folder: Path, names: Sequence[str]) -> bool:
     return not others or any(name.lower() in SPLITS for name in others)
 
 
-def _part(folder: Path, inside: str, names: Sequence[str], warnings: list[str]) -> tuple[Part, int]:
+def _part(
+    folder: Path,
+    inside: str,
+    names: Sequence[str],
+    warnings: list[str],
+) -> tuple[Part, int]:
     paths: list[str] = []
     labels: list[int] = []
     classes: dict[str, int] = {}

@@ -22,7 +22,12 @@ _SPEC = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 class HubImages:
     """The image column of one split of a Hub dataset."""
 
-    def __init__(self, dataset: Any, column: str, split: str) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        column: str,
+        split: str,
+    ) -> None:
         self._dataset = dataset
         self._column = column
         self._split = split
@@ -125,7 +130,13 @@ def _offline_libraries() -> Iterator[None]:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
-def _load(path: str, config: str | None, revision: str | None, *, offline: bool) -> Any:
+def _load(
+    path: str,
+    config: str | None,
+    revision: str | None,
+    *,
+    offline: bool,
+) -> Any:
     import datasets
 
     switched_off = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")

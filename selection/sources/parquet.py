@@ -207,7 +207,13 @@ def to_labels(values: Any, names: Sequence[str] | None, origin: str) -> Labels:
     return Labels(numbers, class_names(names))
 
 
-def _column(file: Any, path: Path, purpose: str, usual: Sequence[str], feature: str) -> str:
+def _column(
+    file: Any,
+    path: Path,
+    purpose: str,
+    usual: Sequence[str],
+    feature: str,
+) -> str:
     """The column with one of the usual names, else that whose metadata state this feature."""
     present = file.schema_arrow.names
     features = _features(file)

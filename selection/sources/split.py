@@ -132,7 +132,13 @@ def by_class(labels: Rows, count: int) -> list[Rows]:
     return [order[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
-def cut(labels: Rows, count: int, *, share: float, seed: Sequence[int]) -> tuple[Rows, Rows]:
+def cut(
+    labels: Rows,
+    count: int,
+    *,
+    share: float,
+    seed: Sequence[int],
+) -> tuple[Rows, Rows]:
     """Cut ``labels`` (n,) in two, stratified: positions that stay and positions that go, ascending.
 
     Of a class of n images ``round(share * n)`` go, at least one if n >= 3, and at least two stay.

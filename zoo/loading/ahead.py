@@ -13,7 +13,11 @@ R = TypeVar("R")
 
 
 def in_order(
-    function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    ahead: int,
+    workers: int,
 ) -> Iterator[R]:
     """``function`` of each item, in order; ``ahead`` items are in work at any time."""
     waiting = iter(items)

@@ -159,7 +159,12 @@ class Client:
         # A line of log for every retry would break the progress display; the last fault is raised.
         logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
 
-    def file_url(self, repo: str, revision: str, name: str) -> str:
+    def file_url(
+        self,
+        repo: str,
+        revision: str,
+        name: str,
+    ) -> str:
         """The address of file ``name`` of ``repo``; every part is quoted, so that nothing in it can
         change the path.
         """

@@ -65,7 +65,11 @@ def skip_weight_init() -> TorchFunctionMode:
 
     class WithoutInit(TorchFunctionMode):
         def __torch_function__(
-            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+            self,
+            function: Any,
+            types: Any,
+            args: Any = (),
+            kwargs: Any = None,
         ) -> Any:
             return args[0] if function in initialisers else function(*args, **(kwargs or {}))
 

@@ -61,7 +61,13 @@ def fetch(
         return _model_folder(card)
     offline = offline or offline_by_environment()
     repo = repository(card)
-    [card] = pinned([card], offline=offline, endpoint=endpoint, cache=cache, wait=wait)
+    [card] = pinned(
+        [card],
+        offline=offline,
+        endpoint=endpoint,
+        cache=cache,
+        wait=wait,
+    )
     revision = card.sha or MAIN
     folder = cached(repo, revision, cache=cache)
     if folder is not None:
@@ -71,7 +77,12 @@ def fetch(
             f"{card.id} at {revision[:12]} is not complete on this machine and --offline asks"
             " nothing of the network; run once without it"
         )
-    return _Download(repo, endpoint=endpoint, cache=cache, wait=wait).run(revision)
+    return _Download(
+        repo,
+        endpoint=endpoint,
+        cache=cache,
+        wait=wait,
+    ).run(revision)
 
 
 def is_local(card: ModelCard, *, cache: Path | None = None) -> bool:
@@ -117,7 +128,14 @@ def _remote_file(sibling: Mapping[str, Any]) -> RemoteFile | None:
 class _Download:
     """The files of one repository into the cache."""
 
-    def __init__(self, repo: str, *, endpoint: str | None, cache: Path | None, wait: float) -> None:
+    def __init__(
+        self,
+        repo: str,
+        *,
+        endpoint: str | None,
+        cache: Path | None,
+        wait: float,
+    ) -> None:
         from huggingface_hub import constants
 
         self.repo, self.cache, self.wait = repo, Path(cache or constants.HF_HUB_CACHE), wait
@@ -160,7 +178,12 @@ class _Download:
     def _in_cache(self, sha: str, file: RemoteFile) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
-        path = try_to_load_from_cache(self.repo, file.name, cache_dir=self.cache, revision=sha)
+        path = try_to_load_from_cache(
+            self.repo,
+            file.name,
+            cache_dir=self.cache,
+            revision=sha,
+        )
         return Path(path) if isinstance(path, str) else None
 
     def _check_space(self, sha: str, files: Iterable[RemoteFile]) -> None:

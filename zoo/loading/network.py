@@ -79,7 +79,11 @@ def load(folder: Path, preprocessing: Preprocessing) -> Network:
 
 
 def _build(
-    config: dict[str, Any], preprocessing: Preprocessing, *, limit: int, device: str
+    config: dict[str, Any],
+    preprocessing: Preprocessing,
+    *,
+    limit: int,
+    device: str,
 ) -> Network | None:
     """The network without weights, of at most ``limit`` scalars.
 

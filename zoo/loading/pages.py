@@ -55,7 +55,12 @@ def pages(client: Client, url: str) -> Iterator[Page]:
     while True:
         address = without(url, refused)
         try:
-            page: Page = client.get(address, kind="api", cap=_PAGE_CAP, check=read).value
+            page: Page = client.get(
+                address,
+                kind="api",
+                cap=_PAGE_CAP,
+                check=read,
+            ).value
         except BadRequestError as error:
             refused.append(_refused_property(address, str(error)))
             continue

@@ -125,7 +125,10 @@ def model_info(client: Client, repo: str, revision: str) -> dict[str, Any]:
     """The Hub's record of one revision; its ``sha`` is sure to be a commit, nothing else is."""
     address = f"{client.endpoint}/api/models/{repo}/revision/{quote(revision, safe='')}"
     response = client.get(
-        f"{address}?blobs=true", kind="api", cap=_INFO_CAP, check=lambda r: parse(r.body)
+        f"{address}?blobs=true",
+        kind="api",
+        cap=_INFO_CAP,
+        check=lambda r: parse(r.body),
     )
     info = response.value
     if not isinstance(info, dict) or not _is_commit(info.get("sha")):

@@ -80,7 +80,12 @@ def _described(repository: _Repository, candidate: Candidate) -> dict[str, Any]:
             header = repository.header()
         except TeacherError as error:
             reason = str(error)
-    fields = describe(config, processor=processor, weights=header, datasets=candidate.datasets)
+    fields = describe(
+        config,
+        processor=processor,
+        weights=header,
+        datasets=candidate.datasets,
+    )
     return not_loadable(fields, reason) if reason else fields
 
 
@@ -155,7 +160,12 @@ class _Repository:
         """The header of the weights, ``None`` for weights in shards; ``TeacherError`` says why
         there is neither.
         """
-        answer = self.get(WEIGHTS, cap=_HEADER_FIRST, first=_HEADER_FIRST, enough=_has_header)
+        answer = self.get(
+            WEIGHTS,
+            cap=_HEADER_FIRST,
+            first=_HEADER_FIRST,
+            enough=_has_header,
+        )
         if answer is None:
             index = self.json(INDEX)
             if index is None:
@@ -164,7 +174,12 @@ class _Repository:
             return None
         end = 8 + header_length(answer.body)
         if len(answer.body) < min(end, _file_bytes(answer)):
-            answer = self.get(WEIGHTS, cap=end, first=end, enough=_has_header)
+            answer = self.get(
+                WEIGHTS,
+                cap=end,
+                first=end,
+                enough=_has_header,
+            )
             if answer is None:
                 raise TeacherError(f"{WEIGHTS} vanished while it was read")
         if len(answer.body) < end:

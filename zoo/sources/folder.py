@@ -75,7 +75,11 @@ def model_folders(root: Path) -> list[Path]:
 
 
 def card(
-    folder: Path, *, source: str = "folder", model: str | None = None, root: Path | None = None
+    folder: Path,
+    *,
+    source: str = "folder",
+    model: str | None = None,
+    root: Path | None = None,
 ) -> ModelCard:
     """The card of one model; never raises for what is in its files.
 

@@ -163,7 +163,12 @@ class Ledger:
                     "configs", pa.Table.from_pylist(files), key=("id", "sha", "file")
                 )
 
-    def config(self, model: str, sha: str, file: str = "config.json") -> str | None:
+    def config(
+        self,
+        model: str,
+        sha: str,
+        file: str = "config.json",
+    ) -> str | None:
         """The raw text that was kept of one file at one revision, or ``None``."""
         query = "SELECT body FROM configs WHERE id = ? AND sha = ? AND file = ?"
         rows = self._db.execute(query, [model, sha, file]).fetchall()

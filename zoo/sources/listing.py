@@ -104,7 +104,12 @@ def list_models(
     listing = _Listing(ledger, client, scope, key, job, watermark)
     known = scope.limit or (job.total if kind == "full" else None)
     shown = progress or Progress.default()
-    with shown.over("listing", unit="rows", total=known, done=job.rows) as meter:
+    with shown.over(
+        "listing",
+        unit="rows",
+        total=known,
+        done=job.rows,
+    ) as meter:
         for page in () if job.listed else listing.pages():
             listing.write(page)
             meter.at(job.rows, extra=client.quota.left_text("api"))

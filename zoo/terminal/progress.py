@@ -69,10 +69,21 @@ class Progress:
 
     @contextmanager
     def over(
-        self, name: str, *, unit: str, total: int | None = None, done: int = 0
+        self,
+        name: str,
+        *,
+        unit: str,
+        total: int | None = None,
+        done: int = 0,
     ) -> Iterator[Meter]:
         """Show the pass ``name``: ``done`` of ``total`` units are done (``None``: not known)."""
-        meter = Meter(printable(name, 100), unit=unit, total=total, done=done, shown=self.shown)
+        meter = Meter(
+            printable(name, 100),
+            unit=unit,
+            total=total,
+            done=done,
+            shown=self.shown,
+        )
         if not self.shown or not sys.stderr.isatty():
             yield meter
             return
@@ -121,7 +132,15 @@ class Progress:
 class Meter:
     """One pass: how much of it is done."""
 
-    def __init__(self, name: str, *, unit: str, total: int | None, done: int, shown: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        unit: str,
+        total: int | None,
+        done: int,
+        shown: bool,
+    ) -> None:
         self.name, self.unit, self.total, self.done = name, unit, total, done
         self.table: Callable[[], RenderableType] | None = None  # draws what is above the bar
         self._without_work = done
@@ -130,7 +149,13 @@ class Meter:
         self._begin = self._last_line = time.monotonic()
         self._bars: RichProgress | None = None
 
-    def at(self, done: int, *, total: int | None = None, extra: str = "") -> None:
+    def at(
+        self,
+        done: int,
+        *,
+        total: int | None = None,
+        extra: str = "",
+    ) -> None:
         """Set ``done``, the ``total`` if it became known, and an ``extra`` text to show."""
         self.done, self._extra = done, extra
         self.total = self.total if total is None else total
@@ -187,7 +212,12 @@ class Meter:
     def show_in(self, bars: RichProgress) -> None:
         """Show this pass as a bar among ``bars``."""
         self._bars = bars
-        self._task = bars.add_task(self.name, total=self.total, completed=self.done, facts="")
+        self._task = bars.add_task(
+            self.name,
+            total=self.total,
+            completed=self.done,
+            facts="",
+        )
 
     def hide(self) -> None:
         """Take the bar away again."""
@@ -199,7 +229,12 @@ class Meter:
         now = time.monotonic()
         if self._bars is not None:
             facts = self.facts(now - self._begin)
-            self._bars.update(self._task, completed=self.done, total=self.total, facts=facts)
+            self._bars.update(
+                self._task,
+                completed=self.done,
+                total=self.total,
+                facts=facts,
+            )
         elif self._shown and now - self._last_line >= _SECONDS_A_LINE:
             self.line(self._text())
 

@@ -70,13 +70,22 @@ def table_text(columns: Sequence[Column], rows: Rows, *, width: int | None = Non
 
 
 def table_of(
-    columns: Sequence[Column], rows: Rows, *, width: int | None = None, title: str | None = None
+    columns: Sequence[Column],
+    rows: Rows,
+    *,
+    width: int | None = None,
+    title: str | None = None,
 ) -> Table:
     """The table as rich draws it; with ``width`` its names are broken so that it fits."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, _GAP, 0, 0),
+        header_style="bold",
+    )
     table.title = None if title is None else Text(title)
     for column in columns:
         table.add_column(
