@@ -34,7 +34,7 @@ class Surest(Recipe):
         self.config = config
 
     def forward(self, batch: Batch, student: StudentState, *, progress: float) -> dict[str, Tensor]:
-        heads = [outputs.probe_logits for outputs in batch.answers]
+        heads = [outputs.probe_logits for outputs in batch.teacher_outputs]
         log_p = torch.stack([h for h in heads if h is not None]).float().log_softmax(2)  # (K, B, C)
         entropy = -(log_p.exp() * log_p).sum(2)  # (K, B)
         surest = entropy.argmin(0)  # (B,)

@@ -72,7 +72,8 @@ def test_a_command_of_the_readme_runs(command: str, place: Path) -> None:
 @pytest.mark.journey
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, flags=re.S))
 def test_the_python_of_the_readme_runs(block: str, place: Path) -> None:
-    env = os.environ | {"TEACHER_ZOO_HOME": str(place / "home"), "PYTHONPATH": str(ROOT)}
+    # a home of its own: the catalogue that the commands made names models of the Hub
+    env = os.environ | {"TEACHER_ZOO_HOME": str(place / "python"), "PYTHONPATH": str(ROOT)}
     crawl = [sys.executable, "-m", "zoo.crawl", "--source", "small"]
     subprocess.run(crawl, cwd=place, env=env, capture_output=True, check=True)
     done = subprocess.run(
