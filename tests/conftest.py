@@ -14,6 +14,8 @@ import pytest
 UNSET = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "COLUMNS")
 OTHER_TIERS = ("journey", "slow", "gpu")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("here")
 

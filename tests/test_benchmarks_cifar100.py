@@ -187,6 +187,7 @@ def test_one_command_trains_all_and_a_second_call_reads_it(
     assert [(r.name, r.value) for r in again] == [(r.name, r.value) for r in records]
 
 
+@pytest.mark.journey
 def test_missing_data_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--device", "cpu", "--data", str(tmp_path), "--folder", str(tmp_path / "f")]) == 2
     assert "$TEACHER_ZOO_SHARED" in capsys.readouterr().err

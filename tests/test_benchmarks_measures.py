@@ -10,6 +10,7 @@ from benchmarks.measures import MEASURES, choice, ndcg, over_tasks, paired, regr
 TRUTH = np.array([0.5, 0.9, 0.7, 0.6])
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("name", MEASURES)
 def test_the_truth_itself_is_the_best_score(name: str) -> None:
     best = MEASURES[name](TRUTH, TRUTH)

@@ -293,6 +293,7 @@ def test_the_oracle_is_chosen_on_every_fold() -> None:
     assert "oracle" not in nested.choices["blind"].values()
 
 
+@pytest.mark.journey
 def test_folds_leak_nothing() -> None:
     truths = _truths()
     nested = nested_choice(truths, ANY)

@@ -285,6 +285,7 @@ def test_devices_and_precisions_that_are_not_there_are_named() -> None:
         Options(precision="fp8")
 
 
+@pytest.mark.journey
 def test_bf16_trains(tmp_path: Path) -> None:
     trained(tmp_path, precision="bf16")
     assert len(RunFolder(tmp_path).metrics()) == 3

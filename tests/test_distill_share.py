@@ -93,6 +93,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.journey
 def test_a_student_and_its_card_arrive_on_the_hub(hub: Any, run: Path) -> None:
     address = push_student(run / "student", run / "README.md", "birds/student")
     assert "birds/student" in address
@@ -107,6 +108,7 @@ def is_private(created: dict[str, Any]) -> bool:
     return created.get("visibility") == "private" or created.get("private") is True
 
 
+@pytest.mark.journey
 def test_a_pushed_student_is_private_unless_it_is_to_be_public(hub: Any, run: Path) -> None:
     push_student(run / "student", run / "README.md", "birds/student")
     assert is_private(hub.created[-1])
@@ -114,6 +116,7 @@ def test_a_pushed_student_is_private_unless_it_is_to_be_public(hub: Any, run: Pa
     assert not is_private(hub.created[-1])
 
 
+@pytest.mark.journey
 def test_a_refused_push_is_a_sentence_and_the_student_stays(hub: Any, run: Path) -> None:
     hub.refuse = "/api/repos/create"
     with pytest.raises(Unavailable, match=r"(?s)birds/student.*rights.*kept in"):

@@ -124,6 +124,7 @@ def test_first_frame_of_an_animation() -> None:
     assert decode(raw).getpixel((0, 0)) == (250, 0, 0)
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize(
     ("size", "expected"),
     [

@@ -81,6 +81,7 @@ def even(counts: list[int], size: int) -> list[int]:
 counts_of_classes = st.lists(st.integers(2, 30), min_size=2, max_size=6)
 
 
+@pytest.mark.journey
 @settings(deadline=None, max_examples=40)
 @given(counts=counts_of_classes, size=st.integers(12, 150), seed=st.integers(0, 99))
 def test_laws_of_drawing(counts: list[int], size: int, seed: int) -> None:

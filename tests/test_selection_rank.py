@@ -530,6 +530,7 @@ def test_a_model_that_cannot_end_in_time_is_not_begun(monkeypatch: pytest.Monkey
     assert seen == []
 
 
+@pytest.mark.journey
 def test_a_measured_bandwidth_holds_no_second_of_another_models_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -561,6 +562,7 @@ def test_a_budget_that_is_spent_says_in_one_line_that_nothing_could_be_probed(
     assert "16 did not fit" in error[-1]
 
 
+@pytest.mark.journey
 def test_a_download_that_does_not_fit_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,6 +87,7 @@ def test_only_the_readme_tells_of_the_decoy() -> None:
     )
 
 
+@pytest.mark.journey
 @pytest.mark.skipif(
     not (SHARED / "datasets").is_dir(), reason="the test images lie in ../shared, which is not here"
 )

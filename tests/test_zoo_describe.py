@@ -366,6 +366,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
 )
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize(
     "yaml",
     [

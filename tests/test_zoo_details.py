@@ -550,6 +550,7 @@ def test_the_raw_files_are_kept_by_revision(catalogue: Catalogue) -> None:
     assert [ledger.config("a", sha) for sha in ("1", "2", "3")] == ["new", "x", None]
 
 
+@pytest.mark.journey
 def test_models_that_did_not_answer_are_asked_again_before_the_next_listing(
     catalogue: Catalogue,
 ) -> None:

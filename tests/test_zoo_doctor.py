@@ -104,6 +104,7 @@ def test_what_is_left_to_do_is_said(tmp_path: Path) -> None:
     assert any("were not in their rows yet" in line for line in found.mended)
 
 
+@pytest.mark.journey
 def test_while_another_process_writes_only_the_snapshot_is_examined(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -325,6 +325,7 @@ def test_a_revision_is_that_of_main_online_and_that_of_the_copy_offline(tmp_path
     assert pinned([unpinned(new)], offline=True, cache=cache)[0].sha == new.sha
 
 
+@pytest.mark.journey
 def test_where_the_hub_does_not_answer_the_copy_gives_the_revision(tmp_path: Path) -> None:
     given, cache = repo(), tmp_path / "hub"
     with Hub(repos=(given,)) as hub:

@@ -117,6 +117,7 @@ def test_json_leads_back_to_the_options(options: AllOptions) -> None:
     assert from_dict(AllOptions, values, source="config.json") == options
 
 
+@pytest.mark.journey
 @settings(deadline=None)
 @given(all_options)
 def test_the_kept_part_has_the_same_values(options: AllOptions) -> None:

@@ -123,6 +123,7 @@ def test_a_ranking_prints_a_line_for_each_model_that_ran(capsys: Shown) -> None:
     ]
 
 
+@pytest.mark.journey
 def test_on_a_terminal_bars_are_nested_and_gone_at_the_end() -> None:
     ours, theirs = pty.openpty()
     done = subprocess.Popen(

@@ -255,6 +255,7 @@ def test_a_table_fits_the_terminal(
     assert [line.split()[0] for line in lines[1:4]] == ["org/a", "org/b", "org/c[31m"]
 
 
+@pytest.mark.journey
 def test_a_table_is_cut_at_fifty_rows_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     with Catalogue.open(write=True) as opened:
         opened.upsert(ModelCard(id=f"n{i}", source="hub") for i in range(60))

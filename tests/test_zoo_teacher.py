@@ -139,6 +139,7 @@ def test_any_picture_becomes_rgb(mode: str) -> None:
     assert (image.mode, image.size) == ("RGB", (32, 32))
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -493,6 +494,7 @@ def test_hostile_model_args_are_refused(tmp_path: Path, arguments: Any) -> None:
         Teacher.load(card)
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize(
     ("architecture", "arguments"),
     [
@@ -664,6 +666,7 @@ def write_transformers(folder: Path, **changes: Any) -> ModelCard:
     return card
 
 
+@pytest.mark.journey
 def test_a_transformers_classifier(tmp_path: Path) -> None:
     card = write_transformers(tmp_path / "m")
     teacher = Teacher.load(card)
@@ -708,6 +711,7 @@ def test_a_faulty_tensor_of_a_transformers_model_is_named(
         Teacher.load(card)
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize(
     "changes",
     [
