@@ -1,0 +1,156 @@
+"""How well predicted classes meet the true ones: the figures beside every accuracy.
+
+Shapes: n images, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from selection.scores.balanced import balanced_accuracy
+from selection.scores.interval import Interval, accuracy
+
+if TYPE_CHECKING:
+    from selection.evidence import Floats, Ints
+
+CALIBRATION_BINS = 15  # of equal width, as in Guo et al. 2017
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassAccuracy:
+    """One class.
+
+    name       the class
+    images     how many images are of it
+    predicted  how often it was predicted
+    recall     the share of its images that was recognised, its accuracy; None without images
+    precision  the share of its predictions that was right; None where it was never predicted
+    """
+
+    name: str
+    images: int
+    predicted: int
+    recall: Interval | None
+    precision: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationMetrics:
+    """The figures of one split.
+
+    images             n
+    accuracy           the share of images that is right, with Wilson's interval
+    balanced           the mean of the classes' recalls, of the classes that have images
+    classes            one entry a class, in the task's order
+    confusion          (C, C) counts: rows are true classes, columns predicted ones
+    commonest          the class with the most images
+    commonest_share    the accuracy of always saying ``commonest``
+    calibration_error  expected calibration error in [0, 1]; None without probabilities
+    """
+
+    images: int
+    accuracy: Interval
+    balanced: Interval
+    classes: tuple[ClassAccuracy, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    commonest: str
+    commonest_share: float
+    calibration_error: float | None = None
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The classes without an image: nothing is known of their accuracy."""
+        return tuple(entry.name for entry in self.classes if not entry.images)
+
+    @property
+    def never_predicted(self) -> tuple[str, ...]:
+        """The classes that have images and that no image was taken for."""
+        return tuple(c.name for c in self.classes if c.images and not c.predicted)
+
+    def worst(self, most: int) -> tuple[ClassAccuracy, ...]:
+        """The ``most`` classes of the lowest recall, lowest first; of equal ones the larger."""
+        known = [entry for entry in self.classes if entry.recall is not None]
+        known.sort(key=lambda c: (c.recall.value if c.recall else 0.0, -c.images))
+        return tuple(known[:most])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the confusion matrix, which is large."""
+        values = asdict(self)
+        del values["confusion"]
+        return values
+
+
+def classification_metrics(
+    labels: Ints,
+    predicted: Ints,
+    classes: Sequence[str],
+    *,
+    probabilities: Floats | None = None,
+) -> ClassificationMetrics:
+    """The figures of ``predicted`` (n,) against ``labels`` (n,), both in [0, C).
+
+    Parameters
+    ----------
+    labels, predicted : (n,) int arrays
+        True and predicted classes.
+    classes : sequence of str
+        The C class names.
+    probabilities : (n, C) array, optional
+        Of each class, rows summing to 1; for the calibration error.
+
+    Raises
+    ------
+    ValueError
+        Without images, or where the two differ in length.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    if labels.shape != predicted.shape:
+        raise ValueError(f"{len(labels)} labels and {len(predicted)} predictions are not paired")
+    hits = labels == predicted
+    overall = accuracy(hits)
+    confusion = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))  # (C, C)
+    images, times = confusion.sum(axis=1), confusion.sum(axis=0)  # (C,) each
+    entries = []
+    for i, name in enumerate(classes):
+        entry = ClassAccuracy(
+            name=name,
+            images=int(images[i]),
+            predicted=int(times[i]),
+            recall=accuracy(hits[labels == i]) if images[i] else None,
+            precision=float(confusion[i, i] / times[i]) if times[i] else None,
+        )
+        entries.append(entry)
+    commonest = int(images.argmax())
+    error = None
+    if probabilities is not None:
+        error = calibration_error(probabilities, labels)
+    return ClassificationMetrics(
+        images=len(labels),
+        accuracy=overall,
+        balanced=balanced_accuracy([hits], labels),
+        classes=tuple(entries),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        commonest=classes[commonest],
+        commonest_share=float(images[commonest] / len(labels)),
+        calibration_error=error,
+    )
+
+
+def calibration_error(probabilities: Floats, labels: Ints) -> float:
+    """Expected calibration error (Naeini 2015; Guo 2017): |confidence - accuracy| over 15 bins.
+
+    ``probabilities`` (n, C), ``labels`` (n,). 0 is best: of the answers given with 80 % confidence,
+    80 % are right. Bins are of equal width and count by their images.
+    """
+    confidence = probabilities.max(axis=1)  # (n,)
+    right = probabilities.argmax(axis=1) == labels
+    # a confidence on an edge counts to the bin below it
+    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins.astype(np.int64), weights=confidence - right)
+    return float(np.abs(gaps).sum() / len(labels))
