@@ -123,16 +123,15 @@ def test_balanced_accuracy_of_equal_classes_has_the_interval_of_accuracy() -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sizes", [(300, 5), (40, 20, 10, 5), (2, 100)])
-def test_the_interval_of_balanced_accuracy_covers(sizes: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(1)
+def test_the_interval_of_balanced_accuracy_covers() -> None:
+    rng, sizes = np.random.default_rng(1), (100, 20, 5)
     labels = np.repeat(range(len(sizes)), sizes)
     truths = rng.uniform(0.3, 0.95, len(sizes))
     covered = 0
-    for _ in range(100):
+    for _ in range(60):
         interval = balanced_accuracy([rng.random(len(labels)) < truths[labels]], labels)
         covered += interval.low <= truths.mean() <= interval.high
-    assert covered >= 90
+    assert covered >= 54
 
 
 def test_two_images_of_a_class_decide_nothing() -> None:
