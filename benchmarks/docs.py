@@ -10,7 +10,8 @@ from pathlib import Path
 
 from benchmarks.record import BenchRecord, read
 from selection.scores import prediction
-from selection.scores.registry import ALIASES, DEFAULT
+from selection.scores.registry import ALIASES
+from selection.scores.score import DEFAULT
 from zoo.errors import UserError
 from zoo.files import write_text
 from zoo.terminal.command import run

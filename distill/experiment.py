@@ -25,13 +25,13 @@ from distill.teachers.prepared import (
     TaskImages,
     committee_cards,
 )
+from distill.training.config import TrainingConfig, training_config
 from distill.training.loop import TrainingSetup
-from distill.training.plan import TrainingPlan, plan_training
 from selection.ranking import Ranking, versions
 from selection.scores.interval import accuracy
 from selection.task import Task
 from zoo.errors import UserError
-from zoo.home import home
+from zoo.home import pixel_folder
 from zoo.terminal.progress import warn
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ class Experiment:
     """
 
     task: Task
-    plan: TrainingPlan
+    training: TrainingConfig
     committee: PreparedTeachers
 
     @property
     def size(self) -> int:
         """The student's input size."""
-        return self.plan.student.size
+        return self.training.student.size
 
     @cached_property
     def work_size(self) -> int:
@@ -79,14 +79,14 @@ class Experiment:
         splits = [self.task.train]
         if self.task.unlabelled is not None:
             splits.append(self.task.unlabelled)
-        return open_pixels(splits, size=self.work_size, folder=home() / "distill" / "pixels")
+        return open_pixels(splits, size=self.work_size, folder=pixel_folder())
 
     def split(self, name: str) -> Pixels:
         """``validation`` or ``test`` as the student sees it."""
         return open_pixels(
             [getattr(self.task, name)],
             size=self.size,
-            folder=home() / "distill" / "pixels",
+            folder=pixel_folder(),
             progress_name=f"decoding {name}",
         )
 
@@ -99,9 +99,11 @@ class Experiment:
         """The committee with its outputs, in order; with ``split`` its lower states too."""
         if not self.committee.cards:
             return ()
-        plan, views = self.plan, None
-        if plan.views > 1:
-            views = RenderedViews(augmentation=plan.augmentation, seed=VIEW_SEED, count=plan.views)
+        training, views = self.training, None
+        if training.views > 1:
+            views = RenderedViews(
+                augmentation=training.augmentation, seed=VIEW_SEED, count=training.views
+            )
         images = TaskImages(
             training=self.pixels,
             validation=self.validation,
@@ -123,8 +125,8 @@ class Experiment:
         ``UserError`` where the method cannot run here. ``plain`` trains on the labelled images
         alone, for as many steps as the other methods.
         """
-        plan, needs = self.plan, METHODS[method].needs
-        student = Student.create(plan.student, self.task.classes, seed=seed)
+        training, needs = self.training, METHODS[method].needs
+        student = Student.create(training.student, self.task.classes, seed=seed)
         teachers = self.teachers(split="split" in needs) if needs else ()
         recipe = build_recipe(
             method,
@@ -139,13 +141,15 @@ class Experiment:
             settings,
         )
         drawing = BatchSettings(
-            batch_size=plan.schedule.batch_size,
+            batch_size=training.schedule.batch_size,
             size=self.size,
-            augmentation=plan.augmentation if teachers else replace(plan.augmentation, mix=0.0),
+            augmentation=training.augmentation
+            if teachers
+            else replace(training.augmentation, mix=0.0),
             seed=seed,
             view_seed=VIEW_SEED if teachers else seed + 1,
-            labelled_share=plan.labelled_share,
-            views=plan.views if teachers else 1,
+            labelled_share=training.labelled_share,
+            views=training.views if teachers else 1,
             use_unlabelled=bool(teachers),
         )
         batches = Batches.build(
@@ -162,7 +166,7 @@ class Experiment:
             recipe=recipe,
             batches=batches,
             seed=seed,
-            precision=plan.precision,
+            precision=training.precision,
             validate=partial(self.validate, teachers=teachers),
         )
 
@@ -208,8 +212,9 @@ class Experiment:
 
     def without_teachers(self) -> Experiment:
         """The same task and images with no teacher, for the plain control."""
-        plan = replace(self.plan, views=1, augmentation=replace(self.plan.augmentation, mix=0.0))
-        return replace(self.with_teachers(()), plan=plan)
+        augmentation = replace(self.training.augmentation, mix=0.0)
+        training = replace(self.training, views=1, augmentation=augmentation)
+        return replace(self.with_teachers(()), training=training)
 
 
 def prepare(
@@ -243,24 +248,24 @@ def prepare(
                 " differs): rank again to be sure"
             )
     committee = PreparedTeachers(cards or (), device, offline, options.teacher_size)
-    return Experiment(task, plan_training(options, task), committee)
+    return Experiment(task, training_config(options, task), committee)
 
 
 def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
     """What ``config.json`` says of a run."""
-    task, plan = experiment.task, experiment.plan
+    task, training = experiment.task, experiment.training
     resolved = {
-        "epochs": plan.schedule.epochs,
-        "rate": plan.schedule.rate,
-        "views": plan.views,
-        "size": plan.student.size,
-        "flip": plan.augmentation.flip,
+        "epochs": training.schedule.epochs,
+        "rate": training.schedule.rate,
+        "views": training.views,
+        "size": training.student.size,
+        "flip": training.augmentation.flip,
     }  # so that another machine's defaults do not change a resumed run
     return {
         "options": to_json(options) | resolved,
         "method": options.method,
         "seed": options.seed,
-        "plan": asdict(plan),
+        "plan": asdict(training),  # the name that run folders have had from the beginning
         "classes": list(task.classes),
         "task": {
             "name": task.name,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# Parts of config.json that a resumed run is not compared in: options, since the plan holds what
+# Parts of config.json that a resumed run is not compared in: options, since "plan" holds what
 # follows from them (distill.train compares those that were given), and versions.
 NOT_COMPARED = ("options", "versions")
 # What torch.load raises for a file that was cut off or overwritten.

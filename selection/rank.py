@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from selection.committee import Committee
     from selection.evidence import Evidence
     from selection.probe import Probe
-    from selection.probing.plan import RankingInputs
+    from selection.probing.evaluate import RankingInputs
     from selection.probing.rounds import Halving
     from selection.recall.candidates import Candidates
     from selection.task import Task
@@ -88,7 +88,7 @@ def rank_on_probe(
 ) -> RankedProbe:
     """Rank as ``rank`` does, within a budget whose clock is already running."""
     wall, processor = time.monotonic(), time.process_time()
-    from selection.probing.plan import evaluate_candidates
+    from selection.probing.evaluate import evaluate_candidates
 
     inputs = _open_inputs(task, settings, budget)
     budget.measure_slowdown(time.monotonic() - wall, time.process_time() - processor)
@@ -99,7 +99,7 @@ def rank_on_probe(
 def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> RankingInputs:
     """Open the task, find the candidates for its classes and draw the probe."""
     from selection.probe import Probe
-    from selection.probing.plan import RankingInputs
+    from selection.probing.evaluate import RankingInputs
     from selection.scores.registry import SCORES, resolve
     from selection.task import Task
 
@@ -115,7 +115,7 @@ def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> Rankin
 
 def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
     """The models to consider: at most 50, or within a budget as many as it might pay for."""
-    from selection.probing.plan import shortlist_size
+    from selection.probing.evaluate import shortlist_size
     from selection.probing.rounds import LARGEST_SHARE
     from selection.recall.candidates import MOST, UNBOUNDED, candidates
 

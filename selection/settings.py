@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from selection.scores.score import DEFAULT
 from zoo.errors import UserError
 from zoo.terminal.command import byte_size
 from zoo.terminal.options import CatalogueFile
@@ -95,7 +96,7 @@ class Settings:
         typer.Option(help="only these ids or globs; repeat or separate by commas"),
     ] = ()
     top: Annotated[int, typer.Option(help="size of the committee at most")] = 3
-    score: Annotated[str, typer.Option(help="the score to rank by")] = "transport"
+    score: Annotated[str, typer.Option(help="the score to rank by")] = DEFAULT
     also: Annotated[
         tuple[str, ...], typer.Option(help="further scores to show beside it, or 'all'")
     ] = ()

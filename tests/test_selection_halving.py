@@ -97,13 +97,13 @@ def test_rounds_double_from_four_a_class_to_the_whole_probe() -> None:
 def test_a_first_round_is_smaller_where_the_time_does_not_suffice_for_all() -> None:
     values = zoo(0, 20)
 
-    def plan(left: float) -> list[int]:
+    def rounds_for(left: float) -> list[int]:
         return affordable_sizes(cards(values), Fake(values), probe=500, classes=5, left=left)
 
-    assert plan(math.inf) == ROUNDS
-    assert plan(1.5 * 64 * 20) == ROUNDS
-    assert plan(1.4 * 64 * 20) == [32, *ROUNDS]
-    assert plan(1.4 * 32 * 20) == plan(0.0) == [16, 32, *ROUNDS]
+    assert rounds_for(math.inf) == ROUNDS
+    assert rounds_for(1.5 * 64 * 20) == ROUNDS
+    assert rounds_for(1.4 * 64 * 20) == [32, *ROUNDS]
+    assert rounds_for(1.4 * 32 * 20) == rounds_for(0.0) == [16, 32, *ROUNDS]
 
 
 def test_no_round_has_fewer_than_three_images_a_class() -> None:

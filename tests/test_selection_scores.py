@@ -12,8 +12,8 @@ from selection.evidence import Evidence
 from selection.scores.leep import expected_log_likelihood
 from selection.scores.linear_probe import STRENGTHS
 from selection.scores.nleep import responsibilities
-from selection.scores.registry import ALIASES, DEFAULT, SCORES, resolve
-from selection.scores.score import NotApplicable, Score
+from selection.scores.registry import ALIASES, SCORES, resolve
+from selection.scores.score import DEFAULT, NotApplicable, Score
 from tests import score_oracles as oracles
 from zoo.errors import UserError
 

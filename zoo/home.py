@@ -1,4 +1,4 @@
-"""The folder in which the tool keeps its catalogue, stored outputs and plain controls."""
+"""The folder in which the tool keeps its files, and the names of all that lies in it."""
 
 from __future__ import annotations
 
@@ -25,3 +25,28 @@ def default_catalogue() -> Path:
 def feature_folder() -> Path:
     """The folder of the teachers' stored outputs."""
     return home() / "features"
+
+
+def label_folder() -> Path:
+    """The folder of the catalogues' label indices."""
+    return home() / "labels"
+
+
+def pixel_folder() -> Path:
+    """The folder of decoded training images."""
+    return home() / "distill" / "pixels"
+
+
+def control_folder() -> Path:
+    """The folder of plain controls, one run folder each."""
+    return home() / "distill" / "controls"
+
+
+def benchmark_folder(name: str) -> Path:
+    """The folder of a benchmark's own files."""
+    return home() / "benchmarks" / name
+
+
+def truth_folder() -> Path:
+    """The folder of the truth tables' images and teachers' outputs."""
+    return home() / "truth"

@@ -167,7 +167,9 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     )
     recipe = build("probe_kd" if infos else "plain", context)
     learner = Learner(student, recipe, precision).train()
-    model, optimizer = accelerator.prepare(learner, make_optimizer(learner, Schedule(epochs=1)))
+    model, optimizer = accelerator.prepare(
+        learner, make_optimizer(learner, Schedule(epochs=1, rate=2e-3))
+    )
     batches, number = _batches(device, stored), iter(range(10**9))
     network = _teacher(device) if online else None
     tally = Tally(accelerator.device)
@@ -205,7 +207,7 @@ def _timm(device: str) -> Callable[[], None]:
         device=torch.device(device),
         verbose=False,
     ).train()
-    optimizer = make_optimizer(student, Schedule(epochs=1))
+    optimizer = make_optimizer(student, Schedule(epochs=1, rate=2e-3))
     batches, number = _batches(device, 0), iter(range(10**9))
 
     def step() -> None:

@@ -24,7 +24,7 @@ from selection.recall.names import NameEncoder
 from selection.scores.interval import mean_interval, score_difference, score_interval
 from selection.scores.registry import resolve
 from zoo.card import ModelCard
-from zoo.home import home
+from zoo.home import truth_folder
 
 PROBE = 500
 SHARE = 0.25  # of the forwards of full probing
@@ -92,7 +92,7 @@ def run(out: Path) -> list[BenchRecord]:
     ones are computed and kept there. A teacher that was trained on the very classes is left out, as
     in those tables.
     """
-    folder, encoder = home() / "truth", NameEncoder.table()
+    folder, encoder = truth_folder(), NameEncoder.table()
     outputs, teachers = TargetOutputs(folder), available_teachers(folder)
     rows: list[dict[str, float]] = []
     for target in _targets():

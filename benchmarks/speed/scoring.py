@@ -16,8 +16,8 @@ from benchmarks.record import BenchRecord
 from benchmarks.speed.transport_solvers import compare_solvers
 from selection.evidence import Evidence
 from selection.scores.interval import score_interval
-from selection.scores.registry import ALIASES, DEFAULT, SCORES
-from selection.scores.score import Score
+from selection.scores.registry import ALIASES, SCORES
+from selection.scores.score import DEFAULT, Score
 
 ROUNDS = 5
 FORWARD_IMAGES = 50

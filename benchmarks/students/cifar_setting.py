@@ -13,7 +13,7 @@ import numpy.typing as npt
 from benchmarks.shared import shared
 from zoo.errors import UserError
 from zoo.files import replacing
-from zoo.home import home
+from zoo.home import benchmark_folder
 
 if TYPE_CHECKING:
     from distill.data.pixels import Pixels
@@ -37,7 +37,7 @@ class Setting:
     precision: str = "fp32"  # convolutions of a GPU then run in TF32
     graphs: bool = True
     data: Path = field(default_factory=lambda: shared("datasets", "cifar100"))
-    folder: Path = field(default_factory=lambda: home() / "benchmarks" / "cifar100")
+    folder: Path = field(default_factory=lambda: benchmark_folder("cifar100"))
 
     @property
     def whole(self) -> bool:

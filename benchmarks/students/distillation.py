@@ -16,7 +16,7 @@ from benchmarks.record import BenchRecord, append
 from benchmarks.shared import shared
 from benchmarks.students.distillation_tasks import POOLS, SOURCES, make
 from zoo.files import write_text
-from zoo.home import home
+from zoo.home import benchmark_folder
 from zoo.terminal.command import run as run_command
 from zoo.terminal.options import command_of
 
@@ -105,7 +105,7 @@ BLOCKS = (  # in the order in which they are worth the time
 
 def work() -> Path:
     """Where tasks, rankings and runs are kept between calls."""
-    return home() / "benchmarks" / "distillation"
+    return benchmark_folder("distillation")
 
 
 def run(out: Path) -> list[BenchRecord]:

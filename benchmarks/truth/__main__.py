@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.truth.table import CELLS, PROTOCOLS, SEEDS, TableFiller, plan
+from benchmarks.truth.table import CELLS, PROTOCOLS, SEEDS, TableFiller, filling_order
 from benchmarks.truth.targets import TARGETS
 from zoo.errors import UserError
-from zoo.home import home
+from zoo.home import truth_folder
 from zoo.terminal.command import run, validate_choice
 from zoo.terminal.options import command_of
 from zoo.terminal.progress import Progress
@@ -81,7 +81,7 @@ def fill(options: FillOptions) -> None:
     from benchmarks.truth.teachers import TEACHERS, TargetOutputs, add_facts, make
 
     end = time.monotonic() + 60 * options.minutes
-    folder, out = options.folder or home() / "truth", options.out or RECORDS
+    folder, out = options.folder or truth_folder(), options.out or RECORDS
     if options.device == "cpu":
         torch.set_num_threads(1)
     if options.zoo:
@@ -91,7 +91,7 @@ def fill(options: FillOptions) -> None:
     outputs = TargetOutputs(folder, device=options.device)
     filler = TableFiller(folder, out / CELLS, StudentRecipe(), outputs)
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    steps = plan(options.tasks or tuple(TARGETS), seeds, options.protocols)
+    steps = filling_order(options.tasks or tuple(TARGETS), seeds, options.protocols)
     made = 0
     with Progress.default().over("truth tables", unit="tasks", total=len(steps)) as meter:
         for target, protocol, seed in steps:

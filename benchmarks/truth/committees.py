@@ -15,7 +15,8 @@ from benchmarks.truth.targets import Target
 from selection.committee import benefit_of, select_committee
 from selection.evidence import Evidence
 from selection.recall.names import NameEncoder
-from selection.scores.registry import DEFAULT, resolve
+from selection.scores.registry import resolve
+from selection.scores.score import DEFAULT
 
 if TYPE_CHECKING:
     from benchmarks.truth.table import TableFiller

@@ -11,7 +11,7 @@ from benchmarks.truth.summary import missing, records, without_pool
 from benchmarks.truth.table import CELLS, PROTOCOLS, read_cells
 from benchmarks.truth.teachers import TEACHERS, read_facts
 from benchmarks.truth.truths import Truths
-from zoo.home import home
+from zoo.home import truth_folder
 
 COMMITTED = Path(__file__).parents[1] / "records"
 
@@ -24,7 +24,7 @@ def run(out: Path) -> list[BenchRecord]:
     tables = out if (out / CELLS).exists() else COMMITTED
     cells = read_cells(tables / CELLS)
     pool, labels = (Truths.read(tables, protocol) for protocol in PROTOCOLS)
-    rows = records(pool, cells, home() / "truth")
+    rows = records(pool, cells, truth_folder())
     if len(set(labels.groups)) > 2:
         rows += without_pool(labels)
     gaps = missing(cells, read_facts(tables / TEACHERS)) or "nothing"

@@ -21,6 +21,7 @@ from distill.methods.registry import build
 from distill.run import RunFolder
 from distill.student.student import Student, StudentSpec
 from distill.teachers.info import TeacherInfo
+from distill.training.config import OPTIMIZER_DEFAULTS
 from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator
 from zoo.card import ModelCard
@@ -106,6 +107,7 @@ def train(
     )
     schedule = Schedule(
         epochs=max(1, round(recipe.steps / batches.steps_an_epoch)),
+        rate=OPTIMIZER_DEFAULTS["adamw"].rate,
         batch_size=recipe.batch,
         checkpoint_seconds=float("inf"),  # a table is resumed cell by cell
     )

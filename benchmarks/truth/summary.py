@@ -26,7 +26,8 @@ from benchmarks.truth.table import PROTOCOLS, SEEDS, Cell
 from benchmarks.truth.targets import TARGETS
 from benchmarks.truth.teachers import TeacherFacts
 from benchmarks.truth.truths import Floats, Truths
-from selection.scores.registry import ALIASES, DEFAULT, SCORES
+from selection.scores.registry import ALIASES, SCORES
+from selection.scores.score import DEFAULT
 
 DEFAULT_SCORE = ALIASES[DEFAULT]
 GENERAL = "imagenet-1k"

@@ -319,7 +319,7 @@ class LabelledTask:
         )
 
 
-def plan(
+def filling_order(
     tasks: Sequence[str], seeds: Sequence[int], protocols: Sequence[str]
 ) -> list[tuple[Target, str, int]]:
     """The order in which the table fills: one protocol and seed over all tasks before the next."""

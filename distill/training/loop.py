@@ -39,9 +39,9 @@ class Schedule:
     """
 
     epochs: int
+    rate: float
     batch_size: int = 64
     optimizer: str = "adamw"
-    rate: float = 2e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
     milestones: tuple[float, ...] = ()

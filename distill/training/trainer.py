@@ -19,7 +19,7 @@ from distill.training.live import TrainingView
 from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator
 from selection.scores.interval import accuracy_difference
-from zoo.home import home
+from zoo.home import control_folder
 from zoo.terminal.progress import note
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def train(
     if run.finished:
         return run
     setup = _set_up(experiment, options, run, accelerator)
-    schedule = experiment.plan.schedule
+    schedule = experiment.training.schedule
     if accelerator.is_main_process:
         _estimate(setup, schedule, accelerator, run)
     view = TrainingView(
@@ -148,10 +148,11 @@ def train_control(experiment: Experiment, options: Options) -> RunFolder:
         student=options.student,
         method="plain",
         pretrained=options.pretrained,
-        epochs=alone.plan.schedule.epochs,
+        epochs=alone.training.schedule.epochs,
         seed=options.seed,
     )
-    identity = [experiment.task.digest, asdict(alone.plan), len(experiment.pixels), options.seed]
+    images = len(experiment.pixels)
+    identity = [experiment.task.digest, asdict(alone.training), images, options.seed]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     note("first the plain control, to tell whether the teachers help (--no-control leaves it out)")
-    return train(alone, plain, home() / "distill" / "controls" / digest)
+    return train(alone, plain, control_folder() / digest)

@@ -16,7 +16,7 @@ from selection.recall.label_index import LabelIndex, Vectors
 from selection.recall.names import NameEncoder
 from selection.recall.prior import COLUMNS, quality
 from zoo.catalogue import Catalogue
-from zoo.home import home
+from zoo.home import label_folder
 from zoo.terminal.progress import note
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def label_index(catalogue: Catalogue, encoder: NameEncoder, *, keep: bool = True
         return _build(catalogue, encoder, "", None)
     place = str(catalogue.snapshot.resolve())
     digest = hashlib.sha256(place.encode()).hexdigest()[:12]
-    path = home() / "labels" / f"{digest}.npz"
+    path = label_folder() / f"{digest}.npz"
     state = catalogue.snapshot.stat()
     vectors_of = f"{_FORMAT} {encoder.name}"
     source = f"{vectors_of}, {state.st_size} {state.st_mtime_ns} {state.st_ino}"

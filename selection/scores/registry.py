@@ -11,13 +11,12 @@ from selection.scores.logme import LOGME
 from selection.scores.nleep import NLEEP
 from selection.scores.otce import OTCE
 from selection.scores.parc import PARC
-from selection.scores.score import Score
+from selection.scores.score import DEFAULT, Score
 from selection.scores.sfda import SFDA
 from selection.scores.transport import TRANSPORT
 from selection.scores.transrate import TRANSRATE
 from zoo.terminal.command import validate_choice
 
-DEFAULT = "transport"
 ALIASES = {DEFAULT: "transport_images_relative"}
 
 _OTHERS = (

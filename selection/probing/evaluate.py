@@ -1,4 +1,4 @@
-"""Which models a ranking evaluates on how many images, and who runs them."""
+"""Evaluates a ranking's candidates: which of them, on how many images, and who runs them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RankingInputs:
 
 
 @dataclass(frozen=True)
-class RoundPlan:
+class HalvingSetup:
     """Which models are evaluated on how many images a round; ``too_costly`` counts those left out.
 
     After each round a model stays that may still be among the best ``keep``.
@@ -62,33 +62,33 @@ def evaluate_candidates(
     shown = RankingProgress(progress or Progress.default())
     with shown.shown(), _prober(settings, inputs.probe, budget, shown) as prober:
         evaluator = _evaluator(inputs, settings, prober, shown)
-        plan = RoundPlan(candidates.cards, [inputs.probe.size], keep=len(candidates.cards))
+        setup = HalvingSetup(candidates.cards, [inputs.probe.size], keep=len(candidates.cards))
         if budget.limited:
-            plan = _plan_rounds(inputs, settings, budget, evaluator)
+            setup = _within_budget(inputs, settings, budget, evaluator)
 
         def show_round(number: int, models: int, images: int) -> None:
-            shown.round(number, len(plan.sizes), models, images)
+            shown.round(number, len(setup.sizes), models, images)
 
         halving = halve(
-            plan.cards,
+            setup.cards,
             evaluator,
-            sizes=plan.sizes,
-            keep=plan.keep,
+            sizes=setup.sizes,
+            keep=setup.keep,
             left=budget.left,
             on_round=show_round,
         )
-    beyond_shortlist = len(candidates.cards) - len(plan.cards) - plan.too_costly
-    halving.left_out["budget"] += plan.too_costly
+    beyond_shortlist = len(candidates.cards) - len(setup.cards) - setup.too_costly
+    halving.left_out["budget"] += setup.too_costly
     halving.left_out["limit"] += candidates.left_out + beyond_shortlist
     return halving
 
 
-def _plan_rounds(
+def _within_budget(
     inputs: RankingInputs,
     settings: Settings,
     budget: Budget,
     evaluator: ProbeEvaluator,
-) -> RoundPlan:
+) -> HalvingSetup:
     """The models that the budget can pay for, and rounds that suit the time left."""
     cards, probe = inputs.candidates.cards, inputs.probe.size
     classes = len(inputs.task.classes)
@@ -105,7 +105,7 @@ def _plan_rounds(
         classes=classes,
         left=left,
     )
-    return RoundPlan(chosen, rounds, keep=settings.top + SPARE, too_costly=too_costly)
+    return HalvingSetup(chosen, rounds, keep=settings.top + SPARE, too_costly=too_costly)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ OPTIMIZER_DEFAULTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPlan:
+class TrainingConfig:
     """Everything but method and seed that decides the result of a run.
 
     ``views`` is the number of views of each image that teachers are run on and the student is
@@ -51,8 +51,8 @@ class TrainingPlan:
     precision: str = "fp32"
 
 
-def plan_training(options: Options, task: Task) -> TrainingPlan:
-    """The plan that ``options`` make for ``task``; what they leave open follows from the images."""
+def training_config(options: Options, task: Task) -> TrainingConfig:
+    """What ``options`` say for ``task``; what they leave open follows from the images."""
     side = working_size(task.train, 512)
     size = options.size or input_size(side)
     unlabelled = 0 if task.unlabelled is None else len(task.unlabelled)
@@ -60,7 +60,7 @@ def plan_training(options: Options, task: Task) -> TrainingPlan:
     default_epochs = max(5, min(400, round(STEPS / sizes.steps)))
     defaults = OPTIMIZER_DEFAULTS[options.optimizer]
     rate = defaults.pretrained_rate if options.pretrained else defaults.rate
-    return TrainingPlan(
+    return TrainingConfig(
         student=StudentSpec.of(
             options.student,
             size=size,
