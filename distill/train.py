@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from distill.options import Options, TrainOptions, from_config, settings_of
 from distill.run import RunFolder
 from zoo.errors import UserError
-from zoo.terminal.command import run
+from zoo.terminal.command import resumable, run
 from zoo.terminal.options import command_of, flag_of, narrow
 from zoo.terminal.progress import warn
 
@@ -27,13 +27,14 @@ def train_student(command: TrainOptions) -> int:
     control = None
     if command.control and options.method != "plain":
         control = train_control(experiment, options)
-    finished = train(
-        experiment,
-        options,
-        command.out,
-        resume=command.resume,
-        control=control,
-    )
+    with resumable(f"the epochs that ended are kept in {command.out}", "--resume"):
+        finished = train(
+            experiment,
+            options,
+            command.out,
+            resume=command.resume,
+            control=control,
+        )
     if int(os.environ.get("RANK", "0")) == 0:  # only the main process prints
         _summary(finished)
         _pass_on(finished, command)

@@ -177,7 +177,10 @@ def test_a_finished_run_is_not_trained_again_and_needs_resume(
 
 @pytest.mark.journey
 def test_resuming_gives_the_same_student(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from distill.training import loop
 
@@ -192,6 +195,7 @@ def test_resuming_gives_the_same_student(
 
     monkeypatch.setattr(loop.Tally, "add", stop)
     assert main(command(world, tmp_path / "cut", "--no-control")) == 130
+    assert capsys.readouterr().err.rstrip().endswith(" --no-control --resume")
     monkeypatch.setattr(loop.Tally, "add", real)
     assert not RunFolder(tmp_path / "cut").finished
     assert (

@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import typer
 
 from benchmarks.main import VERBS, main
 from tests.places import ROOT
-from zoo.terminal.command import run
+from zoo.terminal.command import resumable, run, typed_as
 
 Shown = pytest.CaptureFixture[str]
 
@@ -117,15 +121,75 @@ def test_a_reader_that_has_gone_is_no_error(words: str) -> None:
     os.close(writing)
 
 
-def test_an_interrupt_is_one_line_that_says_how_to_go_on(capsys: Shown) -> None:
-    def interrupted() -> None:
-        raise KeyboardInterrupt
+def interrupted(names: Annotated[list[str] | None, typer.Option("--name")] = None) -> None:
+    raise KeyboardInterrupt
 
-    assert run(interrupted, [], name="zoo.doctor") == 130
+
+def test_an_interrupt_is_one_line_with_the_exact_command_that_goes_on(capsys: Shown) -> None:
+    assert run(interrupted, ["--name", "it's one", "--name=two"], name="zoo.doctor") == 130
     assert capsys.readouterr().err == (
-        "error: stopped; what was finished is kept, run the same command again to go on"
-        " (train: with --resume)\n"
+        "error: stopped; what was finished is kept; to go on: python -m zoo.doctor --name"
+        " 'it'\"'\"'s one' --name=two\n"
     )
+
+
+def test_the_innermost_work_says_what_is_kept_and_which_option_goes_on(capsys: Shown) -> None:
+    pages = 0
+
+    def work(out: str = "", resume: bool = False) -> None:
+        nonlocal pages
+        with resumable("the folder is kept"), resumable(lambda: f"{pages} pages are", "--resume"):
+            pages = 3
+            raise KeyboardInterrupt
+
+    with typed_as("teacher-zoo train"):
+        assert run(work, ["--out", "a b"], name="distill.train") == 130
+        assert run(work, ["--resume"], name="distill.train") == 130
+    assert capsys.readouterr().err.splitlines() == [
+        "error: stopped; 3 pages are; to go on: teacher-zoo train --out 'a b' --resume",
+        "error: stopped; 3 pages are; to go on: teacher-zoo train --resume",
+    ]
+    assert run(interrupted, [], name="zoo.query") == 130  # nothing is left of the one before
+    assert "what was finished is kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_is_one_line_and_its_status(name: str, capsys: Shown) -> None:
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+
+    def killed() -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    assert run(killed, [], name="zoo.doctor") == 128 + number
+    by = "" if name == "SIGINT" else f" by {name}"
+    assert capsys.readouterr().err == (
+        f"error: stopped{by}; what was finished is kept; to go on: python -m zoo.doctor\n"
+    )
+    assert signal.getsignal(number) is before
+
+
+def test_a_child_process_ends_by_its_signal_and_ignored_signals_stay_ignored(capfd: Shown) -> None:
+    import multiprocessing
+
+    def parent() -> None:
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        fork = multiprocessing.get_context("fork")
+        runs = fork.Event()
+        child = fork.Process(target=lambda: (runs.set(), time.sleep(60)))
+        child.start()
+        assert runs.wait(30)
+        child.terminate()
+        child.join(30)
+        assert child.exitcode == -signal.SIGTERM
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+    try:
+        assert run(parent, [], name="zoo.doctor") == 0
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert capfd.readouterr().err == ""
 
 
 def test_the_help_of_verbs_computes_nothing_so_numpy_stays_out() -> None:

@@ -6,7 +6,10 @@ import difflib
 import errno
 import os
 import re
+import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,12 +22,12 @@ from zoo.home import home
 _MOST_NAMED = 100  # valid names that a message lists
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
 _EPILOG = "--debug shows the traceback of an error, --version the version of teacher-zoo."
-_INTERRUPT = 130  # the status of a command that Ctrl-C stopped
-_INTERRUPTED = (
-    "stopped; what was finished is kept, run the same command again to go on (train: with --resume)"
-)
+_INTERRUPT = 128 + signal.SIGINT  # the status of a command that Ctrl-C stopped
+_ENDING_SIGNALS = ("SIGTERM", "SIGHUP")  # they stop a command as Ctrl-C does
+_KEPT = "what was finished is kept"
 
 _running: list[str] = []  # names of the commands that run in this process
+_stopped_work: list[tuple[str, tuple[str, ...]]] = []  # of the command that is being stopped
 _typed: ContextVar[str | None] = ContextVar("typed", default=None)
 
 
@@ -48,20 +51,81 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
     command = get_command(app)
     typed = _typed.get() or f"python -m {name}"
     _running.append(name)
+    _stopped_work.clear()
+    with _ending_signals() as signals:
+        try:
+            with _quiet_after_reader():
+                status = int(command.main(args=words, prog_name=typed, standalone_mode=False) or 0)
+                # typer itself turns Ctrl-C into a silent status
+                return _stopped(signals, typed, words) if status == _INTERRUPT else status
+            return 0
+        except KeyboardInterrupt:
+            return _stopped(signals, typed, words)
+        except Exception as error:  # the rim, every error becomes a sentence here
+            if debug:
+                raise
+            if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
+                return _stopped(signals, typed, words)
+            return _explain(error, typed)
+        finally:
+            _running.remove(name)
+
+
+@contextmanager
+def resumable(kept: str | Callable[[], str], *options: str) -> Iterator[None]:
+    """While the block runs, Ctrl-C, SIGTERM and SIGHUP say what is kept and how to go on.
+
+    ``kept`` (a sentence without its end, or a function that makes it at that moment) stands before
+    the exact command that goes on: the words as typed, with those of ``options`` that they lack.
+    Of blocks in one another the innermost speaks.
+    """
     try:
-        with _quiet_after_reader():
-            status = int(command.main(args=words, prog_name=typed, standalone_mode=False) or 0)
-            # typer itself turns Ctrl-C into a silent status
-            return fail(_INTERRUPTED, _INTERRUPT) if status == _INTERRUPT else status
-        return 0
+        yield
     except KeyboardInterrupt:
-        return fail(_INTERRUPTED, _INTERRUPT)
-    except Exception as error:  # the rim, every error becomes a sentence here
-        if debug:
-            raise
-        return _explain(error, typed)
+        if not _stopped_work:
+            _stopped_work.append((kept if isinstance(kept, str) else kept(), options))
+        raise
+
+
+@contextmanager
+def _ending_signals() -> Iterator[list[signal.Signals]]:
+    """SIGTERM and SIGHUP raise ``KeyboardInterrupt`` in the block; yields those that came.
+
+    Where somebody else handles a signal, or ignores it (nohup), it stays theirs; child processes
+    that inherit the handler end by the signal as they would without it.
+    """
+    came: list[signal.Signals] = []
+    owner = os.getpid()
+
+    def stop(number: int, _frame: object) -> None:
+        if os.getpid() != owner:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        came.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in _ENDING_SIGNALS if hasattr(signal, name)]
+    ours = []
+    if threading.current_thread() is threading.main_thread():
+        ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield came
     finally:
-        _running.remove(name)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _stopped(signals: Sequence[signal.Signals], typed: str, words: Sequence[str]) -> int:
+    """Say what is kept and the exact command that goes on; returns the status."""
+    kept, options = _stopped_work[0] if _stopped_work else (_KEPT, ())
+    missing = [option for option in options if option not in words]
+    command = shlex.join([*typed.split(), *words, *missing])
+    by = f" by {signals[0].name}" if signals else ""
+    status = 128 + signals[0] if signals else _INTERRUPT
+    return fail(f"stopped{by}; {kept}; to go on: {command}", status)
 
 
 def in_command() -> bool:
@@ -111,8 +175,6 @@ def _explain(error: Exception, typed: str) -> int:
     message = getattr(error, "format_message", None)
     if callable(message):  # click's usage errors, under whatever name typer carries them
         return fail(f"{message()} ({typed} --help lists the options)", 2)
-    if type(error).__name__ == "Abort":
-        return fail(_INTERRUPTED, _INTERRUPT)
     if isinstance(error, UserError):
         return fail(str(error), 2)
     if isinstance(error, OSError) and error.filename:
