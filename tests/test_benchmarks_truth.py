@@ -47,9 +47,11 @@ from benchmarks.truth.teachers import (
 )
 from benchmarks.truth.truths import Truths, standardise
 from selection.probe import Probe
+from selection.probing.budget import Budget
 from selection.probing.prober import LocalProber, ProbeStore
 from selection.probing.store import TeacherStore
 from selection.scores.prediction import calibrations
+from selection.settings import Settings
 from selection.sources.images import as_ppm
 from selection.task import Task
 from zoo.card import ModelCard
@@ -214,7 +216,8 @@ def test_ranking_and_truth_tables_run_a_teacher_on_no_image_twice(
         (folder / f"{row}.ppm").write_bytes(as_ppm(image))
     probe = Probe.draw(Task.open(str(tmp_path / "task")), size=20)
     [card] = [entry.card for entry in two if entry.card.id == "resnet_fashion"]
-    prober = LocalProber(ProbeStore(probe, TeacherStore(feature_folder()), device="cpu"))
+    store = ProbeStore(probe, TeacherStore(feature_folder()), device="cpu")
+    prober = LocalProber(store, Settings(device="cpu"), Budget())
     [result] = prober.probe([card], probe.size)
     assert result.outputs is not None
     run_images.clear()

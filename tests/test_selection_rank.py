@@ -497,7 +497,7 @@ def test_answers_do_not_depend_on_the_steps_they_were_made_in(home: Path) -> Non
 def prober(budget: Budget, size: int = 200) -> LocalProber:
     probe = Probe.draw(Task.open("digits"), size=size)
     store = ProbeStore(probe, TeacherStore(feature_folder()), device="cpu")
-    return LocalProber(store, device="cpu", budget=budget)
+    return LocalProber(store, Settings(device="cpu"), budget)
 
 
 def small_cards(*names: str) -> list[ModelCard]:

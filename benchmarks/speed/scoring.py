@@ -5,21 +5,19 @@ forward pass that fed it.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.record import BenchRecord
+from benchmarks.speed.timing import milliseconds, timed_record
 from benchmarks.speed.transport_solvers import compare_solvers
 from selection.evidence import Evidence
 from selection.scores.interval import score_interval
 from selection.scores.registry import ALIASES, SCORES
 from selection.scores.score import DEFAULT, Score
 
-ROUNDS = 5
 FORWARD_IMAGES = 50
 SETTINGS = {  # the issue's, and the one that the public figures were taken at
     "issue": {"samples": 500, "width": 768, "teacher_classes": 1000, "classes": 20},
@@ -81,18 +79,8 @@ def forward_ms(images: int, rounds: int = 3) -> float:
     model = timm.create_model("resnet18", pretrained=False).eval()
     batch = torch.rand(FORWARD_IMAGES, 3, 224, 224)
     with torch.inference_mode():
-        return float(np.median(_timed(lambda: model(batch), rounds))) * images / FORWARD_IMAGES
-
-
-def _timed(work: Callable[[], object], rounds: int) -> list[float]:
-    """Milliseconds of each of ``rounds`` runs after one that warms up."""
-    work()
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        work()
-        times.append(1e3 * (time.perf_counter() - begin))
-    return times
+        times = milliseconds(lambda: model(batch), rounds)
+    return float(np.median(times)) * images / FORWARD_IMAGES
 
 
 def run(out: Path) -> list[BenchRecord]:
@@ -130,28 +118,19 @@ def _record(
     public: dict[str, float],
     forward: float,
 ) -> BenchRecord:
-    times = _timed(lambda: score.value(evidence), ROUNDS)
+    times = milliseconds(lambda: score.value(evidence))
     rng = np.random.default_rng(0)
-    interval_ms = _timed(lambda: score_interval(score, evidence, rng=rng), 1)[0]
+    interval_ms = milliseconds(lambda: score_interval(score, evidence, rng=rng), 1)[0]
     value, default = float(np.median(times)), score.name == ALIASES[DEFAULT]
     public_ms = public.get(DEFAULT if default else score.name)
     name = score.name + " *" * default
     compared = f"{public_ms:9.1f}{public_ms / value:9.1f}" if public_ms else f"{'':18s}"
     figures = f"{value:9.1f}{compared}{value / forward:9.4f}{interval_ms:9.1f}"
     print(f"  {name:34s}{figures}", flush=True)
-    return BenchRecord(
-        name=f"scoring.{score.name}",
-        value=value,
-        unit="ms",
-        low=min(times),
-        high=max(times),
-        seeds=(0,),
-        spread=f"least and most of {ROUNDS}",
-        setting={
-            **setting,
-            "forward_ratio": value / forward,
-            "interval_ms": interval_ms,
-            "public_ms": public_ms,
-            "default": default,
-        },
-    )
+    measured = {
+        "forward_ratio": value / forward,
+        "interval_ms": interval_ms,
+        "public_ms": public_ms,
+        "default": default,
+    }
+    return timed_record(f"scoring.{score.name}", times, {**setting, **measured})

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 
 from benchmarks.record import BenchRecord
+from benchmarks.speed.timing import milliseconds, timed_record
 from selection.evidence import Evidence
 from selection.scores.label_geometry import label_geometry, squared_distances
 from selection.scores.transport_plans import EPS_SHARE, self_transport
 
-ROUNDS = 5
 POT_ANSWERS = 5  # POT solves one answer at a time: so many are timed, the rest is in proportion
 
 
@@ -43,38 +40,10 @@ def _self_transport(evidence: Evidence) -> BenchRecord:
                 warn=False,
             )
 
-    ours = _times(lambda: self_transport(answers, costs, eps=eps))
-    pot = float(np.median(_times(by_pot))) * len(answers) / POT_ANSWERS
+    ours = milliseconds(lambda: self_transport(answers, costs, eps=eps))
+    pot = float(np.median(milliseconds(by_pot))) * len(answers) / POT_ANSWERS
     setting = {"answers": len(answers), "classes": len(costs), "pot_solver": "ot.sinkhorn"}
-    return _record("self_transport", ours, pot, setting)
-
-
-def _times(work: Callable[[], object]) -> list[float]:
-    """Milliseconds of each of ``ROUNDS`` runs after one that warms up."""
-    work()
-    times = []
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        work()
-        times.append(1e3 * (time.perf_counter() - begin))
-    return times
-
-
-def _record(
-    name: str,
-    times: list[float],
-    pot: float,
-    setting: dict[str, object],
-) -> BenchRecord:
-    value = float(np.median(times))
-    print(f"  {name:34s}{value:9.1f} ms, POT {pot:.1f} ms: {pot / value:.1f} times", flush=True)
-    return BenchRecord(
-        name=f"scoring.{name}",
-        value=value,
-        unit="ms",
-        low=min(times),
-        high=max(times),
-        seeds=(0,),
-        spread=f"least and most of {ROUNDS}",
-        setting={**setting, "pot_ms": pot},
-    )
+    record = timed_record("scoring.self_transport", ours, {**setting, "pot_ms": pot})
+    compared = f"{record.value:9.1f} ms, POT {pot:.1f} ms: {pot / record.value:.1f} times"
+    print(f"  {'self_transport':34s}{compared}", flush=True)
+    return record

@@ -121,22 +121,15 @@ def _prober(
     if settings.ray is None:
         yield LocalProber(
             store,
-            device=settings.device,
-            offline=settings.offline,
-            budget=budget,
+            settings,
+            budget,
             on_model=shown.started,
             on_images=shown.advance,
         )
         return
     from selection.probing.workers import RayProber
 
-    with RayProber.connected(
-        settings.ray,
-        store,
-        device=settings.device,
-        offline=settings.offline,
-        budget=budget,
-    ) as workers:
+    with RayProber.connected(settings.ray, store, settings, budget) as workers:
         yield workers
 
 

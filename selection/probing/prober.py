@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +21,7 @@ from selection.probing.store import (
     outputs_of,
     run_teacher,
 )
+from selection.settings import Settings
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, UserError
 
@@ -95,6 +96,19 @@ class ProbeStore:
             self.result(card, 0)
         return self._counts[card.id]
 
+    def results(
+        self, cards: Sequence[ModelCard], size: int
+    ) -> Generator[ProbeResult, None, list[ModelCard]]:
+        """Yield the results that need no teacher; the cards that do need one are returned."""
+        missing = []
+        for card in cards:
+            stored = self.result(card, size)
+            if stored is None:
+                missing.append(card)
+            else:
+                yield stored
+        return missing
+
     def result(self, card: ModelCard, size: int) -> ProbeResult | None:
         """The stored outputs if they cover ``size`` images, or the fault of the card."""
         self._counts[card.id] = 0
@@ -159,15 +173,14 @@ class LocalProber:
     def __init__(
         self,
         store: ProbeStore,
+        settings: Settings,
+        budget: Budget,
         *,
-        device: str | None = None,
-        offline: bool = False,
-        budget: Budget | None = None,
         on_model: Callable[[ModelCard], None] = lambda card: None,
         on_images: Callable[[int], None] = lambda count: None,
     ) -> None:
-        self.store, self.device, self.offline = store, device, offline
-        self.budget, self.costs = budget or Budget(), CostModel()
+        self.store, self.settings = store, settings
+        self.budget, self.costs = budget, CostModel()
         self.on_model, self.on_images = on_model, on_images
         self._loaded: dict[str, Teacher] = {}
 
@@ -193,13 +206,7 @@ class LocalProber:
         deadline: float = math.inf,
     ) -> Iterator[ProbeResult]:
         """See ``Prober``."""
-        missing: list[ModelCard] = []
-        for card in cards:
-            stored = self.store.result(card, size)
-            if stored is None:
-                missing.append(card)
-            else:
-                yield stored
+        missing = yield from self.store.results(cards, size)
         skipped: list[ProbeResult] = []
         start = 0.0 if "timm" in sys.modules else START_SECONDS * self.budget.slowdown
         if time.monotonic() + start > deadline:
@@ -242,8 +249,8 @@ class LocalProber:
                 yield card, self._loaded[card.id]
         if not others:
             return
-        device = torch_device(self.device)
-        for loaded in load_ahead(admitted(), device=device, offline=self.offline):
+        device = torch_device(self.settings.device)
+        for loaded in load_ahead(admitted(), device=device, offline=self.settings.offline):
             if not isinstance(loaded.teacher, TeacherError):
                 self.costs.record_load(loaded.card, loaded.seconds)
                 self._keep(loaded.teacher)
@@ -256,12 +263,8 @@ class LocalProber:
         deadline: float,
     ) -> str | None:
         """What is short for this model; ``None`` if nothing is, and its download is paid then."""
-        if time.monotonic() + self.cost(card, size) > deadline:
-            return "budget"
-        if card.id in self._loaded:
-            return None
-        paid = self.budget.pay_download(self.costs.download_bytes(card))
-        return None if paid else "budget_gb"
+        download = 0 if card.id in self._loaded else self.costs.download_bytes(card)
+        return self.budget.reason_to_skip(self.cost(card, size), download, deadline)
 
     def _keep(self, teacher: Teacher) -> None:
         """Keep a teacher loaded for later rounds, unless too many are already."""

@@ -16,6 +16,7 @@ from selection.probe import Probe
 from selection.probing.budget import Budget, CostModel
 from selection.probing.prober import LocalProber, ProbeResult, ProbeStore
 from selection.probing.store import TeacherStore
+from selection.settings import Settings
 from zoo.card import ModelCard
 from zoo.errors import Unavailable, UserError
 
@@ -29,9 +30,7 @@ class Job:
     """What a worker needs to know beside the model: where outputs go and how to run."""
 
     folder: str
-    max_bytes: int | None
-    device: str | None
-    offline: bool
+    settings: Settings
     threads: int
 
 
@@ -50,22 +49,20 @@ class RayProber:
         self,
         ray: Any,
         store: ProbeStore,
-        *,
-        device: str | None,
-        offline: bool,
+        settings: Settings,
         budget: Budget,
     ) -> None:
         import torch
 
         self.ray, self.store = ray, store
         self.budget, self.costs = budget, CostModel()
-        resources = ray.cluster_resources()
+        resources, device = ray.cluster_resources(), settings.device
         use_gpu = bool(resources.get("GPU")) and (device is None or device.startswith("cuda"))
         self.slots = max(1, int(resources["GPU" if use_gpu else "CPU"]))
         self._remote = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)(_probe)
         self._probe = ray.put(store.probe)
-        folder, limit = str(store.store.folder.absolute()), store.store.max_bytes
-        self._job = Job(folder, limit, device, offline, torch.get_num_threads())
+        folder = str(store.store.folder.absolute())
+        self._job = Job(folder, settings, torch.get_num_threads())
 
     @classmethod
     @contextlib.contextmanager
@@ -73,9 +70,7 @@ class RayProber:
         cls,
         address: str,
         store: ProbeStore,
-        *,
-        device: str | None,
-        offline: bool,
+        settings: Settings,
         budget: Budget,
     ) -> Iterator[RayProber]:
         """Workers for as long as the context lasts.
@@ -87,7 +82,7 @@ class RayProber:
         """
         ray = connect(address)
         try:
-            yield cls(ray, store, device=device, offline=offline, budget=budget)
+            yield cls(ray, store, settings, budget)
         finally:
             ray.shutdown()
 
@@ -107,18 +102,16 @@ class RayProber:
         deadline: float = math.inf,
     ) -> Iterator[ProbeResult]:
         """See ``Prober``."""
-        missing = []
-        for card in cards:
-            stored = self.store.result(card, size)
-            if stored is None:
-                missing.append(card)
-            else:
-                yield stored
+        missing = yield from self.store.results(cards, size)
         running: dict[Any, ModelCard] = {}
         while missing or running:
             while missing and len(running) < self.slots:
                 card = missing.pop(0)
-                reason = self._reason_to_skip(card, size, deadline)
+                reason = self.budget.reason_to_skip(
+                    self._seconds(card, size - self.store.count(card)),
+                    self.costs.download_bytes(card),
+                    deadline,
+                )
                 if reason:
                     yield ProbeResult(card, skipped=reason)
                 else:
@@ -130,18 +123,6 @@ class RayProber:
 
     def _seconds(self, card: ModelCard, images: int) -> float:
         return self.costs.load_seconds(card) + self.costs.run_seconds(card, images)
-
-    def _reason_to_skip(
-        self,
-        card: ModelCard,
-        size: int,
-        deadline: float,
-    ) -> str | None:
-        """What is short for this model; ``None`` if nothing is, and its download is paid then."""
-        if time.monotonic() + self._seconds(card, size - self.store.count(card)) > deadline:
-            return "budget"
-        paid = self.budget.pay_download(self.costs.download_bytes(card))
-        return None if paid else "budget_gb"
 
     def _result(
         self,
@@ -218,13 +199,14 @@ def _probe(
     import torch
 
     torch.set_num_threads(job.threads)
-    key = (probe.digest, job.folder, job.device)
+    settings, budget = job.settings, Budget(seconds)
+    key = (probe.digest, job.folder, settings.device)
     if key not in _PROBERS:
-        outputs = TeacherStore(Path(job.folder), max_bytes=job.max_bytes)
-        store = ProbeStore(probe, outputs, device=job.device)
-        _PROBERS[key] = LocalProber(store, device=job.device, offline=job.offline)
+        outputs = TeacherStore(Path(job.folder), max_bytes=settings.max_size)
+        store = ProbeStore(probe, outputs, device=settings.device)
+        _PROBERS[key] = LocalProber(store, settings, budget)
     prober = _PROBERS[key]
-    prober.budget = Budget(seconds)
+    prober.budget = budget
     begin = time.perf_counter()
     [result] = prober.probe([card], size, deadline=time.monotonic() + seconds)
     return result.error, result.skipped, time.perf_counter() - begin
