@@ -16,7 +16,9 @@ import numpy.typing as npt
 from selection.sources import folder as folder_task
 from selection.sources import hub as hub_task
 from selection.sources import parquet as parquet_task
+from selection.sources import structure
 from selection.sources.images import CorruptImage
+from selection.sources.level import listed_texts
 from selection.sources.split import Joined, Part, Rows, Source, Split, class_name, cut
 from zoo.errors import UserError
 
@@ -180,35 +182,9 @@ def _read_folder(path: Path) -> _RawTask:
         parts, tables = parquet_task.read(path, files)
         return _RawTask(name, parts, [*tables])
     warnings: list[str] = []
-    content = folder_task.read(path, warnings)
-    _check_classes(path, content.parts["train"])
+    content = structure.read(path, warnings)
     return _RawTask(
         name, content.parts, [*content.unlabelled], content.broken_links, warnings=warnings
-    )
-
-
-def _check_classes(path: Path, train: Part) -> None:
-    """Raise ``UserError`` for the usual mistakes in laying out a folder."""
-    if len(train.names) > 1:
-        return
-    inner = folder_task.sub_folders(path)
-    if not train.names:
-        files = len(folder_task.find_images(path)[0])
-        if not inner and files:
-            raise UserError(
-                f"{path} holds {files} files but no sub-folders; expected one sub-folder of images"
-                " a class"
-            )
-        raise UserError(
-            f"{path} holds no images; expected one sub-folder of images a class, or train.parquet"
-        )
-    below = path / inner[0]
-    hint = ""
-    if len(inner) == 1 and len(folder_task.sub_folders(below)) > 1:
-        hint = f"; did you mean {below}?"
-    raise UserError(
-        f"{path} has one class only ({train.names[0]!r}); at least two sub-folders with images are"
-        f" needed{hint}"
     )
 
 
@@ -324,11 +300,21 @@ def _split(
     rows = np.flatnonzero(labels >= 0)
     if kind != "train" and len(rows) < len(labels):
         warnings.append(
-            f"{len(labels) - len(rows)} of {len(labels)} {kind} images have no label or a class"
-            " without training images, and are not used"
+            f"{len(labels) - len(rows)} of {len(labels)} {kind} images have"
+            f" {_why_not_used(part, labels)}, and are not used"
             + ("" if len(rows) else f"; a {kind} split is cut from train")
         )
     return Split(part.source, rows, labels[rows], tuple(label_of))
+
+
+def _why_not_used(part: Part, labels: Rows) -> str:
+    """What images of ``part`` lack whose label among the classes, in ``labels``, is -1."""
+    lost = np.unique(part.labels[labels < 0])
+    if lost[-1] < 0:
+        return "no label"
+    names = listed_texts([repr(part.names[label]) for label in lost if label >= 0])
+    no_label = "no label or " if lost[0] < 0 else ""
+    return f"{no_label}a class without training images ({names})"
 
 
 def _unlabelled(train: Part, more: Sequence[Source], classes: tuple[str, ...]) -> Split | None:

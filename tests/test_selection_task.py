@@ -233,7 +233,6 @@ def test_a_class_of_one_image_is_dropped_with_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("layout", "message"), [
     ({}, "holds no images"),
     ({"a": 3}, "one class only .'a'.*two sub-folders"),
-    ({"pets/a": 3, "pets/b": 3}, "did you mean .*pets"),
     ({"a": 1, "b": 1}, "no class with two or more"),
     ({"a": 5, "b": 1}, "one class only .'a'.*'b' .1"),
     ({"": 3}, "no sub-folders"),

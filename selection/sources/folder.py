@@ -1,18 +1,19 @@
-"""A task as a folder of image files, one sub-folder a class; which of its files are images."""
+"""A folder of image files: which of its files are images, and the images as a source."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from selection.sources.images import MAX_BYTES, CorruptImage
-from selection.sources.split import Part, Rows, class_name, spread
+from selection.sources.split import Rows, class_name, spread
 from zoo.errors import UserError
 
+# the plain names of splits; selection.sources.split_names knows further ones
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -32,6 +33,13 @@ _IGNORED = {
     "lost+found",
     "@eadir",
     "$recycle.bin",
+    "system volume information",
+    "__pycache__",
+    "license",
+    "licence",
+    "readme",
+    "makefile",
+    "dockerfile",
 }
 # Files with any other suffix, or none, may be images: names are often wrong, so the content decides
 # when the file is read (``selection.sources.images.decode``).
@@ -40,6 +48,10 @@ _OTHER_SUFFIXES = """
 .npz .mat .h5 .parquet .arrow .zip .gz .tar .mp4 .avi .mov
 """
 _NO_IMAGE_SUFFIXES = set(_OTHER_SUFFIXES.split())
+_USUAL_SUFFIXES = """
+.jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .heic .heif .avif .jp2
+"""
+_IMAGE_SUFFIXES = set(_USUAL_SUFFIXES.split())
 
 
 class Files:
@@ -87,123 +99,110 @@ class Files:
                 yield b""
 
 
-def find_images(folder: Path, *, leave_out: Iterable[str] = ()) -> tuple[list[str], int]:
+class Folder:
+    """A folder of a task, listed once, when it is first asked what it holds.
+
+    Parameters
+    ----------
+    root : Path
+        The task's folder.
+    inside : str
+        The path below ``root``; empty for the task's folder itself.
+    """
+
+    def __init__(self, root: Path, inside: str = "") -> None:
+        self.root, self.inside = root, inside
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.inside
+
+    @property
+    def name(self) -> str:
+        return self.inside.rpartition("/")[2]
+
+    @property
+    def shown(self) -> str:
+        """The path below the task's folder for messages: ``train/roses/``."""
+        return f"{class_name(self.inside) or '.'}/"
+
+    @cached_property
+    def _listing(self) -> tuple[list[Folder], list[str], int]:
+        below = f"{self.inside}/" if self.inside else ""
+        folders, files, broken = [], [], 0
+        for entry in _entries(self.path):
+            inside = f"{below}{entry.name}"
+            if _is(entry.is_dir):
+                folders.append(Folder(self.root, inside))
+            elif os.path.splitext(entry.name)[1].lower() not in _NO_IMAGE_SUFFIXES:
+                if _is(entry.is_file):
+                    files.append(inside)
+                else:  # a link to nowhere or to itself, a pipe, a socket
+                    broken += 1
+        return sorted(folders, key=lambda folder: folder.name), sorted(files), broken
+
+    @property
+    def folders(self) -> list[Folder]:
+        """The folders directly in it, sorted, without those of the system."""
+        return self._listing[0]
+
+    @property
+    def files(self) -> list[str]:
+        """The files directly in it that may be images, as sorted paths below ``root``."""
+        return self._listing[1]
+
+    @property
+    def pictures(self) -> list[str]:
+        """Those of ``files`` whose suffix says that they are images."""
+        return [file for file in self.files if os.path.splitext(file)[1].lower() in _IMAGE_SUFFIXES]
+
+    @cached_property
+    def has_images(self) -> bool:
+        """Whether a file that may be an image lies in it or below it."""
+        return any(folder.files for folder in self._walk())
+
+    def images(self) -> tuple[list[str], int]:
+        """The sorted paths below ``root`` of all its images, and the number of broken links."""
+        paths: list[str] = []
+        broken = 0
+        for folder in self._walk():
+            paths += folder.files
+            broken += folder._listing[2]
+        return sorted(paths), broken
+
+    def _walk(self) -> Iterator[Folder]:
+        """Itself and all folders below; links are followed, each folder is visited once."""
+        seen: set[tuple[int, int]] = set()
+        todo = [self]
+        while todo:
+            folder = todo.pop()
+            status = os.stat(folder.path)
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                yield folder
+                todo += reversed(folder.folders)
+
+
+def find_images(folder: Path) -> tuple[list[str], int]:
     """The sorted relative paths of files that may be images, and the number of broken links.
 
-    Sub-folders are searched too. Hidden files, files with a suffix of another kind and the
-    sub-folders ``leave_out`` (names directly in ``folder``) are skipped. Links are followed, each
-    folder is visited once, so a loop of links ends. No file is opened.
+    Sub-folders are searched too. Hidden files and files with a suffix of another kind are skipped.
+    Links are followed, each folder is visited once, so a loop of links ends. No file is opened.
     """
-    paths: list[str] = []
-    broken = 0
-    top = os.stat(folder)
-    seen = {(top.st_dev, top.st_ino)}
-    skip = set(leave_out)
-    todo = [""]
-    while todo:
-        inside = todo.pop()
-        for entry in _entries(folder / inside):
-            path = f"{inside}{entry.name}"
-            if entry.is_dir():
-                status = entry.stat()
-                if (status.st_dev, status.st_ino) not in seen and path not in skip:
-                    seen.add((status.st_dev, status.st_ino))
-                    todo.append(f"{path}/")
-            elif os.path.splitext(entry.name)[1].lower() not in _NO_IMAGE_SUFFIXES:
-                if entry.is_file():
-                    paths.append(path)
-                else:  # a link to nowhere, a pipe, a socket
-                    broken += 1
-    return sorted(paths), broken
+    return Folder(folder).images()
 
 
 def sub_folders(folder: Path) -> list[str]:
     """The sorted names of the folders directly in ``folder``, without those of the system."""
-    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    return [inner.name for inner in Folder(folder).folders]
 
 
-class FolderContent(NamedTuple):
-    """A folder of class folders: parts by split name, unlabelled files, number of broken links."""
-
-    parts: dict[str, Part]
-    unlabelled: list[Files]
-    broken_links: int
-
-
-def read(folder: Path, warnings: list[str]) -> FolderContent:
-    """Read a folder of class folders, with or without folders of splits above them."""
-    names = sub_folders(folder)
-    unlabelled_folders = [name for name in names if name.lower() in UNLABELLED]
-    rest = [name for name in names if name not in unlabelled_folders]
-    parts: dict[str, Part] = {}
-    broken = 0
-    if _has_splits(folder, rest):
-        for name in rest:
-            kind = SPLITS.get(name.lower())
-            if kind is None:
-                warnings.append(
-                    f"folder {class_name(name)!r} next to train/ is no split and is not used"
-                )
-            elif kind in parts:
-                warnings.append(
-                    f"folder {class_name(name)!r} is a second {kind} split and is not used"
-                )
-            else:
-                inner_folders = sub_folders(folder / name)
-                parts[kind], missed = _part(folder, name, inner_folders, warnings)
-                broken += missed
-                if kind == "train":
-                    unlabelled_folders += [
-                        f"{name}/{inner}" for inner in inner_folders if inner.lower() in UNLABELLED
-                    ]
-    else:
-        parts["train"], broken = _part(folder, "", rest, warnings)
-    unlabelled = []
-    for name in unlabelled_folders:
-        paths, missed = find_images(folder / name)
-        broken += missed
-        unlabelled.append(Files(folder, [f"{name}/{path}" for path in paths]))
-    return FolderContent(parts, unlabelled, broken)
-
-
-def _has_splits(folder: Path, names: Sequence[str]) -> bool:
-    """Whether the sub-folders are splits, with class folders below.
-
-    A class may be called train too, so the other sub-folders have to look like splits as well.
-    """
-    train = [name for name in names if SPLITS.get(name.lower()) == "train"]
-    others = [name for name in names if name not in train]
-    if not train or not sub_folders(folder / train[0]):
+def _is(test: Callable[[], bool]) -> bool:
+    """``entry.is_dir()`` or ``is_file()``; a link that leads to itself is neither."""
+    try:
+        return test()
+    except OSError:
         return False
-    return not others or any(name.lower() in SPLITS for name in others)
-
-
-def _part(
-    folder: Path,
-    inside: str,
-    names: Sequence[str],
-    warnings: list[str],
-) -> tuple[Part, int]:
-    paths: list[str] = []
-    labels: list[int] = []
-    classes: dict[str, int] = {}
-    broken = 0
-    for name in names:
-        if name.lower() in UNLABELLED:
-            continue
-        shown = class_name(name) or "unnamed"
-        if shown in classes:
-            warnings.append(f"two folders read as class {shown!r}; their images are taken together")
-        below = f"{inside}/{name}" if inside else name
-        images, missed = find_images(folder / below)
-        broken += missed
-        if images:
-            label = classes.setdefault(shown, len(classes))
-            paths += [f"{below}/{path}" for path in images]
-            labels += [label] * len(images)
-        else:
-            warnings.append(f"class folder {shown!r} holds no image")
-    return Part(Files(folder, paths), np.asarray(labels, dtype=np.int64), tuple(classes)), broken
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
