@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.card import ModelCard
+from zoo.loading.checkpoint.architecture import timm_architectures
 from zoo.loading.weights import Header
 from zoo.sources.describe import (
     as_fraction,
@@ -20,7 +21,6 @@ from zoo.sources.describe import (
     front_matter,
     license_name,
     not_loadable,
-    timm_architectures,
 )
 
 PIPELINE = {
@@ -109,11 +109,16 @@ def test_transformers() -> None:
     )
 
 
-def test_what_is_not_given_is_not_invented() -> None:
-    found = describe({"architecture": "resnet18"})
-    assert found == {
+def test_what_is_not_given_is_timms_own_setting_or_not_invented() -> None:
+    assert describe({"architecture": "resnet18"}) == {
         "library_name": "timm",
         "architecture": "resnet18",
+        "input_size": 224,
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "interpolation": "bicubic",
+        "crop_pct": 0.95,
+        "crop_mode": "center",
         "custom_code": False,
         "loadable": True,
         "detail_state": "done",
@@ -147,16 +152,18 @@ def test_a_model_without_head_has_no_labels() -> None:
     assert found["loadable"]
 
 
-def test_imagenet_is_inferred_unless_the_training_data_is_another() -> None:
+def test_imagenet_is_inferred_where_the_training_data_is_one() -> None:
     plain = {"architecture": "resnet18", "num_classes": 1000}
-    assert describe(plain)["label_source"] == "inferred:imagenet-1k"
+    assert "labels" not in describe(plain)
+    tagged = {**plain, "architecture": "resnet18.a1_in1k"}
+    assert describe(tagged)["label_source"] == "inferred:imagenet-1k"
+    assert "labels" not in describe(tagged, datasets=("my/products",))
     assert (
         describe(plain, datasets=("timm/imagenet-12k", "x"))["label_source"]
         == "inferred:imagenet-1k"
     )
-    assert "labels" not in describe(plain, datasets=("my/products",))
     text = {"architectures": ["BertForSequenceClassification"], "num_labels": 1000}
-    assert "labels" not in describe(text)
+    assert "labels" not in describe(text, datasets=("imagenet-1k",))
 
 
 @pytest.mark.parametrize(

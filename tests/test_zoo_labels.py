@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.sources.labels import LabelSpace, from_config, inferred, label_space
+from zoo.sources.labels import LabelSpace, Training, from_config, inferred, label_space
 
 PETS = LabelSpace(("cat", "dog"), "config")
 
@@ -97,8 +97,11 @@ def test_names_of_another_number_than_the_classes_are_not_used() -> None:
     )
 
 
-def test_imagenet_is_inferred_by_count_and_says_so() -> None:
-    space = label_space({}, 1000)
+IMAGENET = Training(tag="a1_in1k")
+
+
+def test_imagenet_is_inferred_by_count_and_evidence_and_says_so() -> None:
+    space = label_space({}, 1000, training=IMAGENET)
     assert space.source == "inferred:imagenet-1k"
     assert space.labels is not None
     assert len(space.labels) == 1000
@@ -107,12 +110,67 @@ def test_imagenet_is_inferred_by_count_and_says_so() -> None:
     assert len(inferred(11821).labels or ()) == 11821
 
 
+@pytest.mark.parametrize(
+    ("count", "training"),
+    [
+        (1000, Training(tag="r160_in1k")),
+        (1000, Training(tag="augreg_in21k_ft_in1k")),
+        (21841, Training(tag="fb_in22k")),
+        (21843, Training(tag="augreg_in21k")),
+        (11821, Training(tag="sw_in12k")),
+        (1000, Training(datasets=("imagenet-1k",))),
+        (1000, Training(datasets=("ILSVRC/imagenet-1k", "imagenet-21k"), base_model=True)),
+        (1000, Training(datasets=("imagenet-1k",), words=("food-features",))),
+        (1000, Training(words=("resnet50-imagenet",))),
+        (1000, Training(words=("me/net", "imagenet-1k"))),
+    ],
+)
+def test_evidence_for_an_imagenet(count: int, training: Training) -> None:
+    assert (label_space({}, count, training=training).source or "").startswith("inferred:imagenet")
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        None,
+        Training(),
+        Training(words=("my-model", "vision")),
+        Training(tag="dishes"),
+        Training(tag="fb_in22k"),  # 1,000 classes are not that head's any more
+        Training(tag="a1_in1k", datasets=("dishes",)),
+        Training(tag="a1_in1k", words=("dishes-1000",)),
+        Training(tag="a1_in1k", words=("model", "food")),
+        Training(tag="a1_in1k", base_model=True),
+        Training(datasets=("imagenet-1k", "dishes"), words=("dishes",)),
+    ],
+)
+def test_a_thousand_classes_without_evidence_are_not_imagenets(training: Training | None) -> None:
+    assert label_space({}, 1000, training=training) == LabelSpace()
+
+
+def test_names_of_another_number_are_evidence_against_imagenet() -> None:
+    space = label_space({"label_names": ["soup", "salad"]}, 1000, training=IMAGENET)
+    assert space == LabelSpace(fault="the config names 2 labels for 1,000 classes")
+
+
+def test_label2id_serves_where_there_is_no_id2label() -> None:
+    assert from_config({"label2id": {"dog": 1, "cat": "0"}}) == PETS
+    assert from_config({"id2label": {"0": "cat", "1": "dog"}, "label2id": {"x": 0}}) == PETS
+    assert from_config({"label2id": {"LABEL_0": 0, "LABEL_1": 1}}) == LabelSpace()
+    assert "there is no 1" in (from_config({"label2id": {"a": 0, "b": 2}}).fault or "")
+    assert from_config({"label2id": {"a": []}}).fault is not None
+
+
+def test_one_name_for_all_classes_is_no_name() -> None:
+    assert from_config({"label_names": ["cat"] * 3}) == LabelSpace(fault="all 3 labels are 'cat'")
+    assert from_config({"label_names": ["crane", "crane", "dog"]}).source == "config"
+
+
 @pytest.mark.parametrize("count", [None, 0, 10, 999, 1001])
 def test_other_counts_infer_nothing(count: int | None) -> None:
     assert inferred(count) == LabelSpace()
 
 
-def test_names_beat_inference_and_inference_can_be_forbidden() -> None:
+def test_names_beat_inference() -> None:
     own = [f"part {i}" for i in range(1000)]
-    assert label_space({"label_names": own}, 1000).source == "config"
-    assert label_space({}, 1000, inferable=False) == LabelSpace()
+    assert label_space({"label_names": own}, 1000, training=IMAGENET).source == "config"

@@ -14,6 +14,8 @@ import typer
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import UserError
+from zoo.sources import layout
+from zoo.sources.layout import ModelFolder
 from zoo.sql import quote
 from zoo.terminal.command import printable, run
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_of
@@ -125,19 +127,38 @@ def _crawl_folder(file: Path | None, source: str, limit: int | None) -> None:
             " model"
         )
     root = root.resolve()
-    folder.model_folders(root)  # raises UserError before there is a catalogue
+    models = layout.find_models(root)  # raises UserError before there is a catalogue
+    kind = "small" if source == "small" else "folder"
     with Catalogue.open(file, write=True) as catalogue:
-        # a folder's id has no slash
-        known = catalogue.locations("source <> 'hub' OR id NOT LIKE '%/%'")
-        previous = {model for model, location in known.items() if _lies_in(location, root)}
-        kind = "small" if source == "small" else "folder"
-        taken = known.keys() - previous
-        cards = list(itertools.islice(folder.cards(root, kind, taken=taken), limit))
-        _store(catalogue, cards, () if limit else previous, origin=f"in {root}")
+        own = catalogue.locations(f"source = {quote(kind)}")
+        previous = {model for model, location in own.items() if _lies_in(location, root)}
+        cards = folder.cards_of(
+            models,
+            kind,
+            taken=_same_names(catalogue, models) - previous,
+            ids={Path(own[model] or ""): model for model in previous},
+        )
+        chosen = list(itertools.islice(cards, limit))
+        _store(catalogue, chosen, () if limit else previous, origin=f"in {root}")
+
+
+def _same_names(catalogue: Catalogue, models: Iterable[ModelFolder]) -> set[str]:
+    """The ids in the catalogue that could be one of ``models``', or become one by a number."""
+    from zoo.sources.folder import preferred_id
+
+    owners = {preferred_id(model).partition("/")[0] for model in models}
+    listed = ", ".join(quote(owner) for owner in sorted(owners))
+    same = catalogue.locations(
+        f"source <> 'hub' OR id NOT LIKE '%/%' OR split_part(id, '/', 1) IN ({listed})"
+    )
+    return set(same)
 
 
 def _lies_in(location: str | None, root: Path) -> bool:
-    return location is not None and root in (Path(location), Path(location).parent)
+    """Whether a crawl of ``root`` looks at ``location``."""
+    if location is None or not Path(location).is_relative_to(root):
+        return False
+    return len(Path(location).relative_to(root).parts) <= layout.DEEPEST
 
 
 def _store(

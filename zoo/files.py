@@ -17,23 +17,35 @@ from zoo.errors import TeacherError, UserError
 
 _LARGEST_JSON = 32 * 2**20  # bytes
 _PARTIAL = ".part"  # ends the name of a file that is not complete
+_POINTERS = (
+    b"version https://git-lfs.github.com/spec/",
+    b"version https://hawser.github.com/spec/",
+)
 
 
 def load_json(path: Path) -> Any:
-    """The JSON value in a model's file, of at most 32 MiB.
+    """The JSON value in a model's file, of at most 32 MiB; a byte order mark may precede it.
 
     Raises ``TeacherError`` where the file cannot be read, is larger, or is not JSON.
     """
     try:
         if path.stat().st_size > _LARGEST_JSON:
             raise TeacherError(f"{path.name} is larger than {_LARGEST_JSON >> 20} MiB")
-        return json.loads(path.read_bytes().decode("utf-8"))
+        content = path.read_bytes()
+        if is_lfs_pointer(content):
+            raise TeacherError(f"{path.name} is a Git LFS pointer: run git lfs pull in its folder")
+        return json.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise TeacherError(f"{path.name} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise TeacherError(f"{path.name} is not UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise TeacherError(f"{path.name} is not valid JSON ({str(error)[:100]})") from None
+
+
+def is_lfs_pointer(beginning: bytes) -> bool:
+    """Whether a file that begins so only says where Git LFS keeps the content."""
+    return beginning.startswith(_POINTERS)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.files import load_json
+from zoo.loading.checkpoint.architecture import default_cfg, timm_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +22,9 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 # by PIL's numbers, as transformers stores them
 _RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 _CROP_MODES = ("center", "squash", "border")
+# where a timm config leaves one of these open, timm's own settings of the architecture serve
+_TIMM_FIELDS = ("input_size", "mean", "std", "interpolation", "crop_pct")
+_ALL_FIELDS = (*_TIMM_FIELDS, "crop_mode")
 _LARGEST_SIDE = 2_048
 
 
@@ -119,17 +123,58 @@ def preprocessing_of(card: ModelCard, folder: Path | None = None) -> Preprocessi
 def from_config(config: dict[str, Any], folder: Path) -> Preprocessing:
     """The preprocessing that a timm config, or a transformers config with its preprocessor file,
     asks for.
+
+    What a timm config leaves open is timm's own setting of that architecture (and tag), and
+    ``img_size`` among its ``model_args`` is the size of the input.
     """
-    if "architecture" not in config and (folder / "preprocessor_config.json").is_file():
+    if isinstance(config.get("architecture"), str):
+        return _from_timm(config)
+    if (folder / "preprocessor_config.json").is_file():
         return from_transformers(read_json(folder / "preprocessor_config.json"))
-    cfg = config.get("pretrained_cfg") if isinstance(config.get("pretrained_cfg"), dict) else config
-    assert isinstance(cfg, dict)
-    size = cfg.get("input_size") or (3, *_pair(config.get("image_size") or 224))
-    if not isinstance(size, Sequence) or len(size) != 3 or size[0] != 3:
+    size = config.get("input_size") or (3, *_pair(config.get("image_size") or 224))
+    return _build(_sides(size), config)
+
+
+def timm_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a timm config gives: its ``pretrained_cfg``, and what an old flat config has at its
+    top.
+    """
+    nested = config.get("pretrained_cfg")
+    settings = dict(config)
+    if isinstance(nested, Mapping):
+        settings |= {name: value for name, value in nested.items() if value is not None}
+    return settings
+
+
+def _from_timm(config: Mapping[str, Any]) -> Preprocessing:
+    settings = timm_settings(config)
+    settings = {name: settings[name] for name in _ALL_FIELDS if settings.get(name) is not None}
+    if not settings.keys() >= set(_TIMM_FIELDS):
+        settings = {**_timm_default(config), **settings}
+    arguments = config.get("model_args")
+    arguments = arguments if isinstance(arguments, Mapping) else {}
+    channels = arguments.get("in_chans", config.get("in_chans"))
+    if channels not in (None, 3):
+        raise TeacherError(f"the network takes {channels} channels, only colour images are fed")
+    size = arguments.get("img_size")
+    if size is not None:
+        return _build(_pair(size), settings)
+    return _build(_sides(settings.get("input_size") or (3, 224, 224)), settings)
+
+
+def _timm_default(config: Mapping[str, Any]) -> dict[str, Any]:
+    name = timm_name(str(config["architecture"]), timm_settings(config).get("tag"))
+    own = default_cfg(name)
+    return {field: own[field] for field in _ALL_FIELDS if own.get(field) is not None}
+
+
+def _sides(size: Any) -> tuple[Any, Any]:
+    """(height, width) of an ``input_size``."""
+    if not isinstance(size, Sequence) or isinstance(size, str) or len(size) != 3 or size[0] != 3:
         raise TeacherError(
             f"input_size {size!r} is not [3, height, width]: only colour images are fed"
         )
-    return _build(tuple(size[1:]), cfg)
+    return size[1], size[2]
 
 
 def from_transformers(processor: dict[str, Any]) -> Preprocessing:

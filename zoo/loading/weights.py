@@ -5,21 +5,39 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from zoo.errors import TeacherError
-from zoo.files import load_json
+from zoo.files import is_lfs_pointer, load_json
+from zoo.loading.checkpoint.formats import missing_weights
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 _LARGEST_HEADER = 25 * 2**20
 _MOST_SHARDS = 1_000
 # the name of a type begins with its kind and its bits: BF16, F8_E4M3, U8, C64
 _DTYPE = re.compile(r"(?:BF|[CFIU])(4|6|8|16|32|64)(?:_E\dM\d(?:FNUZ)?)?")
+_FLOAT = re.compile(r"B?F(16|32|64)|F8_E[45]M[23]\w*")
+_LEARNED = ("weight", "bias", "kernel", "_data")  # how names of learned tensors end
+_SCALE = re.compile(
+    r"SCB|absmax|quant_map|scales?|zeros|qzeros|zero_point|(weight|input|output)?_?scale(_inv|_2)?"
+    r"|scale_(weight|input)|weight_format"
+)
+_FIRST_BYTES = 256  # enough to know what a file that is no safetensors file is
+_OTHER_CONTENT = {
+    b"PK\x03\x04": "a PyTorch pickle (a zip archive), which is never loaded",
+    b"\x80\x02": "a pickle, which is never loaded",
+    b"\x80\x04": "a pickle, which is never loaded",
+    b"\x89HDF": "an HDF5 file (Keras)",
+    b"GGUF": "a GGUF file",
+    b"<!DOCTYP": "an HTML page: the download failed",
+    b"<!doctyp": "an HTML page: the download failed",
+    b"<html": "an HTML page: the download failed",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +54,12 @@ class Header:
 
 
 def header_length(first: bytes) -> int:
-    """The length of the JSON that follows ``first``, the file's first 8 bytes.
+    """The length of the JSON that follows the first 8 bytes of ``first``, a file's beginning.
 
     Raises ``TeacherError`` where it is more than 25 MB, so that a caller reads, or fetches, no more
-    than that.
+    than that; where ``first`` is the beginning of another kind of file, that is the reason.
     """
+    _check_content(first)
     if len(first) < 8:
         raise TeacherError(
             f"the weights are cut off: {len(first)} bytes, a safetensors file has at least 8"
@@ -52,6 +71,20 @@ def header_length(first: bytes) -> int:
             "not a safetensors file, or a hostile one"
         )
     return length
+
+
+def _check_content(first: bytes) -> None:
+    """Raise ``TeacherError`` where a file that begins with ``first`` is known to be of another
+    kind.
+    """
+    if is_lfs_pointer(first):
+        raise TeacherError(
+            "the weights are a Git LFS pointer, not the weights: run git lfs pull in the model's"
+            " folder"
+        )
+    for beginning, kind in _OTHER_CONTENT.items():
+        if first.startswith(beginning):
+            raise TeacherError(f"the weights are {kind}; not a safetensors file")
 
 
 def parse_header(text: bytes, *, file_bytes: int) -> Header:
@@ -96,7 +129,8 @@ def read_header(path: Path) -> Header:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            length = header_length(file.read(8))
+            length = header_length(file.read(_FIRST_BYTES))
+            file.seek(8)
             if length > size - 8:
                 raise TeacherError(
                     f"the weights are cut off: the header alone should have {length:,} bytes, "
@@ -130,6 +164,10 @@ def weight_files(folder: Path) -> list[Path]:
     """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
+    if (folder / WEIGHTS).is_symlink():
+        raise TeacherError(
+            f"{WEIGHTS} is a link to a file that is not there: the download is not complete"
+        )
     if (folder / INDEX).is_file():
         files = [folder / name for name in shard_names(load_json(folder / INDEX))]
         missing = [file.name for file in files if not file.is_file()]
@@ -138,17 +176,44 @@ def weight_files(folder: Path) -> list[Path]:
                 f"{len(missing)} of {len(files)} shards are missing, the first is {missing[0]}"
             )
         return files
-    names = sorted(path.name for path in folder.iterdir())
-    pickles = [name for name in names if name.endswith(PICKLES)]
-    if pickles:
-        raise TeacherError(
-            f"no safetensors, only {pickles[0]}: loading a pickle can run any code, so it is never"
-            " done"
-        )
-    others = [name for name in names if name.endswith(".safetensors")]
-    raise TeacherError(
-        f"no {WEIGHTS}" + (f", only {others[0]}" if others else " and no other weights")
+    raise TeacherError(missing_weights(path.name for path in folder.iterdir()))
+
+
+def check_floats(header: Header, quantization: object = None) -> None:
+    """Raise ``TeacherError`` where the learned tensors are not stored as floating-point numbers.
+
+    Integers stand for numbers only together with their scales, and every method of quantisation
+    keeps those in its own way. 8-bit floats are numbers as they are, unless scales lie beside them.
+    ``quantization`` is the config's ``quantization_config``, which names the method.
+    """
+    odd = {
+        name: dtype
+        for name, (dtype, _) in header.tensors.items()
+        if name.endswith(_LEARNED) and (dtype.startswith("F8") or not _FLOAT.fullmatch(dtype))
+    }
+    if not odd:
+        return
+    owners = {name.rpartition(".")[0] for name in odd}
+    has_scales = any(
+        _SCALE.fullmatch(last) and owner in owners
+        for owner, _, last in (name.rpartition(".") for name in header.tensors)
     )
+    if not has_scales and all(_FLOAT.fullmatch(dtype) for dtype in odd.values()):
+        return
+    dtype = Counter(odd.values()).most_common(1)[0][0]
+    method = quantization.get("quant_method") if isinstance(quantization, Mapping) else None
+    by = f" ({method[:40]})" if isinstance(method, str) else ""
+    raise TeacherError(
+        f"quantised {_type_word(dtype)} weights {'with' if has_scales else 'without'} scales{by}:"
+        " save the model in float32, float16 or bfloat16"
+    )
+
+
+def _type_word(dtype: str) -> str:
+    """``I8`` -> ``int8``, ``U8`` -> ``uint8``, ``F8_E4M3`` -> ``fp8``, ``BOOL`` -> ``bool``."""
+    bits = re.match(r"([A-Z]+)(\d+)", dtype)
+    words = {"I": "int", "U": "uint", "F": "fp", "C": "complex"}
+    return words[bits[1]] + bits[2] if bits else dtype.lower()
 
 
 def shard_names(index: object) -> list[str]:

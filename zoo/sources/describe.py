@@ -6,19 +6,23 @@ None of them raises on any JSON or YAML value: a part that cannot be understood 
 
 from __future__ import annotations
 
-import importlib.util
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.errors import TeacherError
-from zoo.loading.preprocessing import Preprocessing, from_config, from_transformers
-from zoo.loading.weights import Header
-from zoo.sources.labels import LabelSpace, label_space
+from zoo.loading.checkpoint.architecture import timm_architectures, timm_name
+from zoo.loading.checkpoint.head import HeadShape, config_count, head_shape
+from zoo.loading.preprocessing import (
+    Preprocessing,
+    from_config,
+    from_transformers,
+    timm_settings,
+)
+from zoo.loading.weights import Header, check_floats
+from zoo.sources.labels import Training, label_space
 from zoo.terminal.command import printable
 
 Fields = dict[str, Any]
@@ -54,14 +58,16 @@ def describe(
     processor: object = None,
     weights: Header | None = None,
     datasets: Sequence[str] | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Fields:
     """The fields that follow from a parsed ``config.json``, in timm's form (new or old flat) or
     transformers'.
 
     ``processor`` is the parsed ``preprocessor_config.json``; ``weights`` the header of the
-    safetensors file; ``datasets`` what the card names as training data: where none of it is an
-    ImageNet, labels are not inferred from the number of classes. ``loadable`` is whether this tool
-    can load the model as far as these files tell.
+    safetensors file, whose head has the last word on the number of classes; ``datasets`` what the
+    card names as training data, and ``card`` the model's ``id`` and the fields of its front matter:
+    ImageNet's labels are inferred only where these or timm's tag speak for an ImageNet.
+    ``loadable`` is whether this tool can load the model as far as these files tell.
     """
     if not isinstance(config, Mapping):
         wrong = f"config.json holds a {type(config).__name__}, an object is expected"
@@ -72,9 +78,9 @@ def describe(
             "detail_error": wrong,
         }
     known = _Config.of(config)
-    space, classes = _classes(known, weights, datasets)
+    faults, classes = _classes(known, weights, _training(known, datasets, card or {}))
     pipeline, obstacle = _input(known, processor)
-    reason = _obstacle(known) or obstacle
+    reason = _obstacle(known) or obstacle or _quantised(known, weights)
     transformers = known.architecture or config.get("model_type")
     fields: Fields = {
         "library_name": "timm" if known.timm else "transformers" if transformers else None,
@@ -88,9 +94,7 @@ def describe(
         "loadable": reason is None,
         "not_loadable_reason": reason,
         "detail_state": "done",
-        "detail_error": (
-            "; ".join(fault for fault in (space.fault, obstacle) if fault)[:500] or None
-        ),
+        "detail_error": ("; ".join(fault for fault in (*faults, obstacle) if fault)[:500] or None),
     }
     if weights is not None:
         fields |= {
@@ -109,20 +113,25 @@ def not_loadable(fields: Mapping[str, Any], reason: str) -> Fields:
 
 
 class _Config(NamedTuple):
-    """A ``config.json``: ``cfg`` is timm's ``pretrained_cfg`` in it, or the whole."""
+    """A ``config.json``: ``cfg`` is the whole with timm's ``pretrained_cfg`` at its top; ``tag`` is
+    timm's tag of the weights.
+    """
 
     whole: Mapping[str, Any]
     cfg: Mapping[str, Any]
     timm: bool
     architecture: str | None
+    tag: str = ""
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> _Config:
-        if isinstance(config.get("architecture"), str):
-            nested = config.get("pretrained_cfg")
-            cfg = nested if isinstance(nested, Mapping) else config
-            return cls(config, cfg, True, as_line(config["architecture"]))
-        return cls(config, config, False, first_line(config.get("architectures")))
+        given = as_line(config.get("architecture"))
+        if given is None:
+            return cls(config, config, False, first_line(config.get("architectures")))
+        cfg = timm_settings(config)
+        name = timm_name(given, cfg.get("tag"))
+        known = name.architecture in timm_architectures()
+        return cls(config, cfg, True, name.architecture if known else given, name.tag)
 
     @property
     def classifies_images(self) -> bool:
@@ -130,50 +139,73 @@ class _Config(NamedTuple):
 
 
 def _classes(
-    known: _Config, weights: Header | None, datasets: Sequence[str] | None
-) -> tuple[LabelSpace, Fields]:
-    """Class count, label names and feature width; the head's shape decides on the width."""
-    config, cfg = known.whole, known.cfg
-    rows, width = _head(cfg.get("classifier"), weights)
-    if known.timm:
-        count = as_count(config.get("num_classes", cfg.get("num_classes")))
-        features = config.get("num_features")
-    else:
-        names = config.get("id2label")
-        named = len(names) if isinstance(names, Mapping) else None
-        count = as_count(config.get("num_labels")) or named or None
-        features = config.get("hidden_size")
-    count = rows if count is None else count
-    imagenet = not datasets or any("imagenet" in name.lower() for name in datasets)
-    space = label_space(config, count, inferable=known.classifies_images and imagenet)
+    known: _Config, weights: Header | None, training: Training | None
+) -> tuple[list[str | None], Fields]:
+    """Class count, label names and feature width, and what is wrong with them; the head's shape
+    decides on count and width.
+    """
+    head = head_shape(known.whole, weights.tensors) if weights else None
+    count, fault = config_count(known.whole), None
+    if head is not None and count != head.classes:
+        if count is not None:
+            fault = (
+                f"the config says {count:,} classes, the weights have {head.classes:,}, which are"
+                " right"
+            )
+        count = head.classes
+    space = label_space(known.whole, count, training=training)
     if count is None and space.labels:
         count = len(space.labels)
-    return space, {
+    return [fault, space.fault], {
         "num_classes": count,
         "labels": space.labels,
         "label_source": space.source,
-        "feature_dim": width or as_count(features) or None,
+        "feature_dim": _width(known, head),
     }
 
 
-def _head(classifier: object, weights: Header | None) -> tuple[int | None, int | None]:
-    """(rows, width) of the last layer, where its name is known: timm's ``classifier`` or
-    transformers' own name.
+def _width(known: _Config, head: HeadShape | None) -> int | None:
+    features = known.whole.get("num_features" if known.timm else "hidden_size")
+    return (head.width if head else None) or as_count(features) or None
+
+
+def _training(
+    known: _Config, datasets: Sequence[str] | None, card: Mapping[str, Any]
+) -> Training | None:
+    """What is known of the data that the head was trained on; ``None`` for other heads than image
+    classifiers'.
     """
-    name = classifier if isinstance(classifier, str) else "classifier"
-    shape = weights.tensors.get(f"{name}.weight", ("", ()))[1] if weights else ()
-    return (shape[0], math.prod(shape[1:])) if len(shape) >= 2 else (None, None)
+    if not known.classifies_images:
+        return None
+    return Training(
+        tag=known.tag,
+        datasets=datasets or card.get("datasets") or (),
+        words=(str(card.get("id", "")), *(card.get("tags") or ())),
+        base_model=bool(card.get("base_model")),
+    )
+
+
+def _quantised(known: _Config, weights: Header | None) -> str | None:
+    """Why the weights' numbers cannot be used, if so."""
+    if weights is None:
+        return None
+    try:
+        check_floats(weights, known.whole.get("quantization_config"))
+    except TeacherError as error:
+        return printable(error, 300)
+    return None
 
 
 def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
-    """The input pipeline as far as the files give it, and why it cannot be used; what is left open
-    stays unknown.
+    """The input pipeline as far as the files, or timm's own settings of the architecture, give it,
+    and why it cannot be used; what is left open stays unknown.
     """
     try:
         if known.timm:
             pipeline = _pipeline(from_config(dict(known.whole), Path()))
-            fields = {name: pipeline[name] for name in pipeline if known.cfg.get(name) is not None}
-            return fields, None
+            if known.architecture in timm_architectures():
+                return pipeline, None
+            return {n: value for n, value in pipeline.items() if known.cfg.get(n) is not None}, None
         if isinstance(processor, Mapping):
             return _pipeline(from_transformers(dict(processor))), None
     except (TeacherError, *_ODD_VALUES) as error:
@@ -191,28 +223,13 @@ def _obstacle(known: _Config) -> str | None:
         return "needs code of its own (auto_map), which is never run"
     if not known.architecture:
         return "config.json names no architecture"
-    if known.timm and known.architecture.split(".")[0] not in timm_architectures():
+    if known.timm and known.architecture not in timm_architectures():
         return f"the installed timm knows no architecture {known.architecture!r}"
     if known.classifies_images:
         return None
     return (
         f"{known.architecture} is no image classifier ({_CLASSIFIER} or a timm architecture is"
         " expected)"
-    )
-
-
-@lru_cache
-def timm_architectures() -> frozenset[str]:
-    """The names of all architectures of the installed timm, read from its source: importing it
-    takes seconds.
-    """
-    spec = importlib.util.find_spec("timm")
-    if spec is None or spec.origin is None:
-        return frozenset()
-    sources = (Path(spec.origin).parent / "models").rglob("*.py")
-    registered = re.compile(r"^@register_model\s+def\s+(\w+)\(", re.MULTILINE)
-    return frozenset(
-        name for path in sources for name in registered.findall(path.read_text(encoding="utf-8"))
     )
 
 

@@ -85,6 +85,7 @@ def _described(repository: _Repository, candidate: Candidate) -> dict[str, Any]:
         processor=processor,
         weights=header,
         datasets=candidate.datasets,
+        card={"id": candidate.id},
     )
     return not_loadable(fields, reason) if reason else fields
 

@@ -6,19 +6,21 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from zoo.card import ModelCard
-from zoo.errors import TeacherError, UserError
+from zoo.errors import TeacherError
 from zoo.files import load_json
-from zoo.loading.weights import PICKLES, read_headers, weight_files
+from zoo.loading.checkpoint.formats import foreign_model
+from zoo.loading.weights import INDEX, read_headers, weight_files
 from zoo.sources.describe import describe, front_matter, not_loadable
+from zoo.sources.layout import ModelFolder, find_models, reach_of
 from zoo.terminal.command import printable
 
 _LARGEST_README = 2**20
-_SIGNS = ("config.json", "model.safetensors.index.json")
+_LONGEST_ID = 200
 
 
 def small_zoo() -> Path:
@@ -27,51 +29,40 @@ def small_zoo() -> Path:
 
 
 def cards(
-    root: Path, source: str = "folder", *, taken: Container[str] = frozenset()
+    root: Path, source: str = "folder", *, taken: Collection[str] = frozenset()
 ) -> Iterator[ModelCard]:
-    """A card for each model below ``root``, in order of name, or for ``root`` itself where that is
+    """A card for each model below ``root``, in order of path, or for ``root`` itself where that is
     one model.
 
-    An id is the folder's name; where it is in ``taken``, or met before, a number is added
-    (``name-2``). A model at fault is a card with ``loadable = False`` and the reason. Raises
-    ``UserError`` where ``root`` is no folder or holds no model.
+    An id is the folder's name, in the Hub's cache the repository's (``organisation/name``); where
+    it is in ``taken``, or met before, a number is added (``name-2``). A model at fault is a card
+    with ``loadable = False`` and the reason. Raises ``UserError`` where ``root`` is no folder or
+    holds no model.
     """
-    seen: set[str] = set()
-    for folder in model_folders(root):
-        name = printable(folder.name, 200) or "model"
+    yield from cards_of(find_models(root), source, taken=taken)
+
+
+def cards_of(
+    models: Sequence[ModelFolder],
+    source: str = "folder",
+    *,
+    taken: Collection[str] = frozenset(),
+    ids: Mapping[Path, str] | None = None,
+) -> Iterator[ModelCard]:
+    """The cards of ``models``, as ``cards`` makes them; a folder in ``ids`` keeps that id."""
+    ids = ids or {}
+    used = {*taken, *(ids[model.path] for model in models if model.path in ids)}
+    for model in models:
+        name = preferred_id(model)
         numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-        chosen = next(each for each in numbered if each not in taken and each not in seen)
-        seen.add(chosen)
-        yield card(folder, source=source, model=chosen, root=root)
+        chosen = ids.get(model.path) or next(each for each in numbered if each not in used)
+        used.add(chosen)
+        yield card(model.path, source=source, model=chosen, root=model.inside)
 
 
-def model_folders(root: Path) -> list[Path]:
-    """The folders below ``root`` (or ``root`` itself) that look like models. ``UserError`` where
-    there is none.
-    """
-    if not root.exists():
-        raise UserError(
-            f"no folder {root}; a folder with one sub-folder a model (config.json and"
-            " model.safetensors in each) is expected"
-        )
-    if not root.is_dir():
-        raise UserError(f"{root} is a file; a folder with one sub-folder a model is expected")
-    root = root.resolve()
-    if _looks_like_model(root):
-        return [root]
-    folders = [
-        path for path in sorted(root.iterdir()) if not path.name.startswith(".") and path.is_dir()
-    ]
-    models = [path for path in folders if _looks_like_model(path)]
-    if not models:
-        content = (
-            f"{len(folders)} sub-folders, none with a config.json" if folders else "no sub-folder"
-        )
-        raise UserError(
-            f"no model in {root}: it has {content}; NAME/config.json and NAME/model.safetensors are"
-            " expected"
-        )
-    return models
+def preferred_id(model: ModelFolder) -> str:
+    """The id of ``model`` where no other model has it."""
+    return printable(model.name, _LONGEST_ID) or "model"
 
 
 def card(
@@ -84,22 +75,26 @@ def card(
     """The card of one model; never raises for what is in its files.
 
     ``sha`` is the first 40 hex digits of the sha256 over config and weights. Files that are links
-    to outside of ``root`` (default: ``folder``) are not read.
+    to outside of ``root`` are not read (default: ``folder``, or the repository in the Hub's cache
+    that it is a snapshot of).
     """
-    inside = (root or folder).resolve()
+    inside = (root or reach_of(folder)).resolve()
     location = str(folder).encode(errors="replace").decode()
     files = [folder / "config.json"]
-    fields = front_matter(_readme(folder / "README.md", inside))
+    front = fields = front_matter(_readme(folder / "README.md", inside))
     try:
-        config = load_json(_inside(folder / "config.json", inside))
+        config = _config(folder, inside)
         processor_file = folder / "preprocessor_config.json"
         processor = load_json(_inside(processor_file, inside)) if processor_file.is_file() else None
         describe_with = partial(
-            describe, config, processor=processor, datasets=fields.get("datasets")
+            describe,
+            config,
+            processor=processor,
+            card={"id": model or folder.name} | front,
         )
-        fields = describe_with() | fields
-        weights = [_inside(path, inside) for path in weight_files(folder)]
-        fields = describe_with(weights=read_headers(weights)) | fields
+        fields = describe_with() | front
+        weights = _weights(folder, inside)
+        fields = describe_with(weights=read_headers(weights)) | front
         files += weights
     except (TeacherError, OSError) as error:
         fields = not_loadable(fields, str(error)) | {
@@ -116,21 +111,33 @@ def card(
     )
 
 
-def _looks_like_model(folder: Path) -> bool:
-    try:
-        return any(
-            path.name in _SIGNS or path.name.endswith((*PICKLES, ".safetensors"))
-            for path in folder.iterdir()
-        )
-    except OSError:
-        return False
+def _config(folder: Path, inside: Path) -> object:
+    """The parsed ``config.json``; ``TeacherError`` where there is none that may be read."""
+    path = folder / "config.json"
+    if not folder.resolve().is_relative_to(inside):
+        raise TeacherError(f"the folder is a link to outside of {inside}, which is not followed")
+    if not path.is_symlink() and not path.exists():
+        foreign = foreign_model(entry.name for entry in folder.iterdir())
+        if foreign:
+            raise TeacherError(foreign)
+        weight_files(folder)  # its reason says more: weights of another library
+    return load_json(_inside(path, inside))
+
+
+def _weights(folder: Path, inside: Path) -> list[Path]:
+    if (folder / INDEX).exists():
+        _inside(folder / INDEX, inside)
+    return [_inside(path, inside) for path in weight_files(folder)]
 
 
 def _inside(path: Path, root: Path) -> Path:
     """``path`` if it is a regular file below ``root``, wherever links lead; ``TeacherError``
     otherwise.
     """
-    resolved = path.resolve()
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError):
+        raise TeacherError(f"{path.name} is a link that leads in a circle") from None
     if not resolved.is_relative_to(root):
         raise TeacherError(f"{path.name} is a link to outside of {root}, which is not followed")
     if not resolved.is_file():

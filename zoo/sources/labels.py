@@ -13,6 +13,15 @@ _MOST_LABELS = 200_000  # the largest public label space, BAMBOO, has 115,217
 _LONGEST_LABEL = 500
 _PLACEHOLDER = re.compile(r"(label|class)[_\s-]?\d+", re.IGNORECASE)
 _SYNSET = re.compile(r"n\d{8}")
+# parts of timm's tags (vit_base_patch16_224.augreg_in21k_ft_in1k), the last of which is the head's
+_TAG_SUBSETS = {"in1k": "1k", "in12k": "12k", "in21k": "21k", "in22k": "21k"}
+# words in a model's name or tags that speak of other classes than ImageNet's
+_OTHER_CLASSES = re.compile(
+    r"food|dish|cuisine|meal|recipe|inat|bird|plant|flower|insect|butterfl|fung|mushroom|fish|pets?$"
+    r"|cars?$|vehicle|landmark|places?|product|logo|faces?$|person|people|celeb|charact|kanji|hanzi"
+    r"|cifar|texture|aircraft|scene|medical|xray|histo|skin|retina|satellite|anime|pokemon|fashion"
+    r"|cloth|card|coin|sign|leaf|leaves|wine|book|art$|paint"
+)
 
 
 class LabelSpace(NamedTuple):
@@ -27,24 +36,60 @@ class LabelSpace(NamedTuple):
     fault: str | None = None
 
 
+class Training(NamedTuple):
+    """What is known of the data that a head was trained on.
+
+    ``tag`` is timm's tag of the weights, ``datasets`` what the card names, ``words`` the model's
+    name and tags, ``base_model`` whether the card names a model that this one was made from.
+    """
+
+    tag: str = ""
+    datasets: Sequence[str] = ()
+    words: Sequence[str] = ()
+    base_model: bool = False
+
+
 def label_space(
-    config: Mapping[str, Any], num_classes: int | None, *, inferable: bool = True
+    config: Mapping[str, Any], num_classes: int | None, *, training: Training | None = None
 ) -> LabelSpace:
-    """The names that ``config`` gives (timm's ``label_names``, transformers' ``id2label``), else
-    ImageNet's by count.
+    """The names that ``config`` gives (timm's ``label_names``, transformers' ``id2label`` or
+    ``label2id``), else ImageNet's where the head was trained on an ImageNet.
 
     Placeholders (LABEL_0, ...) are no names. Names whose number is not ``num_classes`` are not
-    used: their order says nothing of the logits. ``inferable = False`` forbids guessing by count
-    (the training data is known to be other).
+    used: their order says nothing of the logits. A number of classes alone says nothing either:
+    ImageNet's names need evidence in ``training``, and none against it (``None``: no evidence).
     """
     named = from_config(config)
     if named.labels and num_classes is not None and len(named.labels) != num_classes:
         named = LabelSpace(
             fault=f"the config names {len(named.labels):,} labels for {num_classes:,} classes"
         )
-    if named.labels or not inferable:
+    if named.labels or named.fault or training is None:
         return named
-    return inferred(num_classes)._replace(fault=named.fault)
+    space = inferred(num_classes)
+    return space if space.source and _is_imagenet(space.source, training) else named
+
+
+def _is_imagenet(source: str, training: Training) -> bool:
+    """Whether ``training`` says that the classes are those of ``source``, and nothing else."""
+    if training.datasets:
+        if not any("imagenet" in name.lower() for name in training.datasets):
+            return False
+        return all("imagenet" in name.lower() for name in training.datasets) or not _others(
+            training.words
+        )
+    if training.base_model or _others(training.words):
+        return False
+    if any("imagenet" in word.lower() for word in training.words):
+        return True
+    subsets = [_TAG_SUBSETS[part] for part in training.tag.split("_") if part in _TAG_SUBSETS]
+    counted = source.removeprefix("inferred:imagenet-").replace("22k", "21k")
+    return bool(subsets) and counted.startswith(subsets[-1])
+
+
+def _others(words: Sequence[str]) -> bool:
+    parts = [part for word in words for part in re.split(r"[\W\d_]+", word.lower())]
+    return any(_OTHER_CLASSES.match(part) for part in parts)
 
 
 def from_config(config: Mapping[str, Any]) -> LabelSpace:
@@ -57,7 +102,8 @@ def from_config(config: Mapping[str, Any]) -> LabelSpace:
         names = holder.get("label_names")
         if names:
             return _with_descriptions(_ordered(names), holder.get("label_descriptions"))
-    return _ordered(config.get("id2label"))
+    names = _ordered(config.get("id2label"))
+    return names if names != LabelSpace() else _ordered(_inverted(config.get("label2id")))
 
 
 def inferred(num_classes: int | None) -> LabelSpace:
@@ -68,6 +114,15 @@ def inferred(num_classes: int | None) -> LabelSpace:
     if subset is None:
         return LabelSpace()
     return LabelSpace(_imagenet(subset), f"inferred:{subset}")
+
+
+def _inverted(numbers: object) -> object:
+    """``label2id`` as a mapping from numbers to names; two names of one number are a gap."""
+    if not isinstance(numbers, Mapping):
+        return None
+    if any(isinstance(number, (Mapping, list)) for number in numbers.values()):
+        return "numbers that are none"
+    return {str(number): name for name, number in numbers.items()}
 
 
 def _ordered(names: object) -> LabelSpace:
@@ -90,6 +145,8 @@ def _ordered(names: object) -> LabelSpace:
     labels = tuple(printable(str(name)[: 2 * _LONGEST_LABEL], _LONGEST_LABEL) for name in names)
     if _are_placeholders(labels):
         return LabelSpace()
+    if len(labels) > 1 and len(set(labels)) == 1:
+        return LabelSpace(fault=f"all {len(labels):,} labels are {labels[0][:40]!r}")
     return LabelSpace(labels, "config")
 
 
