@@ -121,7 +121,7 @@ def compare(
         for method in methods
         if method not in same
     }
-    refused = _train_missing(experiment, runs, options_of, budget=budget)
+    refused = _train_missing(experiment, source, runs, options_of, budget=budget)
     comparison = Comparison(
         name=options.task,
         classes=experiment.task.classes,
@@ -197,6 +197,7 @@ def _folder(source: RunFolder, method: str, seed: int) -> RunFolder:
 
 def _train_missing(
     experiment: Experiment,
+    source: RunFolder,
     runs: Mapping[tuple[str, int], RunFolder],
     options_of: Mapping[str, Options],
     *,
@@ -206,13 +207,19 @@ def _train_missing(
     refused: dict[str, str] = {}
     longest, began = 0.0, time.monotonic()
     for place, ((method, seed), run) in enumerate(runs.items(), 1):
-        start = time.monotonic()
+        start, own = time.monotonic(), run.path != source.path
+        run.remove_damaged(config=own)
         late = budget is not None and start - began + longest > budget
         if run.finished or late or method in refused:
             continue
         note(f"cell {place} of {len(runs)}: {method}, seed {seed}")
         try:
-            _train(experiment, replace(options_of[method], seed=seed), run.path)
+            _train(
+                experiment,
+                replace(options_of[method], seed=seed),
+                run.path,
+                own=own,
+            )
         except UserError as error:
             refused[method] = str(error)
         except Unavailable as error:
@@ -221,14 +228,14 @@ def _train_missing(
     return refused
 
 
-def _train(experiment: Experiment, options: Options, folder: Path) -> None:
+def _train(experiment: Experiment, options: Options, folder: Path, *, own: bool) -> None:
     from distill.training.trainer import train
 
     if options.method == BEST_SINGLE:
         options = replace(options, method="probe_kd")
         best = max(experiment.teachers(), key=lambda t: _validation_accuracy(t, experiment))
         experiment = experiment.with_teachers((best.info.card,))
-    train(experiment, options, folder)
+    train(experiment, options, folder, own=own)
 
 
 def _validation_accuracy(teacher: PreparedTeacher, experiment: Experiment) -> float:

@@ -9,12 +9,20 @@ import io
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UserError
-from zoo.files import check_can_write, write_bytes, write_json, write_text
+from zoo.files import (
+    DamagedFile,
+    check_can_write,
+    load_checked_bytes,
+    load_checked_json,
+    write_checked_bytes,
+    write_checked_json,
+    write_text,
+)
 from zoo.terminal.progress import note
 
 if TYPE_CHECKING:
@@ -25,7 +33,16 @@ if TYPE_CHECKING:
 # follows from them (distill.train compares those that were given), and versions.
 NOT_COMPARED = ("options", "versions")
 # What torch.load raises for a file that was cut off or overwritten.
-DAMAGED = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    pickle.UnpicklingError,
+)
 
 
 class RunFolder:
@@ -60,34 +77,87 @@ class RunFolder:
                 )
             _require_same_config(run.config(), config, path)
             return run
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path} is a file; --out takes a folder")
-        check_can_write(file)
-        (path / "checkpoint").mkdir(parents=True, exist_ok=True)
-        write_json(file, dict(config))
+        run._make_folders()
+        write_checked_json(file, json.loads(json.dumps(dict(config))))
         return run
+
+    @contextlib.contextmanager
+    def locked(self, *, wait: bool) -> Iterator[None]:
+        """No other process trains in the folder while the block runs.
+
+        With ``wait`` the block begins when the other process has ended; otherwise ``UserError``.
+        """
+        from filelock import FileLock, Timeout
+
+        self._make_folders()
+        lock = FileLock(self.path / "checkpoint" / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not wait:
+                raise UserError(
+                    f"another training is writing to {self.path}: wait until it has ended, or give"
+                    " another --out"
+                ) from None
+            note(f"another training is writing to {self.path}: waiting for it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _make_folders(self) -> None:
+        """Make the folder where it is missing; ``UserError`` where that cannot be."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file; --out takes a folder")
+        check_can_write(self.path / "config.json")
+        (self.path / "checkpoint").mkdir(parents=True, exist_ok=True)
+
+    def remove_damaged(self, *, config: bool = False) -> None:
+        """Remove damaged results, which the checkpoint gives again.
+
+        With ``config``, of a folder of our own, a damaged configuration is removed with all that
+        was trained by it.
+        """
+        results = self.path / "results.json"
+        try:
+            if results.exists():
+                load_checked_json(results)
+        except DamagedFile as error:
+            note(f"{error}; the student is evaluated anew")
+            results.unlink()
+        file = self.path / "config.json"
+        try:
+            if config and file.exists():
+                load_checked_json(file)
+        except DamagedFile as error:
+            note(f"{error}; the run is trained anew")
+            for damaged in [
+                *self.path.glob("*.json*"),
+                *(self.path / "checkpoint").glob("*.pt"),
+            ]:
+                damaged.unlink()
 
     def discard(self) -> None:
         """Remove the folder of a run that was refused before anything was trained."""
         if not (self.path / "checkpoint" / "last.pt").exists():
             (self.path / "config.json").unlink(missing_ok=True)
+            (self.path / "checkpoint" / "lock").unlink(missing_ok=True)
             for folder in (self.path / "checkpoint", self.path):
                 with contextlib.suppress(OSError):  # other files lie there
                     folder.rmdir()
 
     def config(self) -> dict[str, Any]:
-        """``config.json``; ``UserError`` where there is none."""
+        """``config.json``; ``UserError`` where there is none, or where it is damaged."""
         try:
-            config = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-            if isinstance(config, dict):
-                return config
-            reason = "not an object"
-        except (OSError, ValueError) as error:
-            reason = str(error)
-        raise UserError(
-            f"{self.path} is not a run folder ({reason}); make one with python -m distill.train"
-            f" --out {self.path}"
-        )
+            return load_checked_json(self.path / "config.json")
+        except DamagedFile as error:
+            raise UserError(str(error)) from None
+        except OSError as error:
+            raise UserError(
+                f"{self.path} is not a run folder ({error.strerror}: config.json); make one with"
+                f" python -m distill.train --out {self.path}"
+            ) from None
 
     @property
     def student(self) -> Path:
@@ -101,16 +171,20 @@ class RunFolder:
 
     def results(self) -> dict[str, Any]:
         """``results.json`` of a finished run: accuracies with intervals, predictions on the test
-        split.
+        split. ``UserError`` where the file is damaged.
         """
-        text = (self.path / "results.json").read_text(encoding="utf-8")
-        results: dict[str, Any] = json.loads(text)
-        return results
+        try:
+            return load_checked_json(self.path / "results.json")
+        except DamagedFile as error:
+            raise UserError(
+                f"{error}; go on with the run (python -m distill.train --resume --out"
+                f" {self.path}) to evaluate its student anew"
+            ) from None
 
     def finish(self, results: Mapping[str, Any], card: str) -> None:
         """Write ``README.md``, then ``results.json``, which marks the run as finished."""
         write_text(self.path / "README.md", card)
-        write_json(self.path / "results.json", results)
+        write_checked_json(self.path / "results.json", results)
 
     def metrics(self) -> list[dict[str, Any]]:
         """One entry an epoch; a line cut off by a crash is left out."""
@@ -118,9 +192,11 @@ class RunFolder:
         entries = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
-                entries.append(json.loads(line))
-            except ValueError:
+                entry = json.loads(line)
+                entry["epoch"] += 0  # a number
+            except (ValueError, TypeError, KeyError):
                 break
+            entries.append(entry)
         return entries
 
     def keep_metrics(self, epochs: int) -> None:
@@ -146,7 +222,7 @@ class RunFolder:
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         last = self.path / "checkpoint" / "last.pt"
-        write_bytes(last.with_name("next.pt"), buffer.getbuffer())
+        write_checked_bytes(last.with_name("next.pt"), buffer.getbuffer())
         if last.exists():
             os.replace(last, last.with_name("previous.pt"))
         os.replace(last.with_name("next.pt"), last)
@@ -162,7 +238,8 @@ class RunFolder:
             if not file.exists():
                 continue
             try:
-                state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+                content = io.BytesIO(load_checked_bytes(file))
+                state: dict[str, Any] = torch.load(content, map_location=device, weights_only=True)
                 return state
             except DAMAGED as error:
                 note(

@@ -14,7 +14,7 @@ import typer
 from selection.probing.budget import Budget, CostModel
 from selection.ranking import Ranking, Row, versions
 from selection.settings import Settings
-from zoo.errors import Unavailable
+from zoo.errors import Unavailable, UserError
 from zoo.files import check_can_write
 from zoo.terminal.command import run
 from zoo.terminal.options import command_of
@@ -286,11 +286,15 @@ class RankOptions(Settings, TaskOption):
     report: Annotated[Path | None, typer.Option(help="write a self-contained page")] = None
 
     def __post_init__(self) -> None:
-        """Refuse a place where no file can be written."""
+        """Refuse a place where no file can be written, or where another is to stay."""
         super().__post_init__()
-        for path in (self.out, self.report):
+        places = {Path(self.task).resolve(): "--task"}
+        for flag, path in (("--out", self.out), ("--report", self.report)):
             if path is not None:
                 check_can_write(path)
+                other = places.setdefault(path.resolve(), flag)
+                if other != flag:
+                    raise UserError(f"{other} and {flag} name the same file {path}; give two")
 
 
 def _rank_command(options: RankOptions) -> None:

@@ -14,6 +14,7 @@ from distill.data import pixels as data
 from distill.data.pixels import Stream, open_pixels, square, working_size
 from distill.data.views import Augmentation, render, uniforms
 from selection.sources.images import CorruptImage, decode, image_digest
+from tests.places import flipped
 from zoo.errors import UserError
 from zoo.files import write_bytes
 
@@ -291,3 +292,27 @@ def test_pictures_with_alpha_or_palette_become_rgb() -> None:
     buffer = io.BytesIO()
     Image.new("P", (9, 9), 3).save(buffer, "PNG")
     assert square(Image.open(buffer), 8).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["pixels.u8", "digests.u8", "progress.json"])
+def test_a_flipped_bit_of_decoded_images_is_mended(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "CHUNK", 4)
+    split = Photos(10, bad=(2, 9))
+    whole = open_pixels([split], size=16, folder=tmp_path)
+    images, digests = np.array(whole.images), np.array(whole.digests)
+    path = next(tmp_path.rglob(name))
+    content = path.read_bytes()
+    chunks: set[int] = set()
+    for bit in range(0, 8 * len(content), 131 if len(content) < 999 else 997):
+        path.write_bytes(flipped(content, bit))
+        reads = split.reads
+        again = open_pixels([split], size=16, folder=tmp_path)
+        assert (again.images == images).all(), bit
+        assert (again.digests == digests).all(), bit
+        assert again.usable.tolist() == [0, 1, 3, 4, 5, 6, 7, 8], bit
+        assert path.read_bytes() == content, bit
+        chunks.add(split.reads - reads)
+    # decoded anew from the damaged chunk on: all 10, the last 6 or the last 2
+    assert chunks == ({10} if name == "progress.json" else {10, 6, 2})

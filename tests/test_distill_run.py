@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from distill.run import RunFolder
 from distill.student.model_card import licence_warning, model_card
 from distill.student.student import Student, StudentSpec, export, input_size, reopen
 from tests.distill_setting import CLASSES, pixels, student
+from tests.places import ROOT, flipped
 from zoo.errors import UserError
 
 
@@ -49,7 +51,8 @@ def test_names_that_an_earlier_version_did_not_write_count_as_off(tmp_path: Path
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match="not a run folder"):
+    reason = "not a run folder" if text is None else "config.json is damaged"
+    with pytest.raises(UserError, match=reason):
         RunFolder(tmp_path).config()
 
 
@@ -84,6 +87,85 @@ def test_checkpoints_fall_back_when_damaged_and_never_run_code(
     assert loaded is not None
     assert loaded["step"] == 2
     assert "damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["config.json", "results.json"])
+def test_every_flipped_bit_of_a_run_is_noticed_or_harmless(tmp_path: Path, name: str) -> None:
+    config: dict[str, Any] = {"seed": 3, "plan": {"rate": 0.002}, "flip": True, "task": "wärme"}
+    run = RunFolder.create(tmp_path, config, resume=False)
+    run.finish({"test": {"accuracy": 0.5, "predicted": [0, 1, 2]}}, "a card")
+    read = run.config if name == "config.json" else run.results
+    content, value = (tmp_path / name).read_bytes(), read()
+    noticed = 0
+    for bit in range(8 * len(content)):
+        (tmp_path / name).write_bytes(flipped(content, bit))
+        try:
+            assert read() == value, bit
+        except UserError as error:
+            assert f"{name} is damaged" in str(error)  # noqa: PT017 - some flips are harmless
+            noticed += 1
+    assert noticed > 7 * len(content)
+
+
+def test_a_configuration_without_checksum_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Of an earlier version, or edited on purpose."""
+    run = RunFolder.create(tmp_path, {"seed": 3}, resume=False)
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 3
+    (tmp_path / "config.json").write_text('{"seed": 4}')
+    assert run.config() == {"seed": 4}
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder.create(tmp_path, {}, resume=False)
+    for step in (1, 2):
+        run.save_checkpoint({"step": step, "weights": torch.full((3,), float(step))})
+    last = tmp_path / "checkpoint" / "last.pt"
+    content = last.read_bytes()
+    for bit in range(0, 8 * len(content), 97):
+        last.write_bytes(flipped(content, bit))
+        loaded = run.load_checkpoint()
+        assert loaded is not None
+        assert loaded["step"] == 1, bit
+    assert "last.pt is damaged" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, {}, resume=False)
+    torch.save({"step": 7}, tmp_path / "checkpoint" / "last.pt")
+    loaded = run.load_checkpoint()
+    assert loaded is not None
+    assert loaded["step"] == 7
+
+
+def test_two_processes_never_train_in_one_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    code = (
+        "import sys; from pathlib import Path; from distill.run import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).locked(wait=False):\n"
+        "    print('locked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(run.path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(UserError, match=r"another training is writing to .*run: wait"),
+            run.locked(wait=False),
+        ):
+            pytest.fail("locked twice")
+        Timer(0.3, other.stdin.close).start()
+        with run.locked(wait=True):  # begins when the other one has ended
+            assert other.stdin.closed
+    assert "waiting for it" in capsys.readouterr().err
+    with run.locked(wait=False):
+        pass
 
 
 def exported(folder: Path) -> Student:

@@ -24,7 +24,7 @@ from distill.training.live import TrainingView
 from distill.training.trainer import verdict
 from selection.probing.store import TeacherStore
 from tests.distill_setting import write_ranking, write_task, write_teacher
-from tests.places import ROOT
+from tests.places import ROOT, flipped
 from zoo.errors import UserError
 
 Shown = pytest.CaptureFixture[str]
@@ -493,3 +493,23 @@ def test_two_processes_train_one_student_and_one_of_them_writes(
     assert done.returncode == 0, done.stderr
     assert [line["epoch"] for line in RunFolder(tmp_path / "run").metrics()] == [0, 1]
     assert done.stdout.count("student:") == 1
+
+
+@pytest.mark.journey
+@pytest.mark.parametrize("name", ["config.json", "results.json"])
+def test_a_damaged_control_is_trained_anew_to_the_same_student(
+    world: Path, tmp_path: Path, name: str, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    assert main(command(world, tmp_path / "first")) == 0
+    verdict = capsys.readouterr().out.splitlines()[-2]
+    (control,) = (tmp_path / "home" / "distill" / "controls").iterdir()
+    before = {path: path.read_bytes() for path in (control / "student").iterdir()}
+    content = (control / name).read_bytes()
+    (control / name).write_bytes(flipped(content, 8 * (len(content) // 2) + 1))
+    assert main(command(world, tmp_path / "second")) == 0
+    shown = capsys.readouterr()
+    assert f"{name} is damaged" in shown.err
+    assert shown.out.splitlines()[-2] == verdict
+    assert {path: path.read_bytes() for path in before} == before
+    assert (control / name).read_bytes() == content

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,61 @@ def test_a_place_that_takes_no_file_is_refused_before_the_work(
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(UserError, match="read-only"):
         check_can_write(tmp_path / "new" / "a.json")
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
+    target, link = tmp_path / "below" / "target.json", tmp_path / "link.json"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for text in ("new", "newer"):  # the target is made, then replaced
+        check_can_write(link)
+        write_text(link, text)
+        assert link.is_symlink() and target.read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ["target.json"]
+
+
+def test_permissions_of_a_replaced_file_stay(tmp_path: Path) -> None:
+    path = tmp_path / "private.json"
+    write_text(path, "old")
+    path.chmod(0o600)
+    write_text(path, "new")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link to a pipe"])
+def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "out"
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    elif kind == "device":
+        path.symlink_to(os.ttyname(os.openpty()[1]))
+    else:
+        os.mkfifo(tmp_path / "pipe" if "link" in kind else path)
+        if "link" in kind:
+            path.symlink_to(tmp_path / "pipe")
+    before = path.lstat()
+    for write in (check_can_write, lambda path: write_text(path, "lost")):
+        with pytest.raises(UserError, match="is a device, a pipe or a socket; give a regular"):
+            write(path)
+    after = path.lstat()
+    assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "loop"
+    path.symlink_to(path)
+    with pytest.raises(UserError, match="loop cannot be written"):
+        check_can_write(path)
+    assert path.is_symlink()
+
+
+def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
+    for path in (tmp_path / ("a" * 255), tmp_path / ("ä" * 127)):
+        check_can_write(path)
+        write_text(path, "whole")
+        assert path.read_text() == "whole"
+        assert not remove_partial(path)
+    for path in (tmp_path / ("a" * 256), tmp_path / ("ä" * 128)):
+        with pytest.raises(UserError, match="cannot be written"):
+            check_can_write(path)

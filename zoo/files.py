@@ -8,6 +8,8 @@ import json
 import os
 import secrets
 import shutil
+import stat
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +23,17 @@ _POINTERS = (
     b"version https://git-lfs.github.com/spec/",
     b"version https://hawser.github.com/spec/",
 )
+_CHECKSUM = "checksum"  # the field of a checked JSON object
+_CHECKED = b"teacher-zoo crc32 "  # begins a checked file of bytes
+_LONGEST_NAME = 255  # bytes of a file's name
+_LONGEST_PREFIX = 200  # bytes of a file's name that the names of its partial files repeat
+
+
+class DamagedFile(ValueError):
+    """A file of our own does not hold what was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged: {reason}")
 
 
 def load_json(path: Path) -> Any:
@@ -55,18 +68,24 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader sees the old content or the new, also after a crash: the new file is on the disk
     before it is renamed. When the block fails, ``path`` stays as it was and the temporary file is
     removed. The block may make a folder instead of a file; an older folder is then removed just
-    before the new one is renamed. The parent folder is made where it is missing.
+    before the new one is renamed. The parent folder is made where it is missing. A link stays, the
+    file that it names is written; an older file's permissions stay too. Raises ``UserError`` where
+    ``path`` is a device, a pipe or a socket.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
+    target = _behind_links(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    name = f"{_partial_prefix(target)}{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}"
+    partial = target.with_name(name)
     try:
         yield partial
         if partial.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(target, ignore_errors=True)
         else:
             with open(partial, "rb+") as file:
                 os.fsync(file.fileno())
-        os.replace(partial, path)
+            if target.exists():
+                shutil.copymode(target, partial)
+        os.replace(partial, target)
     except BaseException as error:
         _remove(partial)
         if isinstance(error, OSError) and error.filename is None:
@@ -76,13 +95,36 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def check_can_write(path: Path) -> None:
     """Raise ``UserError`` if no file could be written at ``path``, before work is spent on it."""
-    if path.is_dir():
+    target = _behind_links(path)
+    if target.is_dir():
         raise UserError(f"{path} is a folder; give a file to write")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    folder = next(parent for parent in target.parents if parent.exists())
     if not folder.is_dir():
         raise UserError(f"{path} cannot be written: {folder} is a file, not a folder")
+    if len(os.fsencode(target.name)) > _LONGEST_NAME:
+        raise UserError(f"{path} cannot be written: its name has more than {_LONGEST_NAME} bytes")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{path} cannot be written: the folder {folder} is read-only for you")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise UserError(f"{path} cannot be written: the file is read-only for you")
+
+
+def _behind_links(path: Path) -> Path:
+    """The absolute path of the file or folder that ``path`` names, or will name.
+
+    ``UserError`` where it is neither: renaming a file over a device or a pipe would take it away.
+    """
+    try:
+        target = path.resolve()
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a name too long
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path} cannot be written: {reason}") from None
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UserError(f"{path} is a device, a pipe or a socket; give a regular file to write")
+    return target
 
 
 def remove_partial(path: Path) -> list[Path]:
@@ -90,11 +132,16 @@ def remove_partial(path: Path) -> list[Path]:
 
     The caller makes sure that nobody is writing ``path`` now.
     """
-    pattern = f".{glob.escape(path.name)}.*{_PARTIAL}"
-    partials = sorted(path.parent.glob(pattern))
+    target = _behind_links(path)
+    partials = sorted(target.parent.glob(f"{glob.escape(_partial_prefix(target))}*{_PARTIAL}"))
     for partial in partials:
         _remove(partial)
     return partials
+
+
+def _partial_prefix(target: Path) -> str:
+    """How the names of the partial files of ``target`` begin; short where its name is long."""
+    return f".{os.fsencode(target.name)[:_LONGEST_PREFIX].decode(errors='ignore')}."
 
 
 def _remove(path: Path) -> None:
@@ -119,6 +166,62 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` as JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_checked_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` to ``path`` as JSON with one more field: a checksum over the others."""
+    write_json(path, {**value, _CHECKSUM: _json_checksum(value)})
+
+
+def load_checked_json(path: Path) -> dict[str, Any]:
+    """The object that ``write_checked_json`` wrote, without its checksum.
+
+    An object without a checksum, as earlier versions wrote it, is taken as it is. Raises
+    ``FileNotFoundError`` where there is no file, ``DamagedFile`` where it is not as written.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise DamagedFile(path, "it is not JSON") from None
+    if not isinstance(value, dict):
+        raise DamagedFile(path, "it is not a JSON object")
+    name = _CHECKSUM if _CHECKSUM in value else next(reversed(value), "")
+    rest = {key: item for key, item in value.items() if key != name}
+    if value.get(name) == _json_checksum(rest):  # also where the damage is in the field's name
+        return rest
+    if name == _CHECKSUM:
+        raise DamagedFile(
+            path, f'its checksum does not match (take the field "{_CHECKSUM}" out if you edited it)'
+        )
+    return value
+
+
+def _json_checksum(value: Mapping[str, Any]) -> str:
+    """crc32 over the values, however the text of the file is laid out."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def write_checked_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write ``data`` to ``path`` behind a line with its checksum, whole or not at all."""
+    with replacing(path) as partial, open(partial, "wb") as file:
+        file.write(b"%s%08x\n" % (_CHECKED, zlib.crc32(data)))
+        file.write(data)
+
+
+def load_checked_bytes(path: Path) -> bytes:
+    """What ``write_checked_bytes`` wrote.
+
+    A file that does not begin with a checksum, of an earlier version, is read as it is. Raises
+    ``DamagedFile`` where the content is not as written.
+    """
+    content = path.read_bytes()
+    if not content.startswith(_CHECKED):
+        return content
+    head, _, data = content.partition(b"\n")
+    if head[len(_CHECKED) :] != b"%08x" % zlib.crc32(data):
+        raise DamagedFile(path, "its checksum does not match")
+    return data
 
 
 def known_fields(record: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

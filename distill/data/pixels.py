@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,8 +21,8 @@ import numpy.typing as npt
 
 from selection.sources.images import PROBE_SIDE, CorruptImage, decode, image_digest
 from zoo.errors import UserError
-from zoo.files import write_json
-from zoo.terminal.progress import Progress
+from zoo.files import DamagedFile, load_checked_json, write_checked_json
+from zoo.terminal.progress import Progress, note
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -168,9 +171,8 @@ def _decode(
     error that can be caught, not a killed process.
     """
     count, row_bytes = shape[0], int(np.prod(shape[1:]))
-    done, damaged = _progress(home / "progress.json")
-    if _size(home / "pixels.u8") < done * row_bytes or _size(home / "digests.u8") < done * 16:
-        done, damaged = 0, []  # the files were cut off by someone else
+    progress = _sound_progress(home, row_bytes)
+    done, damaged, checksums = progress.done, progress.damaged, progress.checksums
     if done == count:
         return damaged
     with (
@@ -187,17 +189,55 @@ def _decode(
         decode_row = partial(_decode_row, splits, shape[-1])
         for start in range(done, count, CHUNK):
             rows = range(start, min(start + CHUNK, count))
-            for row, image in zip(rows, pool.map(decode_row, rows), strict=True):
-                if image.damaged:
-                    damaged.append(row)
-                pixels.write(image.pixels.tobytes())
-                digests.write(image.digest)
-            for file in (pixels, digests):
+            images = list(pool.map(decode_row, rows))
+            damaged += [row for row, image in zip(rows, images, strict=True) if image.damaged]
+            chunk = b"".join(image.pixels.tobytes() for image in images)
+            keys = b"".join(image.digest for image in images)
+            for file, content in ((pixels, chunk), (digests, keys)):
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            write_json(home / "progress.json", {"done": rows.stop, "damaged": damaged})
+            checksums.append(zlib.crc32(keys, zlib.crc32(chunk)))
+            progress = _Progress(rows.stop, damaged, checksums)
+            write_checked_json(home / "progress.json", progress._asdict())
             meter.at(rows.stop)
     return damaged
+
+
+class _Progress(NamedTuple):
+    """The rows done, those of them that are damaged, and the crc32 of each chunk."""
+
+    done: int
+    damaged: list[int]
+    checksums: list[int]
+
+
+def _sound_progress(home: Path, row_bytes: int) -> _Progress:
+    """What ``progress.json`` says is done, up to the first chunk that is not as it was written."""
+    nothing = _Progress(0, [], [])
+    try:
+        progress = _Progress(**load_checked_json(home / "progress.json"))
+    except FileNotFoundError:
+        return nothing
+    except (DamagedFile, TypeError):  # or of a version that kept no checksums
+        return nothing
+    done = 0
+    with _reading(home / "pixels.u8") as pixels, _reading(home / "digests.u8") as digests:
+        for checksum in progress.checksums:
+            rows = min(CHUNK, progress.done - done)
+            chunk, keys = pixels.read(rows * row_bytes), digests.read(rows * 16)
+            if zlib.crc32(keys, zlib.crc32(chunk)) != checksum:
+                note(f"{home} is damaged after {done} images; these are decoded anew")
+                break
+            done += rows
+    kept = math.ceil(done / CHUNK)
+    damaged = [row for row in progress.damaged if row < done]
+    return _Progress(done, damaged, progress.checksums[:kept])
+
+
+def _reading(path: Path) -> BinaryIO:
+    """The file at ``path``, or an empty one where it is missing."""
+    return open(path, "rb") if path.exists() else io.BytesIO()
 
 
 @contextmanager
@@ -207,18 +247,6 @@ def _appending(path: Path, start: int) -> Iterator[BinaryIO]:
         file.truncate(start)
         file.seek(start)
         yield file
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _progress(path: Path) -> tuple[int, list[int]]:
-    try:
-        raw = json.loads(path.read_text())
-        return int(raw["done"]), list(raw["damaged"])
-    except (OSError, ValueError, KeyError):
-        return 0, []
 
 
 class _DecodedImage(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,21 +33,37 @@ def train(
     folder: Path,
     *,
     resume: bool = True,
+    own: bool = False,
     control: RunFolder | None = None,
 ) -> RunFolder:
     """One run in ``folder``: train, evaluate, export the student, write its model card.
 
     Goes on where an earlier run stopped, unless ``resume`` is False; a finished run is returned as
-    it is. ``control`` is a finished ``plain`` run to compare with on the validation split. Raises
-    ``UserError``, ``Unavailable``, ``OSError``.
+    it is. ``control`` is a finished ``plain`` run to compare with on the validation split. An
+    ``own`` folder is the tool's, not the user's: another training in it is waited for, and what is
+    damaged is trained anew. Raises ``UserError``, ``Unavailable``, ``OSError``.
     """
     accelerator = open_accelerator(experiment.committee.device)
     run = RunFolder(folder)
-    if accelerator.is_main_process:
-        RunFolder.create(folder, to_config(options, experiment), resume=resume)
-    accelerator.wait_for_everyone()
-    if run.finished:
-        return run
+    with ExitStack() as held:
+        if accelerator.is_main_process:
+            held.enter_context(run.locked(wait=own))
+            run.remove_damaged(config=own)
+            RunFolder.create(folder, to_config(options, experiment), resume=resume)
+        accelerator.wait_for_everyone()
+        if not run.finished:
+            _train(experiment, options, run, accelerator, control)
+    return run
+
+
+def _train(
+    experiment: Experiment,
+    options: Options,
+    run: RunFolder,
+    accelerator: Accelerator,
+    control: RunFolder | None,
+) -> None:
+    """From the last checkpoint, if there is one, to the exported student."""
     setup = _set_up(experiment, options, run, accelerator)
     schedule = experiment.training.schedule
     if accelerator.is_main_process:
@@ -69,7 +86,6 @@ def train(
     if accelerator.is_main_process:
         _finish(experiment, options, run, setup.student, control)
     accelerator.wait_for_everyone()
-    return run
 
 
 def _set_up(
@@ -155,4 +171,4 @@ def train_control(experiment: Experiment, options: Options) -> RunFolder:
     identity = [experiment.task.digest, asdict(alone.training), images, options.seed]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     note("first the plain control, to tell whether the teachers help (--no-control leaves it out)")
-    return train(alone, plain, control_folder() / digest)
+    return train(alone, plain, control_folder() / digest, own=True)

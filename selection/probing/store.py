@@ -136,8 +136,8 @@ class TeacherStore:
     Each key has a folder of its own, with ``key.json`` and append-only shards of safetensors. A
     shard carries its key, the digests of its images and a checksum over everything in it. It is
     written whole or not at all; a damaged one is removed with a note, and its rows count as
-    missing. With ``max_bytes``, the entries that were not used for longest are removed, never the
-    one just written.
+    missing. A damaged classifier takes the rows of its key with it. With ``max_bytes``, the entries
+    that were not used for longest are removed, never the one just written.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int | None = None) -> None:
@@ -183,8 +183,14 @@ class TeacherStore:
             present[rows] = True
         with contextlib.suppress(OSError):  # the time of last use; a read-only store still answers
             os.utime(entry / "key.json")
-        classifier = _read_tensors(entry / "classifier.safetensors", key) if arrays else None
-        return StoredRows(present, arrays, classifier or {}, seconds)
+        classifier = entry / "classifier.safetensors"
+        if not arrays or not classifier.exists():
+            return StoredRows(present, arrays, {}, seconds)
+        tensors = _read_tensors(classifier, key)
+        if tensors is None:  # without its classifier the teacher would be another one
+            _remove_entry(entry)
+            return StoredRows(np.zeros_like(present), {}, {}, 0.0)
+        return StoredRows(present, arrays, tensors, seconds)
 
     def write(
         self,
@@ -224,10 +230,11 @@ class TeacherStore:
     def keys(self, model: str, revision: str) -> Iterator[StoreKey]:
         """The keys under which outputs of this model are stored."""
         for path in self.folder.glob("*/key.json"):
-            with contextlib.suppress(OSError, ValueError, TypeError):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                 fields = json.loads(path.read_text(encoding="utf-8"))
                 key = StoreKey(**fields | {"content": tuple(fields["content"])})
-                if (key.model, key.revision) == (model, revision):
+                is_sound = key.digest == path.parent.name
+                if is_sound and (key.model, key.revision) == (model, revision):
                     yield key
 
     def evict(self, *, keep: StoreKey | None = None) -> None:
