@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import pytest
+import torch
 import typer
 
 from benchmarks.main import VERBS, main
@@ -202,3 +204,66 @@ def test_the_help_of_verbs_computes_nothing_so_numpy_stays_out() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout.splitlines()[-1] == f"{[0] * len(verbs)} False"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_letters_that_a_terminal_lacks_are_replaced(tmp_path: Path, encoding: str) -> None:
+    """The command goes on, in ASCII too; what a program reads is UTF-8 everywhere."""
+    environment = os.environ | {
+        "PYTHONIOENCODING": encoding,
+        "TEACHER_ZOO_HOME": str(tmp_path),
+        "COLUMNS": "80",
+    }
+    made = subprocess.run(
+        [sys.executable, "-m", "zoo.crawl", "--source", "small"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    assert not made.stderr or b"Error" not in made.stderr
+    shown = {}
+    for form in ("table", "csv", "json"):
+        query = ["--sql", "select 'naïve 猫…' as name from models limit 1", "--format", form]
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo.query", *query],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        shown[form] = done.stdout
+    expected = "naïve 猫…".encode(encoding, "replace")
+    assert expected in shown["table"]
+    for form in ("csv", "json"):
+        assert "naïve 猫…" in shown[form].decode("utf-8")
+
+
+def fails(error: BaseException) -> Callable[[], None]:
+    def function() -> None:
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), "memory"),
+        (MemoryError("Unable to allocate 9 GiB for an array"), "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9"), "memory"),
+        (RuntimeError("std::bad_alloc"), "memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "GPU memory"),
+        (RuntimeError("CUDA error: out of memory"), "GPU memory"),
+    ],
+)
+def test_exhausted_memory_is_one_line_with_the_option_that_helps(
+    error: BaseException, memory: str, capsys: Shown
+) -> None:
+    for name, option in (("distill.train", "--batch-size"), ("selection.rank", "--where")):
+        assert run(fails(error), [], name=name) == 1
+        line = capsys.readouterr().err
+        assert line.startswith(f"error: {memory} is exhausted; ")
+        assert option in line
+        assert line.count("\n") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -100,6 +101,7 @@ def query(options: QueryOptions) -> None:
             total = None if options.sql else catalogue.count(options.where)
             _write_table(batches, limit or 0, total=total)
         else:
+            _print_utf8()
             _WRITERS[options.format](batches if limit is None else _first(batches, limit))
 
 
@@ -190,6 +192,12 @@ def _write_parquet(batches: Batches) -> None:
     with pq.ParquetWriter(sys.stdout.buffer, first.schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)
+
+
+def _print_utf8() -> None:
+    """What a program reads is UTF-8, whatever letters the terminal can show."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
 
 
 _WRITERS: dict[str, Callable[[Batches], None]] = {

@@ -171,7 +171,7 @@ def _decode(
     error that can be caught, not a killed process.
     """
     count, row_bytes = shape[0], int(np.prod(shape[1:]))
-    progress = _sound_progress(home, row_bytes)
+    progress = _decoded_so_far(home, row_bytes)
     done, damaged, checksums = progress.done, progress.damaged, progress.checksums
     if done == count:
         return damaged
@@ -198,13 +198,13 @@ def _decode(
                 file.flush()
                 os.fsync(file.fileno())
             checksums.append(zlib.crc32(keys, zlib.crc32(chunk)))
-            progress = _Progress(rows.stop, damaged, checksums)
+            progress = _DecodedSoFar(rows.stop, damaged, checksums)
             write_checked_json(home / "progress.json", progress._asdict())
             meter.at(rows.stop)
     return damaged
 
 
-class _Progress(NamedTuple):
+class _DecodedSoFar(NamedTuple):
     """The rows done, those of them that are damaged, and the crc32 of each chunk."""
 
     done: int
@@ -212,11 +212,11 @@ class _Progress(NamedTuple):
     checksums: list[int]
 
 
-def _sound_progress(home: Path, row_bytes: int) -> _Progress:
+def _decoded_so_far(home: Path, row_bytes: int) -> _DecodedSoFar:
     """What ``progress.json`` says is done, up to the first chunk that is not as it was written."""
-    nothing = _Progress(0, [], [])
+    nothing = _DecodedSoFar(0, [], [])
     try:
-        progress = _Progress(**load_checked_json(home / "progress.json"))
+        progress = _DecodedSoFar(**load_checked_json(home / "progress.json"))
     except FileNotFoundError:
         return nothing
     except (DamagedFile, TypeError):  # or of a version that kept no checksums
@@ -232,7 +232,7 @@ def _sound_progress(home: Path, row_bytes: int) -> _Progress:
             done += rows
     kept = math.ceil(done / CHUNK)
     damaged = [row for row in progress.damaged if row < done]
-    return _Progress(done, damaged, progress.checksums[:kept])
+    return _DecodedSoFar(done, damaged, progress.checksums[:kept])
 
 
 def _reading(path: Path) -> BinaryIO:

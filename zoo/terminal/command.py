@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import io
 import os
 import re
 import shlex
@@ -25,6 +26,16 @@ _EPILOG = "--debug shows the traceback of an error, --version the version of tea
 _INTERRUPT = 128 + signal.SIGINT  # the status of a command that Ctrl-C stopped
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")  # they stop a command as Ctrl-C does
 _KEPT = "what was finished is kept"
+
+# How torch's allocators on the CPU and C++ say that memory is exhausted, in lower case.
+_MEMORY_SIGNS = ("can't allocate memory", "not enough memory", "std::bad_alloc")
+_CLOSE_OTHERS = "close other programs and run again, what was finished is kept"
+_LESS_MEMORY = {
+    "distill.train": "give a smaller --batch-size (with --accumulate the result is nearly the"
+    " same), --teacher-size or --size, and another --out",
+    "selection.rank": "leave out large models (--where 'params_total < 100e6') or use --device cpu;"
+    " models that were probed are kept",
+}
 
 _running: list[str] = []  # names of the commands that run in this process
 _stopped_work: list[tuple[str, tuple[str, ...]]] = []  # of the command that is being stopped
@@ -52,6 +63,7 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
     typed = _typed.get() or f"python -m {name}"
     _running.append(name)
     _stopped_work.clear()
+    _replace_unprintable()
     with _ending_signals() as signals:
         try:
             with _quiet_after_reader():
@@ -66,7 +78,7 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
                 raise
             if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
                 return _stopped(signals, typed, words)
-            return _explain(error, typed)
+            return _explain(error, typed, name)
         finally:
             _running.remove(name)
 
@@ -85,6 +97,13 @@ def resumable(kept: str | Callable[[], str], *options: str) -> Iterator[None]:
         if not _stopped_work:
             _stopped_work.append((kept if isinstance(kept, str) else kept(), options))
         raise
+
+
+def _replace_unprintable() -> None:
+    """Print ``?`` for a letter that the terminal's encoding lacks, where Python would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 @contextmanager
@@ -171,7 +190,7 @@ def version_text() -> str:
         return "teacher-zoo, not installed: it runs from its source folder"
 
 
-def _explain(error: Exception, typed: str) -> int:
+def _explain(error: Exception, typed: str, name: str) -> int:
     message = getattr(error, "format_message", None)
     if callable(message):  # click's usage errors, under whatever name typer carries them
         return fail(f"{message()} ({typed} --help lists the options)", 2)
@@ -181,7 +200,21 @@ def _explain(error: Exception, typed: str) -> int:
         return _explain_file(error)
     if isinstance(error, Unavailable | TeacherError):
         return fail(str(error), 1)
+    if memory := exhausted_memory(error):
+        return fail(f"{memory} is exhausted; {_LESS_MEMORY.get(name, _CLOSE_OTHERS)}", 1)
     return fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+
+
+def exhausted_memory(error: BaseException) -> str | None:
+    """``GPU memory`` or ``memory`` where an error says that it is exhausted, as torch, NumPy and
+    Python do; None for any other error.
+    """
+    text = str(error).lower()
+    if type(error).__name__ == "OutOfMemoryError" or "cuda error: out of memory" in text:
+        return "GPU memory"
+    if isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY_SIGNS):
+        return "memory"
+    return None
 
 
 def _explain_file(error: OSError) -> int:
