@@ -237,7 +237,14 @@ def prepare(
     ranking = Ranking.load(Path(options.ranking)) if cards is None and options.ranking else None
     if ranking is not None and options.task == f"hf:{ranking.task}":
         revision = ranking.split.get("revision")
-    task = Task.open(options.task, unlabelled=options.unlabelled, revision=revision)
+    split = ranking.split if ranking is not None and ranking.task else {}
+    task = Task.open(
+        options.task,
+        unlabelled=options.unlabelled,
+        revision=revision,
+        image_column=options.image_column or split.get("image_column"),
+        label_column=options.label_column or split.get("label_column"),
+    )
     for text in task.warnings:
         warn(text)
     if ranking is not None:
@@ -260,6 +267,8 @@ def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
         "views": training.views,
         "size": training.student.size,
         "flip": training.augmentation.flip,
+        "image_column": task.columns.image,
+        "label_column": task.columns.label,
     }  # so that another machine's defaults do not change a resumed run
     return {
         "options": to_json(options) | resolved,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selection.settings import ImageColumn, LabelColumn
 from zoo.errors import UserError
 from zoo.terminal.command import validate_choice
 from zoo.terminal.options import EXPLICIT, CatalogueFile, as_dict, check_bounds, from_dict
@@ -51,7 +52,8 @@ class Options:
     task: Annotated[
         str,
         typer.Option(
-            help="a folder of class folders or Parquet files, hf:org/name, or digits",
+            help="a folder of class folders, Parquet files or a file of labels, a table of paths"
+            " and labels, hf:org/name, or digits",
             show_default=False,
         ),
     ] = ""
@@ -74,6 +76,8 @@ class Options:
     unlabelled: Annotated[
         str | None, typer.Option(help="a folder of more images without labels")
     ] = None
+    image_column: ImageColumn = None
+    label_column: LabelColumn = None
     pretrained: Annotated[
         bool, typer.Option(help="start from the student's pretrained weights")
     ] = False

@@ -107,7 +107,13 @@ def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> Rankin
     names = SCORES if settings.also == ("all",) else settings.also
     also = tuple(resolve(name) for name in names)
     if isinstance(task, str):
-        task = Task.open(task, unlabelled=settings.unlabelled, offline=settings.offline)
+        task = Task.open(
+            task,
+            unlabelled=settings.unlabelled,
+            offline=settings.offline,
+            image_column=settings.image_column,
+            label_column=settings.label_column,
+        )
     candidates = _candidates(task, settings, budget)
     probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)
     return RankingInputs(task, probe, candidates, score, also)
@@ -159,7 +165,13 @@ def _assemble(
     ranking = Ranking(
         task=task.name,
         classes=task.classes,
-        split={"digest": task.digest, "seed": task.split_seed, "revision": task.revision},
+        split={
+            "digest": task.digest,
+            "seed": task.split_seed,
+            "revision": task.revision,
+            "image_column": task.columns.image,
+            "label_column": task.columns.label,
+        },
         probe={"size": probe.size, "seed": probe.seed, "digest": probe.digest},
         score=inputs.score.name,
         catalogue=candidates.catalogue,
@@ -273,7 +285,8 @@ class TaskOption:
     task: Annotated[
         str,
         typer.Option(
-            help="a folder (one sub-folder a class, or train.parquet), hf:org/name, or digits"
+            help="a folder (one sub-folder a class, a file of labels, or train.parquet), a table of"
+            " paths and labels, hf:org/name, or digits"
         ),
     ]
 

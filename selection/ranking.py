@@ -89,7 +89,8 @@ class Ranking:
     classes : tuple of str
         The task's class names.
     split : dict
-        ``digest`` and ``seed`` of the task's splits, ``revision`` of a Hub dataset.
+        ``digest`` and ``seed`` of the task's splits, ``revision`` of a Hub dataset, and the
+        ``image_column`` and ``label_column`` that were named.
     probe : dict
         ``size``, ``seed`` and ``digest`` of the probe.
     score : str

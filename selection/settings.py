@@ -15,6 +15,13 @@ from zoo.errors import UserError
 from zoo.terminal.command import byte_size
 from zoo.terminal.options import CatalogueFile
 
+ImageColumn = Annotated[
+    str | None,
+    typer.Option(help="a table's column of images, where its name does not tell"),
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="a table's column of labels, where its name does not tell")
+]
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -69,6 +76,8 @@ class Settings:
         ``local:N`` or a cluster's address, whose workers then probe.
     unlabelled : Path, optional
         Images without labels.
+    image_column, label_column : str, optional
+        The columns of a task that is a table, where their names do not tell.
     seed : int
         Seed of the probe, 0 or more.
     offline : bool
@@ -121,6 +130,8 @@ class Settings:
     unlabelled: Annotated[
         Path | None, typer.Option(help="images without labels: checked here, for distill.train")
     ] = None
+    image_column: ImageColumn = None
+    label_column: LabelColumn = None
     seed: Annotated[int, typer.Option(help="seed of the probe")] = 0
     offline: Annotated[
         bool,

@@ -20,6 +20,8 @@ from selection.sources import structure
 from selection.sources.images import CorruptImage
 from selection.sources.level import listed_texts
 from selection.sources.split import Joined, Part, Rows, Source, Split, class_name, cut
+from selection.sources.tables import label_file
+from selection.sources.tables.columns import Columns
 from zoo.errors import UserError
 
 __all__ = ["CorruptImage", "Split", "Task"]
@@ -54,6 +56,8 @@ class Task:
         The seed of the splits that were cut from ``train``; never the user's ``--seed``.
     revision : str or None
         The commit of a dataset of the Hub; None for a task of this machine.
+    columns : Columns
+        The columns of images and labels that the user named.
 
     Examples
     --------
@@ -72,6 +76,7 @@ class Task:
     warnings: list[str] = field(default_factory=list)
     split_seed: int = SPLIT_SEED
     revision: str | None = None
+    columns: Columns = field(default_factory=Columns)
 
     @cached_property
     def digest(self) -> str:
@@ -87,6 +92,8 @@ class Task:
         unlabelled: str | Path | None = None,
         revision: str | None = None,
         offline: bool = False,
+        image_column: str | None = None,
+        label_column: str | None = None,
     ) -> Task:
         """Open a task. No image is decoded yet: one that cannot be is noticed when it is read.
 
@@ -97,13 +104,16 @@ class Task:
         Parameters
         ----------
         spec : str or Path
-            A folder of class folders or of Parquet files, ``hf:org/name``, or ``digits``.
+            A folder of class folders, of Parquet files, of images and a file of labels, or saved by
+            the ``datasets`` library; such a file itself; ``hf:org/name``, or ``digits``.
         unlabelled : str or Path, optional
             A folder of more images, searched recursively, or of Parquet files.
         revision : str, optional
             The commit to read a dataset of the Hub at; the newest by default.
         offline : bool, optional
             Read a dataset of the Hub from this machine only.
+        image_column, label_column : str, optional
+            The columns of a table, where their names do not tell.
 
         Raises
         ------
@@ -112,13 +122,14 @@ class Task:
         Unavailable
             If the Hub cannot be reached.
         """
-        raw = _read(str(spec), revision, offline=offline)
+        columns = Columns(image_column, label_column)
+        raw = _read(str(spec), columns, revision, offline=offline)
         if unlabelled is not None:
             sources = [*(part.source for part in raw.parts.values()), *raw.unlabelled]
-            more, broken_links = _more_images(Path(unlabelled).expanduser(), sources)
+            more, broken_links = _more_images(Path(unlabelled).expanduser(), sources, columns)
             raw.unlabelled.append(more)
             raw.broken_links += broken_links
-        return _assemble(raw)
+        return _assemble(raw, columns)
 
 
 @dataclass
@@ -133,14 +144,22 @@ class _RawTask:
     warnings: list[str] = field(default_factory=list)
 
 
-def _read(spec: str, revision: str | None, *, offline: bool) -> _RawTask:
+def _read(
+    spec: str,
+    columns: Columns,
+    revision: str | None,
+    *,
+    offline: bool,
+) -> _RawTask:
     path = Path(spec).expanduser()
     if spec and path.exists():
-        return _read_folder(path)
+        return _read_folder(path, columns) if path.is_dir() else _read_file(path, columns)
+    warnings: list[str] = []
     if spec.startswith("hf:"):
-        dataset = hub_task.read(spec[3:], revision, offline=offline)
-        return _RawTask(spec[3:], dataset.parts, revision=dataset.revision)
+        dataset = hub_task.read(spec[3:], columns, warnings, revision, offline=offline)
+        return _RawTask(spec[3:], dataset.parts, revision=dataset.revision, warnings=warnings)
     if spec in BUILT_IN:
+        columns.require_unused(spec)
         return _RawTask(spec, {"train": _digits()})
     known = {folder: str(path.parent / folder) for folder in _siblings(path)}
     known |= {name: name for name in BUILT_IN}
@@ -166,29 +185,51 @@ def _siblings(path: Path) -> list[str]:
         return []
 
 
-def _read_folder(path: Path) -> _RawTask:
-    if not path.is_dir():
-        raise UserError(
-            f"the task {path} is a file; expected a folder with one sub-folder a class, or with"
-            " train.parquet"
-        )
-    name = class_name(path.resolve().name) or "task"
+def _read_file(path: Path, columns: Columns) -> _RawTask:
+    """The task of a table of images or of paths and labels."""
+    warnings: list[str] = []
+    content = label_file.read_file(path, columns, warnings)
+    return _RawTask(_name(path), content.parts, content.unlabelled, warnings=warnings)
+
+
+def _name(path: Path) -> str:
+    """The name of a folder, or of a file unless it says nothing, as ``labels.csv``."""
+    plain = path.is_file() and not label_file.is_plain_name(path.stem)
+    path = path.resolve()
+    return (
+        class_name(path.stem if plain else path.parent.name if path.is_file() else path.name)
+        or "task"
+    )
+
+
+def _read_folder(path: Path, columns: Columns) -> _RawTask:
+    name = _name(path)
+    warnings: list[str] = []
+    if parts := hub_task.read_saved(path, columns, warnings):
+        return _RawTask(name, parts, warnings=warnings)
     files = parquet_task.files_by_split(path)
     if files:
         if "train" not in files:
             raise UserError(
                 f"{path} has {', '.join(sorted(files))} but no train.parquet (or train-*.parquet)"
             )
-        parts, tables = parquet_task.read(path, files)
-        return _RawTask(name, parts, [*tables])
-    warnings: list[str] = []
-    content = structure.read(path, warnings)
-    return _RawTask(
-        name, content.parts, [*content.unlabelled], content.broken_links, warnings=warnings
-    )
+        parts, tables = parquet_task.read(path, files, columns, warnings)
+        return _RawTask(name, parts, tables, warnings=warnings)
+    labelled = label_file.read_folder(path, columns, warnings)
+    if labelled and "train" in labelled.parts:
+        return _RawTask(name, labelled.parts, labelled.unlabelled, warnings=warnings)
+    columns.require_unused(name)
+    leave_out = labelled.folders if labelled else ()
+    content = structure.read(path, warnings, leave_out=leave_out)
+    parts = content.parts | (labelled.parts if labelled else {})
+    return _RawTask(name, parts, [*content.unlabelled], content.broken_links, warnings=warnings)
 
 
-def _more_images(path: Path, task_sources: Sequence[Source]) -> tuple[Source, int]:
+def _more_images(
+    path: Path,
+    task_sources: Sequence[Source],
+    columns: Columns,
+) -> tuple[Source, int]:
     """The images of the ``--unlabelled`` folder and how many links there are broken.
 
     Images that the task holds itself are left out, else its test images would be learnt from.
@@ -206,7 +247,7 @@ def _more_images(path: Path, task_sources: Sequence[Source]) -> tuple[Source, in
     known = _paths_of(task_sources, root)
     shards = [shard for shard in sorted(path.glob("*.parquet")) if shard.resolve() not in known]
     if shards:
-        return parquet_task.Table(shards), 0
+        return parquet_task.Table(shards, columns.image), 0
     paths, broken_links = folder_task.find_images(path)
     if known:
         paths = [inner for inner in paths if (root / inner).resolve() not in known]
@@ -220,7 +261,7 @@ def _paths_of(sources: Sequence[Source], root: Path) -> set[Path]:
     """The files of ``sources``, of folders only if they lie in ``root`` or ``root`` in them."""
     paths: set[Path] = set()
     for source in sources:
-        if isinstance(source, parquet_task.Table):
+        if isinstance(source, parquet_task.Table | parquet_task.TableRows):
             paths |= {file.resolve() for file in source.paths}
         elif isinstance(source, folder_task.Files):
             folder = source.root.resolve()
@@ -229,7 +270,7 @@ def _paths_of(sources: Sequence[Source], root: Path) -> set[Path]:
     return paths
 
 
-def _assemble(raw: _RawTask) -> Task:
+def _assemble(raw: _RawTask, columns: Columns) -> Task:
     """The task with its missing splits cut and its small classes dropped."""
     name, parts, warnings = raw.name, raw.parts, raw.warnings
     train = parts["train"]
@@ -259,6 +300,7 @@ def _assemble(raw: _RawTask) -> Task:
         broken_links=raw.broken_links,
         warnings=warnings,
         revision=raw.revision,
+        columns=columns,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -51,7 +51,7 @@ _NO_IMAGE_SUFFIXES = set(_OTHER_SUFFIXES.split())
 _USUAL_SUFFIXES = """
 .jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .heic .heif .avif .jp2
 """
-_IMAGE_SUFFIXES = set(_USUAL_SUFFIXES.split())
+IMAGE_SUFFIXES = set(_USUAL_SUFFIXES.split())
 
 
 class Files:
@@ -108,10 +108,12 @@ class Folder:
         The task's folder.
     inside : str
         The path below ``root``; empty for the task's folder itself.
+    leave_out : collection of str
+        Names of folders directly in it that are passed over.
     """
 
-    def __init__(self, root: Path, inside: str = "") -> None:
-        self.root, self.inside = root, inside
+    def __init__(self, root: Path, inside: str = "", *, leave_out: Collection[str] = ()) -> None:
+        self.root, self.inside, self._leave_out = root, inside, leave_out
 
     @property
     def path(self) -> Path:
@@ -133,6 +135,8 @@ class Folder:
         for entry in _entries(self.path):
             inside = f"{below}{entry.name}"
             if _is(entry.is_dir):
+                if entry.name in self._leave_out:
+                    continue
                 folders.append(Folder(self.root, inside))
             elif os.path.splitext(entry.name)[1].lower() not in _NO_IMAGE_SUFFIXES:
                 if _is(entry.is_file):
@@ -154,7 +158,7 @@ class Folder:
     @property
     def pictures(self) -> list[str]:
         """Those of ``files`` whose suffix says that they are images."""
-        return [file for file in self.files if os.path.splitext(file)[1].lower() in _IMAGE_SUFFIXES]
+        return [file for file in self.files if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES]
 
     @cached_property
     def has_images(self) -> bool:

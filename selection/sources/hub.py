@@ -1,18 +1,22 @@
-"""A task that the ``datasets`` library fetches from the Hub, without any code from there."""
+"""A task that the ``datasets`` library reads, from the Hub or a folder, without any code there."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selection.sources.folder import SPLITS
 from selection.sources.images import CorruptImage
-from selection.sources.parquet import to_labels
-from selection.sources.split import Part, Rows, spread
+from selection.sources.split import Part, Rows, class_name, spread
+from selection.sources.split_names import read_name
+from selection.sources.tables.cells import encoded_image
+from selection.sources.tables.columns import Columns, label_column, listed, stored_image_column
+from selection.sources.tables.labels import to_labels
+from selection.sources.tables.listed_table import NoLabels
+from selection.sources.tables.splits import roles
 from zoo.errors import Unavailable, UserError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -36,15 +40,7 @@ class HubImages:
         return len(self._dataset)
 
     def raw(self, row: int) -> bytes:
-        value = self._dataset[row][self._column]
-        if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
-            return bytes(value["bytes"])
-        if isinstance(value, dict) and value.get("path"):
-            try:
-                return Path(value["path"]).read_bytes()
-            except OSError as error:
-                raise CorruptImage(error.strerror or type(error).__name__) from error
-        raise CorruptImage("the row holds no image bytes")
+        return encoded_image(self._dataset[row][self._column], Path())
 
     def name(self, row: int) -> str:
         return f"{self._split}#{row}"
@@ -68,11 +64,19 @@ class HubDataset(NamedTuple):
     revision: str | None
 
 
-def read(spec: str, revision: str | None = None, *, offline: bool = False) -> HubDataset:
+def read(
+    spec: str,
+    columns: Columns,
+    warnings: list[str],
+    revision: str | None = None,
+    *,
+    offline: bool = False,
+) -> HubDataset:
     """Read the Hub dataset ``org/name`` or ``org/name:config``, at the commit ``revision``.
 
     Without ``revision`` it is the newest. ``offline`` reads what ``datasets`` keeps on this machine
-    and asks nothing of the network. ``UserError`` where only another revision is at hand offline.
+    and asks nothing of the network. Sentences for the user are added to ``warnings``.
+    ``UserError`` where only another revision is at hand offline.
     """
     if not _SPEC.fullmatch(spec):
         raise UserError(
@@ -91,19 +95,58 @@ def read(spec: str, revision: str | None = None, *, offline: bool = False) -> Hu
             f"hf:{spec} is on this machine at revision {at}, and {revision} is wanted; leave out"
             " --offline to fetch that, or rank again"
         )
-    kinds = {name: SPLITS.get(str(name).lower()) for name in loaded}
+    return HubDataset(_parts(loaded, f"hf:{spec}", columns, warnings), at or revision)
+
+
+def read_saved(folder: Path, columns: Columns, warnings: list[str]) -> dict[str, Part] | None:
+    """The parts of a ``Dataset`` or ``DatasetDict`` that ``save_to_disk`` wrote in ``folder``.
+
+    None for another folder. Sentences for the user are added to ``warnings``.
+    """
+    names = ("dataset_dict.json", "state.json")
+    if not any((folder / name).is_file() for name in names):
+        return None
+    import datasets
+
+    try:
+        saved = datasets.load_from_disk(str(folder))
+    except Exception as error:  # whatever a damaged folder makes the library raise
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"{folder} is no dataset that save_to_disk wrote, or it is damaged: {reason}"
+        ) from error
+    loaded = saved if isinstance(saved, dict) else {str(saved.split or "train"): saved}
+    return _parts(loaded, str(folder), columns, warnings)
+
+
+def _parts(
+    loaded: Mapping[Any, Any],
+    origin: str,
+    columns: Columns,
+    warnings: list[str],
+) -> dict[str, Part]:
+    """The parts of a dataset by split name; one split alone is the training split."""
+    names = {str(name): name for name in loaded}
+    kinds = roles({name: read_name(name).kind for name in names})
     if "train" not in kinds.values():
-        if len(loaded) != 1:
-            raise UserError(
-                f"hf:{spec} has no split 'train' (it has: {', '.join(map(str, loaded))})"
-            )
-        kinds = dict.fromkeys(kinds, "train")
-    parts = {
-        kind: _part(loaded[name], str(name), spec)
-        for name, kind in kinds.items()
-        if kind is not None
-    }
-    return HubDataset(parts, at or revision)
+        if len(names) != 1:
+            raise UserError(f"{origin} has no split 'train' (it has: {listed(list(names))})")
+        kinds = dict.fromkeys(names, "train")
+    unused = [name for name in names if name not in kinds]
+    if unused:
+        warnings.append(f"splits of {origin} that are not used: {listed(unused)}")
+    parts: dict[str, Part] = {}
+    for name, kind in kinds.items():
+        if kind in parts:
+            warnings.append(f"{class_name(name)} of {origin} is a second {kind} split, not used")
+            continue
+        try:
+            parts[kind] = _part(loaded[names[name]], name, origin, columns)
+        except NoLabels as error:
+            if kind == "train":
+                raise
+            warnings.append(f"no {kind} split is read: {error}")
+    return parts
 
 
 def _revision(dataset: Any) -> str | None:
@@ -157,21 +200,37 @@ def _load(
         ) from error
 
 
-def _part(dataset: Any, split: str, spec: str) -> Part:
+def _part(dataset: Any, split: str, origin: str, columns: Columns) -> Part:
     import datasets
 
-    features = dataset.features
-    images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
-    labels = [name for name in ("label", "labels", "class") if name in features]
-    labels += [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    if not images or not labels:
-        raise UserError(f"hf:{spec} has no image and label column (it has: {', '.join(features)})")
-    values = dataset.select_columns(labels[:1]).with_format("arrow")[:].column(0)
-    names = getattr(features[labels[0]], "names", None)
-    numbers, classes = to_labels(values, names, f"hf:{spec}")
-    source = HubImages(
-        dataset.select_columns(images[:1]).cast_column(images[0], datasets.Image(decode=False)),
-        images[0],
-        split,
+    described = {name: _described(kind) for name, kind in dataset.features.items()}
+    schema = dataset.features.arrow_schema
+    images = stored_image_column(schema, described, columns.image, origin)
+    present = [name for name in dataset.features if name != images]
+    if images is None:
+        raise UserError(f"{origin} has no image column (it has: {listed(present)})")
+
+    def read_column(name: str) -> Any:
+        return dataset.select_columns([name]).with_format("arrow")[:].column(0)
+
+    labels = label_column(
+        present,
+        described,
+        read_column,
+        named=columns.label,
+        origin=origin,
+        prefer_text=False,
     )
-    return Part(source, numbers, classes)
+    if labels is None:
+        raise NoLabels(f"{origin} has no label column (it has: {listed(list(described))})")
+    numbers, classes = to_labels(read_column(labels), described[labels].get("names"), origin)
+    stored = dataset.select_columns([images])
+    if isinstance(dataset.features[images], datasets.Image):
+        stored = stored.cast_column(images, datasets.Image(decode=False))
+    return Part(HubImages(stored, images, split), numbers, classes)
+
+
+def _described(feature: Any) -> dict[str, Any]:
+    """What ``selection.sources.tables.columns`` wants to know of a column's feature."""
+    names = getattr(feature, "names", None)
+    return {"_type": type(feature).__name__, "names": names if isinstance(names, list) else None}

@@ -11,16 +11,31 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from selection.sources.folder import SPLITS, UNLABELLED
 from selection.sources.images import CorruptImage
-from selection.sources.split import Part, Rows, Split, class_name, class_names, spread
+from selection.sources.split import Part, Rows, Source, Split, class_name, spread
+from selection.sources.tables.cells import encoded_image, is_encoded_text
+from selection.sources.tables.columns import (
+    Columns,
+    ask,
+    label_column,
+    listed,
+    named_column,
+    stored_image_column,
+)
+from selection.sources.tables.labels import Labels, names_in_file, to_labels
+from selection.sources.tables.listed import parts_of_table
+from selection.sources.tables.listed_table import ListedTable, NoLabels
+from selection.sources.tables.paths import FileIndex
+from selection.sources.tables.splits import is_split_name, split_column
 from zoo.errors import UserError
 
 _HELD = 2**30  # bytes of encoded images kept in memory
+_FIRST_ROWS = 16  # that tell whether a column holds images, encoded texts or paths
 _NAME = re.compile(r"^([a-z]+)(?:[-_.].*)?\.parquet$", re.IGNORECASE)
 
 
@@ -29,10 +44,10 @@ class Table:
     groups stay in memory.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], column: str | None = None) -> None:
         self.files = [open_parquet(path) for path in files]
         self.paths = list(files)
-        self.column = _column(self.files[0], files[0], "image", ("image", "img"), "Image")
+        self.column = _image_column(self.files[0], files[0], column)
         self._groups: list[tuple[int, int]] = []  # file, and which of its row groups
         sizes = []
         for number, file in enumerate(self.files):
@@ -49,9 +64,7 @@ class Table:
     def raw(self, row: int) -> bytes:
         group = bisect.bisect_right(self._starts, row) - 1
         value = self._group(group)[row - self._starts[group]].as_py()
-        if not isinstance(value, bytes):
-            raise CorruptImage("the row holds no image bytes")
-        return value
+        return encoded_image(value, self.paths[self._groups[group][0]].parent)
 
     def name(self, row: int) -> str:
         group = bisect.bisect_right(self._starts, row) - 1
@@ -80,6 +93,27 @@ class Table:
                 _, oldest = self._held.popitem(last=False)
                 held_bytes -= oldest.nbytes
             return self._held[group]
+
+
+class TableRows:
+    """Some rows of a table, for tables with a column of splits."""
+
+    def __init__(self, table: Table, rows: Rows) -> None:
+        self.paths = table.paths
+        self._table = table
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def raw(self, row: int) -> bytes:
+        return self._table.raw(int(self._rows[row]))
+
+    def name(self, row: int) -> str:
+        return self._table.name(int(self._rows[row]))
+
+    def stamp(self, rows: Rows) -> Iterator[bytes]:
+        return self._table.stamp(self._rows[rows])
 
 
 def open_parquet(path: Path) -> Any:
@@ -128,102 +162,185 @@ def _kind(word: str) -> str | None:
     return "unlabelled" if word.lower() in UNLABELLED else SPLITS.get(word.lower())
 
 
-def read(folder: Path, files: dict[str, list[Path]]) -> tuple[dict[str, Part], list[Table]]:
-    """The parts by split name and the sources of unlabelled images of a folder of Parquet files."""
-    parts = {kind: _part(folder, paths) for kind, paths in files.items() if kind != "unlabelled"}
-    return parts, [Table(files["unlabelled"])] if "unlabelled" in files else []
+def read(
+    folder: Path,
+    files: dict[str, list[Path]],
+    columns: Columns,
+    warnings: list[str],
+) -> tuple[dict[str, Part], list[Source]]:
+    """The parts by split name and the sources of unlabelled images of a folder of Parquet files.
+
+    Sentences for the user are added to ``warnings``.
+    """
+    parts: dict[str, Part] = {}
+    for kind, paths in files.items():
+        if kind == "unlabelled":
+            continue
+        try:
+            parts |= _parts(folder, paths, columns, warnings, kind if len(files) > 1 else None)
+        except NoLabels as error:
+            if kind == "train":
+                raise
+            warnings.append(f"no {kind} split is read: {error}")
+    unlabelled: list[Source] = []
+    if "unlabelled" in files:
+        unlabelled.append(Table(files["unlabelled"], columns.image))
+    return parts, unlabelled
 
 
 def read_split(paths: Sequence[Path]) -> Split:
     """All images and labels of Parquet files that make one split."""
-    part = _part(paths[0].parent, list(paths))
+    part = _parts(paths[0].parent, list(paths), Columns(), [], "train")["train"]
     return Split(part.source, np.arange(len(part.source)), part.labels, part.names)
 
 
-def _part(folder: Path, paths: list[Path]) -> Part:
-    import pyarrow as pa
-
-    table = Table(paths)
-    column = _column(table.files[0], paths[0], "label", ("label", "labels", "class"), "ClassLabel")
-    try:
-        chunks = []
-        for file in table.files:
-            chunks += file.read(columns=[column]).column(0).chunks
-        values = pa.chunked_array(chunks)
-    except (pa.ArrowException, LookupError, OSError) as error:
-        raise UserError(
-            f"the label column {column!r} of {paths[0]} and its shards cannot be read: {error}"
-        ) from error
-    feature = _features(table.files[0]).get(column, {})
-    names = feature.get("names")
-    if not isinstance(names, list) or not names:
-        names = _names_in_file(folder)
-    labels, classes = to_labels(values, names, str(paths[0]))
-    return Part(table, labels, classes)
+def listed_columns(paths: Sequence[Path], columns: Columns) -> dict[str, list[Any]] | None:
+    """The columns of Parquet files whose images are paths; None where the images are in them."""
+    files = [open_parquet(path) for path in paths]
+    schema = files[0].schema_arrow
+    if _stored_column(files[0], paths[0], columns.image) is not None:
+        return None
+    names = [field.name for field in schema if not _is_large(field.type)]
+    return {name: _read_column(files, name, paths[0]).to_pylist() for name in names}
 
 
-class Labels(NamedTuple):
-    """``numbers`` (n,) int64 in [0, C), or -1 where unlabelled, and the C class ``names``."""
-
-    numbers: Rows
-    names: tuple[str, ...]
-
-
-def to_labels(values: Any, names: Sequence[str] | None, origin: str) -> Labels:
-    """Read a label column: an Arrow chunked array of whole numbers or text.
-
-    Null, -1 and empty text are unlabelled. Whole numbers without ``names`` are named by themselves.
-    """
-    import pyarrow as pa
+def _is_large(kind: Any) -> bool:
+    """Whether a column can be neither a path nor a label."""
     import pyarrow.types as kinds
 
-    if kinds.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if kinds.is_string(values.type) or kinds.is_large_string(values.type):
-        texts = [class_name(text) for text in values.fill_null("").to_pylist()]
-        classes = tuple(sorted(set(texts) - {""}))
-        index = {name: label for label, name in enumerate(classes)}
-        labels = [index.get(text, -1) for text in texts]
-        return Labels(np.asarray(labels, dtype=np.int64), classes)
-    try:
-        whole = values.cast(pa.int64()).fill_null(-1)
-        numbers = whole.to_numpy().astype(np.int64)
-    except (pa.ArrowException, ValueError) as error:
-        raise UserError(
-            f"the label column of {origin} holds {values.type}; whole numbers or text are expected"
-        ) from error
-    if not names:
-        is_labelled = numbers != -1
-        present = np.unique(numbers[is_labelled])
-        places = np.searchsorted(present, numbers)
-        classes = tuple(str(number) for number in present)
-        return Labels(np.where(is_labelled, places, -1), classes)
-    bad = numbers[(numbers < -1) | (numbers >= len(names))]
-    if len(bad):
-        raise UserError(
-            f"label {bad.max()} in {origin}, but there are {len(names)} class names "
-            f"(0 to {len(names) - 1}; -1 or null: unlabelled)"
-        )
-    return Labels(numbers, class_names(names))
+    if kinds.is_struct(kind):
+        return bool(kind.get_field_index("path") < 0)
+    is_bytes = kinds.is_binary(kind) or kinds.is_large_binary(kind)
+    return bool(is_bytes or kinds.is_map(kind) or kinds.is_union(kind))
 
 
-def _column(
-    file: Any,
-    path: Path,
-    purpose: str,
-    usual: Sequence[str],
-    feature: str,
-) -> str:
-    """The column with one of the usual names, else that whose metadata state this feature."""
-    present = file.schema_arrow.names
+def _parts(
+    folder: Path,
+    paths: list[Path],
+    columns: Columns,
+    warnings: list[str],
+    kind: str | None,
+) -> dict[str, Part]:
+    """The parts of Parquet files that are the split ``kind``; of None, a column may tell splits."""
+    values = listed_columns(paths, columns)
+    if values is not None:
+        features = _features(open_parquet(paths[0]))
+        names = names_in_file(folder / "labels.txt")
+        listing = ListedTable(str(paths[0]), FileIndex(paths[0].parent), values, names, features)
+        if not any(isinstance(value, str | dict) for rows in values.values() for value in rows[:9]):
+            _image_column(open_parquet(paths[0]), paths[0], columns.image)  # refuses it
+        return parts_of_table(listing, columns, warnings, kind=kind)
+    table = Table(paths, columns.image)
+    labels = _labels(folder, table, columns, kind)
+    part = Part(table, *labels)
+    if kind is not None:
+        return {kind: part}
+    present = [name for name in table.files[0].schema_arrow.names if name != table.column]
+    texts = {
+        name: [str(value) for value in _read_column(table.files, name, paths[0]).to_pylist()]
+        for name in filter(is_split_name, present)
+    }
+    column, kinds = split_column(texts, str(paths[0]), warnings)
+    if column is None or kinds is None:
+        return {"train": part}
+    split_of = np.asarray(kinds)
+    parts = {}
+    for name in filter(None, dict.fromkeys(kinds)):
+        rows = np.flatnonzero(split_of == name)
+        parts[name] = Part(TableRows(table, rows), labels.numbers[rows], labels.names)
+    return parts
+
+
+def _labels(folder: Path, table: Table, columns: Columns, kind: str | None) -> Labels:
+    path = table.paths[0]
+    file = table.files[0]
     features = _features(file)
-    tagged = [name for name, spec in features.items() if spec.get("_type") == feature]
-    for name in (*usual, *tagged):
-        if name in present:
-            return name
-    raise UserError(
-        f"{path} has no column {purpose!r} (it has: {class_name(', '.join(present)) or 'none'})"
+    present = [name for name in file.schema_arrow.names if name != table.column]
+    if columns.label is not None and columns.label not in present and kind not in (None, "train"):
+        raise NoLabels(f"{path} has no column {class_name(columns.label)!r}")
+    column = label_column(
+        present,
+        features,
+        lambda name: _read_column(table.files, name, path),
+        named=columns.label,
+        origin=str(path),
+        prefer_text=False,
     )
+    if column is None and len(present) == 1:
+        column = present[0]
+    if column is None:
+        raise NoLabels(
+            f"{path} has no column 'label' (it has: {listed(file.schema_arrow.names)}); name it"
+            " with --label-column"
+        )
+    names = features.get(column, {}).get("names")
+    if not isinstance(names, list) or not names:
+        names = names_in_file(folder / "labels.txt")
+    return to_labels(_read_column(table.files, column, path), names, str(path))
+
+
+def _read_column(files: Sequence[Any], column: str, path: Path) -> Any:
+    """One column of all files as an Arrow chunked array."""
+    import pyarrow as pa
+
+    try:
+        chunks = []
+        for file in files:
+            chunks += file.read(columns=[column]).column(0).chunks
+        return pa.chunked_array(chunks)
+    except (pa.ArrowException, LookupError, OSError) as error:
+        raise UserError(
+            f"the column {class_name(column)!r} of {path} and its shards cannot be read: {error}"
+        ) from error
+
+
+def _image_column(file: Any, path: Path, named: str | None) -> str:
+    """The column of encoded images, of pixels or of texts that are encoded images."""
+    column = _stored_column(file, path, named)
+    if column is not None:
+        return column
+    present = file.schema_arrow.names
+    if named is not None:
+        return named_column(named, present, "--image-column", str(path))
+    raise UserError(f"{path} has no column 'image' (it has: {listed(present)})")
+
+
+def _stored_column(file: Any, path: Path, named: str | None) -> str | None:
+    """The column that holds images and not their paths; None where none does."""
+    import pyarrow.types as kinds
+
+    schema, features = file.schema_arrow, _features(file)
+    column = stored_image_column(schema, features, named, str(path))
+    if column is not None:
+        kind = schema.field(column).type
+        return None if kinds.is_struct(kind) and _holds_paths_only(file, column) else column
+    texts = [
+        field.name
+        for field in schema
+        if (kinds.is_string(field.type) or kinds.is_large_string(field.type))
+        and named in (None, field.name)
+    ]
+    encoded = [name for name in texts if any(map(is_encoded_text, _first_values(file, name)))]
+    if len(encoded) > 1:
+        raise ask(str(path), "image", encoded)
+    return encoded[0] if encoded else None
+
+
+def _holds_paths_only(file: Any, column: str) -> bool:
+    values = _first_values(file, column)
+    return bool(values) and all(not value.get("bytes") and value.get("path") for value in values)
+
+
+def _first_values(file: Any, column: str) -> list[Any]:
+    """Some values of a column that are not null, as Python objects."""
+    import pyarrow as pa
+
+    try:
+        batch = next(file.iter_batches(batch_size=_FIRST_ROWS, columns=[column]), None)
+    except (pa.ArrowException, OSError):
+        return []
+    values = batch.column(0).to_pylist() if batch is not None else []
+    return [value for value in values if value is not None]
 
 
 def _features(file: Any) -> dict[str, dict[str, Any]]:
@@ -236,23 +353,11 @@ def _features(file: Any) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _names_in_file(folder: Path) -> list[str] | None:
-    path = folder / "labels.txt"
-    try:
-        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-
-
 def _images(file: Any, group: int, column: str) -> Any:
     """The encoded images of one row group, an Arrow column of bytes."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    is_struct = pa.types.is_struct(file.schema_arrow.field(column).type)
-    wanted = f"{column}.bytes" if is_struct else column
     try:
-        values = file.read_row_group(group, columns=[wanted]).column(0)
+        return file.read_row_group(group, columns=[column]).column(0)
     except (pa.ArrowException, OSError, IndexError) as error:
         raise CorruptImage(f"the Parquet file is damaged: {str(error).splitlines()[0]}") from error
-    return pc.struct_field(values, "bytes") if is_struct else values

@@ -8,7 +8,7 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,13 +43,14 @@ class FolderContent(NamedTuple):
     broken_links: int
 
 
-def read(folder: Path, notes: list[str]) -> FolderContent:
+def read(folder: Path, notes: list[str], *, leave_out: Collection[str] = ()) -> FolderContent:
     """Read a folder of class folders, with or without splits above or below them.
 
-    Sentences for the user are added to ``notes``. Raises ``UserError`` where it is not clear which
-    folders are classes.
+    Folders named in ``leave_out``, directly in ``folder``, are passed over: their labels stand in a
+    file. Sentences for the user are added to ``notes``. Raises ``UserError`` where it is not clear
+    which folders are classes.
     """
-    layout = Layout(Folder(folder), notes)
+    layout = Layout(Folder(folder, leave_out=leave_out), notes)
     _read_level(layout, layout.root)
     parts, broken = layout.parts()
     names = parts["train"].names if "train" in parts else ()
