@@ -173,7 +173,7 @@ def test_imagenet_is_inferred_where_the_training_data_is_one() -> None:
         ({"architecture": "../../x"}, "knows no architecture '../../x'"),
         (
             {"architectures": ["BertForSequenceClassification"]},
-            "BertForSequenceClassification is no image classifier",
+            "BertForSequenceClassification is a text model",
         ),
         (
             {"architectures": ["ViTForImageClassification"], "auto_map": {"AutoModel": "x.Y"}},

@@ -716,7 +716,6 @@ def test_a_faulty_tensor_of_a_transformers_model_is_named(
     "changes",
     [
         {"auto_map": {"AutoConfig": "evil.Config"}},
-        {"architectures": ["ViTModel"]},
         {"model_type": "no_such_type"},
         {"num_hidden_layers": 90_000},
         {"hidden_size": 900_000},

@@ -14,13 +14,14 @@ from zoo.loading.ahead import in_order
 from zoo.loading.network import Network
 from zoo.loading.network import load as load_network
 from zoo.loading.preprocessing import Preprocessing, preprocessing_of
+from zoo.loading.transformers_network import head_inputs
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
     from PIL import Image
-    from torch import Tensor, nn
+    from torch import Tensor
 
     Array = NDArray[np.float32]
 
@@ -74,7 +75,9 @@ class Teacher:
         self.labels = card.labels if card.labels and len(card.labels) == self.num_classes else None
         self.module = network.module.to(self.device).to(memory_format=torch.channels_last)
         self._library = network.library
-        self._last = _last_layer(network)
+        self._features = network.features
+        self._heads = _heads(network)
+        self._last = self._heads[-1] if self._heads else None
         # whether the last layer applied to the features gives the logits: checked below
         self._linear = False
         scale = [1 / s for s in preprocessing.std]
@@ -171,16 +174,10 @@ class Teacher:
             if self._library == "timm":
                 module: Any = self.module
                 return self.finish(module.forward_features(inputs))
-            assert self._last is not None, "the head of a transformers model was looked for"
-            head_inputs: list[Tensor] = []
-            hook = self._last.register_forward_pre_hook(
-                lambda _layer, arguments: head_inputs.append(arguments[0])
-            )
-            try:
-                logits = self.module(pixel_values=inputs).logits
-            finally:
-                hook.remove()
-            return self._to_outputs(_pooled(head_inputs[-1]), logits)
+            if self._features is not None:
+                return self._to_outputs(self._features(self.module, inputs), None)
+            features, logits = head_inputs(self.module, inputs, self._heads)
+            return self._to_outputs(_pooled(features), logits)
 
     def finish(self, hidden: Tensor) -> Outputs[Tensor]:
         """The ``Outputs`` for a trunk's last hidden state, with gradient to it.
@@ -367,16 +364,18 @@ def _as_array(batches: Sequence[Tensor]) -> Array:
     return array
 
 
-def _last_layer(network: Network) -> nn.Linear | nn.Conv2d | None:
-    """The linear layer or 1 x 1 convolution with one output per class, or None."""
+def _heads(network: Network) -> list[Any]:
+    """The linear layers or 1 x 1 convolutions with one output per class; two where a network was
+    distilled, and then averages their answers.
+    """
     import torch
 
     if not network.num_classes:
-        return None
+        return []
     if network.library == "timm":
         module: Any = network.module
         last = module.get_classifier()
-        return last if isinstance(last, (torch.nn.Linear, torch.nn.Conv2d)) else None
+        return [last] if isinstance(last, (torch.nn.Linear, torch.nn.Conv2d)) else []
     heads = [
         layer
         for layer in network.module.modules()
@@ -384,7 +383,7 @@ def _last_layer(network: Network) -> nn.Linear | nn.Conv2d | None:
     ]
     if not heads:
         raise TeacherError("the network has no linear head with one output a class")
-    return heads[-1]
+    return heads[-2:] if type(network.module).__name__.endswith("WithTeacher") else heads[-1:]
 
 
 def _pooled(features: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,3 +75,37 @@ def skip_weight_init() -> TorchFunctionMode:
             return args[0] if function in initialisers else function(*args, **(kwargs or {}))
 
     return WithoutInit()
+
+
+def check_plain(value: Any, name: str, *, depth: int) -> None:
+    """Raise ``TeacherError`` unless ``value`` (called ``name``) is made of small numbers and words.
+
+    Lists and objects may be nested ``depth`` deep.
+    """
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, (int, float)):
+        if not abs(value) <= 1_000_000:
+            raise TeacherError(f"{name} is {value}, expected at most a million")
+    elif isinstance(value, str):
+        if not re.fullmatch(r"[\w.+-]{0,64}", value):
+            raise TeacherError(f"{name} is a text that no architecture takes")
+    elif isinstance(value, (list, dict)) and depth and len(value) <= 256:
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in pairs:
+            check_plain(key, f"a key of {name}", depth=0)
+            check_plain(part, f"{name}.{key}", depth=depth - 1)
+    else:
+        raise TeacherError(f"{name} is no plain value, or too large a list")
+
+
+def class_count(count: Any) -> int:
+    """``count`` as a number of classes; ``TeacherError`` where it is none."""
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= 1_000_000:
+        raise TeacherError(f"num_classes is {count!r}, expected a whole number")
+    return count
+
+
+def is_derived(name: str) -> bool:
+    """Whether a tensor is counted rather than learned."""
+    return name.endswith(("num_batches_tracked", "relative_position_index", "position_ids"))

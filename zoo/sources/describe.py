@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.errors import TeacherError
+from zoo.loading.backbones import backbone, feature_width, is_classifier, obstacle, tower_config
 from zoo.loading.checkpoint.architecture import timm_architectures, timm_name
 from zoo.loading.checkpoint.head import HeadShape, config_count, head_shape
 from zoo.loading.preprocessing import (
@@ -39,7 +40,6 @@ _ODD_VALUES = (
 )
 _LONGEST_TEXT = 200
 _ACCURACIES = ("accuracy", "top-1", "top1")
-_CLASSIFIER = "ForImageClassification"
 _LICENSES = {
     "apache-2": "apache-2.0",
     "apache2": "apache-2.0",
@@ -135,7 +135,11 @@ class _Config(NamedTuple):
 
     @property
     def classifies_images(self) -> bool:
-        return self.timm or str(self.architecture).endswith(_CLASSIFIER)
+        return self.timm or is_classifier(self.architecture)
+
+    @property
+    def is_headless(self) -> bool:
+        return not self.timm and backbone(self.architecture) is not None
 
 
 def _classes(
@@ -144,6 +148,9 @@ def _classes(
     """Class count, label names and feature width, and what is wrong with them; the head's shape
     decides on count and width.
     """
+    if known.is_headless:
+        width = feature_width(known.whole, known.architecture)
+        return [], {"num_classes": 0, "feature_dim": as_count(width) or None}
     head = head_shape(known.whole, weights.tensors) if weights else None
     count, fault = config_count(known.whole), None
     if head is not None and count != head.classes:
@@ -210,7 +217,8 @@ def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
             return _pipeline(from_transformers(dict(processor))), None
     except (TeacherError, *_ODD_VALUES) as error:
         return {}, f"the input pipeline cannot be read: {printable(error, 200)}"
-    return {"input_size": as_count(known.whole.get("image_size")) or None}, None
+    tower = tower_config(known.whole, known.architecture)
+    return {"input_size": as_count(tower.get("image_size")) or None}, None
 
 
 def _pipeline(preprocessing: Preprocessing) -> Fields:
@@ -221,16 +229,11 @@ def _obstacle(known: _Config) -> str | None:
     """Why this tool cannot load such an architecture, if so."""
     if known.whole.get("auto_map"):
         return "needs code of its own (auto_map), which is never run"
-    if not known.architecture:
-        return "config.json names no architecture"
-    if known.timm and known.architecture not in timm_architectures():
+    if not known.timm:
+        return obstacle(known.whole, known.architecture)
+    if known.architecture not in timm_architectures():
         return f"the installed timm knows no architecture {known.architecture!r}"
-    if known.classifies_images:
-        return None
-    return (
-        f"{known.architecture} is no image classifier ({_CLASSIFIER} or a timm architecture is"
-        " expected)"
-    )
+    return None
 
 
 # --- the model card's front matter
