@@ -137,6 +137,8 @@ class Teacher:
         import torch
 
         pixels = pixels.to(self.device, non_blocking=True)
+        if self.preprocessing.channel_order == "bgr":
+            pixels = pixels.flip(1)
         scale = self._scale if pixels.is_floating_point() else self._scale / 255
         pixels = pixels.to(torch.float32, memory_format=torch.channels_last)
         return torch.addcmul(self._shift, pixels, scale)

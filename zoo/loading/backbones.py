@@ -185,6 +185,13 @@ _OTHERS = (
 )
 
 
+def first_architecture(config: Mapping[str, Any]) -> str | None:
+    """The class that a transformers config names first; None where it names none."""
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names else None
+    return name if isinstance(name, str) and re.fullmatch(r"\w{1,80}", name) else None
+
+
 def is_classifier(architecture: str | None) -> bool:
     """Whether transformers' class of that name is an image classifier, by its name."""
     return bool(_CLASSIFIER.fullmatch(architecture or ""))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import TeacherError
-from zoo.loading.backbones import backbone
+from zoo.loading.backbones import backbone, first_architecture
 from zoo.loading.construction import (
     check_plain,
     class_count,
@@ -20,7 +20,7 @@ from zoo.loading.construction import (
     skip_weight_init,
 )
 from zoo.loading.preprocessing import Preprocessing, read_json
-from zoo.loading.transformers_network import Built, architecture_of, features_of, fill, is_needed
+from zoo.loading.transformers_network import Built, features_of, fill, is_needed
 from zoo.loading.transformers_network import build as build_transformers
 from zoo.loading.weights import read_headers, weight_files
 
@@ -106,7 +106,7 @@ def _load_timm(
 
 def _load_transformers(config: dict[str, Any], files: Iterable[Path], shapes: Shapes) -> Network:
     """Of a larger network than a backbone needs, only the backbone's tensors count and are read."""
-    known = backbone(architecture_of(config))
+    known = backbone(first_architecture(config))
     needed = {name: shape for name, shape in shapes.items() if is_needed(name, known)}
     if not needed and known is not None:
         raise TeacherError(f"the weights have no tensor {known.prefix}*, which the backbone needs")

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.files import load_json
+from zoo.loading.backbones import first_architecture, tower_config
 from zoo.loading.checkpoint.architecture import default_cfg, timm_name
+from zoo.loading.processors import RESAMPLING, family_processor, pair, settings_of, triple
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
-# by PIL's numbers, as transformers stores them
-_RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 _CROP_MODES = ("center", "squash", "border")
 # where a timm config leaves one of these open, timm's own settings of the architecture serve
 _TIMM_FIELDS = ("input_size", "mean", "std", "interpolation", "crop_pct")
@@ -35,7 +35,8 @@ class Preprocessing:
     ``input_size`` is (height, width) in pixels. The image is resized to ``floor(input_size /
     crop_pct)`` and its centre is cut out: ``center`` keeps the aspect ratio and fits the shorter
     side, ``squash`` stretches both sides, ``border`` fits the longer side and fills up with the
-    mean colour. ``mean`` and ``std`` are per channel for pixels in [0, 1].
+    mean colour. ``mean`` and ``std`` are per channel, in the network's order (``channel_order``:
+    ``rgb`` or ``bgr``), for pixels in [0, 1].
     """
 
     input_size: tuple[int, int]
@@ -44,6 +45,7 @@ class Preprocessing:
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
     crop_mode: str = "center"
+    channel_order: str = "rgb"
 
     def __post_init__(self) -> None:
         if not all(
@@ -56,9 +58,9 @@ class Preprocessing:
             raise TeacherError(
                 f"mean {self.mean} and std {self.std} must be finite, and std above 0"
             )
-        if self.interpolation not in _RESAMPLING:
+        if self.interpolation not in RESAMPLING:
             raise TeacherError(
-                f"unknown interpolation {self.interpolation!r} (valid: {', '.join(_RESAMPLING)})"
+                f"unknown interpolation {self.interpolation!r} (valid: {', '.join(RESAMPLING)})"
             )
         if not 0.1 <= self.crop_pct <= 2:
             raise TeacherError(f"crop_pct {self.crop_pct} is not between 0.1 and 2")
@@ -66,6 +68,8 @@ class Preprocessing:
             raise TeacherError(
                 f"unknown crop_mode {self.crop_mode!r} (valid: {', '.join(_CROP_MODES)})"
             )
+        if self.channel_order not in ("rgb", "bgr"):
+            raise TeacherError(f"channel_order {self.channel_order!r} is neither rgb nor bgr")
 
     def at_most(self, side: int | None) -> Preprocessing:
         """The same at ``side`` x ``side`` pixels where its input is larger; None: as it is."""
@@ -78,6 +82,7 @@ class Preprocessing:
         """One line of text, equal exactly where the preprocessing is equal, for keys of a cache."""
         height, width = self.input_size
         geometry = f"{height}x{width}-{self.interpolation}-{self.crop_mode}-{self.crop_pct:.9g}"
+        geometry += "-bgr" if self.channel_order == "bgr" else ""
         return f"{geometry}-" + ",".join(f"{v:.9g}" for v in (*self.mean, *self.std))
 
     def apply(self, image: Image.Image) -> Image.Image:
@@ -131,8 +136,7 @@ def from_config(config: dict[str, Any], folder: Path) -> Preprocessing:
         return _from_timm(config)
     if (folder / "preprocessor_config.json").is_file():
         return from_transformers(read_json(folder / "preprocessor_config.json"))
-    size = config.get("input_size") or (3, *_pair(config.get("image_size") or 224))
-    return _build(_sides(size), config)
+    return from_transformers(family_processor(tower_config(config, first_architecture(config))))
 
 
 def timm_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def _from_timm(config: Mapping[str, Any]) -> Preprocessing:
         raise TeacherError(f"the network takes {channels} channels, only colour images are fed")
     size = arguments.get("img_size")
     if size is not None:
-        return _build(_pair(size), settings)
+        return _build(pair(size), settings)
     return _build(_sides(settings.get("input_size") or (3, 224, 224)), settings)
 
 
@@ -178,52 +182,8 @@ def _sides(size: Any) -> tuple[Any, Any]:
 
 
 def from_transformers(processor: dict[str, Any]) -> Preprocessing:
-    """A ``preprocessor_config.json`` in timm's terms.
-
-    Where transformers would leave the longer side uncut, the centre is cut to a square: batches
-    need one size (ours).
-    """
-    size, pct = processor.get("size", 224), processor.get("crop_pct")
-    crops = processor.get("do_center_crop")
-    edge = size.get("shortest_edge") if isinstance(size, dict) else None
-    is_stretched = edge is None
-    if isinstance(size, int):
-        edge, is_stretched = size, not crops
-    resized = _pair(size if edge is None else edge)
-    cut = resized
-    if crops and processor.get("crop_size"):
-        cut = _pair(processor["crop_size"])
-    if pct is None:
-        pct = cut[0] / resized[0]
-        if math.floor(cut[0] / pct) != resized[0]:
-            pct = cut[0] / (resized[0] + 0.5)
-    else:  # ConvNeXT's processor: from 384 pixels on the image is stretched and not cut
-        is_stretched = resized[0] >= 384
-        pct = 1.0 if is_stretched else pct
-    scale = 255.0
-    if processor.get("do_rescale", True):
-        scale *= float(processor.get("rescale_factor", 1 / 255))
-    offset = 1.0 if processor.get("rescale_offset") else 0.0
-    normalised = processor.get("do_normalize", True)
-    mean = processor.get("image_mean", _IMAGENET_MEAN) if normalised else (0.0,)
-    std = processor.get("image_std", _IMAGENET_STD) if normalised else (1.0,)
-    if not 0 < scale < math.inf:
-        raise TeacherError(f"rescale_factor {processor.get('rescale_factor')!r} is not above 0")
-    resample = processor.get("resample", 2)
-    if not isinstance(resample, int) or not 0 <= resample < len(_RESAMPLING):
-        raise TeacherError(
-            f"resample {resample!r} is no filter of PIL (0 to {len(_RESAMPLING) - 1})"
-        )
-    return _build(
-        cut,
-        {
-            "mean": tuple((m + offset) / scale for m in _triple(mean)),
-            "std": tuple(s / scale for s in _triple(std)),
-            "interpolation": _RESAMPLING[resample],
-            "crop_pct": pct,
-            "crop_mode": "squash" if is_stretched else "center",
-        },
-    )
+    """A ``preprocessor_config.json`` in timm's terms; see ``processors.settings_of``."""
+    return _build(*settings_of(processor))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -236,33 +196,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _build(size: Any, values: Mapping[str, Any]) -> Preprocessing:
     """From ``values`` by the names of ``Preprocessing``, with timm's defaults for the others."""
-    height, width = (side if side is not None else 224 for side in _pair(size))
+    height, width = (side if side is not None else 224 for side in pair(size))
     try:
         return Preprocessing(
             input_size=(height, width),
-            mean=_triple(values.get("mean") or _IMAGENET_MEAN),
-            std=_triple(values.get("std") or _IMAGENET_STD),
+            mean=triple(values.get("mean") or _IMAGENET_MEAN),
+            std=triple(values.get("std") or _IMAGENET_STD),
             interpolation=str(values.get("interpolation") or "bicubic"),
             crop_pct=float(values.get("crop_pct") or 0.875),
             crop_mode=str(values.get("crop_mode") or "center"),
+            channel_order=str(values.get("channel_order") or "rgb"),
         )
     except (TypeError, ValueError) as error:
         raise TeacherError(f"the preprocessing cannot be read: {error}") from error
-
-
-def _pair(size: Any) -> tuple[Any, Any]:
-    if isinstance(size, dict):
-        size = (size.get("height"), size.get("width"))
-    if isinstance(size, int):
-        return size, size
-    if isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2:
-        return size[0], size[1]
-    raise TeacherError(f"{size!r} is no image size")
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    values = [values] if isinstance(values, (int, float)) else list(values)
-    values = values * 3 if len(values) == 1 else values
-    if len(values) != 3:
-        raise TeacherError(f"{len(values)} values for 3 colour channels")
-    return float(values[0]), float(values[1]), float(values[2])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import TeacherError
-from zoo.loading.backbones import Backbone, backbone, obstacle
+from zoo.loading.backbones import Backbone, backbone, first_architecture, obstacle
 from zoo.loading.construction import check_plain, class_count, is_derived
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def build(config: dict[str, Any]) -> Built:
         ) from error
     if "auto_map" in config:
         raise TeacherError("the model brings its own code (auto_map), which is never run")
-    name = architecture_of(config)
+    name = first_architecture(config)
     reason = obstacle(config, name)
     if reason:
         raise TeacherError(reason)
@@ -72,13 +72,6 @@ def build(config: dict[str, Any]) -> Built:
     if hasattr(settings, "mask_ratio"):
         settings.mask_ratio = 0.0  # a masked autoencoder sees the whole image
     return Built(family(settings, **_arguments(known)), 0, known)
-
-
-def architecture_of(config: dict[str, Any]) -> str | None:
-    """The class that a transformers config names first; None where it names none."""
-    names = config.get("architectures")
-    name = names[0] if isinstance(names, list) and names else None
-    return name if isinstance(name, str) and re.fullmatch(r"\w{1,80}", name) else None
 
 
 def _class_named(name: str | None) -> Any:

@@ -222,7 +222,9 @@ def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
 
 
 def _pipeline(preprocessing: Preprocessing) -> Fields:
-    return asdict(preprocessing) | {"input_size": int(min(preprocessing.input_size))}
+    fields = asdict(preprocessing) | {"input_size": int(min(preprocessing.input_size))}
+    del fields["channel_order"]  # follows from the kind of the processor, no column holds it
+    return fields
 
 
 def _obstacle(known: _Config) -> str | None:
