@@ -18,8 +18,8 @@ from zoo.loading.processors import family_processor
 
 # (processor, what its file says beyond the defaults, largest difference in grey levels of 255).
 # Exact is what rounding of floats leaves. One level or two: the library resizes tensors, not PIL's
-# images. One pixel: it rounds the centre to another pixel where the margin is odd, or cuts before it
-# resizes; at a sharp edge that is many levels, on average less than one.
+# images. One pixel: it rounds the centre to another pixel where the margin is odd, or cuts before
+# it resizes; at a sharp edge that is many levels, on average less than one.
 EXACT, ONE_LEVEL, TWO_LEVELS, ONE_PIXEL = 0.001, 1.01, 2.01, 110.0
 PROCESSORS: list[tuple[str, dict[str, Any], float]] = [
     ("BeitImageProcessor", {}, EXACT),
