@@ -177,3 +177,13 @@ def write_ranking(path: Path, task: str, teachers: list[Path]) -> Path:
         committee=tuple(c.id for c in cards),
     ).save(path)
     return path
+
+
+def train_options(folder: Path, out: Path, *more: str) -> list[str]:
+    """The options of ``distill.train`` for a short run on ``folder``'s task and ranking."""
+    return [
+        *("--task", str(folder / "squares"), "--ranking", str(folder / "ranking.json")),
+        *("--student", "test_efficientnet", "--size", "32", "--batch-size", "8"),
+        *("--epochs", "2", "--views", "2", "--device", "cpu", "--out", str(out)),
+        *more,
+    ]

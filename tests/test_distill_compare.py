@@ -20,7 +20,7 @@ from selection.scores.interval import (
     accuracy_difference,
     gap_recovered,
 )
-from tests.distill_setting import write_ranking, write_task, write_teacher
+from tests.distill_setting import train_options, write_ranking, write_task, write_teacher
 
 
 def flips(share: float, count: int = 400, seed: int = 0) -> Any:
@@ -155,32 +155,8 @@ def finished(
         write_teacher(tmp_path / "zoo" / name, seed=seed) for seed, name in enumerate(names)
     ]
     write_ranking(tmp_path / "ranking.json", str(tmp_path / "squares"), teachers)
-    assert (
-        train(
-            [
-                "--task",
-                str(tmp_path / "squares"),
-                "--student",
-                "test_efficientnet",
-                "--ranking",
-                str(tmp_path / "ranking.json"),
-                "--out",
-                str(tmp_path / "run"),
-                "--epochs",
-                "1",
-                "--views",
-                "1",
-                "--batch-size",
-                "8",
-                "--size",
-                "32",
-                "--device",
-                "cpu",
-                "--no-control",
-            ]
-        )
-        == 0
-    )
+    more = ("--epochs", "1", "--views", "1", "--no-control")
+    assert train(train_options(tmp_path, tmp_path / "run", *more)) == 0
     return tmp_path / "run"
 
 

@@ -23,7 +23,7 @@ from distill.train import main
 from distill.training.live import TrainingView
 from distill.training.trainer import verdict
 from selection.probing.store import TeacherStore
-from tests.distill_setting import write_ranking, write_task, write_teacher
+from tests.distill_setting import train_options, write_ranking, write_task, write_teacher
 from tests.places import ROOT, flipped
 from zoo.errors import UserError
 
@@ -51,29 +51,13 @@ def home(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def command(world: Path, out: Path, *more: str, ranking: str = "ranking.json") -> list[str]:
-    return [
-        "--task",
-        str(world / "squares"),
-        "--student",
-        "test_efficientnet",
-        "--ranking",
-        str(world / ranking),
-        "--out",
-        str(out),
-        "--epochs",
-        "2",
-        "--views",
-        "2",
-        "--batch-size",
-        "8",
-        "--size",
-        "32",
-        "--device",
-        "cpu",
-        "--offline",
-        *more,
-    ]
+def command(world: Path, out: Path, *more: str) -> list[str]:
+    return train_options(world, out, "--offline", *more)
+
+
+def resume(run: Path, *more: str) -> int:
+    """The exit status of ``--resume``."""
+    return main(["--out", str(run), "--resume", "--device", "cpu", "--no-control", *more])
 
 
 @pytest.mark.journey
@@ -124,13 +108,9 @@ def test_a_finished_run_is_not_trained_again_and_needs_resume(
     weights = (tmp_path / "run" / "student" / "model.safetensors").stat().st_mtime_ns
     assert main(command(world, tmp_path / "run", "--no-control")) == 2
     assert "--resume" in capsys.readouterr().err
-    assert (
-        main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--no-control"]) == 0
-    )
+    assert resume(tmp_path / "run") == 0
     assert (tmp_path / "run" / "student" / "model.safetensors").stat().st_mtime_ns == weights
-    assert (
-        main(["--out", str(tmp_path / "run"), "--resume", "--device", "cpu", "--epochs", "9"]) == 2
-    )
+    assert resume(tmp_path / "run", "--epochs", "9") == 2
     assert "--epochs 2" in capsys.readouterr().err
     for option, value in (
         ("--seed", "1"),
@@ -138,40 +118,12 @@ def test_a_finished_run_is_not_trained_again_and_needs_resume(
         ("--set", "weight=3"),
         ("--rate", "0.5"),
     ):
-        assert (
-            main(
-                [
-                    "--out",
-                    str(tmp_path / "run"),
-                    "--resume",
-                    "--device",
-                    "cpu",
-                    "--no-control",
-                    option,
-                    value,
-                ]
-            )
-            == 2
-        )
+        assert resume(tmp_path / "run", option, value) == 2
         err = capsys.readouterr().err
         assert f"the run was made with {'no --set' if option == '--set' else option}" in err
         assert f"this command says {value}" in err
-    assert (
-        main(
-            [
-                "--out",
-                str(tmp_path / "run"),
-                "--resume",
-                "--device",
-                "cpu",
-                "--no-control",
-                "--seed",
-                "0",
-            ]
-        )
-        == 0
-    )
-    assert main(["--out", str(tmp_path / "nothing"), "--resume"]) == 2
+    assert resume(tmp_path / "run", "--seed", "0") == 0
+    assert resume(tmp_path / "nothing") == 2
     assert "holds no run" in capsys.readouterr().err
 
 
@@ -198,9 +150,7 @@ def test_resuming_gives_the_same_student(
     assert capsys.readouterr().err.rstrip().endswith(" --no-control --resume")
     monkeypatch.setattr(loop.Tally, "add", real)
     assert not RunFolder(tmp_path / "cut").finished
-    assert (
-        main(["--out", str(tmp_path / "cut"), "--resume", "--device", "cpu", "--no-control"]) == 0
-    )
+    assert resume(tmp_path / "cut") == 0
     one, two = (
         (tmp_path / name / "student" / "model.safetensors").read_bytes()
         for name in ("whole", "cut")
@@ -212,7 +162,7 @@ def test_resuming_gives_the_same_student(
 def test_an_empty_committee_trains_plainly_and_says_so(
     world: Path, tmp_path: Path, capsys: Shown
 ) -> None:
-    assert main(command(world, tmp_path / "run", ranking="empty.json")) == 0
+    assert main(command(world, tmp_path / "run", "--ranking", str(world / "empty.json"))) == 0
     assert "none of the teachers helps" in capsys.readouterr().err
     assert RunFolder(tmp_path / "run").config()["method"] == "plain"
     assert "None: trained on labels alone" in (tmp_path / "run" / "README.md").read_text()
@@ -239,12 +189,7 @@ def test_an_empty_committee_trains_plainly_and_says_so(
 def test_wrong_input_is_a_sentence_and_leaves_no_run(
     world: Path, tmp_path: Path, capsys: Shown, change: list[str], words: str
 ) -> None:
-    given = command(world, tmp_path / "run", "--no-control")
-    if change[0] in given:
-        given[given.index(change[0]) + 1] = change[1]
-    else:
-        given += change
-    assert main(given) == 2
+    assert main([*command(world, tmp_path / "run", "--no-control"), *change]) == 2
     err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert len(err) == 1
     assert words in err[0]
@@ -258,15 +203,12 @@ def test_a_vanished_teacher_is_no_loss_where_its_answers_are_stored(
     shutil.copytree(world / "zoo", tmp_path / "zoo")
     write_ranking(tmp_path / "ranking.json", str(world / "squares"), [tmp_path / "zoo" / "headed"])
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
-    given = command(world, tmp_path / "one", "--no-control")
-    given[given.index("--ranking") + 1] = str(tmp_path / "ranking.json")
-    assert main(given) == 0
+    more = ("--no-control", "--ranking", str(tmp_path / "ranking.json"))
+    assert main(command(world, tmp_path / "one", *more)) == 0
     shutil.rmtree(tmp_path / "zoo")
-    given[given.index("--out") + 1] = str(tmp_path / "two")
-    assert main([*given, "--seed", "1"]) == 0
+    assert main(command(world, tmp_path / "two", *more, "--seed", "1")) == 0
     assert "its stored outputs serve" in capsys.readouterr().err
-    given[given.index("--out") + 1] = str(tmp_path / "three")
-    assert main([*given, "--method", "talk"]) == 1
+    assert main(command(world, tmp_path / "three", *more, "--method", "talk")) == 1
     assert "headed cannot be used" in capsys.readouterr().err
 
 
@@ -465,14 +407,12 @@ def test_distillation_after_a_ranking_runs_a_teacher_on_no_probe_image_again(
     ranking = rank(str(world / "squares"), Settings(models=("resnet_mnist",), probe_size=15))
     dataclasses.replace(ranking, committee=("resnet_mnist",)).save(tmp_path / "ranking.json")
     run_images.clear()
-    given = command(world, tmp_path / "run", "--no-control", "--views", "1")
-    given[given.index("--ranking") + 1] = str(tmp_path / "ranking.json")
-    assert main(given) == 0
+    more = ("--no-control", "--views", "1", "--ranking", str(tmp_path / "ranking.json"))
+    assert main(command(world, tmp_path / "run", *more)) == 0
     trial = 2  # random images that tell whether a teacher works
     assert sum(run_images) == trial + len(task.train) - 15 + len(task.validation)
     run_images.clear()
-    given[given.index("--out") + 1] = str(tmp_path / "again")
-    assert main([*given, "--seed", "1"]) == 0
+    assert main(command(world, tmp_path / "again", *more, "--seed", "1")) == 0
     assert run_images == []
 
 
