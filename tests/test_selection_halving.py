@@ -24,6 +24,7 @@ from selection.probing.rounds import (
     survival_threshold,
 )
 from selection.ranking import Row, in_order
+from tests.ranking_setting import row
 from zoo.card import ModelCard
 
 ROUNDS = sizes(500, 10)
@@ -131,9 +132,9 @@ def test_bounds_alone_keep_the_best_and_ask_no_image_twice(seed: int) -> None:
         done.rows[name].probe_size or 0 for name in values
     )  # each image once
     assert evaluator.spent < 500 * len(values)
-    for name, row in done.rows.items():
-        assert (row.dropped is None) == (name in done.rounds[-1].models)
-        assert len(done.evidence[name].labels) == row.probe_size
+    for name, made in done.rows.items():
+        assert (made.dropped is None) == (name in done.rounds[-1].models)
+        assert len(done.evidence[name].labels) == made.probe_size
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.25, 0.3, 0.5])
@@ -245,18 +246,7 @@ def test_stored_answers_are_free() -> None:
 
 
 def test_the_threshold_is_the_kth_lower_bound() -> None:
-    rows = [
-        Row(
-            model=str(i),
-            revision="",
-            source="",
-            location=None,
-            value=low + 1,
-            low=low,
-            high=low + 2,
-        )
-        for i, low in enumerate([5.0, 1.0, 3.0])
-    ]
+    rows = [row(str(low), low, below=0.0) for low in (5.0, 1.0, 3.0)]
     assert survival_threshold(rows, 2) == 3.0
     assert survival_threshold(rows, 3) == -math.inf
 

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from selection.ranking import Ranking, Row, finite, in_order
 from selection.scores.ties import grouped
+from tests.ranking_setting import row
 from zoo.errors import UserError
-
-
-def row(model: str, value: float | None, half: float = 0.1, error: str | None = None) -> Row:
-    low, high = (None, None) if value is None else (value - half, value + half)
-    return Row(
-        model=model,
-        revision="0" * 40,
-        source="folder",
-        location="/x",
-        value=value,
-        low=low,
-        high=high,
-        error=error,
-    )
 
 
 def ranking(*rows: Row) -> Ranking:
@@ -55,9 +41,9 @@ def test_best_first_failed_last_ties_by_name() -> None:
 
 def test_more_images_come_before_a_greater_value_and_only_the_first_have_groups() -> None:
     rows = [
-        replace(row("early", 9.0), probe_size=64),
-        replace(row("last", 1.0), probe_size=500),
-        replace(row("late", 2.0), probe_size=500),
+        row("early", 9.0, probe_size=64),
+        row("last", 1.0, probe_size=500),
+        row("late", 2.0, probe_size=500),
         row("failed", None, error="no weights"),
     ]
     ordered = grouped(in_order(rows), {})
@@ -80,7 +66,7 @@ def test_a_paired_comparison_beats_overlapping_intervals() -> None:
 
 def test_json_round_trip_and_contract(tmp_path: Path) -> None:
     made = ranking(
-        replace(row("best", 2.0), scores={"logme": None}, warnings=("w",)),
+        row("best", 2.0, scores={"logme": None}, warnings=("w",)),
         row("bad", None, error="why"),
     )
     path = tmp_path / "deep" / "ranking.json"
@@ -119,7 +105,7 @@ def test_fields_that_a_newer_version_added_are_left_out(tmp_path: Path) -> None:
 
 def test_to_frame_has_a_line_a_model() -> None:
     frame = ranking(
-        replace(row("best", 2.0), scores={"logme": 0.5}), row("bad", None, error="why")
+        row("best", 2.0, scores={"logme": 0.5}), row("bad", None, error="why")
     ).to_frame()
     assert list(frame["model"]) == ["best", "bad"]
     assert frame["score:logme"][0] == 0.5

@@ -28,6 +28,7 @@ from selection.report.plots import label, labels
 from selection.report.report import Report, make_examples
 from selection.report.table import letter
 from tests.browser import CHROMIUM, Browser
+from tests.ranking_setting import row as ranking_row
 
 HOSTILE = "</script><img src=http://evil.example/x onerror=\"document.title='owned'\"><!--"
 CLASSES = ("cat", HOSTILE, "ship")
@@ -61,15 +62,11 @@ def row(
     error: str | None = None,
     params: int | None = 3_500_000,
 ) -> Row:
-    low, high = (None, None) if value is None else (value - 0.02, value + 0.03)
-    return Row(
-        model=model,
-        revision="ab" * 20,
-        source="folder",
-        location="/x",
-        value=value,
-        low=low,
-        high=high,
+    return ranking_row(
+        model,
+        value,
+        below=0.02,
+        above=0.03,
         group=group,
         error=error,
         knn=None if value is None else 0.5 + value / 4,

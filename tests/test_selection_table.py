@@ -8,6 +8,7 @@ import pytest
 
 from selection.ranking import Ranking, Row
 from selection.report.table import left_unprobed, show, summary
+from tests.ranking_setting import row as ranking_row
 
 
 def ranking(*rows: Row, committee: tuple[str, ...] = ("a",), **candidates: object) -> Ranking:
@@ -26,17 +27,7 @@ def ranking(*rows: Row, committee: tuple[str, ...] = ("a",), **candidates: objec
 
 
 def row(model: str, value: float, size: int, group: int | None) -> Row:
-    return Row(
-        model=model,
-        revision="r",
-        source="folder",
-        location=None,
-        value=value,
-        low=value - 1,
-        high=value + 1,
-        probe_size=size,
-        group=group,
-    )
+    return ranking_row(model, value, probe_size=size, group=group)
 
 
 ROUNDS = [{"images": 64, "models": 64}, {"images": 500, "models": 2}]
