@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from distill.options import Options, TrainOptions, from_config, settings_of
 from distill.run import RunFolder
 from zoo.errors import UserError
+from zoo.files import check_home
 from zoo.terminal.command import resumable, run
 from zoo.terminal.options import command_of, flag_of, narrow
 from zoo.terminal.progress import warn
@@ -49,6 +50,7 @@ def _refuse_early(command: TrainOptions) -> None:
     if command.offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     resolve_device(command.device)
+    check_home()
     check(
         onnx=command.onnx,
         push=command.push,

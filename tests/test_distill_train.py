@@ -453,3 +453,17 @@ def test_a_damaged_control_is_trained_anew_to_the_same_student(
     assert shown.out.splitlines()[-2] == verdict
     assert {path: path.read_bytes() for path in before} == before
     assert (control / name).read_bytes() == content
+
+
+def test_a_second_training_in_the_same_folder_is_refused(
+    world: Path, tmp_path: Path, capsys: Shown
+) -> None:
+    out = tmp_path / "run"
+    with RunFolder(out).locked(wait=False):
+        before = sorted(out.rglob("*"))
+        assert main(command(world, out, "--method", "plain")) == 2
+        assert sorted(out.rglob("*")) == before
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: another training is writing to {out}: wait until it has ended, or give another"
+        " --out"
+    )

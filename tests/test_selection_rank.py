@@ -317,6 +317,10 @@ WRONG = [
     (["--task", "GOOD", "--ray", "local:0"], "expected local:N"),
     (["--task", "GOOD", "--out", "FILE/ranking.json"], "FILE is a file, not a folder"),
     (["--task", "GOOD", "--report", "FILE/new/page.html"], "FILE is a file, not a folder"),
+    (["--task", "GOOD", "--out", "PIPE"], "a pipe or a socket; give a regular file"),
+    (["--task", "GOOD", "--report", "PIPE"], "a pipe or a socket; give a regular file"),
+    (["--task", "GOOD", "--out", "x", "--report", "./x"], "--out and --report name the same file"),
+    (["--task", "FILE", "--out", "FILE"], "--task and --out name the same file"),
     (["--task", "GOOD", "--out", "GOOD"], "GOOD is a folder"),
     ([], "--task"),
 ]
@@ -332,6 +336,7 @@ def test_wrong_input_is_one_line_and_status_2(
 ) -> None:
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "FILE").write_text("a user's")
+    os.mkfifo(tmp_path / "PIPE")
     pictures(tmp_path / "ONE", {"only": 8})
     pictures(tmp_path / "GOOD", {"a": 8, "b": 8})
     for i in range(16):

@@ -402,7 +402,7 @@ def test_a_foreign_file_is_refused_and_not_changed(tmp_path: Path) -> None:
 
 def test_a_path_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="is a file, not a folder"):
         Catalogue.open(tmp_path / "file" / "c.duckdb", write=True)
     with pytest.raises(UserError, match="is a folder; give a file") as raised:
         Catalogue.open(tmp_path, write=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from zoo.catalogue import Catalogue
 from zoo.errors import TeacherError, UserError
 from zoo.files import (
     check_can_write,
+    check_home,
     load_json,
     remove_partial,
     replacing,
@@ -19,6 +21,7 @@ from zoo.files import (
     write_json,
     write_text,
 )
+from zoo.home import default_catalogue
 
 
 def names(folder: Path) -> list[str]:
@@ -182,3 +185,20 @@ def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
     for path in (tmp_path / ("a" * 256), tmp_path / ("ä" * 128)):
         with pytest.raises(UserError, match="cannot be written"):
             check_can_write(path)
+
+
+def test_a_home_that_takes_no_files_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "new" / "home"))
+    check_home()
+    assert names(tmp_path) == []
+    (tmp_path / "new").write_text("a user's")
+    with pytest.raises(UserError, match=r"takes no files .*a file, not a folder.*set TEACHER_ZOO"):
+        check_home()
+    with pytest.raises(UserError, match="set TEACHER_ZOO_HOME"):
+        Catalogue.open(default_catalogue(), write=True)
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(UserError, match=r"takes no files .*read-only.*set TEACHER_ZOO_HOME"):
+        check_home()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import TeacherError, UserError
+from zoo.home import home
 
 _LARGEST_JSON = 32 * 2**20  # bytes
 _PARTIAL = ".part"  # ends the name of a file that is not complete
@@ -107,6 +108,18 @@ def check_can_write(path: Path) -> None:
         raise UserError(f"{path} cannot be written: the folder {folder} is read-only for you")
     if target.exists() and not os.access(target, os.W_OK):
         raise UserError(f"{path} cannot be written: the file is read-only for you")
+
+
+def check_home() -> None:
+    """Raise ``UserError`` if the tool's home takes no files, before work is spent on them."""
+    try:
+        check_can_write(home() / "file")
+    except UserError as error:
+        reason = str(error).rpartition("cannot be written: ")[2]
+        raise UserError(
+            f"{home()} takes no files ({reason}); set TEACHER_ZOO_HOME to a folder that you can"
+            " write to"
+        ) from None
 
 
 def _behind_links(path: Path) -> Path:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.card import ModelCard
 from zoo.errors import CatalogueLocked, UserError
+from zoo.files import check_can_write, check_home
+from zoo.home import default_catalogue
 from zoo.terminal.command import printable
 
 if TYPE_CHECKING:
@@ -112,6 +114,10 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
             f"the catalogue {path} cannot be written: expected a name that ends in .duckdb, such as"
             f" --catalogue {path.with_suffix('.duckdb')}"
         )
+    if path == default_catalogue():
+        check_home()
+    if not path.is_dir():
+        check_can_write(path)
     if not path.exists():
         check_replaceable(snapshot_of(path))
     try:
@@ -120,10 +126,6 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
         create_tables(connection, path)
     except duckdb.Error as error:
         raise open_error(error, path) from None
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(
-            f"the catalogue {path} cannot be made: {path.parent} is not a folder"
-        ) from None
     try:
         check_replaceable(snapshot_of(path), connection)
     except UserError:

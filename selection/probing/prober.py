@@ -24,6 +24,7 @@ from selection.probing.store import (
 from selection.settings import Settings
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, UserError
+from zoo.files import check_home
 
 if TYPE_CHECKING:
     from zoo.teacher import Teacher
@@ -207,6 +208,8 @@ class LocalProber:
     ) -> Iterator[ProbeResult]:
         """See ``Prober``."""
         missing = yield from self.store.results(cards, size)
+        if missing:
+            check_home()  # stored outputs can be read where nothing can be written
         skipped: list[ProbeResult] = []
         start = 0.0 if "timm" in sys.modules else START_SECONDS * self.budget.slowdown
         if time.monotonic() + start > deadline:
