@@ -379,7 +379,7 @@ def test_a_dataset_of_the_hub_is_opened_at_the_commit_that_was_ranked(
     opened, commits = Task.open(str(world / "squares")), []
     opened.revision = "c" * 40
 
-    def open_at(spec: str, *, unlabelled: object, revision: str | None) -> Task:
+    def open_at(spec: str, *, revision: str | None, **_: object) -> Task:
         commits.append(revision)
         return opened
 

@@ -56,6 +56,13 @@ class AllOptions(KeptOptions):
     explicit: Annotated[frozenset[str], EXPLICIT] = frozenset()
 
 
+@dataclass(frozen=True, kw_only=True)
+class UncheckedOptions:
+    names: Annotated[tuple[str, ...], typer.Argument(help="names")]
+    offline: Annotated[bool, typer.Option("--offline", help="this|that")] = False
+    epochs: Annotated[int, typer.Option(min=1)] = 1
+
+
 words = st.text(st.sampled_from("abcé |=:*"), min_size=1).map(str.strip).filter(bool)
 paths = words.map(Path)
 all_options = st.builds(
@@ -141,6 +148,7 @@ def test_texts_are_separated_by_commas_and_paths_are_not() -> None:
     options = parsed(["--student=s", "--set", "a=1, b=2,", "--set", "c=3", "one,two.png"])
     assert options.settings == ("a=1", "b=2", "c=3")
     assert options.images == (Path("one,two.png"),)
+    assert parsed(["one,two", "three"], UncheckedOptions).names == ("one,two", "three")
 
 
 def test_a_parser_reads_the_text_and_its_error_names_the_option(
@@ -162,6 +170,18 @@ def test_bounds_hold_in_python_json_and_on_the_command_line(values: dict[str, An
         from_dict(KeptOptions, {"student": "s"} | values, source="config.json")
     words = ["--student=s", f"--{name}={values[name]}"]
     assert run(command_of(KeptOptions, lambda _: None), words, name="x") == 2
+
+
+def test_bounds_hold_where_the_class_does_not_check_them_itself() -> None:
+    with pytest.raises(UserError, match="--epochs 0: expected 1 or more"):
+        from_dict(UncheckedOptions, {"names": ["a"], "epochs": 0}, source="config.json")
+    command = command_of(UncheckedOptions, lambda _: None)
+    assert run(command, ["a", "--epochs", "0"], name="x") == 2
+
+
+def test_null_is_a_value_of_optional_fields_only() -> None:
+    values = {"student": "s", "epochs": None, "folder": None}
+    assert from_dict(KeptOptions, values, source="f") == KeptOptions(student="s")
 
 
 def test_what_another_version_wrote_is_ignored_only_where_it_is_off() -> None:
@@ -199,6 +219,13 @@ def test_help_and_table_show_every_option(
         assert flag.lower() in shown
         assert f"| `{flag}" in table
     assert len(table.splitlines()) == len(names) + 2
+
+
+def test_a_flag_with_a_name_of_its_own_cannot_be_switched_off_and_bars_are_escaped() -> None:
+    offline = next(f for f in option_fields(UncheckedOptions) if f.name == "offline")
+    control = next(f for f in option_fields(KeptOptions) if f.name == "control")
+    assert (offline.spelling, control.spelling) == ("--offline", "--control / --no-control")
+    assert "| `--offline` | flag |  | this\\|that |" in options_table(UncheckedOptions)
 
 
 def test_the_examples_of_the_docstring_run() -> None:

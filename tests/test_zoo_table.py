@@ -65,6 +65,15 @@ def test_columns_without_room_are_left_out_at_the_right_and_counted(
     assert (left_out == 0) == (width == 1000)
 
 
+def test_a_long_name_gives_half_of_the_room_before_a_column_goes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    columns = [Column("model", is_name=True), Column("first", is_number=True), Column("second")]
+    assert print_table(columns, [["owner/" + "part-" * 8, "1234", "text"]], droppable=True) == 0
+    assert "1234  text" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [
