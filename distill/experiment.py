@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from distill.teachers.prepared import (
 from distill.training.config import TrainingConfig, training_config
 from distill.training.loop import TrainingSetup
 from selection.ranking import Ranking, versions
+from selection.report.class_table import warn_of
 from selection.scores.interval import accuracy
 from selection.task import Task
 from zoo.errors import UserError
@@ -225,9 +226,11 @@ def prepare(
     catalogue: Path | None = None,
     cards: tuple[ModelCard, ...] | None = None,
     revision: str | None = None,
+    on_task: Callable[[Task], None] = warn_of,
 ) -> Experiment:
     """The experiment that ``options`` describe; ``cards`` are the committee of a run that is
-    resumed, ``revision`` the commit of its Hub dataset. Raises ``UserError``.
+    resumed, ``revision`` the commit of its Hub dataset; ``on_task`` is called with the opened task
+    at the end. Raises ``UserError``.
     """
     if options.method != "plain" and options.ranking is None and cards is None:
         raise UserError(
@@ -245,8 +248,6 @@ def prepare(
         image_column=options.image_column or split.get("image_column"),
         label_column=options.label_column or split.get("label_column"),
     )
-    for text in task.warnings:
-        warn(text)
     if ranking is not None:
         cards = committee_cards(ranking, top=options.top, catalogue=catalogue)
         if ranking.split.get("digest") not in (None, task.digest):
@@ -255,7 +256,9 @@ def prepare(
                 " differs): rank again to be sure"
             )
     committee = PreparedTeachers(cards or (), device, offline, options.teacher_size)
-    return Experiment(task, training_config(options, task), committee)
+    experiment = Experiment(task, training_config(options, task), committee)
+    on_task(task)  # after all that can be refused: an error is one line
+    return experiment
 
 
 def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selection.settings import ImageColumn, LabelColumn
+from selection.settings import ImageColumn, LabelColumn, ShowFiles
 from zoo.errors import UserError
 from zoo.terminal.command import validate_choice
 from zoo.terminal.options import EXPLICIT, CatalogueFile, as_dict, check_bounds, from_dict
@@ -164,6 +164,7 @@ class TrainOptions(Options):
     public: Annotated[
         bool, typer.Option("--public", help="with --push: a public repository, for everybody")
     ] = False
+    show_files: ShowFiles = False
     explicit: Annotated[frozenset[str], EXPLICIT] = frozenset()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from distill.options import Options, TrainOptions, from_config, settings_of
@@ -65,6 +66,7 @@ def _open(command: TrainOptions) -> tuple[Options, Experiment]:
     from distill.methods.registry import METHODS, configure
     from distill.student.model_card import licence_warning
     from distill.training.processes import resolve_device
+    from selection.report.class_table import announce
 
     options, cards, revision = narrow(command, Options), None, None
     if command.resume and (command.out / "config.json").exists():
@@ -81,6 +83,7 @@ def _open(command: TrainOptions) -> tuple[Options, Experiment]:
         catalogue=command.catalogue,
         cards=cards,
         revision=revision,
+        on_task=partial(announce, files=command.show_files),
     )
     if not experiment.committee.cards and METHODS[options.method].needs:
         warn(

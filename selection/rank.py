@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ import typer
 
 from selection.probing.budget import Budget, CostModel
 from selection.ranking import Ranking, Row, versions
-from selection.settings import Settings
+from selection.settings import Settings, ShowFiles
 from zoo.errors import Unavailable, UserError
 from zoo.files import check_can_write
 from zoo.terminal.command import run
@@ -85,18 +85,27 @@ def rank_on_probe(
     *,
     budget: Budget,
     progress: Progress | None = None,
+    on_task: Callable[[Task], None] | None = None,
 ) -> RankedProbe:
-    """Rank as ``rank`` does, within a budget whose clock is already running."""
+    """Rank as ``rank`` does, within a budget whose clock is already running.
+
+    ``on_task`` is called with the opened task before the first model is asked.
+    """
     wall, processor = time.monotonic(), time.process_time()
     from selection.probing.evaluate import evaluate_candidates
 
-    inputs = _open_inputs(task, settings, budget)
+    inputs = _open_inputs(task, settings, budget, on_task)
     budget.measure_slowdown(time.monotonic() - wall, time.process_time() - processor)
     halving = evaluate_candidates(inputs, settings, budget, progress)
     return _assemble(inputs, halving, settings, budget)
 
 
-def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> RankingInputs:
+def _open_inputs(
+    task: str | Task,
+    settings: Settings,
+    budget: Budget,
+    on_task: Callable[[Task], None] | None,
+) -> RankingInputs:
     """Open the task, find the candidates for its classes and draw the probe."""
     from selection.probe import Probe
     from selection.probing.evaluate import RankingInputs
@@ -116,6 +125,8 @@ def _open_inputs(task: str | Task, settings: Settings, budget: Budget) -> Rankin
         )
     candidates = _candidates(task, settings, budget)
     probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)
+    if on_task is not None:
+        on_task(task)  # after all that can be refused: an error is one line
     return RankingInputs(task, probe, candidates, score, also)
 
 
@@ -297,6 +308,7 @@ class RankOptions(Settings, TaskOption):
 
     out: Annotated[Path | None, typer.Option(help="write the ranking as JSON")] = None
     report: Annotated[Path | None, typer.Option(help="write a self-contained page")] = None
+    show_files: ShowFiles = False
 
     def __post_init__(self) -> None:
         """Refuse a place where no file can be written, or where another is to stay."""
@@ -312,22 +324,31 @@ class RankOptions(Settings, TaskOption):
 
 def _rank_command(options: RankOptions) -> None:
     """Rank the catalogue's models as teachers for a task, best first, and say how sure that is."""
+    from selection.report.class_table import announce
     from selection.report.table import show
     from zoo.terminal.progress import Progress, warn
 
     budget = Budget.of_command(options, report=options.report is not None)
     if options.offline:
         _forbid_network()
+    shown: list[str] = []
+
+    def on_task(task: Task) -> None:
+        announce(task, files=options.show_files)
+        shown.extend(task.warnings)
+
     ranked = rank_on_probe(
         options.task,
         options,
         budget=budget,
         progress=Progress.live(),
+        on_task=on_task,
     )
     if options.out is not None:
         ranked.ranking.save(options.out)  # before the table, whose reader may have gone (| head)
     for warning in ranked.ranking.warnings:
-        warn(warning)
+        if warning not in shown:
+            warn(warning)
     show(ranked.ranking)
     if options.out is not None:
         print(f"ranking: {options.out}")

@@ -22,6 +22,10 @@ ImageColumn = Annotated[
 LabelColumn = Annotated[
     str | None, typer.Option(help="a table's column of labels, where its name does not tell")
 ]
+ShowFiles = Annotated[
+    bool, typer.Option("--show-files", help="print the first file names of each class too")
+]
+
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -54,6 +54,8 @@ class Task:
         Sentences for the user.
     split_seed : int
         The seed of the splits that were cut from ``train``; never the user's ``--seed``.
+    cut : tuple of str
+        The splits that were cut from ``train``: ``test``, ``validation``.
     revision : str or None
         The commit of a dataset of the Hub; None for a task of this machine.
     columns : Columns
@@ -75,6 +77,7 @@ class Task:
     broken_links: int = 0
     warnings: list[str] = field(default_factory=list)
     split_seed: int = SPLIT_SEED
+    cut: tuple[str, ...] = ()
     revision: str | None = None
     columns: Columns = field(default_factory=Columns)
 
@@ -278,8 +281,10 @@ def _assemble(raw: _RawTask, columns: Columns) -> Task:
     classes = _classes(name, train.names, counts, warnings)
     label_of = {name: label for label, name in enumerate(classes)}
     splits = {kind: _split(part, label_of, kind, warnings) for kind, part in parts.items()}
+    made = []
     for kind, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
         if kind not in splits or not len(splits[kind]):
+            made.append(kind)
             seed = [SPLIT_SEED, 0 if kind == "test" else 1]
             stay, go = cut(
                 splits["train"].labels,
@@ -299,6 +304,7 @@ def _assemble(raw: _RawTask, columns: Columns) -> Task:
         _unlabelled(train, raw.unlabelled, classes),
         broken_links=raw.broken_links,
         warnings=warnings,
+        cut=tuple(made),
         revision=raw.revision,
         columns=columns,
     )

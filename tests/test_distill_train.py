@@ -62,8 +62,12 @@ def resume(run: Path, *more: str) -> int:
 
 @pytest.mark.journey
 def test_from_task_to_student(world: Path, tmp_path: Path, capsys: Shown) -> None:
-    assert main(command(world, tmp_path / "run", "--unlabelled", str(world / "more"))) == 0
+    more = ("--unlabelled", str(world / "more"), "--show-files")
+    assert main(command(world, tmp_path / "run", *more)) == 0
     shown = capsys.readouterr()
+    assert " classes, " in shown.err.splitlines()[0]
+    assert ", 20 without labels" in shown.err.splitlines()[0]
+    assert "  validation  " in shown.err
     assert "steps (2 epochs of" in shown.err
     assert "4 labelled and 4 unlabelled" in shown.err
     assert "cc-by-nc-4.0" in shown.err

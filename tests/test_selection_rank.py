@@ -111,7 +111,11 @@ def test_the_command_prints_a_table_and_writes_the_contract(
         str(page),
     ]
     assert main([*arguments, "--also", "knn,logme"]) == 0
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
+    assert said.startswith("digits: 10 classes, 174 to 183 images each, 1,797 labelled images;")
+    assert said.splitlines()[2].split() == ["0", "114", "28", "36"]
+    assert said.index("validation") < said.index("probing" if "probing" in said else "[1/")
+    assert "174 to 183" not in shown
     assert "resnet_mnist" in shown
     assert "committee:" in shown
     assert "logme" in shown

@@ -1,0 +1,107 @@
+"""The classes of a task as the commands print them before they start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoo.terminal.command import printable
+from zoo.terminal.progress import warn
+from zoo.terminal.table import Column, table_text
+
+if TYPE_CHECKING:
+    from selection.sources.split import Split
+    from selection.task import Task
+
+_MOST_ROWS = 12  # classes of which each has a row
+_ENDS = 4  # rows of the largest and of the smallest classes where there are more
+_FILES = 3  # names of a class in one split
+_NAME_LENGTH = 40
+
+
+def announce(task: Task, *, files: bool = False) -> None:
+    """Print the classes of ``task`` with their images in each split, and its warnings, on stderr.
+
+    With ``files`` the first file names of each class are printed too.
+    """
+    if int(os.environ.get("RANK", "0")) != 0:  # only the main process prints
+        return
+    print(class_table(task, width=_width()), file=sys.stderr)
+    for line in first_files(task) if files else ():
+        print(line, file=sys.stderr)
+    sys.stderr.flush()
+    warn_of(task)
+
+
+def warn_of(task: Task) -> None:
+    """Print the warnings of ``task`` on stderr."""
+    for text in task.warnings:
+        warn(text)
+
+
+def class_table(task: Task, *, width: int | None = None) -> str:
+    """The task in one line, and the number of images of each class in each split.
+
+    Of many classes those with the most and with the fewest training images are shown.
+    """
+    splits = _splits(task)
+    counts = np.stack(
+        [np.bincount(split.labels, minlength=len(task.classes)) for split in splits.values()],
+        axis=1,
+    )  # (C, 3)
+    columns = [Column("class"), *(Column(name, is_number=True) for name in splits)]
+    rows: list[list[str]] = []
+    for label in _shown(counts):
+        if label is None:
+            rows.append([f"... {len(counts) - 2 * _ENDS:,} more", *[""] * len(splits)])
+        else:
+            name = printable(task.classes[label], _NAME_LENGTH)
+            rows.append([name, *(f"{count:,}" for count in counts[label])])
+    return "\n".join([_headline(task, counts), table_text(columns, rows, width=width)])
+
+
+def first_files(task: Task) -> Iterator[str]:
+    """Lines with the first file names of each class in each split."""
+    splits = _splits(task)
+    for label, name in enumerate(task.classes):
+        yield printable(name, 200)
+        for split_name, split in splits.items():
+            rows = np.flatnonzero(split.labels == label)[:_FILES]
+            names = ", ".join(printable(split.name(int(row)), 200) for row in rows)
+            yield f"  {split_name:<10}  {names or '-'}"
+
+
+def _splits(task: Task) -> dict[str, Split]:
+    return {"train": task.train, "validation": task.validation, "test": task.test}
+
+
+def _headline(task: Task, counts: np.ndarray) -> str:
+    """``flowers: 5 classes, 600 images; test and validation are cut from train``."""
+    parts = [f"{counts.sum():,} labelled images"]
+    if task.unlabelled is not None:
+        parts.append(f"{len(task.unlabelled):,} without labels")
+    low, high = counts.sum(1).min(), counts.sum(1).max()
+    each = f"{low:,} to {high:,}" if low < high else f"{low:,}"
+    line = f"{printable(task.name, 60)}: {len(task.classes):,} classes, {each} images each"
+    cut = f"; {' and '.join(task.cut)} cut from train" if task.cut else ""
+    return f"{line}, {', '.join(parts)}{cut}"
+
+
+def _shown(counts: np.ndarray) -> Sequence[int | None]:
+    """The classes of ``counts`` (C, 3) that have a row; None stands for those left out."""
+    if len(counts) <= _MOST_ROWS:
+        return list(range(len(counts)))
+    order = np.lexsort((-counts.sum(1), -counts[:, 0])).tolist()
+    return [*order[:_ENDS], None, *order[-_ENDS:]]
+
+
+def _width() -> int | None:
+    """The characters of a line of stderr; None where it is a file or a pipe."""
+    if sys.stderr.isatty() or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size().columns
+    return None
