@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from selection.rank import main as rank
 from selection.report.class_table import announce, class_table, first_files
 from selection.task import Task
 from tests.test_selection_task import folder
+from zoo.errors import Unavailable
 
 
 @pytest.fixture
@@ -82,19 +82,32 @@ def test_only_the_main_process_says_it(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.journey
-def test_rank_says_it_before_it_starts_and_its_warnings_once(tmp_path: Path) -> None:
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     folder(tmp_path / "data" / "train", {"a": 10, "b": 10})
-    folder(tmp_path / "data" / "holdout", {"a": 5, "b": 5})
-    command = [sys.executable, "-m", "selection.rank", "--task", str(tmp_path / "data"), "--models"]
-    done = subprocess.run(
-        [*command, "resnet_mnist", "--show-files"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("data: 2 classes, 15 images each")
-    assert done.stderr.count("holdout/ is used as the test split") == 1
-    assert done.stderr.index("holdout/a/0.png") < done.stderr.index("resnet_mnist")
-    assert "images each" not in done.stdout
+    return folder(tmp_path / "data" / "holdout", {"a": 5, "b": 5}).parent
+
+
+def test_rank_says_it_before_the_first_model_is_asked(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise Unavailable("the first model")
+
+    monkeypatch.setattr("selection.probing.evaluate.evaluate_candidates", stop)
+    assert rank(["--task", str(data), "--show-files"]) == 1
+    shown, said = capsys.readouterr()
+    assert shown == ""
+    assert said.startswith("data: 2 classes, 15 images each")
+    assert said.index("holdout/a/0.png") < said.index("the first model")
+
+
+@pytest.mark.journey
+def test_rank_says_the_warnings_of_the_task_once(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rank(["--task", str(data), "--models", "resnet_mnist"]) == 0
+    shown, said = capsys.readouterr()
+    assert (shown + said).count("holdout/ is used as the test split") == 1
+    assert "images each" not in shown
