@@ -22,9 +22,13 @@ from zoo.card import ModelCard
 from zoo.terminal.command import printable
 
 if TYPE_CHECKING:
+    from selection.evidence import Floats
     from selection.probe import Probe
     from selection.recall.names import NameEncoder
     from selection.task import Task
+
+_ROUNDING = 1e-6  # relative
+_NOTHING = 1e-18  # squares of such features are 0 in float32
 
 
 def empty_row(card: ModelCard) -> Row:
@@ -87,6 +91,8 @@ class ProbeEvaluator:
             return Evaluation(replace(row, error=result.error), skipped=result.skipped)
         outputs, probe = first_outputs(result.outputs, size), beginning(self.probe, size)
         names = result.card.labels
+        if len(set(probe.digests)) > 1 and are_equal(outputs.features):
+            return Evaluation(replace(row, error="features are the same for every image"))
         try:
             evidence = Evidence.of(
                 outputs,
@@ -108,6 +114,17 @@ class ProbeEvaluator:
         except ValueError as error:
             return Evaluation(replace(row, error=f"{self.score.name}: {error}"))
         return Evaluation(row, evidence)
+
+
+def are_equal(features: Floats) -> bool:
+    """Whether the rows of (N, D) differ by no more than the rounding of float32, or are all but 0.
+
+    So they are where the weights are dead: all zero, or overflowed in half precision.
+    """
+    values = np.asarray(features, dtype=np.float64)
+    largest = float(np.abs(values).max(initial=0.0))
+    spread = float(np.ptp(values, axis=0).max(initial=0.0)) if len(values) else 0.0
+    return largest < _NOTHING or spread <= _ROUNDING * largest
 
 
 def ordered_rows(

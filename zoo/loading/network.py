@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import TeacherError
 from zoo.loading.backbones import backbone, first_architecture
+from zoo.loading.checkpoint.architecture import timm_name
+from zoo.loading.checkpoint.head import with_head_of
+from zoo.loading.checkpoint.names import network_names
 from zoo.loading.construction import (
     check_plain,
     class_count,
@@ -19,10 +22,10 @@ from zoo.loading.construction import (
     limit_parameters,
     skip_weight_init,
 )
-from zoo.loading.preprocessing import Preprocessing, read_json
+from zoo.loading.preprocessing import Preprocessing, read_json, timm_settings
 from zoo.loading.transformers_network import Built, features_of, fill, is_needed
 from zoo.loading.transformers_network import build as build_transformers
-from zoo.loading.weights import read_headers, weight_files
+from zoo.loading.weights import check_floats, read_headers, weight_files
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,6 +48,7 @@ _RESERVED = {
 }
 # scalars beside the stored ones: tables that a network derives, heads that it replaces
 _SLACK = 5_000_000
+_LARGEST_WEIGHT = 1e10  # trained weights stay far below
 Shapes = dict[str, tuple[int, ...]]
 T = TypeVar("T")
 
@@ -69,11 +73,14 @@ def load(folder: Path, preprocessing: Preprocessing) -> Network:
 
     The config and the weights' header are strangers' data: the network is first built without
     memory (torch's meta device) and must match the header tensor for tensor before anything is
-    allocated.
+    allocated. Where the two differ about the number of classes, the weights are right.
     """
     config = read_json(folder / "config.json")
     files = weight_files(folder)
-    shapes = {name: shape for name, (_, shape) in read_headers(files).tensors.items()}
+    header = read_headers(files)
+    check_floats(header, config.get("quantization_config"))
+    config = with_head_of(config, header.tensors)
+    shapes = {name: shape for name, (_, shape) in header.tensors.items()}
     if "architecture" in config:
         network = _load_timm(config, preprocessing, files, shapes)
     elif "model_type" in config:
@@ -96,12 +103,19 @@ def _load_timm(
     build = partial(_build_timm, config, preprocessing)
     network = _built(build, limit=limit, device="meta")
     if network is not None:
-        _compare(network.module, shapes)
+        _compare(network.module, _renamed(shapes, network.module))
     network = _built(build, limit=limit, device="cpu")
     assert network is not None, "only the meta device lacks values"
-    _compare(network.module, shapes)
-    _fill(network.module, _tensors(files))
+    _compare(network.module, _renamed(shapes, network.module))
+    names = network_names(shapes, network.module.state_dict())
+    _fill(network.module, ((names[name], tensor) for name, tensor in _tensors(files, names)))
     return network
+
+
+def _renamed(shapes: Shapes, module: nn.Module) -> Shapes:
+    """``shapes`` by the names that the tensors have in ``module``."""
+    names = network_names(shapes, module.state_dict())
+    return {names[name]: shape for name, shape in shapes.items() if name in names}
 
 
 def _load_transformers(config: dict[str, Any], files: Iterable[Path], shapes: Shapes) -> Network:
@@ -116,7 +130,10 @@ def _load_transformers(config: dict[str, Any], files: Iterable[Path], shapes: Sh
     if built is None:
         built = _built(build, limit=limit, device="cpu")
     assert built is not None, "only the meta device lacks values"
-    module = fill(built, _tensors(files, needed))
+    names = {name: name for name in needed}
+    if known is None:
+        names = network_names(needed, built.module.state_dict())
+    module = fill(built, ((names[name], tensor) for name, tensor in _tensors(files, names)))
     pooled = None if built.backbone is None else features_of(built.backbone)
     return Network(module, built.num_classes, "transformers", pooled)
 
@@ -151,20 +168,18 @@ def _built(build: Callable[[], T], *, limit: int, device: str) -> T | None:
 def _build_timm(config: dict[str, Any], preprocessing: Preprocessing) -> Network:
     import timm
 
-    architecture = str(config["architecture"]).partition(".")[0]
+    architecture = timm_name(str(config["architecture"])).architecture
     if not timm.is_model(architecture):
         raise TeacherError(f"timm {timm.__version__} has no architecture {architecture!r}")
-    cfg = config.get("pretrained_cfg")
-    cfg = cfg if isinstance(cfg, dict) else config
-    num_classes = class_count(config.get("num_classes", cfg.get("num_classes")))
+    num_classes = class_count(config.get("num_classes"))
     overlay: dict[str, Any] = {"input_size": (3, *preprocessing.input_size)}
-    if isinstance(cfg.get("fixed_input_size"), bool):
-        overlay["fixed_input_size"] = cfg["fixed_input_size"]
+    fixed = timm_settings(config).get("fixed_input_size")
+    if isinstance(fixed, bool):
+        overlay["fixed_input_size"] = fixed
     arguments = _model_args(config.get("model_args"))
-    if arguments.pop("num_classes", num_classes) != num_classes:  # timm's own exports say it twice
-        raise TeacherError(
-            f"model_args and config differ about num_classes ({num_classes} in the config)"
-        )
+    arguments.pop("num_classes", None)  # timm's own exports say it twice
+    if arguments.get("img_size") is not None:
+        arguments["img_size"] = preprocessing.input_size
     if arguments.get("in_chans", 3) != 3:
         raise TeacherError(
             f"the network takes {arguments['in_chans']} channels, only colour images are fed"
@@ -239,7 +254,6 @@ def _tensors(
 
     NaN or infinity in one is a ``TeacherError``.
     """
-    import torch
     from safetensors import SafetensorError, safe_open
 
     for path in files:
@@ -249,11 +263,25 @@ def _tensors(
                     if needed is not None and name not in needed:
                         continue
                     tensor = file.get_tensor(name)
-                    if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
-                        raise TeacherError(f"tensor {name!r} holds NaN or infinite values")
+                    if tensor.is_floating_point():
+                        _check_values(name, tensor.float())
                     yield name, tensor
         except (SafetensorError, OSError) as error:
             raise TeacherError(f"{path.name} is damaged: {error}") from error
+
+
+def _check_values(name: str, values: Tensor) -> None:
+    """Raise ``TeacherError`` where ``values`` are no weights that a network could work with."""
+    import torch
+
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    if not math.isfinite(largest) or not torch.isfinite(values).all():
+        raise TeacherError(f"tensor {name!r} holds NaN or infinite values")
+    if largest > _LARGEST_WEIGHT and name.endswith(("weight", "bias")):
+        raise TeacherError(
+            f"tensor {name!r} holds values up to {largest:.0e}, which lead to NaN or infinite ones:"
+            " the weights overflowed in training, or are damaged"
+        )
 
 
 def _fill(module: nn.Module, tensors: Iterable[tuple[str, Tensor]]) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from zoo.errors import TeacherError
 from zoo.loading.checkpoint.architecture import default_cfg, timm_name
 from zoo.loading.checkpoint.names import shared_prefix
 from zoo.loading.preprocessing import timm_settings
@@ -40,7 +41,8 @@ def head_shape(config: Mapping[str, Any], tensors: Tensors) -> HeadShape | None:
     for name in _head_names(config):
         for full in (f"{name}.weight", f"{prefix}{name}.weight"):
             dtype, shape = tensors.get(full, ("", ()))
-            if len(shape) >= 2 and "F" in dtype:
+            _, bias = tensors.get(full.removesuffix("weight") + "bias", ("", shape[:1]))
+            if len(shape) >= 2 and "F" in dtype and bias == shape[:1]:
                 return HeadShape(shape[0], math.prod(shape[1:]))
     return None
 
@@ -49,7 +51,7 @@ def config_count(config: Mapping[str, Any]) -> int | None:
     """The number of classes that a config says, ``None`` where it says none.
 
     timm's ``num_classes``, also in ``model_args``; transformers' ``num_labels``, else the number of
-    its ``id2label`` or ``label2id``.
+    its ``id2label`` or ``label2id``. Without a head it is 0.
     """
     if _first(config.get("architectures")) == _WITHOUT_HEAD:
         return 0
@@ -62,13 +64,45 @@ def config_count(config: Mapping[str, Any]) -> int | None:
         settings.get("num_classes"),
         config.get("num_labels"),
     ]
-    for count in counts:
-        if isinstance(count, float) and count.is_integer():
-            count = int(count)
-        if type(count) is int and 0 <= count < _MOST_CLASSES:
+    for each in counts:
+        count = _as_count(each)
+        if count is not None:
             return count
     names = config.get("id2label") or config.get("label2id")
     return len(names) if isinstance(names, (Mapping, list)) and names else None
+
+
+def with_head_of(config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    """``config`` with the number of classes that the weights have, and without label names, which
+    in transformers would set it.
+
+    A config that says none of a head that the weights do not name stays without; an architecture
+    of transformers then has its own default. One that says nonsense is left as it is. Raises
+    ``TeacherError`` where it says two different numbers.
+    """
+    head = head_shape(config, tensors)
+    count = config_count(config) if head is None else head.classes
+    timm = isinstance(config.get("architecture"), str)
+    said = config.get("num_classes" if timm else "num_labels")
+    if said is not None and _as_count(said) is None:
+        return dict(config)
+    arguments = config.get("model_args")
+    twice = arguments.get("num_classes") if timm and isinstance(arguments, Mapping) else None
+    if None not in (said, twice) and said != twice:
+        raise TeacherError(f"model_args and config differ about num_classes ({said} in the config)")
+    plain = {
+        key: value
+        for key, value in config.items()
+        if key not in _LABEL_KEYS and not _is_no_number(value)
+    }
+    if count is not None:
+        plain["num_classes" if timm else "num_labels"] = count
+    return plain
+
+
+def _is_no_number(value: object) -> bool:
+    """NaN and infinity, which Python's JSON has: notes of a training, no network's settings."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _head_names(config: Mapping[str, Any]) -> Iterator[str]:
@@ -83,6 +117,12 @@ def _head_names(config: Mapping[str, Any]) -> Iterator[str]:
     for each in names if isinstance(names, (list, tuple)) else [names]:
         if isinstance(each, str):
             yield each
+
+
+def _as_count(value: object) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value < _MOST_CLASSES else None
 
 
 def _first(values: object) -> object:
