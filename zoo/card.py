@@ -15,7 +15,7 @@ class ModelCard:
     Attributes
     ----------
     id : str
-        Unique name: on the Hub ``owner/name``, for a folder the folder's name.
+        Unique name: on the Hub, and in its cache, ``owner/name``, for a folder the folder's name.
     source : str
         ``hub``, ``timm``, ``folder`` or ``small``.
     location : str
@@ -25,7 +25,7 @@ class ModelCard:
     labels : tuple of str
         Class names in the order of the logits.
     label_source : str
-        ``config`` (the model's own), or ``inferred:imagenet-1k`` and its like, by class count.
+        ``config`` (the model's own), or ``inferred:imagenet-1k`` and its like, by evidence.
     input_size : int
         Pixels, the shorter of height and width.
     mean, std : tuple of float

@@ -33,7 +33,7 @@ class CrawlOptions:
         str,
         typer.Option(
             help="hub (every public model), timm (every pretrained model timm knows, no network),"
-            " small (the packaged zoo), or a FOLDER of models."
+            " small (the packaged zoo), or a FOLDER of models, such as the Hub's own cache."
         ),
     ] = "hub"
     pipeline_tag: Annotated[
