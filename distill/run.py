@@ -68,17 +68,12 @@ class RunFolder:
         differs.
         """
         run = cls(path)
-        file = path / "config.json"
-        if file.exists():
-            if not resume:
-                raise UserError(
-                    f"{path} holds a run already: add --resume to go on with it, or give another"
-                    " --out"
-                )
+        run.require_free(resume=resume)
+        if run.exists:
             _require_same_config(run.config(), config, path)
             return run
-        run._make_folders()
-        write_checked_json(file, json.loads(json.dumps(dict(config))))
+        (path / "checkpoint").mkdir(parents=True, exist_ok=True)
+        write_checked_json(path / "config.json", json.loads(json.dumps(dict(config))))
         return run
 
     @contextlib.contextmanager
@@ -89,7 +84,8 @@ class RunFolder:
         """
         from filelock import FileLock, Timeout
 
-        self._make_folders()
+        self.require_free(resume=True)
+        (self.path / "checkpoint").mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / "checkpoint" / "lock")
         try:
             lock.acquire(timeout=0)
@@ -106,12 +102,21 @@ class RunFolder:
         finally:
             lock.release()
 
-    def _make_folders(self) -> None:
-        """Make the folder where it is missing; ``UserError`` where that cannot be."""
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun in the folder."""
+        return (self.path / "config.json").exists()
+
+    def require_free(self, *, resume: bool) -> None:
+        """Raise ``UserError`` where no run can be begun, or without ``resume`` where one lies."""
+        if self.exists and not resume:
+            raise UserError(
+                f"{self.path} holds a run already: add --resume to go on with it, or give another"
+                " --out"
+            )
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --out takes a folder")
         check_can_write(self.path / "config.json")
-        (self.path / "checkpoint").mkdir(parents=True, exist_ok=True)
 
     def remove_damaged(self, *, config: bool = False) -> None:
         """Remove damaged results, which the checkpoint gives again.

@@ -18,6 +18,7 @@ from zoo.terminal.progress import warn
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment
+    from zoo.card import ModelCard
 
 
 def train_student(command: TrainOptions) -> int:
@@ -25,9 +26,14 @@ def train_student(command: TrainOptions) -> int:
     from distill.training.trainer import train, train_control
 
     _refuse_early(command)
+    if finished := _finished(command):
+        _summary(finished)
+        _pass_on(finished, command)
+        return 0
     options, experiment = _open(command)
     control = None
-    if command.control and options.method != "plain":
+    if _wants_control(command) and options.method != "plain":
+        experiment.build(options.method, options.seed, settings=settings_of(options.settings))
         control = train_control(experiment, options)
     with resumable(f"the epochs that ended are kept in {command.out}", "--resume"):
         finished = train(
@@ -36,6 +42,7 @@ def train_student(command: TrainOptions) -> int:
             command.out,
             resume=command.resume,
             control=control,
+            without_control=not _wants_control(command),
         )
     if int(os.environ.get("RANK", "0")) == 0:  # only the main process prints
         _summary(finished)
@@ -45,7 +52,9 @@ def train_student(command: TrainOptions) -> int:
 
 def _refuse_early(command: TrainOptions) -> None:
     """Raise ``UserError`` for what would fail after hours of training."""
+    from distill.methods.registry import configure
     from distill.student.share import check
+    from distill.student.student import check_student
     from distill.training.processes import resolve_device
 
     if command.offline:
@@ -58,24 +67,55 @@ def _refuse_early(command: TrainOptions) -> None:
         public=command.public,
         offline=command.offline,
     )
+    run = RunFolder(command.out)
+    run.require_free(resume=command.resume)
+    if not run.exists:
+        _require_task(command, narrow(command, Options))
+        configure(command.method, settings_of(command.settings))
+        check_student(
+            command.student,
+            size=command.size,
+            pretrained=command.pretrained,
+            model_args=command.network_arguments,
+        )
+
+
+def _finished(command: TrainOptions) -> RunFolder | None:
+    """The run in ``--out`` where ``--resume`` finds that it has ended."""
+    run = RunFolder(command.out)
+    if not (command.resume and run.exists):
+        return None
+    run.remove_damaged()
+    _require_unchanged(command, _kept_options(run)[0])
+    return run if run.finished else None
+
+
+def _kept_options(run: RunFolder) -> tuple[Options, tuple[ModelCard, ...]]:
+    """The options and the committee that a run was begun with."""
+    return from_config(run.config(), source=str(run.path / "config.json"))
+
+
+def _wants_control(command: TrainOptions) -> bool:
+    """Whether the plain control is trained too; a resumed run remembers it."""
+    run = RunFolder(command.out)
+    if "control" in command.explicit or not (command.resume and run.exists):
+        return command.control
+    return not run.config().get("without_control", False)
 
 
 def _open(command: TrainOptions) -> tuple[Options, Experiment]:
     """The run's options and its experiment; with ``--resume`` those of the run in ``--out``."""
     from distill.experiment import prepare
-    from distill.methods.registry import METHODS, configure
+    from distill.methods.registry import METHODS
     from distill.student.model_card import licence_warning
     from distill.training.processes import resolve_device
     from selection.report.class_table import announce
 
     options, cards, revision = narrow(command, Options), None, None
-    if command.resume and (command.out / "config.json").exists():
-        config = RunFolder(command.out).config()
-        kept, cards = from_config(config, source=str(command.out / "config.json"))
-        _require_unchanged(command, kept)
-        options, revision = kept, config["task"].get("revision")
-    _require_task(command, options)
-    configure(options.method, settings_of(options.settings))
+    run = RunFolder(command.out)
+    if command.resume and run.exists:
+        options, cards = _kept_options(run)
+        revision = run.config()["task"].get("revision")
     experiment = prepare(
         options,
         device=resolve_device(command.device),

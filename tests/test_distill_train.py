@@ -471,3 +471,72 @@ def test_a_second_training_in_the_same_folder_is_refused(
         f"error: another training is writing to {out}: wait until it has ended, or give another"
         " --out"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--out", "OLD"], "holds a run already"),
+        (["--out", "FILE"], "is a file; --out takes a folder"),
+        (["--out", "FILE/run"], "is a file, not a folder"),
+        (["--student", "resnet_18"], "did you mean"),
+        (["--student", "FOLDER"], "expected config.json"),
+        (["--size", "8", "--student", "vgg11"], "larger --size"),
+        (["--student-args", '{"depth": 3}'], "does not accept"),
+        (["--pretrained", "--student", "resnet10t_of_mine"], "no student"),
+        (["--precision", "fp8"], "valid: fp32, bf16"),
+        (["--method", "transprot"], "did you mean 'transport'"),
+        (["--set", "wight=2"], "weight"),
+        (["--device", "cuda:99"], "not at hand"),
+        (["--push", "birds/student"], "--offline forbids"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_the_task_is_opened(
+    world: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    reason: str,
+    capsys: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("distill.experiment.prepare", lambda *_, **__: pytest.fail("begun"))
+    Path("FILE").write_text("a user's")
+    Path("FOLDER").mkdir()
+    RunFolder.create(Path("OLD"), {"seed": 0}, resume=False)
+    assert main([*command(world, tmp_path / "run"), *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert reason in lines[-1]
+    assert lines[-1].startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.journey
+def test_a_resumed_run_remembers_that_it_has_no_control(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown
+) -> None:
+    out = tmp_path / "run"
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    assert main(command(world, out, "--no-control", "--epochs", "1")) == 0
+    (out / "results.json").unlink()  # as if it had been stopped at its end
+    assert main(["--out", str(out), "--resume", "--device", "cpu"]) == 0
+    assert RunFolder(out).finished
+    assert not (tmp_path / "home" / "distill" / "controls").exists()
+    (out / "results.json").unlink()
+    assert main(["--out", str(out), "--resume", "--device", "cpu", "--control"]) == 0
+    assert (tmp_path / "home" / "distill" / "controls").exists()
+    assert "on validation." in capsys.readouterr().out
+
+
+@pytest.mark.journey
+def test_a_finished_run_is_passed_on_at_once(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown
+) -> None:
+    out = tmp_path / "run"
+    assert main(command(world, out, "--no-control", "--epochs", "1")) == 0
+    summary = capsys.readouterr().out
+    monkeypatch.setattr("distill.experiment.prepare", lambda *_, **__: pytest.fail("begun"))
+    assert main(["--out", str(out), "--resume", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == summary
+    assert main(["--out", str(out), "--resume", "--device", "cpu", "--seed", "5"]) == 2
+    assert "--seed 0" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,33 @@ def _sized(architecture: str) -> bool:
     except (RuntimeError, AssertionError, ValueError):
         return True  # it has the argument, but wants another size
     return True
+
+
+def check_student(
+    student: str,
+    *,
+    size: int | None,
+    pretrained: bool,
+    model_args: Mapping[str, Any],
+) -> None:
+    """Raise ``UserError`` where no such student can be made, before anything else is done.
+
+    ``student`` is a name of timm or a folder. Nothing is downloaded.
+    """
+    import timm
+
+    spec = StudentSpec.of(
+        student, size=size or input_size(64), pretrained=pretrained, model_args=model_args
+    )
+    if pretrained and spec.weights is None and timm.is_model(spec.architecture):
+        weights = timm.get_pretrained_cfg(spec.architecture, allow_unregistered=True)
+        if weights is None or not weights.has_weights:
+            raise UserError(
+                f"timm has no pretrained weights of {student}: leave out --pretrained, or give"
+                " another --student"
+            )
+    untrained = spec if spec.weights else replace(spec, pretrained=False)
+    Student.create(untrained, ("first", "second"), seed=0)
 
 
 def _network(spec: StudentSpec, classes: int) -> Any:

@@ -35,11 +35,13 @@ def train(
     resume: bool = True,
     own: bool = False,
     control: RunFolder | None = None,
+    without_control: bool = False,
 ) -> RunFolder:
     """One run in ``folder``: train, evaluate, export the student, write its model card.
 
     Goes on where an earlier run stopped, unless ``resume`` is False; a finished run is returned as
-    it is. ``control`` is a finished ``plain`` run to compare with on the validation split. An
+    it is. ``control`` is a finished ``plain`` run to compare with on the validation split;
+    ``without_control`` is written down for a resumed command. An
     ``own`` folder is the tool's, not the user's: another training in it is waited for, and what is
     damaged is trained anew. Raises ``UserError``, ``Unavailable``, ``OSError``.
     """
@@ -49,7 +51,8 @@ def train(
         if accelerator.is_main_process:
             held.enter_context(run.locked(wait=own))
             run.remove_damaged(config=own)
-            RunFolder.create(folder, to_config(options, experiment), resume=resume)
+            config = to_config(options, experiment) | {"without_control": without_control}
+            RunFolder.create(folder, config, resume=resume)
         accelerator.wait_for_everyone()
         if not run.finished:
             _train(experiment, options, run, accelerator, control)
