@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from selection.evidence import Floats, Ints
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
 
 
 class Neighbours(NamedTuple):

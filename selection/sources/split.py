@@ -8,7 +8,7 @@ import itertools
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -47,12 +47,15 @@ class Split:
     rows     (n,) int64, their places in ``source``
     labels   (n,) int64 in [0, C), or -1 where unlabelled
     classes  the C class names
+    groups   (n,) int64, equal numbers for images of one picture, in other splits of the task too;
+             -1: the only one; None: not searched
     """
 
     source: Source
     rows: Rows
     labels: Rows
     classes: tuple[str, ...]
+    groups: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -63,7 +66,11 @@ class Split:
 
     def image(self, i: int, *, shorter: int | None = None) -> Image.Image:
         """Image ``i`` as RGB, see ``selection.sources.images.decode``; raises ``CorruptImage``."""
-        return decode(self.raw(i), shorter=shorter)
+        return self.decode(self.raw(i), shorter=shorter)
+
+    def decode(self, encoded: bytes, *, shorter: int | None = None) -> Image.Image:
+        """``encoded``, the bytes of an image of this task, as RGB; raises ``CorruptImage``."""
+        return decode(encoded, shorter=shorter)
 
     def images(self) -> Iterator[Image.Image]:
         """All images in order, decoded one by one; raises ``CorruptImage``."""
@@ -76,7 +83,12 @@ class Split:
     def subset(self, positions: Rows | Sequence[int]) -> Split:
         """The images at ``positions`` of this split, in that order."""
         chosen = np.asarray(positions, dtype=np.int64)
-        return Split(self.source, self.rows[chosen], self.labels[chosen], self.classes)
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            labels=self.labels[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -138,20 +150,77 @@ def cut(
     *,
     share: float,
     seed: Sequence[int],
+    groups: Rows | None = None,
 ) -> tuple[Rows, Rows]:
     """Cut ``labels`` (n,) in two, stratified: positions that stay and positions that go, ascending.
 
     Of a class of n images ``round(share * n)`` go, at least one if n >= 3, and at least two stay.
+    Images with one number in ``groups`` (n,), other than -1, go or stay together; a class that has
+    nothing but one such group is cut through it.
     """
     goes = np.zeros(len(labels), dtype=bool)
+    units = _Units(labels, count, groups)
     for label, rows in enumerate(by_class(labels, count)):
         wanted = max(round(share * len(rows)), 1)
-        take = min(wanted, len(rows) - 2)
+        take = min(wanted, len(rows) - 2) - int(goes[rows].sum())
         if take > 0:
             rng = np.random.default_rng([*seed, label])
             shuffled = rng.permutation(rows)
-            goes[shuffled[:take]] = True
+            goes[units.first(shuffled, take, goes)] = True
     return np.flatnonzero(~goes), np.flatnonzero(goes)
+
+
+class _Units:
+    """What goes in one piece: single images, and all images of one picture."""
+
+    def __init__(self, labels: Rows, count: int, groups: Rows | None) -> None:
+        self._labels, self._count = labels, count
+        self._groups = np.full(len(labels), -1) if groups is None else groups
+        grouped = np.flatnonzero(self._groups >= 0)
+        order = grouped[np.argsort(self._groups[grouped], kind="stable")]
+        numbers, starts = np.unique(self._groups[order], return_index=True)
+        pieces = np.split(order, starts[1:])
+        self._members = dict(zip(numbers.tolist(), pieces, strict=False))
+
+    def first(self, shuffled: Rows, take: int, goes: npt.NDArray[np.bool_]) -> Rows:
+        """About ``take`` images of one class, in the order ``shuffled``, with their likes.
+
+        Images of other classes may come along.
+        """
+        if (self._groups[shuffled] < 0).all():
+            return shuffled[:take]
+        stays = np.bincount(self._labels[~goes & (self._labels >= 0)], minlength=self._count)
+        label = self._labels[shuffled[0]]
+        chosen: list[Rows] = []
+        larger: Rows | None = None  # the smallest that fits in no other way
+        seen: set[int] = set()
+        for row in shuffled[~goes[shuffled]]:
+            if take <= 0:
+                break
+            unit = self._unit(row, seen)
+            if unit is None:
+                continue
+            leaves = np.bincount(self._labels[unit], minlength=self._count)
+            if (stays - leaves)[leaves > 0].min() < 2:
+                continue
+            if leaves[label] <= take:
+                chosen.append(unit)
+                stays, take = stays - leaves, take - leaves[label]
+            elif larger is None or len(unit) < len(larger):
+                larger = unit
+        if chosen or goes[shuffled].any():
+            return np.concatenate([shuffled[:0], *chosen])
+        return larger if larger is not None else shuffled[:take]
+
+    def _unit(self, row: int, seen: set[int]) -> Rows | None:
+        """The images that go with ``row``, once; None for a group that was ``seen``."""
+        group = int(self._groups[row])
+        if group < 0:
+            return np.array([row])
+        if group in seen:
+            return None
+        seen.add(group)
+        return self._members[group]
 
 
 def spread(count: int, most: int = 32) -> list[int]:

@@ -1,0 +1,141 @@
+"""What the duplicates of a task mean for its splits, in sentences; the whole list in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from selection.sources.split import Rows, Split, by_class
+
+EXAMPLES = 3
+LABELLED = ("train", "validation", "test")
+
+
+class Report:
+    """The splits of a task by name, cut, with their ``groups``; ``given`` were not cut here."""
+
+    def __init__(self, splits: Mapping[str, Split], given: set[str]) -> None:
+        self._splits = splits
+        self._given = given
+        self._name_of = {
+            (name, i): split.name(int(i))
+            for name, split in splits.items()
+            for i in np.flatnonzero(_groups(split) >= 0)
+        }
+        self._members: dict[int, list[tuple[str, int]]] = {}
+        for name, i in self._name_of:
+            group = int(_groups(splits[name])[i])
+            self._members.setdefault(group, []).append((name, int(i)))
+
+    def sentences(self) -> list[str]:
+        """For the user: copies, leaks from train into a given split, contradicting labels."""
+        found = [self._copies(), self._conflicts(), self._broken_cut()]
+        for name in ("test", "validation"):
+            if name in self._given:
+                found.append(self._leak(name, "train"))
+        if {"test", "validation"} <= self._given:
+            found.append(self._leak("test", "validation"))
+        return [sentence for sentence in found if sentence]
+
+    def lines(self) -> Iterator[str]:
+        """One line a picture: split, class and name of each of its images."""
+        for members in self._members.values():
+            yield "\t".join(
+                f"{split}\t{self._class(split, i)}\t{self._name_of[split, i]}"
+                for split, i in members
+            )
+
+    def _class(self, split: str, i: int) -> str:
+        label = int(self._splits[split].labels[i])
+        return self._splits[split].classes[label] if label >= 0 else "(no label)"
+
+    def _copies(self) -> str:
+        """Copies within what was cut here."""
+        cut = [name for name in LABELLED if name in self._splits and name not in self._given]
+        cut = cut or ["train"]
+        groups = np.concatenate([_groups(self._splits[name]) for name in cut])
+        sizes = np.bincount(groups[groups >= 0], minlength=1)
+        if not (sizes > 1).any():
+            return ""
+        pairs = [self._pair(int(group), cut) for group in np.flatnonzero(sizes > 1)[:EXAMPLES]]
+        together = "; they stay on one side of every cut" if len(cut) > 1 else ""
+        return (
+            f"{sizes[sizes > 1].sum()} of {len(groups)} labelled images show only"
+            f" {(sizes > 1).sum()} pictures ({', '.join(pairs)}){together}"
+        )
+
+    def _conflicts(self) -> str:
+        pairs = []
+        for group, members in self._members.items():
+            classes = {self._class(split, i) for split, i in members if split in LABELLED}
+            if len(classes) > 1:
+                pairs.append(group)
+        if not pairs:
+            return ""
+        shown = ", ".join(self._pair(group, LABELLED, other_class=True) for group in pairs[:3])
+        one = len(pairs) == 1
+        return (
+            f"{len(pairs)} picture{'' if one else 's'} stand{'s' if one else ''} under two classes"
+            f" ({shown}): all labels but one are wrong"
+        )
+
+    def _broken_cut(self) -> str:
+        """Classes that could be cut through one picture only."""
+        train = self._splits["train"]
+        torn: set[str] = set()
+        for name in ("test", "validation"):
+            if name not in self._given and name in self._splits:
+                split = self._splits[name]
+                shared = np.isin(_groups(split), _groups(train)) & (_groups(split) >= 0)
+                torn |= {split.classes[label] for label in split.labels[shared]}
+        if not torn:
+            return ""
+        names = ", ".join(repr(name) for name in sorted(torn)[:5])
+        return (
+            f"copies of one picture stand on both sides of the cut, since there is too little else"
+            f" in {names}: accuracy there says nothing"
+        )
+
+    def _leak(self, name: str, other: str) -> str:
+        split = self._splits[name]
+        leaked = leaks(split, self._splits[other])
+        if not len(leaked):
+            return ""
+        groups = dict.fromkeys(_groups(split)[leaked].tolist())
+        pairs = [self._pair(group, (other, name)) for group in list(groups)[:EXAMPLES]]
+        return (
+            f"{len(leaked)} of {len(split)} {name} images also stand in {other}"
+            f" ({', '.join(pairs)}): accuracy on {name} is too high. The split is kept as you gave"
+            " it"
+        )
+
+    def _pair(self, group: int, splits: Sequence[str], *, other_class: bool = False) -> str:
+        """Two images of a group: of two splits, or of two classes, where it spans them."""
+        members = [member for member in self._members[group] if member[0] in splits]
+        first = members[0]
+        rest = members[1:]
+        if other_class:
+            rest = [m for m in rest if self._class(*m) != self._class(*first)] or rest
+        rest = [m for m in rest if m[0] != first[0] and len(splits) == 2] or rest
+        return " = ".join(self._name_of[member] for member in (first, *rest[:1]))
+
+
+def leaks(split: Split, other: Split) -> Rows:
+    """The positions in ``split`` of images that show a picture of ``other``."""
+    groups = _groups(split)
+    return np.flatnonzero((groups >= 0) & np.isin(groups, _groups(other)))
+
+
+def one_of_each(split: Split) -> list[Rows]:
+    """The positions of each class in ``split`` (n,), of a picture only the first."""
+    groups = _groups(split)
+    _, first = np.unique(groups, return_index=True)
+    kept = groups < 0
+    kept[first] = True
+    rows = by_class(split.labels, len(split.classes))
+    return [of_class[kept[of_class]] for of_class in rows]
+
+
+def _groups(split: Split) -> Rows:
+    return split.groups if split.groups is not None else np.full(len(split), -1, dtype=np.int64)
