@@ -247,6 +247,7 @@ def prepare(
         revision=revision,
         image_column=options.image_column or split.get("image_column"),
         label_column=options.label_column or split.get("label_column"),
+        duplicates=options.duplicates,
     )
     if ranking is not None:
         cards = committee_cards(ranking, top=options.top, catalogue=catalogue)

@@ -78,6 +78,12 @@ class Options:
     ] = None
     image_column: ImageColumn = None
     label_column: LabelColumn = None
+    duplicates: Annotated[
+        bool,
+        typer.Option(
+            help="look for images that show the same picture and keep them on one side of every cut"
+        ),
+    ] = True
     pretrained: Annotated[
         bool, typer.Option(help="start from the student's pretrained weights")
     ] = False
@@ -179,7 +185,8 @@ def from_config(
     """The options and the committee that a ``config.json`` was written with."""
     from zoo.card import ModelCard
 
-    values = config["options"] | {"method": config["method"], "seed": config["seed"]}
+    values = {"duplicates": False}  # a run of a version that did not look for them
+    values |= config["options"] | {"method": config["method"], "seed": config["seed"]}
     options = from_dict(Options, values, source=source)
     return options, tuple(ModelCard.from_row(dict(card)) for card in config["teachers"])
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from selection.duplicates.report import one_of_each
 from selection.sources.images import PROBE_SIDE, CorruptImage, decode
-from selection.sources.split import Rows, Split, by_class
+from selection.sources.split import Rows, Split
 from selection.task import Task
 from zoo.errors import UserError
 
@@ -76,8 +77,9 @@ class Probe:
         """Draw images from ``task.train``, classes taking turns.
 
         Each turn takes one image of every class that still has one, so small classes count, and the
-        probe of a smaller size with the same seed is the beginning of this one. A class with fewer
-        than two readable images is left out with a warning.
+        probe of a smaller size with the same seed is the beginning of this one. Of images that show
+        one picture (``Split.groups``) one is drawn. A class with fewer than two readable images is
+        left out with a warning.
 
         Parameters
         ----------
@@ -99,7 +101,7 @@ class Probe:
             )
         rng = np.random.default_rng(seed)
         turns = rng.permutation(len(task.classes))
-        rows_of_class = by_class(task.train.labels, len(task.classes))
+        rows_of_class = one_of_each(task.train)
         queues = [rng.permutation(rows) for rows in rows_of_class]
         drawn, failed = _decode_turns(task.train, queues, turns, size)
         few = [label for label, images in enumerate(drawn) if len(images) < 2]

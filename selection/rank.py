@@ -122,6 +122,7 @@ def _open_inputs(
             offline=settings.offline,
             image_column=settings.image_column,
             label_column=settings.label_column,
+            duplicates=settings.duplicates,
         )
     candidates = _candidates(task, settings, budget)
     probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)

@@ -82,6 +82,8 @@ class Settings:
         Images without labels.
     image_column, label_column : str, optional
         The columns of a task that is a table, where their names do not tell.
+    duplicates : bool
+        Whether equal and nearly equal images of the task are looked for.
     seed : int
         Seed of the probe, 0 or more.
     offline : bool
@@ -136,6 +138,12 @@ class Settings:
     ] = None
     image_column: ImageColumn = None
     label_column: LabelColumn = None
+    duplicates: Annotated[
+        bool,
+        typer.Option(
+            help="look for images that show the same picture and keep them on one side of every cut"
+        ),
+    ] = True
     seed: Annotated[int, typer.Option(help="seed of the probe")] = 0
     offline: Annotated[
         bool,

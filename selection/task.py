@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from selection.duplicates.groups import UnreadableImages, with_groups, without_copies
 from selection.sources import folder as folder_task
 from selection.sources import hub as hub_task
 from selection.sources import parquet as parquet_task
@@ -60,6 +61,8 @@ class Task:
         The commit of a dataset of the Hub; None for a task of this machine.
     columns : Columns
         The columns of images and labels that the user named.
+    unreadable : dict of str to str
+        Image names and why they cannot be read; only where duplicates were looked for.
 
     Examples
     --------
@@ -80,6 +83,7 @@ class Task:
     cut: tuple[str, ...] = ()
     revision: str | None = None
     columns: Columns = field(default_factory=Columns)
+    unreadable: UnreadableImages = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -97,12 +101,14 @@ class Task:
         offline: bool = False,
         image_column: str | None = None,
         label_column: str | None = None,
+        duplicates: bool = True,
     ) -> Task:
-        """Open a task. No image is decoded yet: one that cannot be is noticed when it is read.
+        """Open a task and look for images that show the same picture.
 
         A missing test split is cut from train (20 % of each class), then a missing validation split
         (20 % of the rest), stratified by a fixed seed; classes keep two training images first. A
-        class with fewer than two training images is dropped with a warning.
+        class with fewer than two training images is dropped with a warning. Images of one picture
+        stay on one side of a cut; unlabelled copies of labelled images are left out.
 
         Parameters
         ----------
@@ -117,6 +123,9 @@ class Task:
             Read a dataset of the Hub from this machine only.
         image_column, label_column : str, optional
             The columns of a table, where their names do not tell.
+        duplicates : bool
+            Look for equal and nearly equal images (``selection.duplicates.search``): every image is
+            decoded once, in small. Without, no image is read.
 
         Raises
         ------
@@ -132,7 +141,7 @@ class Task:
             more, broken_links = _more_images(Path(unlabelled).expanduser(), sources, columns)
             raw.unlabelled.append(more)
             raw.broken_links += broken_links
-        return _assemble(raw, columns)
+        return _assemble(raw, columns, duplicates=duplicates)
 
 
 @dataclass
@@ -273,7 +282,7 @@ def _paths_of(sources: Sequence[Source], root: Path) -> set[Path]:
     return paths
 
 
-def _assemble(raw: _RawTask, columns: Columns) -> Task:
+def _assemble(raw: _RawTask, columns: Columns, *, duplicates: bool) -> Task:
     """The task with its missing splits cut and its small classes dropped."""
     name, parts, warnings = raw.name, raw.parts, raw.warnings
     train = parts["train"]
@@ -281,32 +290,41 @@ def _assemble(raw: _RawTask, columns: Columns) -> Task:
     classes = _classes(name, train.names, counts, warnings)
     label_of = {name: label for label, name in enumerate(classes)}
     splits = {kind: _split(part, label_of, kind, warnings) for kind, part in parts.items()}
-    made = []
+    splits = {kind: split for kind, split in splits.items() if len(split)}
+    pool = _unlabelled(train, raw.unlabelled, classes)
+    if pool is not None:
+        splits["unlabelled"] = pool
+    given = set(splits) - {"train"}
+    unreadable: UnreadableImages = {}
+    if duplicates:
+        splits, unreadable = with_groups(splits, warnings)
     for kind, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
-        if kind not in splits or not len(splits[kind]):
-            made.append(kind)
+        if kind not in splits:
             seed = [SPLIT_SEED, 0 if kind == "test" else 1]
+            train_split = splits["train"]
             stay, go = cut(
-                splits["train"].labels,
+                train_split.labels,
                 len(classes),
                 share=share,
                 seed=seed,
+                groups=train_split.groups,
             )
-            train_split = splits["train"]
             splits[kind] = train_split.subset(go)
             splits["train"] = train_split.subset(stay)
+    splits = without_copies(splits, given, warnings)
     return Task(
         name,
         classes,
         splits["train"],
         splits["validation"],
         splits["test"],
-        _unlabelled(train, raw.unlabelled, classes),
+        splits.get("unlabelled"),
         broken_links=raw.broken_links,
         warnings=warnings,
-        cut=tuple(made),
+        cut=tuple(kind for kind in ("test", "validation") if kind not in given),
         revision=raw.revision,
         columns=columns,
+        unreadable=unreadable,
     )
 
 

@@ -28,6 +28,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.fast)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def home_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tool keeps goes to a folder of this run, where a test names none."""
+    before = os.environ.get("TEACHER_ZOO_HOME")
+    os.environ["TEACHER_ZOO_HOME"] = str(tmp_path_factory.mktemp("home"))
+    yield
+    os.environ.pop("TEACHER_ZOO_HOME")
+    if before is not None:
+        os.environ["TEACHER_ZOO_HOME"] = before
+
+
 @pytest.fixture(autouse=True)
 def online() -> Iterator[None]:
     """A command run in this process with --offline tells the Hub's libraries so for good; the next

@@ -173,10 +173,10 @@ def test_litter_is_passed_over_and_content_beats_extension(tmp_path: Path) -> No
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"litter")
-    (tmp_path / "a" / "a png.jpg").write_bytes(png(0))
-    (tmp_path / "a" / "no extension").write_bytes(png(0))
+    (tmp_path / "a" / "a png.jpg").write_bytes(png(0, 101))
+    (tmp_path / "a" / "no extension").write_bytes(png(0, 102))
     (tmp_path / "a" / "deep").mkdir()
-    (tmp_path / "a" / "deep" / "x.PNG").write_bytes(png(0))
+    (tmp_path / "a" / "deep" / "x.PNG").write_bytes(png(0, 103))
     task = Task.open(str(tmp_path))
     assert task.classes == ("a", "b") and len(everything(task)) == 11 and task.warnings == []
     assert colours(task.train) == task.train.labels.tolist()
@@ -309,7 +309,7 @@ def test_unlabelled_parquet_is_never_the_tasks_own(tmp_path: Path) -> None:
     for name, n in (("train", 8), ("test", 2), ("pool", 3)):
         parquet(
             tmp_path / f"{name}.parquet",
-            [png(i % 2) for i in range(n)],
+            [png(i % 2, 10 * n + i) for i in range(n)],
             pa.array([i % 2 for i in range(n)]),
             ["a", "b"],
         )
@@ -362,11 +362,12 @@ def test_sharded_parquet_in_a_data_folder(tmp_path: Path) -> None:
 
 def test_label_columns_of_text_and_bare_numbers(tmp_path: Path) -> None:
     texts = ["oak", "elm", None, "oak", "elm", ""]
-    parquet(tmp_path / "text" / "train.parquet", [png(9)] * 6, pa.array(texts).dictionary_encode())
+    six = [png(9, i) for i in range(6)]
+    parquet(tmp_path / "text" / "train.parquet", six, pa.array(texts).dictionary_encode())
     task = Task.open(str(tmp_path / "text"))
     assert task.classes == ("elm", "oak") and task.train.labels.tolist() == [1, 0, 1, 0]
     assert task.unlabelled is not None and len(task.unlabelled) == 2
-    parquet(tmp_path / "bare" / "train.parquet", [png(9)] * 5, pa.array([7.0, 3.0, 7.0, 3.0, None]))
+    parquet(tmp_path / "bare" / "train.parquet", six[:5], pa.array([7.0, 3.0, 7.0, 3.0, None]))
     task = Task.open(str(tmp_path / "bare"))
     assert task.classes == ("3", "7") and task.unlabelled is not None and len(task.unlabelled) == 1
     (tmp_path / "bare" / "labels.txt").write_text("\n".join(f"n{i}" for i in range(8)))
@@ -585,7 +586,7 @@ def test_the_collected_datasets_open(name: str, sizes: tuple[int, int, int]) -> 
     path = SHARED / "datasets" / name
     if not path.is_dir():
         pytest.skip(f"{path} is not here")
-    task = Task.open(str(path))
+    task = Task.open(str(path), duplicates=False)
     assert (len(task.train), len(task.validation), len(task.test)) == sizes
     assert list(task.classes) == (path / "labels.txt").read_text().split("\n")[: len(task.classes)]
     assert task.train.image(7).mode == "RGB"

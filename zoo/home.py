@@ -37,6 +37,16 @@ def pixel_folder() -> Path:
     return home() / "distill" / "pixels"
 
 
+def thumbnail_folder() -> Path:
+    """The folder of small copies of tasks' images, by which duplicates are found."""
+    return home() / "duplicates"
+
+
+def findings_folder() -> Path:
+    """The folder of what was found wrong with tasks: lists of duplicates, of unreadable images."""
+    return home() / "findings"
+
+
 def control_folder() -> Path:
     """The folder of plain controls, one run folder each."""
     return home() / "distill" / "controls"

@@ -5,8 +5,6 @@ Shapes: M pairs, S pixels of a side.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
@@ -54,7 +52,8 @@ def shrink(images: Array, side: int) -> Array:
     """Images (M, 3, S, S) at (M, 3, side, side), by means; S is a multiple of ``side``."""
     count, channels, full, _ = images.shape
     blocks = images.reshape(count, channels, side, full // side, side, full // side)
-    return blocks.mean(axis=(3, 5))
+    means: Array = blocks.mean(axis=(3, 5))
+    return means
 
 
 def _register(first: Array, second: Array, warp: Array, steps: int) -> Array:
@@ -106,7 +105,8 @@ def _interpolated(images: Array, places: Array) -> Array:
     lower = np.floor(clipped).astype(np.int64)
     share = (clipped - lower)[..., None].astype(np.float32)
     pairs = np.arange(len(images))[:, None]
-    return images[pairs, lower] * (1 - share) + images[pairs, lower + 1] * share
+    between: Array = images[pairs, lower] * (1 - share) + images[pairs, lower + 1] * share
+    return between
 
 
 def _is_inside(places: Array, side: int) -> npt.NDArray[np.bool_]:
@@ -114,13 +114,15 @@ def _is_inside(places: Array, side: int) -> npt.NDArray[np.bool_]:
 
 
 def _correlation_of(first: Array, second: Array, warp: Array) -> Array:
-    """(M,) over the pixels (M, 3, S, S) that the two have in common."""
+    """(M,) over the pixels (M, 3, S, S) that the two have in common, each channel about its mean:
+    a cast that all images of a task share makes none alike.
+    """
     moved = np.stack([_warped(first[:, channel], warp)[0] for channel in range(3)], axis=1)
     inside = _warped(first[:, 0], warp)[1].astype(np.float32)[:, None]
-    count = 3 * inside.sum(axis=(1, 2, 3), keepdims=True)
+    count = inside.sum(axis=(2, 3), keepdims=True)
+    left = (moved - (moved * inside).sum(axis=(2, 3), keepdims=True) / count) * inside
+    right = (second - (second * inside).sum(axis=(2, 3), keepdims=True) / count) * inside
     axes = (1, 2, 3)
-    left = (moved - (moved * inside).sum(axes, keepdims=True) / count) * inside
-    right = (second - (second * inside).sum(axes, keepdims=True) / count) * inside
     norms = np.sqrt((left**2).sum(axes) * (right**2).sum(axes))
     correlation: Array = (left * right).sum(axes) / np.maximum(norms, 1e-3)
     return correlation

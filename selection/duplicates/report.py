@@ -19,24 +19,38 @@ class Report:
         self._splits = splits
         self._given = given
         self._name_of = {
-            (name, i): split.name(int(i))
+            (name, i): split.name(i)
             for name, split in splits.items()
-            for i in np.flatnonzero(_groups(split) >= 0)
+            for i in np.flatnonzero(_groups(split) >= 0).tolist()
         }
         self._members: dict[int, list[tuple[str, int]]] = {}
         for name, i in self._name_of:
             group = int(_groups(splits[name])[i])
-            self._members.setdefault(group, []).append((name, int(i)))
+            self._members.setdefault(group, []).append((name, i))
 
     def sentences(self) -> list[str]:
         """For the user: copies, leaks from train into a given split, contradicting labels."""
         found = [self._copies(), self._conflicts(), self._broken_cut()]
         for name in ("test", "validation"):
             if name in self._given:
-                found.append(self._leak(name, "train"))
-        if {"test", "validation"} <= self._given:
-            found.append(self._leak("test", "validation"))
+                found.append(self._leak(name))
         return [sentence for sentence in found if sentence]
+
+    def pool_sentence(self, copies: Rows) -> str:
+        """What is said of the unlabelled ``copies`` (n,) of labelled images."""
+        pool = self._splits["unlabelled"]
+        groups = dict.fromkeys(_groups(pool)[copies].tolist())
+        pairs = [self._pool_pair(group) for group in list(groups)[:EXAMPLES]]
+        return (
+            f"{len(copies)} of {len(pool)} unlabelled images are copies of labelled ones"
+            f" ({', '.join(pairs)}) and are left out"
+        )
+
+    def _pool_pair(self, group: int) -> str:
+        members = self._members[group]
+        labelled = next(member for member in members if member[0] in LABELLED)
+        unlabelled = next(member for member in members if member[0] not in LABELLED)
+        return f"{self._name_of[unlabelled]} = {self._name_of[labelled]}"
 
     def lines(self) -> Iterator[str]:
         """One line a picture: split, class and name of each of its images."""
@@ -60,9 +74,10 @@ class Report:
             return ""
         pairs = [self._pair(int(group), cut) for group in np.flatnonzero(sizes > 1)[:EXAMPLES]]
         together = "; they stay on one side of every cut" if len(cut) > 1 else ""
+        count = int((sizes > 1).sum())
         return (
             f"{sizes[sizes > 1].sum()} of {len(groups)} labelled images show only"
-            f" {(sizes > 1).sum()} pictures ({', '.join(pairs)}){together}"
+            f" {count} picture{'s' if count > 1 else ''} ({', '.join(pairs)}){together}"
         )
 
     def _conflicts(self) -> str:
@@ -97,27 +112,40 @@ class Report:
             f" in {names}: accuracy there says nothing"
         )
 
-    def _leak(self, name: str, other: str) -> str:
+    def _leak(self, name: str) -> str:
+        """Images of a given split that stand in another labelled split too."""
         split = self._splits[name]
-        leaked = leaks(split, self._splits[other])
-        if not len(leaked):
+        others = [other for other in LABELLED if other != name and other in self._splits]
+        leaked = np.unique(np.concatenate([leaks(split, self._splits[other]) for other in others]))
+        if not len(leaked) or (name == "validation" and self._only_in_test(leaked)):
             return ""
         groups = dict.fromkeys(_groups(split)[leaked].tolist())
-        pairs = [self._pair(group, (other, name)) for group in list(groups)[:EXAMPLES]]
+        pairs = [self._pair(group, (name, *others)) for group in list(groups)[:EXAMPLES]]
+        where = "train" if "validation" not in self._given else "train or validation"
+        where = where if name == "test" else "train or test"
         return (
-            f"{len(leaked)} of {len(split)} {name} images also stand in {other}"
+            f"{len(leaked)} of {len(split)} {name} images also stand in {where}"
             f" ({', '.join(pairs)}): accuracy on {name} is too high. The split is kept as you gave"
             " it"
         )
 
+    def _only_in_test(self, leaked: Rows) -> bool:
+        """Whether these validation images stand in a given test split alone, which says so."""
+        groups = _groups(self._splits["validation"])[leaked]
+        in_train = np.isin(groups, _groups(self._splits["train"]))
+        return "test" in self._given and not bool(in_train.any())
+
     def _pair(self, group: int, splits: Sequence[str], *, other_class: bool = False) -> str:
-        """Two images of a group: of two splits, or of two classes, where it spans them."""
-        members = [member for member in self._members[group] if member[0] in splits]
+        """Two images of a group: of two classes if asked for, else of two splits if it has any."""
+        members = [
+            member for split in splits for member in self._members[group] if member[0] == split
+        ]
         first = members[0]
         rest = members[1:]
         if other_class:
             rest = [m for m in rest if self._class(*m) != self._class(*first)] or rest
-        rest = [m for m in rest if m[0] != first[0] and len(splits) == 2] or rest
+        else:
+            rest = [m for m in rest if m[0] != first[0]] or rest
         return " = ".join(self._name_of[member] for member in (first, *rest[:1]))
 
 
@@ -128,13 +156,17 @@ def leaks(split: Split, other: Split) -> Rows:
 
 
 def one_of_each(split: Split) -> list[Rows]:
-    """The positions of each class in ``split`` (n,), of a picture only the first."""
+    """The positions of each class in ``split`` (n,), of a picture only the first.
+
+    All of a class that holds fewer than two pictures.
+    """
     groups = _groups(split)
     _, first = np.unique(groups, return_index=True)
     kept = groups < 0
     kept[first] = True
     rows = by_class(split.labels, len(split.classes))
-    return [of_class[kept[of_class]] for of_class in rows]
+    single = [of_class[kept[of_class]] for of_class in rows]
+    return [some if len(some) >= 2 else all_ for some, all_ in zip(single, rows, strict=True)]
 
 
 def _groups(split: Split) -> Rows:

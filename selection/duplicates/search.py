@@ -29,7 +29,9 @@ CROWD_RANK = 5
 CROWDED = 0.86
 CROWD_FACTOR = 0.1
 IDENTICAL = 0.998
+FLAT = 8  # grey levels between which an image of one colour varies
 
+Ints = npt.NDArray[np.integer]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -107,8 +109,8 @@ def near_pairs(pixels: npt.NDArray[np.uint8], sides: npt.NDArray[np.int32]) -> R
 
     Images of one colour are never near: nothing can be told of them.
     """
-    spread = np.ptp(pixels.reshape(len(pixels), -1), axis=1)
-    rows = np.flatnonzero(spread >= 8)
+    spread = np.ptp(pixels.reshape(len(pixels), 3, -1), axis=2).max(axis=1)
+    rows = np.flatnonzero(spread >= FLAT)
     if len(rows) < 2:
         return np.zeros((0, 2), dtype=np.int64)
     pixels, sides = pixels[rows], sides[rows]
@@ -127,21 +129,22 @@ def near_pairs(pixels: npt.NDArray[np.uint8], sides: npt.NDArray[np.int32]) -> R
     tried = np.unique(pairs[undecided], axis=0)
     alike = _registered(pixels, sides, tried) >= SAME_PICTURE
     accepted = np.unique(np.concatenate([pairs[same], tried[alike]]), axis=0)
-    result: Rows = rows[accepted].astype(np.int64)
-    return result
+    near: Rows = rows[accepted].astype(np.int64)
+    return near
 
 
 def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """(N, 192) float32: the colours of 8 x 8 places less their mean, so that light cancels."""
+    """(N, 192) float32: the colours of 8 x 8 places less their mean: light and cast cancel."""
     parts = [
-        shrink(pixels[start : start + 4096].astype(np.float32), COARSE).reshape(-1, 3 * COARSE**2)
+        shrink(pixels[start : start + 4096].astype(np.float32), COARSE)
         for start in range(0, len(pixels), 4096)
     ]
     colours = np.concatenate(parts)
-    return colours - colours.mean(axis=1, keepdims=True)
+    colours -= colours.mean(axis=(2, 3), keepdims=True)
+    return colours.reshape(len(pixels), -1)
 
 
-def _plain_correlations(pixels: npt.NDArray[np.uint8], others: Rows) -> npt.NDArray[np.float32]:
+def _plain_correlations(pixels: npt.NDArray[np.uint8], others: Ints) -> npt.NDArray[np.float32]:
     """(N, k) the correlation of each thumbnail with ``others`` (N, k), as they lie."""
     result = np.empty(others.shape, dtype=np.float32)
     for start in range(0, len(pixels), 512):
@@ -153,8 +156,9 @@ def _plain_correlations(pixels: npt.NDArray[np.uint8], others: Rows) -> npt.NDAr
 
 
 def _standardised(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    values = pixels.reshape(len(pixels), -1).astype(np.float32)
-    values -= values.mean(axis=1, keepdims=True)
+    values = pixels.astype(np.float32)
+    values -= values.mean(axis=(2, 3), keepdims=True)
+    values = values.reshape(len(pixels), -1)
     norms = np.linalg.norm(values, axis=1, keepdims=True)
     standardised: npt.NDArray[np.float32] = values / np.maximum(norms, 1e-6)
     return standardised
@@ -171,7 +175,7 @@ def _crowds(similarity: npt.NDArray[np.floating], plain: npt.NDArray[np.float32]
     if similarity.shape[1] <= CROWD_RANK:
         count = len(plain)
         return _Crowds(np.zeros(count, dtype=bool), np.full(count, -1, dtype=np.float32))
-    ordered = np.sort(plain, axis=1)[:, ::-1]
+    ordered: npt.NDArray[np.float32] = np.sort(plain, axis=1)[:, ::-1]
     return _Crowds(similarity[:, CROWD_RANK] >= CROWDED, ordered[:, CROWD_RANK])
 
 

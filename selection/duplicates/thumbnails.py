@@ -18,7 +18,7 @@ from PIL import Image
 from selection.sources.images import CorruptImage, image_digest
 from selection.sources.split import Split
 from zoo.files import replacing
-from zoo.home import home
+from zoo.home import thumbnail_folder
 from zoo.terminal.progress import Progress
 
 SIDE = 32  # pixels of a thumbnail's side
@@ -62,7 +62,7 @@ def thumbnails(split: Split, *, decoded: bool) -> Thumbnails:
     file = None
     if len(split) >= KEPT_FROM:
         key = json.dumps([_FORMAT, split.digest, SIDE, DECODED_SIDE, decoded])
-        file = home() / "duplicates" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        file = thumbnail_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
         stored = _load(file)
         if stored is not None and len(stored.sides) == len(split):
             return stored

@@ -180,7 +180,7 @@ class _Units:
         order = grouped[np.argsort(self._groups[grouped], kind="stable")]
         numbers, starts = np.unique(self._groups[order], return_index=True)
         pieces = np.split(order, starts[1:])
-        self._members = dict(zip(numbers.tolist(), pieces, strict=False))
+        self._members: dict[int, Rows] = dict(zip(numbers.tolist(), pieces, strict=False))
 
     def first(self, shuffled: Rows, take: int, goes: npt.NDArray[np.bool_]) -> Rows:
         """About ``take`` images of one class, in the order ``shuffled``, with their likes.

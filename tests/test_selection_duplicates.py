@@ -1,0 +1,252 @@
+"""Images of one picture are found, kept on one side of every cut, and said."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from selection.duplicates.registration import correlations
+from selection.duplicates.thumbnails import KEPT_FROM, thumbnails
+from selection.probe import Probe
+from selection.sources.split import Rows, Split, cut
+from selection.task import Task
+from zoo.home import thumbnail_folder
+
+
+def photo(seed: int, side: int = 96) -> Image.Image:
+    """Smooth blobs in colour: no two seeds are alike."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side * 4 // 3, side), Image.Resampling.BICUBIC)
+
+
+def save(image: Image.Image, path: Path, **options: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+
+
+def folder(root: Path, classes: Sequence[str], images: int, *, first: int = 0) -> Path:
+    """Photos ``first`` to ``first + images`` of each class."""
+    for number, name in enumerate(classes):
+        for i in range(first, first + images):
+            save(photo(1000 * number + i), root / name / f"{i:03d}.png")
+    return root
+
+
+def names(split: Split | None) -> list[str]:
+    assert split is not None
+    return [split.name(i) for i in range(len(split))]
+
+
+def said(task: Task, words: str) -> str:
+    """The one warning that holds ``words``."""
+    (sentence,) = [text for text in task.warnings if words in text]
+    return sentence
+
+
+def cropped(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    return image.crop((round(0.05 * width), 0, width, round(0.95 * height)))
+
+
+COPIES: dict[str, Callable[[Image.Image, Path], None]] = {
+    "the same file": lambda image, path: save(image, path.with_suffix(".png")),
+    "another container": lambda image, path: save(image, path.with_suffix(".bmp")),
+    "saved as JPEG": lambda image, path: save(image, path.with_suffix(".jpg"), quality=50),
+    "half the size": lambda image, path: save(image.reduce(2), path.with_suffix(".png")),
+    "five per cent cut off": lambda image, path: save(cropped(image), path.with_suffix(".png")),
+    "brighter": lambda image, path: save(
+        ImageEnhance.Brightness(image).enhance(1.1), path.with_suffix(".png")
+    ),
+}
+
+
+@pytest.mark.parametrize("change", COPIES)
+def test_a_changed_copy_is_found(tmp_path: Path, change: str) -> None:
+    folder(tmp_path / "train", ("a", "b"), 8)
+    for i in range(4):
+        COPIES[change](photo(1000 + i), tmp_path / "test" / "b" / f"copy{i}")
+        save(photo(500 + i), tmp_path / "test" / "a" / f"new{i}.png")
+    task = Task.open(tmp_path)
+    assert said(task, "also stand in train").startswith("4 of 8 test images")
+    assert "test/b/copy0" in said(task, "also stand in train")
+    assert len(task.test) == 8  # kept as it was given
+
+
+def test_different_pictures_are_no_copies(tmp_path: Path) -> None:
+    task = Task.open(folder(tmp_path, ("a", "b"), 40))
+    assert task.warnings == []
+    assert task.train.groups is not None and set(task.train.groups.tolist()) == {-1}
+
+
+def test_a_cast_that_all_share_makes_none_alike(tmp_path: Path) -> None:
+    for i in range(20):  # stained tissue: pink all over, little of it differs
+        rose = np.asarray(photo(i)).astype(float) * 0.1 + np.array([190, 90, 150])
+        save(Image.fromarray(rose.astype(np.uint8)), tmp_path / "ab"[i % 2] / f"{i}.png")
+    assert Task.open(tmp_path).warnings == []
+
+
+def test_twins_stay_on_one_side_and_the_probe_takes_one_of_each(tmp_path: Path) -> None:
+    folder(tmp_path, ("a", "b"), 20)
+    for path in list(tmp_path.rglob("*.png")):
+        shutil.copy(path, path.with_name(f"{path.stem} (1).png"))
+    task = Task.open(tmp_path)
+    pictures = [
+        {name.removesuffix(" (1).png").removesuffix(".png") for name in names(split)}
+        for split in (task.train, task.validation, task.test)
+    ]
+    assert [len(split) for split in pictures] == [26, 6, 8]
+    assert len(set.union(*pictures)) == 40
+    assert [len(task.train), len(task.validation), len(task.test)] == [52, 12, 16]
+    sentence = said(task, "labelled images show only")
+    assert sentence.startswith("80 of 80 labelled images show only 40 pictures (a/000 (1).png = a")
+    assert "one side of every cut" in sentence
+    probe = Probe.draw(task, size=100)
+    assert probe.size == 26
+    assert len({name.removesuffix(" (1).png").removesuffix(".png") for name in probe.names}) == 26
+
+
+def test_without_duplicates_the_cut_is_what_it_always_was(tmp_path: Path) -> None:
+    path = folder(tmp_path, ("a", "b", "c"), 9)
+    searched, not_searched = Task.open(path), Task.open(path, duplicates=False)
+    assert searched.digest == not_searched.digest
+    assert names(searched.test) == names(not_searched.test)
+    of_0_1_0 = ["a/000", "a/008", "b/002", "b/003", "c/003", "c/008"]
+    assert names(searched.test) == [f"{name}.png" for name in of_0_1_0]
+    assert names(searched.validation) == ["a/007.png", "b/000.png", "c/006.png"]
+
+
+def test_the_digits_hold_no_duplicates() -> None:
+    digest = "69c5b10ced02d0c41e0f5ddd0b936cfbd637770ecbc3e119d0313bca2950bdc7"  # of 0.1.0
+    task = Task.open("digits")
+    assert task.digest == digest and task.warnings == []
+
+
+def test_copies_leave_the_unlabelled_pool(tmp_path: Path) -> None:
+    folder(tmp_path / "task", ("a", "b"), 10)
+    pool = tmp_path / "pool"
+    for i in range(3):
+        save(photo(i), pool / f"other name {i}.jpg", quality=60)
+    save(photo(400), pool / "new.png")
+    task = Task.open(tmp_path / "task", unlabelled=pool)
+    assert names(task.unlabelled) == ["new.png"]
+    sentence = said(task, "unlabelled images are copies")
+    assert sentence.startswith("3 of 4 unlabelled images") and "other name 0.jpg = a/000.png" in (
+        sentence
+    )
+    assert (
+        len(names(Task.open(tmp_path / "task", unlabelled=pool, duplicates=False).unlabelled)) == 4
+    )
+
+
+def test_a_pool_of_copies_alone_is_no_pool(tmp_path: Path) -> None:
+    folder(tmp_path / "task", ("a", "b"), 4)
+    for i in range(2):
+        save(photo(i), tmp_path / "pool" / f"{i}.bmp")
+    assert Task.open(tmp_path / "task", unlabelled=tmp_path / "pool").unlabelled is None
+
+
+def test_one_picture_under_two_classes_is_said(tmp_path: Path) -> None:
+    folder(tmp_path, ("rose", "tulip"), 10)
+    save(photo(3), tmp_path / "tulip" / "wrong.jpg", quality=80)
+    task = Task.open(tmp_path)
+    sentence = said(task, "under two classes")
+    assert sentence.startswith("1 picture stands under two classes")
+    assert "rose/003.png = tulip/wrong.jpg" in sentence
+
+
+def test_all_are_listed_in_a_file(tmp_path: Path) -> None:
+    folder(tmp_path, ("a", "b"), 6)
+    save(photo(2), tmp_path / "a" / "again.bmp")
+    listed = said(Task.open(tmp_path), "are listed in").split("listed in ")[1]
+    (line,) = Path(listed).read_text().splitlines()
+    assert sorted(line.split("\t")[2::3]) == ["a/002.png", "a/again.bmp"]
+
+
+def test_a_class_of_one_picture_is_cut_through_it_and_said(tmp_path: Path) -> None:
+    for name, colour in (("grey", 128), ("white", 255)):
+        for i in range(10):
+            save(Image.new("RGB", (32, 32), (colour,) * 3), tmp_path / name / f"{i}.png")
+    task = Task.open(tmp_path)
+    assert [len(split) for split in (task.train, task.validation, task.test)] == [12, 4, 4]
+    assert "'grey', 'white'" in said(task, "both sides of the cut")
+    assert Probe.draw(task, size=12).size == 12
+
+
+@given(
+    labels=st.lists(st.integers(0, 3), min_size=1, max_size=60),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+def test_a_cut_keeps_groups_whole_or_a_class_has_nothing_else(
+    labels: list[int], seed: int, data: st.DataObject
+) -> None:
+    array = np.array(labels, dtype=np.int64)
+    numbers = data.draw(st.lists(st.integers(-1, 9), min_size=len(labels), max_size=len(labels)))
+    groups = np.array(numbers, dtype=np.int64)
+    stay, go = cut(array, 4, share=0.3, seed=[seed], groups=groups)
+    assert sorted([*stay, *go]) == list(range(len(labels)))
+    for label in range(4):
+        count = int((array == label).sum())
+        assert (array[stay] == label).sum() >= min(2, count)
+        if count >= 3 and (groups[array == label] < 0).sum() >= 1:
+            assert (
+                not set(groups[go][array[go] == label].tolist()) - {-1}
+                & set(groups[stay][array[stay] == label].tolist())
+                or (array[go] == label).any()
+            )
+    plain = cut(array, 4, share=0.3, seed=[seed])
+    singles: Rows = np.full(len(labels), -1, dtype=np.int64)
+    same = cut(array, 4, share=0.3, seed=[seed], groups=singles)
+    assert np.array_equal(plain[0], same[0]) and np.array_equal(plain[1], same[1])
+
+
+def test_registration_finds_a_shift_and_no_likeness_of_strangers() -> None:
+    whole = np.stack([np.asarray(photo(i, 64).resize((32, 32))) for i in range(20)])
+    shifted = np.stack([np.asarray(cropped(photo(i, 64)).resize((32, 32))) for i in range(20)])
+    first, second = whole.transpose(0, 3, 1, 2), shifted.transpose(0, 3, 1, 2)
+    assert (correlations(first, second) > 0.97).all()
+    assert (correlations(first, np.roll(second, 1, axis=0)) < 0.8).all()
+    flat = np.full((1, 3, 32, 32), 9, dtype=np.uint8)
+    assert correlations(flat, flat).tolist() == [0.0]
+
+
+def test_thumbnails_are_kept_and_a_damaged_file_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    for i in range(KEPT_FROM):
+        save(photo(i, 12), tmp_path / "task" / "ab"[i % 2] / f"{i}.png")
+    train = Task.open(tmp_path / "task", duplicates=False).train
+    train = Split(train.source, np.arange(KEPT_FROM), np.zeros(KEPT_FROM, np.int64), ("a",))
+    made = thumbnails(train, decoded=True)
+    (file,) = thumbnail_folder().glob("*.npz")
+    monkeypatch.setattr(Split, "decode", None)  # nothing is decoded again
+    stored = thumbnails(train, decoded=True)
+    assert made.pixels is not None and stored.pixels is not None
+    assert np.array_equal(made.pixels, stored.pixels)
+    assert np.array_equal(made.contents, stored.contents)
+    monkeypatch.undo()
+    monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+    again = thumbnails(train, decoded=True)
+    assert again.pixels is not None and np.array_equal(made.pixels, again.pixels)
+
+
+def test_equal_pixels_in_other_bytes_are_equal(tmp_path: Path) -> None:
+    folder(tmp_path, ("a", "b"), 5)
+    flat = Image.new("RGB", (16, 16), (9, 9, 9))  # nothing but its content tells of it
+    save(flat, tmp_path / "a" / "flat.png")
+    save(flat, tmp_path / "a" / "flat too.bmp")
+    save(Image.new("RGB", (16, 16), (9, 9, 12)), tmp_path / "a" / "other.png")
+    sentence = said(Task.open(tmp_path), "labelled images show only")
+    assert sentence.startswith("2 of 13 labelled images show only 1 picture (a/flat too.bmp = a/fl")
