@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selection.duplicates.report import Report, leaks
+from selection.duplicates.report import Findings, leaks
 from selection.duplicates.search import MOST_DECODED, find_duplicates
 from selection.sources.split import Split
 from zoo.files import write_text
@@ -51,8 +51,8 @@ def without_copies(
     """
     if all(split.groups is None or (split.groups < 0).all() for split in splits.values()):
         return splits
-    report = Report(splits, given)
-    sentences = report.sentences()
+    findings = Findings(splits, given)
+    sentences = findings.sentences()
     kept, pool = dict(splits), splits.get("unlabelled")
     if pool is not None:
         copies = np.unique(
@@ -61,25 +61,25 @@ def without_copies(
             )
         )
         if len(copies):
-            sentences.append(report.pool_sentence(copies))
+            sentences.append(findings.pool_sentence(copies))
             kept["unlabelled"] = pool.subset(np.setdiff1d(np.arange(len(pool)), copies))
             if len(copies) == len(pool):
                 del kept["unlabelled"]
     if sentences:
-        file = _write(report, splits)
+        file = _write(findings, splits)
         if file is not None:
             sentences.append(f"all duplicates are listed in {file}")
     warnings += sentences
     return kept
 
 
-def _write(report: Report, splits: dict[str, Split]) -> Path | None:
+def _write(findings: Findings, splits: dict[str, Split]) -> Path | None:
     """The list of duplicates, in a file that is named by the task's content; None: no place."""
     digests = " ".join(f"{kind} {split.digest}" for kind, split in splits.items())
     name = hashlib.sha256(digests.encode()).hexdigest()[:16]
     file = findings_folder() / name / "duplicates.tsv"
     try:
-        write_text(file, "".join(f"{line}\n" for line in report.lines()))
+        write_text(file, "".join(f"{line}\n" for line in findings.lines()))
     except OSError:
         return None
     return file
