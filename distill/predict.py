@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from selection.sources.grey import GreyScale
+
 FORMATS = ("table", "json")
 
 
@@ -47,16 +49,18 @@ def predict(
     import torch
 
     from distill.student.student import reopen
+    from selection.sources.grey import GreyScale
 
     network, config = reopen(student / "student" if (student / "student").is_dir() else student)
     names = [str(name) for name in config["label_names"]]
     transform = timm.data.create_transform(
         **timm.data.resolve_model_data_config(network), is_training=False
     )
+    grey = GreyScale.from_config(config.get("grey_scale"))
     files = [file for path in images for file in _files(path)]
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
-        inputs = [_pixels(file, transform) for file in batch]
+        inputs = [_pixels(file, transform, grey) for file in batch]
         decoded = [pixels for pixels in inputs if not isinstance(pixels, str)]
         probabilities: Iterator[Tensor] = iter(())
         if decoded:
@@ -70,12 +74,14 @@ def predict(
                 yield Prediction(str(file), _likeliest(next(probabilities), names, top))
 
 
-def _pixels(file: Path, transform: Callable[[Image], Tensor]) -> Tensor | str:
+def _pixels(
+    file: Path, transform: Callable[[Image], Tensor], grey: GreyScale | None
+) -> Tensor | str:
     """The image as the network takes it, (3, s, s), or why it cannot be read."""
     from selection.sources.images import decode
 
     try:
-        return transform(decode(file.read_bytes()))
+        return transform(decode(file.read_bytes(), grey=grey))
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
 

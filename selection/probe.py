@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from selection.duplicates.report import one_of_each
-from selection.sources.images import PROBE_SIDE, CorruptImage, decode
+from selection.sources.images import PROBE_SIDE, CorruptImage
 from selection.sources.split import Rows, Split
 from selection.task import Task
 from zoo.errors import UserError
@@ -23,7 +23,7 @@ from zoo.errors import UserError
 class _DrawnImage(NamedTuple):
     position: int  # in task.train
     pixels: Image.Image | None  # None: it could not be read, see ``reason``
-    digest: bytes  # sha256 of the encoded bytes
+    digest: bytes  # ``Split.fingerprint``
     reason: str
 
 
@@ -201,7 +201,7 @@ def _decode_turns(
 def _read(split: Split, position: int) -> _DrawnImage:
     try:
         raw = split.raw(position)
-        pixels = decode(raw, shorter=PROBE_SIDE)
-        return _DrawnImage(position, pixels, hashlib.sha256(raw).digest(), "")
+        pixels = split.decode(raw, shorter=PROBE_SIDE)
+        return _DrawnImage(position, pixels, split.fingerprint(raw), "")
     except CorruptImage as error:
         return _DrawnImage(position, None, b"", str(error))

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import importlib.util
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,9 +20,19 @@ from selection.sources import parquet as parquet_task
 from selection.sources import structure
 from selection.sources.images import CorruptImage
 from selection.sources.level import listed_texts
-from selection.sources.split import Joined, Part, Rows, Source, Split, class_name, cut
+from selection.sources.split import (
+    Joined,
+    Part,
+    Rows,
+    Source,
+    Split,
+    class_name,
+    cut,
+    with_grey_scale,
+)
 from selection.sources.tables import label_file
 from selection.sources.tables.columns import Columns
+from selection.sources.unreadable import check_readable, unreadable_warnings
 from zoo.errors import UserError
 
 __all__ = ["CorruptImage", "Split", "Task"]
@@ -125,7 +135,8 @@ class Task:
             The columns of a table, where their names do not tell.
         duplicates : bool
             Look for equal and nearly equal images (``selection.duplicates.search``): every image is
-            decoded once, in small. Without, no image is read.
+            decoded once, in small. Without, no more than 32 images are opened, to see whether they
+            have more than 8 bits.
 
         Raises
         ------
@@ -296,8 +307,12 @@ def _assemble(raw: _RawTask, columns: Columns, *, duplicates: bool) -> Task:
         splits["unlabelled"] = pool
     given = set(splits) - {"train"}
     unreadable: UnreadableImages = {}
+    grey = with_grey_scale(splits["train"]).grey
+    splits = {kind: replace(split, grey=grey) for kind, split in splits.items()}
     if duplicates:
         splits, unreadable = with_groups(splits, warnings)
+        warnings += unreadable_warnings(unreadable, sum(map(len, splits.values())))
+        check_readable(splits["train"], unreadable, warnings)
     for kind, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
         if kind not in splits:
             seed = [SPLIT_SEED, 0 if kind == "test" else 1]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from selection.sources.images import PROBE_SIDE, CorruptImage, decode, image_digest
+from selection.sources.images import PROBE_SIDE, CorruptImage
 from zoo.errors import UserError
 from zoo.files import DamagedFile, load_checked_json, write_checked_json
 from zoo.terminal.progress import Progress, note
@@ -261,7 +261,7 @@ def _decode_row(splits: Sequence[Split], size: int, row: int) -> _DecodedImage:
     split, place = located(splits, row)
     try:
         encoded = split.raw(place)
-        return _DecodedImage(square(decode(encoded), size), image_digest(encoded))
+        return _DecodedImage(square(split.decode(encoded), size), split.fingerprint(encoded)[:16])
     except CorruptImage:  # one bad photograph must not end a run
         black = np.zeros((3, size, size), np.uint8)
         return _DecodedImage(black, bytes(16), damaged=True)

@@ -120,7 +120,7 @@ def _finish(
     results = experiment.results(student)
     if control:
         results["verdict"] = verdict(results, control.results(), options.method)
-    export(student, run.student)
+    export(student, run.student, grey=experiment.task.train.grey)
     run.finish(results, model_card(run.config(), results))
 
 

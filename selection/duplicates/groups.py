@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selection.duplicates.report import Findings, leaks
+from selection.duplicates.report import DuplicateReport, leaks
 from selection.duplicates.search import MOST_DECODED, find_duplicates
 from selection.sources.split import Split
 from zoo.files import write_text
@@ -51,7 +51,7 @@ def without_copies(
     """
     if all(split.groups is None or (split.groups < 0).all() for split in splits.values()):
         return splits
-    findings = Findings(splits, given)
+    findings = DuplicateReport(splits, given)
     sentences = findings.sentences()
     kept, pool = dict(splits), splits.get("unlabelled")
     if pool is not None:
@@ -73,7 +73,7 @@ def without_copies(
     return kept
 
 
-def _write(findings: Findings, splits: dict[str, Split]) -> Path | None:
+def _write(findings: DuplicateReport, splits: dict[str, Split]) -> Path | None:
     """The list of duplicates, in a file that is named by the task's content; None: no place."""
     digests = " ".join(f"{kind} {split.digest}" for kind, split in splits.items())
     name = hashlib.sha256(digests.encode()).hexdigest()[:16]

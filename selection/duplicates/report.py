@@ -12,7 +12,7 @@ EXAMPLES = 3
 LABELLED = ("train", "validation", "test")
 
 
-class Findings:
+class DuplicateReport:
     """The splits of a task by name, cut, with their ``groups``; ``given`` were not cut here."""
 
     def __init__(self, splits: Mapping[str, Split], given: set[str]) -> None:

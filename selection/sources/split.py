@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from selection.sources.images import decode
+from selection.sources.grey import Extent, GreyScale, extent_of, grey_scale
+from selection.sources.images import CorruptImage, decode, deep_values
 from zoo.terminal.command import printable
 
 Rows = npt.NDArray[np.int64]
@@ -49,6 +50,7 @@ class Split:
     classes  the C class names
     groups   (n,) int64, equal numbers for images of one picture, in other splits of the task too;
              -1: the only one; None: not searched
+    grey     what is black and white in deep images, the same for the whole task; None: 16 bits
     """
 
     source: Source
@@ -56,6 +58,7 @@ class Split:
     labels: Rows
     classes: tuple[str, ...]
     groups: Rows | None = None
+    grey: GreyScale | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,7 +73,11 @@ class Split:
 
     def decode(self, encoded: bytes, *, shorter: int | None = None) -> Image.Image:
         """``encoded``, the bytes of an image of this task, as RGB; raises ``CorruptImage``."""
-        return decode(encoded, shorter=shorter)
+        return decode(encoded, shorter=shorter, grey=self.grey)
+
+    def fingerprint(self, encoded: bytes) -> bytes:
+        """32 bytes that identify the pixels of ``encoded``: sha256 of the bytes and the scale."""
+        return hashlib.sha256(encoded + (self.grey.key if self.grey else b"")).digest()
 
     def images(self) -> Iterator[Image.Image]:
         """All images in order, decoded one by one; raises ``CorruptImage``."""
@@ -104,6 +111,8 @@ class Split:
         for part in self.source.stamp(self.rows):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
+        if self.grey is not None:
+            digest.update(self.grey.key)
         return digest.hexdigest()
 
 
@@ -229,6 +238,20 @@ def spread(count: int, most: int = 32) -> list[int]:
         return []
     places = np.linspace(0, count - 1, min(count, most))
     return [int(place) for place in places.round()]
+
+
+def with_grey_scale(split: Split) -> Split:
+    """``split`` with the scale that 32 of its images call for."""
+    extents: list[Extent] = []
+    for position in spread(len(split)):
+        try:
+            values = deep_values(split.raw(position))
+        except CorruptImage:
+            continue
+        extent = None if values is None else extent_of(values)
+        if extent is not None:
+            extents.append(extent)
+    return replace(split, grey=grey_scale(extents))
 
 
 @dataclass(frozen=True, eq=False)

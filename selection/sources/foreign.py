@@ -1,0 +1,165 @@
+"""What a file is that holds no image: the word that its owner knows it by."""
+
+from __future__ import annotations
+
+# first bytes -> what it is, and what to do; the first that fits
+_BEGINNINGS: tuple[tuple[bytes, str], ...] = (
+    (
+        b"version https://git-lfs.github.com/spec/",
+        "a Git LFS pointer, not the image: run git lfs pull",
+    ),
+    (b"version https://hawser", "a Git LFS pointer, not the image: run git lfs pull"),
+    (b"/annex/objects/", "a git-annex pointer, not the image: run git annex get"),
+    (b"%PDF-", "a PDF: export its pages as JPEG or PNG"),
+    (b"%!PS", "PostScript: export it as PNG"),
+    (b"PK\x03\x04", "a ZIP archive: unpack it"),
+    (b"PK\x05\x06", "an empty ZIP archive"),
+    (b"Rar!\x1a\x07", "a RAR archive: unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
+    (b"\x1f\x8b", "a gzip file: unpack it"),
+    (b"8BPS", "a Photoshop document: export it as PNG"),
+    (b"gimp xcf", "a GIMP document: export it as PNG"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file: export its images as PNG"),
+    (b"SIMPLE  =", "a FITS file: export its images as 16-bit PNG"),
+    (b"\x93NUMPY", "a NumPy array: save it as PNG"),
+    (b"PAR1", "a Parquet file: give its folder as the task"),
+    (b"\x1aE\xdf\xa3", "a video (Matroska or WebM): take frames out of it, as JPEG"),
+    (b"OggS", "a video or sound (Ogg): take frames out of it, as JPEG"),
+    (b"FLV\x01", "a video (Flash): take frames out of it, as JPEG"),
+    (b"\x00\x00\x01\xba", "a video (MPEG): take frames out of it, as JPEG"),
+    (b"\x00\x00\x01\xb3", "a video (MPEG): take frames out of it, as JPEG"),
+    (b"ID3", "a sound (MP3)"),
+    (b"FUJIFILMCCD-RAW", "a camera's raw file (RAF): develop it to JPEG or TIFF"),
+    (b"FOVb", "a camera's raw file (X3F): develop it to JPEG or TIFF"),
+    (b"IIRO", "a camera's raw file (ORF): develop it to JPEG or TIFF"),
+    (b"IIRS", "a camera's raw file (ORF): develop it to JPEG or TIFF"),
+    (b"IIU\x00", "a camera's raw file (RW2): develop it to JPEG or TIFF"),
+    (b"\x00MRM", "a camera's raw file (MRW): develop it to JPEG or TIFF"),
+    (b"\xff\x0a", "a JPEG XL image, which Pillow cannot read: convert it to JPEG or PNG"),
+    (
+        b"\x00\x00\x00\x0cJXL \r\n\x87\n",
+        "a JPEG XL image, which Pillow cannot read: convert it to JPEG or PNG",
+    ),
+    (b"v/1\x01", "an OpenEXR image: convert it to TIFF"),
+    (b"#?RADIANCE", "a Radiance HDR image: convert it to TIFF"),
+    (b"DDS ", "a DDS texture: convert it to PNG"),
+    (b"\xd0\xcf\x11\xe0", "an Office document"),
+    (b"{\\rtf", "an RTF document"),
+    (b"bplist", "a property list of macOS"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+)
+_RAW = "a camera's raw file ({}): develop it to JPEG or TIFF"
+_HEIF = "HEIC photograph: pip install pillow-heif, or teacher-zoo[heic], then it is read"
+_AVIF = "AVIF image, which this Pillow cannot read: pip install --upgrade pillow"
+_VIDEO = "a video ({}): take frames out of it, as JPEG"
+_HEIF_BRANDS = ("heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1")
+_AVIF_BRANDS = ("avif", "avis")
+
+
+def what_it_is(raw: bytes) -> str | None:
+    """A few words for bytes of which no image can be read, or None where they say nothing.
+
+    Only the first 64 KiB are looked at, and nothing of them is quoted.
+    """
+    for beginning, words in _BEGINNINGS:
+        if raw.startswith(beginning):
+            return words
+    if raw[4:8] == b"ftyp":
+        return _iso_media(raw)
+    if raw[:4] == b"RIFF":
+        return {b"AVI ": _VIDEO.format("AVI"), b"WAVE": "a sound (WAV)"}.get(raw[8:12])
+    if raw[128:132] == b"DICM":
+        return "a DICOM file: export it as 16-bit PNG"
+    return _text(raw[:65_536])
+
+
+def is_heif(raw: bytes) -> bool:
+    """Whether ``raw`` begins like a HEIC or HEIF photograph."""
+    return raw[4:8] == b"ftyp" and bool(_brands(raw) & set(_HEIF_BRANDS)) and not is_avif(raw)
+
+
+def is_avif(raw: bytes) -> bool:
+    """Whether ``raw`` begins like an AVIF image."""
+    return raw[4:8] == b"ftyp" and bool(_brands(raw) & set(_AVIF_BRANDS))
+
+
+def raw_photograph(raw: bytes) -> str | None:
+    """What is said of a camera's raw file that begins like a TIFF; None for other bytes.
+
+    Pillow would show its small preview, or fail.
+    """
+    if raw[:4] not in (b"II*\x00", b"MM\x00*"):
+        return None
+    if raw[8:10] == b"CR":
+        return _RAW.format("CR2")
+    head = raw[:65_536]
+    order = "little" if raw[:2] == b"II" else "big"
+    if _has_tag(head, 0xC612, order):  # DNGVersion
+        return _RAW.format("DNG")
+    if b"NIKON" in head[:4096] and _has_tag(head, 0x014A, order):  # SubIFDs hold the raw data
+        return _RAW.format("NEF")
+    if b"SONY" in head[:4096] and _has_tag(head, 0xC634, order):
+        return _RAW.format("ARW")
+    if b"PENTAX" in head[:4096] and _has_tag(head, 0x014A, order):
+        return _RAW.format("PEF")
+    return None
+
+
+def _has_tag(head: bytes, tag: int, order: str) -> bool:
+    """Whether the first directory of a TIFF has an entry ``tag``."""
+    little = order == "little"
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(head[start : start + size], "little" if little else "big")
+
+    start = number(4, 4)
+    if not 8 <= start <= len(head) - 2:
+        return False
+    entries = min(number(start, 2), 512)
+    return any(number(start + 2 + 12 * i, 2) == tag for i in range(entries))
+
+
+def _brands(raw: bytes) -> set[str]:
+    """The brands of an ISO media file: the major one, and those that it is compatible with."""
+    size = min(int.from_bytes(raw[:4], "big"), 128)
+    names = [raw[8:12], *(raw[i : i + 4] for i in range(16, size, 4))]
+    return {name.decode("latin-1") for name in names}
+
+
+def _iso_media(raw: bytes) -> str:
+    if is_avif(raw):
+        return _AVIF
+    if is_heif(raw):
+        return _HEIF
+    brand = raw[8:12]
+    if brand == b"crx ":
+        return _RAW.format("CR3")
+    return _VIDEO.format("QuickTime" if brand == b"qt  " else "MP4")
+
+
+def _text(head: bytes) -> str | None:
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:2048].lower()
+    if b"<svg" in start:
+        return "an SVG drawing: export it as PNG"
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "a web page, such as an error of a download: fetch the image again"
+    if start.startswith((b"<?xml", b"<")):
+        return "an XML text, such as an error of a download: fetch the image again"
+    if start.startswith((b"{", b"[")):
+        return "a JSON text, such as an error of a download: fetch the image again"
+    if start and _is_text(head):
+        return "a text"
+    if head and not head.strip(b"\x00"):
+        return "a file of zeros, as a broken copy leaves it"
+    return None
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:
+            return False
+    return not any(byte < 9 or 13 < byte < 32 for byte in head)
