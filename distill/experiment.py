@@ -8,6 +8,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from distill.data.batches import Batches, BatchSettings
@@ -27,9 +29,11 @@ from distill.teachers.prepared import (
 )
 from distill.training.config import TrainingConfig, training_config
 from distill.training.loop import TrainingSetup
+from selection.duplicates.report import leaks
 from selection.ranking import Ranking, versions
 from selection.report.class_table import warn_of
 from selection.scores.interval import accuracy
+from selection.sources.unreadable import check_readable, unreadable_warnings
 from selection.task import Task
 from zoo.errors import UserError
 from zoo.home import pixel_folder
@@ -80,7 +84,14 @@ class Experiment:
         splits = [self.task.train]
         if self.task.unlabelled is not None:
             splits.append(self.task.unlabelled)
-        return open_pixels(splits, size=self.work_size, folder=pixel_folder())
+        pixels = open_pixels(splits, size=self.work_size, folder=pixel_folder())
+        if not self.task.unreadable:  # which the search for duplicates would have said
+            reasons = pixels.unreadable()
+            texts = unreadable_warnings(reasons, len(pixels))
+            check_readable(self.task.train, reasons, texts)
+            for text in texts:
+                warn(text)
+        return pixels
 
     def split(self, name: str) -> Pixels:
         """``validation`` or ``test`` as the student sees it."""
@@ -204,8 +215,21 @@ class Experiment:
                 "high": share.high,
                 "predicted": predicted.tolist(),
                 "labels": labels.tolist(),
+                **self._without_copies(name, pixels, predicted == labels),
             }
         return results
+
+    def _without_copies(
+        self, name: str, pixels: Pixels, correct: npt.NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        """Accuracy on the images of a split that do not stand in train too, where some do."""
+        copies = leaks(getattr(self.task, name), self.task.train)
+        is_new = ~np.isin(pixels.usable, copies)
+        if is_new.all() or not is_new.any():
+            return {}
+        share = accuracy(correct[is_new])
+        figures = {"accuracy": share.value, "low": share.low, "high": share.high}
+        return {"without_copies": {"images": int(is_new.sum()), **figures}}
 
     def with_teachers(self, cards: tuple[ModelCard, ...]) -> Experiment:
         """The same task and images with other teachers; what is loaded and prepared is shared."""

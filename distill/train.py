@@ -176,6 +176,11 @@ def _summary(finished: RunFolder) -> None:
         figures = results[split]
         value, low, high = (100 * figures[name] for name in ("accuracy", "low", "high"))
         print(f"{split}: {value:.1f} % ({low:.1f} to {high:.1f}) of {figures['images']} images")
+        if new := figures.get("without_copies"):
+            print(
+                f"{split}, without images that also stand in train: {100 * new['accuracy']:.1f} % of"
+                f" {new['images']} images"
+            )
     if results.get("verdict"):
         print(results["verdict"])
     print(f"student: {finished.student}")

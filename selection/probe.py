@@ -16,6 +16,7 @@ from PIL import Image
 from selection.duplicates.report import one_of_each
 from selection.sources.images import PROBE_SIDE, CorruptImage
 from selection.sources.split import Rows, Split
+from selection.sources.unreadable import commonest
 from selection.task import Task
 from zoo.errors import UserError
 
@@ -53,6 +54,8 @@ class Probe:
         N times 16 bytes, the key of each image in the store of teachers' outputs.
     warnings : list of str
         Sentences for the user.
+    unreadable : dict of str to str
+        Names of the images that could not be read, and why.
     """
 
     images: list[Image.Image]
@@ -65,6 +68,7 @@ class Probe:
     names: list[str]
     digests: list[bytes]
     warnings: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def draw(
@@ -104,6 +108,7 @@ class Probe:
         rows_of_class = one_of_each(task.train)
         queues = [rng.permutation(rows) for rows in rows_of_class]
         drawn, failed = _decode_turns(task.train, queues, turns, size)
+        unreadable = {task.train.name(image.position): image.reason for image in failed}
         few = [label for label, images in enumerate(drawn) if len(images) < 2]
         warnings = [
             f"class {task.classes[label]!r} has {len(drawn[label])} readable training images and is"
@@ -111,17 +116,15 @@ class Probe:
             for label in few
         ]
         if len(task.classes) - len(few) < 2:
-            first = ""
-            if failed:
-                first = f"; {task.train.name(failed[0].position)}: {failed[0].reason}"
             raise UserError(
                 f"no two classes of the task {task.name} have two readable images: "
-                f"{len(failed)} of {len(task.train)} training images could not be read{first}"
+                f"{len(failed)} of {len(task.train)} training images could not be read"
+                + (f"; {commonest(unreadable)}" if unreadable else "")
             )
         kept = [[] if label in few else images for label, images in enumerate(drawn)]
         order = _round_robin([len(images) for images in kept], turns, size)
         in_order = [kept[label][turn] for label, turn in order]
-        return cls._of(task, in_order, seed, len(failed), warnings)
+        return cls._of(task, in_order, seed, unreadable, warnings)
 
     @classmethod
     def _of(
@@ -129,7 +132,7 @@ class Probe:
         task: Task,
         drawn: Sequence[_DrawnImage],
         seed: int,
-        skipped: int,
+        unreadable: dict[str, str],
         warnings: list[str],
     ) -> Probe:
         labels = task.train.labels[[image.position for image in drawn]]
@@ -146,10 +149,11 @@ class Probe:
             seed=seed,
             digest=digest.hexdigest(),
             size=len(drawn),
-            skipped=skipped,
+            skipped=len(unreadable),
             names=[task.train.name(image.position) for image in drawn],
             digests=[image.digest[:16] for image in drawn],  # as ``image_digest``
             warnings=warnings,
+            unreadable=unreadable,
         )
 
 

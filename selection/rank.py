@@ -280,11 +280,11 @@ def _counts(candidates: Candidates, halving: Halving) -> dict[str, Any]:
 
 
 def _warnings(task: Task, probe: Probe, rows: Sequence[Row]) -> list[str]:
+    from selection.sources.unreadable import unreadable_warnings
+
     warnings = [*task.warnings, *probe.warnings]
-    if probe.skipped:
-        warnings.append(
-            f"{probe.skipped} images of the training split could not be read and were skipped"
-        )
+    if not task.unreadable:  # not looked at as a whole: what the probe met
+        warnings += unreadable_warnings(probe.unreadable, probe.size + len(probe.unreadable))
     for row in rows:
         warnings += row.warnings
     return warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -53,6 +54,12 @@ class Photos:
 
     def image(self, i: int, *, shorter: int | None = None) -> Image.Image:
         return decode(self.raw(i), shorter=shorter)
+
+    def decode(self, encoded: bytes, *, shorter: int | None = None) -> Image.Image:
+        return decode(encoded, shorter=shorter)
+
+    def fingerprint(self, encoded: bytes) -> bytes:
+        return hashlib.sha256(encoded).digest()
 
 
 @pytest.mark.parametrize("size", [(20, 16), (16, 20), (33, 17), (8, 8), (64, 40), (41, 64)])

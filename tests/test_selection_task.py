@@ -392,7 +392,9 @@ def test_a_test_split_without_labels_is_cut_from_train(tmp_path: Path) -> None:
 def test_a_row_without_bytes_is_a_corrupt_image(tmp_path: Path) -> None:
     parquet(tmp_path / "train.parquet", [None] * 4, pa.array([0, 1, 0, 1]), ["a", "b"])
     with pytest.raises(CorruptImage, match="no image bytes"):
-        Task.open(str(tmp_path)).train.image(0)
+        Task.open(str(tmp_path), duplicates=False).train.image(0)
+    with pytest.raises(UserError, match=r"cannot, 4 the row holds no image bytes .train.parquet#0"):
+        Task.open(str(tmp_path))
 
 
 @pytest.mark.parametrize(("labels", "names", "message"), [

@@ -68,6 +68,17 @@ class Pixels:
         split, place = located(self.splits, row)
         return split.image(place, shorter=PROBE_SIDE)
 
+    def unreadable(self) -> dict[str, str]:
+        """The names of the images that could not be decoded, and why: each is read once more."""
+        reasons = {}
+        for row in np.setdiff1d(np.arange(len(self)), self.usable):
+            split, place = located(self.splits, int(row))
+            try:
+                split.image(place, shorter=PROBE_SIDE)
+            except CorruptImage as error:
+                reasons[split.name(place)] = str(error)
+        return reasons
+
     def chunks(self, rows: Labels) -> Iterator[Tensor]:
         """The images ``rows`` (n,) as uint8 tensors (at most ``CHUNK``, 3, s, s), in order.
 

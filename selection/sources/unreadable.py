@@ -26,7 +26,7 @@ def unreadable_warnings(reasons: Mapping[str, str], total: int) -> list[str]:
     if not reasons:
         return []
     sentences = [
-        f"{len(reasons)} of {total} images cannot be read and are left out: {_commonest(reasons)}"
+        f"{len(reasons)} of {total} images cannot be read and are left out: {commonest(reasons)}"
     ]
     if len(reasons) > FEW:
         file = _write(reasons)
@@ -49,7 +49,7 @@ def check_readable(train: Split, reasons: Mapping[str, str], warnings: list[str]
     if sum(count >= 2 for count in readable) < 2:
         raise UserError(
             f"fewer than two classes have two images that can be read: {len(reasons)} cannot,"
-            f" {_commonest(reasons)}"
+            f" {commonest(reasons)}"
         )
     lost = [name for name, count in zip(train.classes, readable, strict=True) if not count]
     if lost:
@@ -61,7 +61,8 @@ def check_readable(train: Split, reasons: Mapping[str, str], warnings: list[str]
         )
 
 
-def _commonest(reasons: Mapping[str, str]) -> str:
+def commonest(reasons: Mapping[str, str]) -> str:
+    """The commonest reasons, how often each occurs, and an image of each."""
     counts = Counter(reasons.values()).most_common()
     parts = []
     for reason, count in counts[:REASONS]:
