@@ -21,6 +21,7 @@ from selection.rank import rank
 from selection.settings import Settings
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue
+from zoo.crawl import main as crawl
 from zoo.errors import TeacherError, UserError
 from zoo.loading.checkpoint.architecture import TimmName, default_cfg, timm_name
 from zoo.loading.checkpoint.names import network_names
@@ -271,6 +272,42 @@ def test_an_index_that_links_outside_is_not_read(tmp_path: Path) -> None:
     reason = next(folder.cards(tmp_path / "zoo")).not_loadable_reason or ""
     assert "model.safetensors.index.json is a link to outside" in reason
     assert "secret" not in reason
+
+
+def crawled(root: Path, catalogue: Path) -> dict[str, str]:
+    """Crawl ``root`` as a user does; the ids of the catalogue with where they lie."""
+    assert crawl(["--source", str(root), "--catalogue", str(catalogue)]) == 0
+    with Catalogue.open(catalogue) as opened:
+        return {card.id: str(card.location) for card in opened.cards()}
+
+
+def test_ids_of_a_cache_stay_and_leave_those_of_the_hub_alone(tmp_path: Path) -> None:
+    home = cached(tmp_path / "hub", "me/tiny", {OLD: BASE, NEW: BASE}, main=OLD)
+    catalogue = tmp_path / "catalogue.duckdb"
+    listed = ModelCard(id="me/other", source="hub", location="me/other")
+    with Catalogue.open(catalogue, write=True) as opened:
+        opened.upsert([listed, ModelCard(id="me/tiny", source="hub", location="me/tiny")])
+        opened.publish()
+    old = {"me/other": "me/other", "me/tiny": "me/tiny"}
+    first = {**old, "me/tiny-2": str(home / "snapshots" / OLD)}
+    assert crawled(tmp_path / "hub", catalogue) == first
+    assert crawled(tmp_path / "hub", catalogue) == first
+    (home / "refs" / "main").write_text(NEW)
+    second = {**old, "me/tiny-2": str(home / "snapshots" / NEW)}
+    assert crawled(tmp_path / "hub", catalogue) == second
+
+
+def test_ids_of_a_tree_stay_where_one_of_the_same_name_goes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("zoo/me/tiny", "zoo/you/tiny"):
+        save(tmp_path / name)
+    catalogue, root = tmp_path / "catalogue.duckdb", tmp_path / "zoo"
+    both = {"tiny": str(root / "me/tiny"), "tiny-2": str(root / "you/tiny")}
+    assert crawled(root, catalogue) == both
+    assert "tiny-2 is you/tiny: another model is called tiny\n" in capsys.readouterr().out
+    shutil.rmtree(root / "me")
+    assert crawled(root, catalogue) == {"tiny-2": both["tiny-2"]}
 
 
 def test_a_folder_without_models_says_how_one_looks(tmp_path: Path) -> None:

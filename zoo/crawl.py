@@ -23,6 +23,7 @@ from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_o
 # name of a source -> module whose cards() yields all its models; the weights lie on the Hub
 SOURCES = {"timm": "zoo.sources.timm"}
 _FAILURES_SHOWN = 5
+_NUMBERED_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,7 @@ def _crawl_folder(file: Path | None, source: str, limit: int | None) -> None:
             ids={Path(own[model] or ""): model for model in previous},
         )
         chosen = list(itertools.islice(cards, limit))
+        _print_numbered(chosen, models, root)
         _store(catalogue, chosen, () if limit else previous, origin=f"in {root}")
 
 
@@ -189,6 +191,22 @@ def _store(
         "next: python -m zoo.query --where loadable --sort params_total, or python -m"
         " selection.rank --task YOUR_FOLDER"
     )
+
+
+def _print_numbered(cards: Sequence[ModelCard], models: Sequence[ModelFolder], root: Path) -> None:
+    """Which folders the ids with a number stand for."""
+    from zoo.sources.folder import preferred_id
+
+    numbered = [
+        f"{card.id} is {model.path.relative_to(root)}: another model is called"
+        f" {preferred_id(model)}"
+        for card, model in zip(cards, models, strict=False)
+        if card.id != preferred_id(model)
+    ]
+    for line in numbered[:_NUMBERED_SHOWN]:
+        print(printable(line))
+    if len(numbered) > _NUMBERED_SHOWN:
+        print(f"... and {len(numbered) - _NUMBERED_SHOWN:,} more ids with a number")
 
 
 def _print_failures(cards: Sequence[ModelCard]) -> None:
