@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 # Parts of config.json that a resumed run is not compared in: options, since "plan" holds what
-# follows from them (distill.train compares those that were given), and versions.
-NOT_COMPARED = ("options", "versions")
+# follows from them (distill.train compares those that were given), versions, and whether a control
+# is trained beside the run.
+NOT_COMPARED = ("options", "versions", "without_control")
 # What torch.load raises for a file that was cut off or overwritten.
 DAMAGED = (
     OSError,
