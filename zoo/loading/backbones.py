@@ -54,6 +54,13 @@ POOLINGS = {
     "cls of the last stage": "the class token of the last stage",
     "summary": "the summary tokens",
 }
+# timm's image towers of CLIP and its like end in a projection to the space shared with texts, which
+# timm counts as classes: the tags of their weights, and the widths of that space.
+_TOWER_TAG = re.compile(
+    r"(\w+_)?(openai|yfcc15m|cc12m|merged2b|datacompxl|datacomp1b_clip|metaclip\w*|dfn\d\w*|apple_mclip\w*"
+    r"|clip_laion\w*|laion\w+|tinyclip_\w+)(_\w+)?"
+)
+_EMBEDDING_WIDTHS = (384, 512, 640, 768, 1024, 1152, 1280)
 _NORM = ("pooler.layernorm.weight", "pooler.layernorm.bias")
 
 # Networks that stand alone, by the class that config.json names. Where transformers has a
@@ -259,6 +266,19 @@ def _head_obstacle(config: Mapping[str, Any], architecture: str) -> str | None:
     if problem == "regression" or count == 1:
         return "its head is a regression (one number an image), classes are expected"
     return None
+
+
+def is_embedding(architecture: str, tag: str, count: int | None) -> bool:
+    """Whether the ``count`` outputs of timm's ``architecture`` are no classes but an embedding.
+
+    ``tag`` is that of its weights. So it is for the image towers of CLIP and its like, as long as
+    they were not trained further on classes (``ft_in1k``).
+    """
+    if count not in _EMBEDDING_WIDTHS or "ft_in" in tag:
+        return False
+    if architecture.startswith("vit_pe_core"):
+        return tag in ("", "fb")
+    return bool(_TOWER_TAG.fullmatch(tag))
 
 
 def feature_width(config: Mapping[str, Any], architecture: str | None) -> int | None:

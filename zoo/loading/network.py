@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import TeacherError
-from zoo.loading.backbones import backbone, first_architecture
+from zoo.loading.backbones import backbone, first_architecture, is_embedding
 from zoo.loading.checkpoint.architecture import timm_name
 from zoo.loading.checkpoint.head import with_head_of
 from zoo.loading.checkpoint.names import network_names
@@ -191,6 +191,10 @@ def _build_timm(config: dict[str, Any], preprocessing: Preprocessing) -> Network
         num_classes=num_classes,
         **arguments,
     )
+    settings = timm_settings(config)
+    name = timm_name(str(config["architecture"]), settings.get("tag"))
+    if not settings.get("label_names") and is_embedding(*name, num_classes):
+        num_classes = 0  # the projection is built and filled, and not asked
     return Network(module, num_classes, "timm")
 
 

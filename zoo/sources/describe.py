@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.errors import TeacherError
-from zoo.loading.backbones import backbone, feature_width, is_classifier, obstacle, tower_config
+from zoo.loading.backbones import (
+    backbone,
+    feature_width,
+    is_classifier,
+    is_embedding,
+    obstacle,
+    tower_config,
+)
 from zoo.loading.checkpoint.architecture import timm_architectures, timm_name
 from zoo.loading.checkpoint.head import HeadShape, config_count, head_shape
 from zoo.loading.preprocessing import (
@@ -160,6 +167,9 @@ def _classes(
                 " right"
             )
         count = head.classes
+    named = known.cfg.get("label_names")
+    if known.timm and not named and is_embedding(str(known.architecture), known.tag, count):
+        return [], {"num_classes": 0, "feature_dim": _width(known, head)}
     space = label_space(known.whole, count, training=training)
     if count is None and space.labels:
         count = len(space.labels)
