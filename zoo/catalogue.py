@@ -15,6 +15,7 @@ from zoo.errors import UserError
 from zoo.files import replacing
 from zoo.home import default_catalogue
 from zoo.sql import (
+    COLUMNS,
     PUBLISHED,
     SCHEMA_VERSION,
     arrow_table,
@@ -306,9 +307,10 @@ class Catalogue:
         check_replaceable(self.snapshot, self._connection)
         # Not sorted, which would take gigabytes, but like with like: filters and top lists skip
         # most row groups.
+        columns = ", ".join(column(name) for name in COLUMNS)
         parts = (
-            f"SELECT * FROM models WHERE loadable IS {loadable} TRUE AND coalesce(downloads, 0)"
-            f" {downloads}"
+            f"SELECT {columns} FROM models WHERE loadable IS {loadable} TRUE AND"
+            f" coalesce(downloads, 0) {downloads}"
             for loadable in ("NOT DISTINCT FROM", "DISTINCT FROM")
             for downloads in ("< 1000", ">= 1000")
         )

@@ -17,7 +17,7 @@ from zoo.errors import UserError
 from zoo.sources import layout
 from zoo.sources.layout import ModelFolder
 from zoo.sql import quote
-from zoo.terminal.command import printable, run
+from zoo.terminal.command import printable, resumable, run
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_of
 
 # name of a source -> module whose cards() yields all its models; the weights lie on the Hub
@@ -60,6 +60,14 @@ class CrawlOptions:
     endpoint: Annotated[str | None, typer.Option(help="Hub: another address, e.g. a mirror.")] = (
         None
     )
+    token: Annotated[
+        bool,
+        typer.Option(
+            "--token",
+            help="Hub: send this machine's token to --endpoint; without it the token goes to"
+            " huggingface.co and to HF_ENDPOINT alone.",
+        ),
+    ] = False
     catalogue: CatalogueFile = None
 
     def __post_init__(self) -> None:
@@ -67,7 +75,7 @@ class CrawlOptions:
         check_bounds(self)
         if self.source == "hub":
             return
-        for name in ("pipeline_tag", "filter", "update", "details", "endpoint"):
+        for name in ("pipeline_tag", "filter", "update", "details", "endpoint", "token"):
             if getattr(self, name):
                 raise UserError(
                     f"{flag_of(CrawlOptions, name)} is for --source hub only; with --source"
@@ -89,17 +97,23 @@ def crawl(options: CrawlOptions) -> None:
 
 
 def _crawl_hub(options: CrawlOptions) -> None:
+    from zoo.loading.endpoint import endpoint_of
     from zoo.sources.hub import crawl as crawl_hub
     from zoo.sources.listing import Scope
 
     scope = Scope(pipeline_tag=options.pipeline_tag, filters=options.filter, limit=options.limit)
-    with Catalogue.open(options.catalogue, write=True) as catalogue:
+    endpoint_of(options.endpoint)  # raises UserError before there is a catalogue
+    with (
+        resumable("what was listed and fetched is kept"),
+        Catalogue.open(options.catalogue, write=True) as catalogue,
+    ):
         sentences = crawl_hub(
             catalogue,
             scope,
             update=options.update,
             details=options.details,
             endpoint=options.endpoint,
+            token=options.token,
         )
         sentences.append(_location(catalogue))
     for sentence in sentences:

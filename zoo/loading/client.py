@@ -9,17 +9,19 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from zoo.errors import Unavailable
+from zoo.loading.endpoint import OFFICIAL, Credentials, endpoint_of, origin_of
+from zoo.loading.pauses import Pauses
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import httpx
 
     HasEnough = Callable[[bytearray], bool]
 
-OFFICIAL = "https://huggingface.co"
 _ERROR_BODY = 65_536  # bytes kept of an error page
 _DEADLINE = 300.0  # seconds that a whole body may take
 _FIRST_TRIES = 3  # until the first response, so that an absent Hub is reported in seconds
@@ -27,6 +29,7 @@ _SILENT_SECONDS = 60.0  # for which a Hub that was not there is tried once only
 _LONGEST_PAUSE = 3_600  # seconds, whatever a header asks for
 # what httpx raises if another thread closed the shared session during or before the request
 _CLOSED = (RuntimeError, AttributeError)
+_MOST_VALUES = 3_000_000  # of a JSON answer: with 1,000 rows of a listing there are about 100,000
 _TRANSIENT = (408, *range(500, 600))  # HTTP status of a fault that may pass
 
 
@@ -34,7 +37,14 @@ _unreached: dict[str, float] = {}  # endpoint -> when it was last not there (mon
 
 
 class DamagedResponse(Exception):
-    """The body broke off, stalled or was not what was expected; worth another request."""
+    """The body broke off, stalled or was not what was expected; worth another request.
+
+    ``pause`` is the seconds that the server asks to wait before.
+    """
+
+    def __init__(self, message: str, *, pause: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
 class TooLarge(Exception):
@@ -61,19 +71,12 @@ class Quota:
     """The RateLimit windows of the Hub, one per kind of request (``api`` or ``files``); safe in
     threads.
 
-    ``note`` learns from every response, ``wait`` sleeps until the window ends when ``reserve``
-    requests are left, so that a 429 is never provoked. ``clock`` (seconds, monotonic) and ``sleep``
-    are arguments so that a test needs no time. ``slept`` is the seconds waited so far.
+    ``note`` learns from every response, ``wait`` pauses until the window ends when ``reserve``
+    requests are left, so that a 429 is never provoked. ``slept`` is the seconds waited so far.
     """
 
-    def __init__(
-        self,
-        *,
-        reserve: int = 2,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.reserve, self.clock, self.sleep = reserve, clock, sleep
+    def __init__(self, *, reserve: int = 2, pauses: Pauses | None = None) -> None:
+        self.reserve, self.pauses = reserve, pauses or Pauses()
         self.slept = 0.0
         self._windows: dict[str, tuple[int, float]] = {}  # kind -> (requests left, end of window)
         self._lock = threading.Lock()
@@ -82,14 +85,14 @@ class Quota:
         """Learn what is left from ``RateLimit``, or how long to pause from ``Retry-After``."""
         from huggingface_hub.utils import parse_ratelimit_headers
 
-        info, pause = parse_ratelimit_headers(headers), headers.get("retry-after", "")
+        info, pause = parse_ratelimit_headers(headers), _retry_after(headers)
         if info is not None:
-            remaining, seconds = info.remaining, info.reset_in_seconds
-        elif pause.isascii() and pause.isdecimal():
-            remaining, seconds = 0, int(pause[:9])
+            remaining, seconds = info.remaining, float(info.reset_in_seconds)
+        elif pause is not None:
+            remaining, seconds = 0, pause
         else:
             return
-        now = self.clock()
+        now = self.pauses.clock()
         ends = now + min(seconds, _LONGEST_PAUSE)
         with self._lock:
             left, old_ends = self._windows.get(kind, (remaining, 0.0))
@@ -100,13 +103,13 @@ class Quota:
             self._windows[kind] = remaining, ends
 
     def wait(self, kind: str) -> float:
-        """Take one request out of the window of ``kind``, sleeping first if it is spent.
+        """Take one request out of the window of ``kind``, pausing first if it is spent.
 
-        Returns the seconds slept.
+        Returns the seconds waited.
         """
         with self._lock:
             left, ends = self._windows.get(kind, (0, 0.0))
-            now = self.clock()
+            now = self.pauses.clock()
             if now >= ends:
                 return 0.0
             if left > self.reserve:
@@ -114,13 +117,13 @@ class Quota:
                 return 0.0
             pause = ends - now + 0.5  # the header counts whole seconds
             self.slept += pause
-        self.sleep(pause)
+        self.pauses.wait(pause, "for the Hub's quota of requests to begin anew")
         return pause
 
     def left(self, kind: str) -> int | None:
         """Requests left in the present window of ``kind``; ``None`` where no response said so."""
         left, ends = self._windows.get(kind, (0, 0.0))
-        return left if self.clock() < ends else None
+        return left if self.pauses.clock() < ends else None
 
     def left_text(self, kind: str) -> str:
         """``431 requests left``, or nothing where that is not known."""
@@ -131,11 +134,15 @@ class Quota:
 class Client:
     """GET requests to one Hub endpoint.
 
-    Transient faults of the server and of the connection are retried by huggingface_hub
-    (``http_stream_backoff``), damaged bodies and HTTP 429 here, each ``tries`` times at most.
-    ``timeout`` is the longest silence in seconds, ``wait`` the first pause, which doubles up to 30
-    times itself. ``quota`` paces the requests. After that ``get`` raises ``Unavailable``; a refusal
-    (4xx) raises huggingface_hub's own ``HfHubHTTPError`` at once.
+    Transient faults of the server and of the connection, damaged bodies and HTTP 429 are retried,
+    ``tries`` times in all. ``timeout`` is the longest silence in seconds, ``wait`` the first pause,
+    which doubles up to 30 times itself. ``quota`` paces the requests and holds the ``pauses``,
+    which end by ``stop``. After that ``get`` raises ``Unavailable``; a refusal (4xx) raises
+    huggingface_hub's own ``HfHubHTTPError`` at once.
+
+    ``token`` is a token, ``True`` for this machine's, ``False`` for none; by default this machine's
+    token goes to huggingface.co and to the address in HF_ENDPOINT, and to no other. Raises
+    ``UserError`` for an address with a password in it, or a token that cannot be sent.
     """
 
     def __init__(
@@ -148,13 +155,16 @@ class Client:
         wait: float = 1.0,
         quota: Quota | None = None,
     ) -> None:
-        from huggingface_hub import constants
         from huggingface_hub.utils import build_hf_headers
 
-        self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        self.endpoint = endpoint_of(endpoint)
+        self.credentials = Credentials.of(self.endpoint, token)
         self.quota = quota or Quota()
+        self.pauses = self.quota.pauses
         self.timeout, self.tries, self.wait = timeout, tries, wait
-        self._headers = build_hf_headers(token=token, library_name="teacher-zoo")
+        self._headers = build_hf_headers(
+            token=self.credentials.token or False, library_name="teacher-zoo"
+        )
         self._reached = False
         # A line of log for every retry would break the progress display; the last fault is raised.
         logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
@@ -171,17 +181,25 @@ class Client:
         parts = quote(repo, safe="/"), "resolve", quote(revision, safe=""), quote(name, safe="")
         return "/".join((self.endpoint, *parts))
 
-    def rebase(self, url: str) -> str:
-        """A ``next`` link on this endpoint: mirrors pass on links to the Hub itself.
+    def rebase(self, link: str, page: str | None = None) -> str:
+        """The address of a ``next`` link on this endpoint; mirrors pass on links to the Hub itself.
 
-        Raises ``Unavailable`` for a link to any other host.
+        A relative link is resolved against the address of its ``page`` (RFC 8288). Raises
+        ``Unavailable`` for a link to any other host, port or scheme, or with a user's name in it.
         """
-        link, endpoint = urlsplit(url), urlsplit(self.endpoint)
-        if (link.scheme, link.netloc) == (endpoint.scheme, endpoint.netloc):
+        url = urljoin(page or f"{self.endpoint}/", link)
+        origin = origin_of(url)
+        if origin is not None and origin == origin_of(self.endpoint):
             return url
-        if f"{link.scheme}://{link.netloc}" == OFFICIAL:
-            return self.endpoint + url[len(OFFICIAL) :]
-        raise Unavailable(f"the next page lies on another host ({link.netloc}), which is refused")
+        if origin is not None and origin == origin_of(OFFICIAL):
+            parts = urlsplit(url)
+            return self.endpoint + urlunsplit(("", "", parts.path, parts.query, ""))
+        host = origin.host if origin is not None else url[:100]
+        raise Unavailable(f"the next page lies on another host ({host}), which is refused")
+
+    def stop(self) -> None:
+        """End all pauses: requests of other threads raise ``Unavailable`` at their next one."""
+        self.pauses.stop()
 
     def get(
         self,
@@ -204,17 +222,25 @@ class Client:
         headers = self._headers | {"Accept-Encoding": "gzip" if kind == "api" else "identity"}
         if first is not None:
             headers["Range"] = f"bytes=0-{first - 1}"
-        fault: Exception | None = None
+        fault, patience = DamagedResponse("not asked"), self._patience()
         for attempt in range(self.tries):
             if attempt:
-                time.sleep(min(self.wait * 2 ** (attempt - 1), 30 * self.wait))
+                self._pause(attempt, fault)
             self.quota.wait(kind)
             try:
                 response = self._send(url, kind, headers, cap, enough)
                 return response if check is None else replace(response, value=check(response))
             except DamagedResponse as error:
                 fault = error
+            if not self._reached and attempt + 1 >= patience:
+                _unreached[self.endpoint] = time.monotonic()
+                break
         raise self._unavailable(url, fault)
+
+    def _pause(self, attempt: int, fault: DamagedResponse) -> None:
+        """Wait before another try of a request that met ``fault``."""
+        backoff = min(self.wait * 2 ** (attempt - 1), 30 * self.wait)
+        self.pauses.wait(max(backoff, fault.pause), f"before the Hub is asked again ({fault})")
 
     def _send(
         self,
@@ -224,55 +250,43 @@ class Client:
         cap: int,
         enough: HasEnough | None,
     ) -> HubResponse:
+        """One request; every fault that may pass is a ``DamagedResponse``."""
         from huggingface_hub.errors import HfHubHTTPError
         from huggingface_hub.utils import http_stream_backoff, httpx
 
-        retried = (
-            httpx.TimeoutException,
-            httpx.NetworkError,
-            httpx.RemoteProtocolError,
-            *_CLOSED,
-        )
         try:
+            # Retries are ours: huggingface_hub's sleep as long as any header says, and in silence.
             with http_stream_backoff(
                 "GET",
                 url,
                 headers=headers,
                 timeout=self.timeout,
-                max_retries=self._patience() - 1,
-                base_wait_time=self.wait,
-                max_wait_time=30 * self.wait,
-                retry_on_exceptions=retried,
-                retry_on_status_codes=_TRANSIENT,
+                max_retries=0,
+                retry_on_exceptions=(httpx.TransportError, *_CLOSED),
+                retry_on_status_codes=(),
             ) as response:
                 self._reached = True
                 self.quota.note(kind, response.headers)
-                if response.status_code == 429:  # the quota knows how long to wait, in all threads
-                    raise DamagedResponse("HTTP 429")
-                if response.status_code >= 400:
+                status = response.status_code
+                if status == 429:  # the quota knows how long to wait, in all threads
+                    raise DamagedResponse("HTTP 429, too many requests")
+                if status in _TRANSIENT:
+                    pause = min(_retry_after(response.headers) or 0.0, _LONGEST_PAUSE)
+                    raise DamagedResponse(f"HTTP {status}", pause=pause)
+                if status >= 400:
                     _raise_refusal(response)
                 body = _read(response, cap, enough)
                 following = response.links.get("next", {}).get("url")
                 return HubResponse(
-                    url, response.status_code, body, dict(response.headers), following
+                    str(response.url), status, body, dict(response.headers), following
                 )
-        except HfHubHTTPError as error:
-            status = error.response.status_code
-            if status not in _TRANSIENT:
-                raise
-            if not self._reached:  # the Hub exists, so all tries are worth it
-                self._reached = True
-                raise DamagedResponse(f"HTTP {status}") from None
-            raise self._unavailable(url, f"HTTP {status}") from None
+        except HfHubHTTPError:  # a refusal, which another request does not change
+            raise
         except (httpx.HTTPError, *_CLOSED) as error:
-            if not self._reached:
-                _unreached[self.endpoint] = time.monotonic()
-            raise self._unavailable(url, f"{type(error).__name__}: {error}") from None
+            raise DamagedResponse(f"{type(error).__name__}: {error}") from None
 
     def _patience(self) -> int:
         """Tries of a request whose connection fails; of many models each asks the Hub anew."""
-        if self._reached:
-            return self.tries
         since = time.monotonic() - _unreached.get(self.endpoint, -_SILENT_SECONDS)
         return _FIRST_TRIES if since > _SILENT_SECONDS else 1
 
@@ -281,6 +295,18 @@ class Client:
             f"{url} cannot be read ({fault}); is the Hub reachable? Run the same command again to"
             " go on"
         )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that ``Retry-After`` asks for, as a number or as a date; ``None`` without it."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        until, now = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("date", ""))
+        return max(0.0, (until - now).total_seconds())  # by the server's own clock
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _raise_refusal(response: httpx.Response) -> None:
@@ -324,11 +350,15 @@ def _read(response: httpx.Response, cap: int, enough: HasEnough | None) -> bytes
 
 
 def parse(body: bytes) -> Any:
-    """JSON from a stranger; ``DamagedResponse`` where it is none.
+    """JSON from a stranger; ``DamagedResponse`` where it is none, ``TooLarge`` where it holds
+    millions of values, which as objects take 30 times the memory of the text.
 
     Numbers of thousands of digits become ``None``, broken UTF-8 a replacement character: one bad
     row must not cost the other 999.
     """
+    values = sum(body.count(mark) for mark in b",{[")  # at least as many as there are
+    if values > _MOST_VALUES:
+        raise TooLarge(f"the answer holds {values:,} values, more than {_MOST_VALUES:,}")
     try:
         return json.loads(body)
     except json.JSONDecodeError as error:

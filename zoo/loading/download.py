@@ -226,6 +226,7 @@ class _Download:
                 revision=sha,
                 cache_dir=self.cache,
                 endpoint=self.client.endpoint,
+                token=self.client.credentials.token or False,
             )
         )
         if file.digest is not None and _digest_of(path, file.digest) != file.digest:

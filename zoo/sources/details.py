@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zoo.errors import TeacherError
+from zoo.errors import TeacherError, Unavailable
 from zoo.loading.client import Client, DamagedResponse, HubResponse, TooLarge, parse
 from zoo.loading.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
 from zoo.sources.describe import describe, first_line, not_loadable
@@ -15,6 +15,7 @@ from zoo.terminal.command import printable
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 _JSON_CAP = 8_000_000  # bytes; the names and descriptions of ImageNet-21k take 2 MB
+_OF_THE_USER = (401, 403, 407)  # HTTP status of a refusal that another token may change
 _HEADER_FIRST = 100_000  # bytes of the weights asked for at first; nearly every header is shorter
 
 
@@ -138,8 +139,17 @@ class _Repository:
             raise _Faulty("no longer on the Hub, or private") from None
         except errors.EntryNotFoundError:
             return None
+        except errors.DisabledRepoError:
+            raise _Faulty("disabled on the Hub") from None
         except errors.HfHubHTTPError as error:
-            raise _Faulty(f"the Hub refuses {name} (HTTP {error.response.status_code})") from None
+            status = error.response.status_code
+            if status in _OF_THE_USER:  # a token that ran out says nothing of the model
+                raise Unavailable(
+                    f"the Hub refuses {name} of {self.id} (HTTP {status}); is the token of this"
+                    " machine still valid? `hf auth login` renews it, `hf auth logout` goes on"
+                    " without"
+                ) from None
+            raise _Faulty(f"the Hub refuses {name} (HTTP {status})") from None
         except TooLarge as error:
             raise _Faulty(f"{name}: {error}") from None
 
@@ -154,6 +164,8 @@ class _Repository:
             value = parse(answer.body)
         except DamagedResponse:
             raise _Faulty(f"{name} is no JSON") from None
+        except TooLarge as error:
+            raise _Faulty(f"{name}: {error}") from None
         self.files[name] = answer.body.decode("utf-8", "replace")
         return value
 

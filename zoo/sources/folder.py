@@ -4,7 +4,6 @@ machine.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.files import load_json
 from zoo.loading.checkpoint.formats import foreign_model
+from zoo.loading.revision import content_revision
 from zoo.loading.weights import INDEX, read_headers, weight_files
 from zoo.sources.describe import describe, front_matter, not_loadable
 from zoo.sources.layout import ModelFolder, find_models, reach_of
@@ -96,10 +96,10 @@ def card(
         weights = _weights(folder, inside)
         fields = describe_with(weights=read_headers(weights)) | front
         files += weights
-    except (TeacherError, OSError) as error:
-        fields = not_loadable(fields, str(error)) | {
+    except Exception as error:  # noqa: BLE001 - any fault of one model is its row's reason
+        fields = not_loadable(fields, _reason(error)) | {
             "detail_state": "failed",
-            "detail_error": printable(error, 500),
+            "detail_error": printable(_reason(error), 500),
         }
     if location != str(folder):
         fields = not_loadable(fields, "the folder's name is not UTF-8")
@@ -109,6 +109,14 @@ def card(
         location=location,
         **{"sha": _digest(files, inside), **fields},
     )
+
+
+def _reason(error: Exception) -> str:
+    """Why a model's files cannot be used, without the path of this machine."""
+    if isinstance(error, OSError) and error.strerror:
+        name = Path(str(error.filename)).name if error.filename else "a file"
+        return f"{printable(name, 100)} cannot be read: {error.strerror}"
+    return str(error) if isinstance(error, TeacherError) else f"{type(error).__name__}: {error}"
 
 
 def _config(folder: Path, inside: Path) -> object:
@@ -136,14 +144,15 @@ def _inside(path: Path, root: Path) -> Path:
     """
     try:
         resolved = path.resolve()
-    except (OSError, RuntimeError):
+        regular, exists = resolved.is_file(), resolved.exists()
+    except RuntimeError:  # how Python 3.11 and 3.12 call a loop
         raise TeacherError(f"{path.name} is a link that leads in a circle") from None
+    except OSError as error:
+        raise TeacherError(f"{path.name} cannot be read: {error.strerror}") from None
     if not resolved.is_relative_to(root):
         raise TeacherError(f"{path.name} is a link to outside of {root}, which is not followed")
-    if not resolved.is_file():
-        raise TeacherError(
-            f"{path.name} is not a regular file" if resolved.exists() else f"no {path.name}"
-        )
+    if not regular:
+        raise TeacherError(f"{path.name} is not a regular file" if exists else f"no {path.name}")
     return path
 
 
@@ -157,11 +166,7 @@ def _readme(path: Path, root: Path) -> str:
 
 
 def _digest(files: Sequence[Path], root: Path) -> str | None:
-    digest = hashlib.sha256()
     try:
-        for path in files:
-            with _inside(path, root).open("rb") as file:
-                hashlib.file_digest(file, lambda: digest)
+        return content_revision(_inside(path, root) for path in files)
     except (TeacherError, OSError):
         return None
-    return digest.hexdigest()[:40]

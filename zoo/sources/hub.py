@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +14,8 @@ from zoo.loading.client import Client
 from zoo.sources.details import Candidate, Details, fetch
 from zoo.sources.ledger import Ledger
 from zoo.sources.listing import Scope, details_ended, list_models, listing_before_details
-from zoo.terminal.progress import Progress
+from zoo.terminal.command import in_command, resumable
+from zoo.terminal.progress import Progress, note
 
 WORKERS = 8
 _BATCH = 100  # models whose details are written in one transaction: what a kill can lose
@@ -45,13 +48,15 @@ def crawl(
     update: bool = False,
     details: str | None = None,
     endpoint: str | None = None,
+    token: bool = False,
     client: Client | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """List the Hub (or what changed), ask the candidates for details, publish; returns the outcome
     as sentences.
 
-    ``details`` is an SQL expression that chooses the candidates, ``none`` skips them. Every step
+    ``details`` is an SQL expression that chooses the candidates, ``none`` skips them. ``token``
+    sends this machine's token to any ``endpoint`` (see ``Client``). Every step
     can be cut at any moment and goes on where it was. Raises ``Unavailable`` where the Hub stops
     answering; what came is kept.
     """
@@ -62,9 +67,10 @@ def crawl(
             "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it, or crawl --source timm or a"
             " FOLDER"
         )
-    if endpoint is not None and not endpoint.startswith(("https://", "http://")):
-        raise UserError(f"--endpoint {endpoint}: an address that begins with https:// is expected")
-    client, scope, ledger = client or Client(endpoint), scope or Scope(), Ledger(catalogue)
+    client = client or Client(endpoint, token=token or None)
+    if (sentence := client.credentials.sentence(client.endpoint)) and in_command():
+        note(sentence)
+    scope, ledger = scope or Scope(), Ledger(catalogue)
     progress = progress or Progress.default()
     if details not in (None, "none"):
         catalogue.count(details)  # raises UserError before the listing takes half an hour
@@ -116,8 +122,9 @@ def fetch_details(
     candidates = ledger.wanted(expression)
     shown = progress or Progress.default()
     with (
+        resumable(lambda: f"the listing and the details of {job.models:,} models are kept"),
         shown.over("details", unit="models", total=candidates.num_rows) as meter,
-        ThreadPoolExecutor(workers, thread_name_prefix="details") as pool,
+        _stopping_pool(client, workers) as pool,
     ):
         for rows in candidates.to_batches(_BATCH):
             batch = [Candidate(**row) for row in rows.to_pylist()]
@@ -136,9 +143,22 @@ def fetch_details(
                         raise answer
             finally:
                 ledger.save_details(fetched)
-            job.models += len(fetched)
+                job.models += len(fetched)
             job.unanswered += len(batch) - len(fetched)
     return job
+
+
+@contextmanager
+def _stopping_pool(client: Client, workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that ask ``client``; when the block fails or is stopped, none is waited for."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="details")
+    try:
+        yield pool
+    except BaseException:
+        client.stop()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _fetched(client: Client, candidate: Candidate) -> Details | Unavailable:

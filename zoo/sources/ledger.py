@@ -45,6 +45,7 @@ CANDIDATES = (
     "gated IS NULL AND (library_name = 'timm' OR pipeline_tag IN "
     "('image-classification', 'image-feature-extraction', 'text-classification'))"
 )
+_LISTINGS = "listings"  # key of the state: how many listings there were
 _GENERATIONS = 10  # of a lineage, before it is taken for a circle
 
 
@@ -64,6 +65,8 @@ class Ledger:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._db = catalogue.connection
+        # the number of the listing that wrote a row: no clock says what a listing has touched
+        self._db.execute("ALTER TABLE models ADD COLUMN IF NOT EXISTS listing BIGINT")
         columns = ", ".join(f'"{name}" {COLUMNS[name]}' for name in DETAILS)
         self._db.execute(f"CREATE TABLE IF NOT EXISTS details (id VARCHAR, sha VARCHAR, {columns})")
         self._db.execute(
@@ -71,9 +74,31 @@ class Ledger:
             " TIMESTAMP)"
         )
 
-    def replace(self, rows: Sequence[Mapping[str, Any]], *, ordered: bool) -> Replaced:
-        """Write a page of rows with unique ids and creation times; says what of them was there
-        before.
+    def next_listing(self) -> int:
+        """The number of a listing that begins; each is larger than all before."""
+        number = int(self.catalogue.state(_LISTINGS) or 0) + 1
+        self.catalogue.set_state(_LISTINGS, str(number))
+        return number
+
+    def adopt_listing(self, since: str) -> int:
+        """The number of a listing that an earlier version began at ``since``, by the clock."""
+        with self.catalogue.transaction():
+            number = self.next_listing()
+            self._db.execute(
+                "UPDATE models SET listing = ? WHERE source = 'hub' AND indexed_at >= ?::TIMESTAMP",
+                [number, since],
+            )
+        return number
+
+    def replace(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        ordered: bool,
+        listing: int = 0,
+    ) -> Replaced:
+        """Write a page of rows with unique ids and creation times, which the ``listing`` of that
+        number gave; says what of them was there before.
 
         ``ordered``: the page is one span of creation times. Only that span is searched for the old
         rows, which keeps a page as cheap in a table of millions as in an empty one;
@@ -97,7 +122,9 @@ class Ledger:
                     "DELETE FROM models WHERE rowid IN (SELECT unnest(?::BIGINT[]))",
                     [[row[0] for row in old]],
                 )
-            self._db.execute("INSERT INTO models BY NAME SELECT * FROM page")
+            self._db.execute(
+                f"INSERT INTO models BY NAME SELECT *, {listing:d} AS listing FROM page"
+            )
         return Replaced(
             len(old), sum(changed for _, changed, _ in old), sum(gated for *_, gated in old)
         )
@@ -111,18 +138,26 @@ class Ledger:
             self._db.executemany("INSERT INTO faults VALUES (?, ?, ?, ?)", rows)
 
     def drop_duplicates(self) -> int:
-        """Of rows with the same id, and of faults of the same row, keep the one that was seen last;
-        returns how many rows went.
+        """Of rows with the same id, and of faults of the same row, keep the one that was written
+        last; returns how many rows went.
+
+        A row of a later listing, else one further down in the table, was written later: a clock may
+        have been set back between two rows.
         """
         self._db.execute(
-            "DELETE FROM faults USING (SELECT raw, max(seen_at) AS newest FROM faults GROUP BY raw)"
-            " AS last WHERE faults.raw = last.raw AND faults.seen_at < last.newest"
+            "DELETE FROM faults USING (SELECT raw, max(rowid) AS newest FROM faults GROUP BY raw)"
+            " AS last WHERE faults.raw = last.raw AND faults.rowid < last.newest"
+        )
+        self._db.execute(
+            "CREATE OR REPLACE TEMP TABLE doubled AS SELECT id FROM models GROUP BY id HAVING"
+            " count(*) > 1"
         )
         deleted = self._db.execute(
-            "DELETE FROM models USING (SELECT id, max(indexed_at) AS newest FROM models GROUP BY id"
-            " HAVING count(*) > 1) AS twice WHERE models.id = twice.id AND models.indexed_at <"
-            " twice.newest"
+            "DELETE FROM models WHERE rowid IN (SELECT place FROM (SELECT models.rowid AS place,"
+            " row_number() OVER (PARTITION BY models.id ORDER BY coalesce(models.listing, 0) DESC,"
+            " models.rowid DESC) AS nth FROM models JOIN doubled USING (id)) WHERE nth > 1)"
         ).fetchall()
+        self._db.execute("DROP TABLE doubled")
         return int(deleted[0][0])
 
     # --- details

@@ -11,10 +11,11 @@ from urllib.parse import urlencode
 
 from zoo.catalogue import Catalogue, utc_now
 from zoo.loading.client import Client
-from zoo.loading.pages import PAGE_ROWS, Page, Refused, pages
+from zoo.loading.pages import PAGE_ROWS, CursorExpired, Page, pages
 from zoo.sources.ledger import Ledger
 from zoo.sources.rows import EXPAND, Row, read
-from zoo.terminal.progress import Progress
+from zoo.terminal.command import in_command, resumable
+from zoo.terminal.progress import Progress, note
 
 # between the clocks of the Hub's machines, and its search index behind them
 _MARGIN = dt.timedelta(minutes=10)
@@ -50,8 +51,9 @@ class Pass:
     """
 
     kind: str = "full"
+    number: int = 0  # of the listing; what a full pass has not written under its number is gone
     started: str = ""  # the Hub's clock at the first page, UTC; an update goes back to there
-    since: str = ""  # our clock, UTC: what a full pass has not touched since then is gone
+    since: str = ""  # our clock, UTC, when it began
     ended: str = ""
     cursor: str | None = None
     listed: bool = False  # the last page is saved, only the end of the pass is not
@@ -77,6 +79,10 @@ class Pass:
         odd = f"; {self.faults:,} rows were odd (zoo.doctor lists them)" if self.faults else ""
         return f"{self.kind} listing: {', '.join(parts)}{odd}"
 
+    def kept(self) -> str:
+        """What a pass that is stopped leaves, for people."""
+        return f"{self.rows:,} rows on {self.pages:,} pages of the {self.kind} listing are kept"
+
 
 def list_models(
     ledger: Ledger,
@@ -100,16 +106,26 @@ def list_models(
     if update and last:
         kind, watermark = "update", dt.datetime.fromisoformat(last.started) - _MARGIN
     if job is None or job.kind != kind:
-        job = Pass(kind=kind, since=utc_now().isoformat(), total=last.total if last else None)
+        job = Pass(
+            kind=kind,
+            number=ledger.next_listing(),
+            since=utc_now().isoformat(),
+            total=last.total if last else None,
+        )
+    elif not job.number:
+        job.number = ledger.adopt_listing(job.since)
     listing = _Listing(ledger, client, scope, key, job, watermark)
     known = scope.limit or (job.total if kind == "full" else None)
     shown = progress or Progress.default()
-    with shown.over(
-        "listing",
-        unit="rows",
-        total=known,
-        done=job.rows,
-    ) as meter:
+    with (
+        resumable(job.kept),
+        shown.over(
+            "listing",
+            unit="rows",
+            total=known,
+            done=job.rows,
+        ) as meter,
+    ):
         for page in () if job.listed else listing.pages():
             listing.write(page)
             meter.at(job.rows, extra=client.quota.left_text("api"))
@@ -126,7 +142,7 @@ def listing_before_details(
     last = _saved(ledger.catalogue, f"{scope.key(client.endpoint)} last")
     if last is None or not last.details_pending or (last.kind == "update") != update:
         return None
-    age = utc_now() - dt.datetime.fromisoformat(last.ended)
+    age = abs(utc_now() - dt.datetime.fromisoformat(last.ended))  # a clock may be set back
     return last if age < _RESUMABLE else None
 
 
@@ -150,24 +166,27 @@ class _Listing(NamedTuple):
 
     def pages(self) -> Iterator[Page]:
         """The pages from the saved cursor on; all where the Hub no longer knows the cursor."""
-        sort = "createdAt" if self.job.kind == "full" else "lastModified"
+        job = self.job
+        sort = "createdAt" if job.kind == "full" else "lastModified"
         start = first_url(self.client.endpoint, sort=sort, scope=self.scope)
         try:
-            yield from pages(self.client, self.job.cursor or start)
-        except Refused:
-            if self.job.cursor is None:
-                raise
+            yield from pages(self.client, job.cursor or start, resumed=job.cursor is not None)
+        except CursorExpired as error:
+            if in_command():
+                note(f"{error}; the listing begins anew")
+            job.cursor, job.pages, job.rows, job.faults = None, 0, 0, 0
             yield from pages(self.client, start)
 
     def write(self, page: Page) -> None:
         """Save one page, and whether it is the last."""
         job, limit, now = self.job, self.scope.limit, utc_now()
-        job.started = job.started or (page.date or now).isoformat()
+        # the earlier of two clocks: what an update lists twice costs a page, what it skips is lost
+        job.started = job.started or min(page.date or now, now).isoformat()
         wanted = page.rows if limit is None else page.rows[: max(0, limit - job.rows)]
         rows, faults = read(wanted, now=now)
         with self.ledger.catalogue.transaction():
             if rows:
-                before = self.ledger.replace(rows, ordered=job.kind == "full")
+                before = self.ledger.replace(rows, ordered=job.kind == "full", listing=job.number)
                 job.appeared += len(rows) - before.known
                 job.changed += before.changed
                 job.newly_gated += before.gated
@@ -197,7 +216,7 @@ class _Listing(NamedTuple):
                 gone = {"removed_at": utc_now(), "loadable": False, "not_loadable_reason": GONE}
                 job.removed = catalogue.update(
                     "source = 'hub' AND removed_at IS NULL"
-                    f" AND indexed_at < TIMESTAMP '{job.since}'",
+                    f" AND listing IS DISTINCT FROM {job.number:d}",
                     gone,
                 )
             job.ended = utc_now().isoformat()
