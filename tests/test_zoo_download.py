@@ -27,6 +27,8 @@ from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.loading.download import fetch, is_local, remote_files
 from zoo.loading.revision import cached, pinned, repository
+from zoo.sources.folder import card as folder_card
+from zoo.sources.folder import small_zoo
 
 TENSORS = weights({"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4)})
 CONFIG = json.dumps({"architecture": "resnet18", "num_classes": 3}).encode()
@@ -455,3 +457,39 @@ def _until_open(port: int) -> None:
                 return
         time.sleep(0.2)
     raise AssertionError("olah did not start")
+
+
+# --- a folder that changes after the crawl
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_folder_that_changed_since_the_crawl_is_refused_with_the_way_on(
+    tmp_path: Path, name: str
+) -> None:
+    folder = Path(shutil.copytree(small_zoo() / "vit_mnist", tmp_path / "my zoo" / "vit"))
+    card = folder_card(folder)
+    assert fetch(card) == folder
+    file = folder / name
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1  # of the same size, and as old as before
+    before = file.stat()
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(TeacherError, match=r"vit changed since the crawl.*--source '.*my zoo'"):
+        fetch(card)
+    assert is_local(card)  # no network would help
+
+
+def test_an_unchanged_folder_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(shutil.copytree(small_zoo() / "vit_mnist", tmp_path / "vit"))
+    card, reads = folder_card(folder), list[str]()
+    real = Path.open
+
+    def opened(path: Path, *arguments: Any, **options: Any) -> Any:
+        reads.append(path.name)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    for _ in range(3):
+        assert fetch(card) == folder
+    assert reads == []

@@ -290,3 +290,103 @@ def test_real_models() -> None:
     birds = cards["google-coral__mobilenetv2_100.qat_inat_bird"]
     assert (birds.num_classes, birds.feature_dim, len(birds.labels or ())) == (965, 1280, 965)
     assert cards["google-teachablemachine__mobilenetv2_035.in1k_features"].labels is None
+
+
+# --- files that are no files
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def link_in_a_circle(path: Path) -> None:
+    other = path.with_name("other")
+    other.symlink_to(path.name)
+    path.symlink_to(other.name)
+
+
+def link_to_a_name_too_long(path: Path) -> None:
+    path.symlink_to("x" * 300)
+
+
+def link_to_nowhere(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def a_socket(path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as bound:
+        before = Path.cwd()
+        os.chdir(path.parent)  # the address of a socket is at most 108 bytes
+        try:
+            bound.bind(path.name)
+        finally:
+            os.chdir(before)
+
+
+ODD_FILES: list[Callable[[Path], None]] = [
+    link_to_itself,
+    link_in_a_circle,
+    link_to_a_name_too_long,
+    link_to_nowhere,
+    a_socket,
+    os.mkfifo,
+    Path.mkdir,
+]
+
+
+@pytest.mark.parametrize("odd", ODD_FILES, ids=lambda odd: odd.__name__)
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "model.safetensors.index.json", "README.md"]
+)
+def test_an_odd_file_is_the_fault_of_its_model_and_the_crawl_goes_on(
+    tmp_path: Path, odd: Callable[[Path], None], name: str
+) -> None:
+    make(tmp_path / "zoo" / "sound")
+    model = make(tmp_path / "zoo" / "odd")
+    if name.endswith("index.json"):
+        (model / "model.safetensors").unlink()
+    else:
+        (model / name).unlink()
+    odd(model / name)
+    cards = {card.id: card for card in folder.cards(tmp_path / "zoo")}
+    assert cards["sound"].loadable
+    assert sorted(cards) == ["odd", "sound"]
+    if name == "README.md":
+        assert cards["odd"].loadable
+    else:
+        assert cards["odd"].loadable is False
+        assert name.removesuffix(".index.json") in str(cards["odd"].not_loadable_reason)
+        assert str(tmp_path) not in str(cards["odd"].not_loadable_reason)
+
+
+def test_a_file_that_may_not_be_read_or_vanishes_is_a_row_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("denied", "sound", "vanished"):
+        make(tmp_path / name)
+    real = Path.open
+
+    def opened(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.parent.name == "denied" and path.suffix == ".safetensors":
+            raise PermissionError(13, "Permission denied", str(path))
+        if path.parent.name == "vanished" and path.suffix == ".safetensors":
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    reasons = {card.id: card.not_loadable_reason for card in folder.cards(tmp_path)}
+    assert reasons == {
+        "denied": "model.safetensors cannot be read: Permission denied",
+        "sound": None,
+        "vanished": "model.safetensors cannot be read: No such file or directory",
+    }
+
+
+def test_a_model_folder_that_is_a_link_to_itself_is_no_model(tmp_path: Path) -> None:
+    make(tmp_path / "sound")
+    link_to_itself(tmp_path / "loop")
+    assert [card.id for card in folder.cards(tmp_path)] == ["sound"]
+    with pytest.raises(UserError, match="no folder"):
+        list(folder.cards(tmp_path / "loop"))

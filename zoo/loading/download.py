@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping
@@ -18,12 +19,13 @@ from zoo.loading.client import Client
 from zoo.loading.revision import (
     MAIN,
     cached,
+    content_revision,
     model_info,
     offline_by_environment,
     pinned,
     repository,
 )
-from zoo.loading.weights import INDEX, WEIGHTS, shard_names
+from zoo.loading.weights import INDEX, WEIGHTS, shard_names, weight_files
 
 _SIDE_FILES = ("config.json", "preprocessor_config.json")
 _TRIES = 6
@@ -51,14 +53,15 @@ def fetch(
 ) -> Path:
     """The local folder with ``config.json`` and the safetensors weights of ``card``.
 
-    A card of a folder is its own folder. A card of the Hub (or of timm, whose weights lie there)
-    comes through huggingface_hub's cache at ``card.sha``, or at the commit that ``pinned`` finds:
-    complete files are never asked for again, a cut download goes on where it stopped, digests are
-    compared with the Hub's, and free space is checked first. ``offline`` (or HF_HUB_OFFLINE) makes
-    no network call: what is not complete here is an error. Raises ``TeacherError``.
+    A card of a folder is its own folder, whose content must be that of the crawl. A card of the
+    Hub (or of timm, whose weights lie there) comes through huggingface_hub's cache at ``card.sha``,
+    or at the commit that ``pinned`` finds: complete files are never asked for again, a cut download
+    goes on where it stopped, digests are compared with the Hub's, and free space is checked first.
+    ``offline`` (or HF_HUB_OFFLINE) makes no network call: what is not complete here is an error.
+    Raises ``TeacherError``.
     """
     if card.source in ("folder", "small"):
-        return _model_folder(card)
+        return _unchanged(card, _model_folder(card))
     offline = offline or offline_by_environment()
     repo = repository(card)
     [card] = pinned(
@@ -88,7 +91,10 @@ def fetch(
 def is_local(card: ModelCard, *, cache: Path | None = None) -> bool:
     """Whether ``fetch`` would need no network; itself makes no network call."""
     try:
-        fetch(card, offline=True, cache=cache)
+        if card.source in ("folder", "small"):
+            _model_folder(card)  # whether it is unchanged takes a look at all of it
+        else:
+            fetch(card, offline=True, cache=cache)
     except TeacherError:
         return False
     return True
@@ -99,6 +105,26 @@ def _model_folder(card: ModelCard) -> Path:
     if not card.location or not (folder / "config.json").is_file():
         raise TeacherError(
             f"{card.location or card.id} holds no config.json; was the folder moved? Crawl it again"
+        )
+    return folder
+
+
+def _unchanged(card: ModelCard, folder: Path) -> Path:
+    """``folder`` if config and weights are those of the card's revision; ``TeacherError`` if not.
+
+    What was computed is kept by revision: other weights under the same one would be believed for
+    ever.
+    """
+    if card.sha is None:
+        return folder
+    try:
+        revision = content_revision([folder / "config.json", *weight_files(folder)])
+    except OSError as error:
+        raise TeacherError(f"{card.id} cannot be read: {error.strerror or error}") from None
+    if revision != card.sha:
+        raise TeacherError(
+            f"{card.id} changed since the crawl: crawl its folder again (python -m zoo.crawl"
+            f" --source {shlex.quote(str(folder.parent))})"
         )
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -176,6 +177,8 @@ def weight_files(folder: Path) -> list[Path]:
                 f"{len(missing)} of {len(files)} shards are missing, the first is {missing[0]}"
             )
         return files
+    if os.path.lexists(folder / WEIGHTS):
+        raise TeacherError(f"{WEIGHTS} is not a regular file, or a link that leads nowhere")
     raise TeacherError(missing_weights(path.name for path in folder.iterdir()))
 
 
