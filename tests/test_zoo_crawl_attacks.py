@@ -23,13 +23,13 @@ from zoo.crawl import main as crawl_command
 from zoo.errors import Unavailable, UserError
 from zoo.loading.client import Client, Quota, TooLarge, parse
 from zoo.loading.pages import pages
-from zoo.loading.pauses import Pauses
 from zoo.sources import ledger as ledger_module
 from zoo.sources import listing as listing_module
 from zoo.sources.details import Candidate, fetch
 from zoo.sources.hub import crawl, fetch_details
 from zoo.sources.ledger import Ledger
 from zoo.sources.listing import Scope, first_url, list_models, listing_before_details
+from zoo.terminal.pauses import Pauses
 from zoo.terminal.progress import Progress
 
 TIMM = {"pipeline_tag": "image-classification", "library_name": "timm", "tags": ["timm"]}

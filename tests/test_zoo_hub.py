@@ -25,12 +25,12 @@ from zoo.crawl import main as crawl_command
 from zoo.errors import Unavailable, UserError
 from zoo.loading.client import Client, DamagedResponse, Quota, TooLarge, parse
 from zoo.loading.pages import pages, without
-from zoo.loading.pauses import Pauses
 from zoo.sources.hub import crawl
 from zoo.sources.ledger import Ledger
 from zoo.sources.listing import GONE, Scope, first_url, list_models
 from zoo.sources.rows import EXPAND, read, read_row
 from zoo.sql import COLUMNS, arrow_table
+from zoo.terminal.pauses import Pauses
 from zoo.terminal.progress import Progress
 
 NOW = dt.datetime(2026, 9, 1)

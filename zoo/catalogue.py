@@ -28,6 +28,7 @@ from zoo.sql import (
     select,
     snapshot_of,
 )
+from zoo.terminal.limits import QueryLimits
 
 if TYPE_CHECKING:
     import duckdb
@@ -166,12 +167,25 @@ class Catalogue:
         """
         import pyarrow as pa
 
-        reader = self._run(query, lambda relation: relation.to_arrow_reader(_BATCH_ROWS))
+        limits = QueryLimits.of_environment()
+        reader = self._run(
+            query, lambda relation: relation.to_arrow_reader(_BATCH_ROWS), limits=limits
+        )
         yield pa.RecordBatch.from_pylist([], reader.schema)
-        try:
-            yield from reader
-        except (pa.ArrowException, OSError) as error:  # a row that cannot be converted, met midway
-            raise query_error(error, self.snapshot) from None
+        while True:
+            try:
+                with limits.bound(self._connection.interrupt):
+                    batch = next(reader, None)
+            except (
+                pa.ArrowException,
+                OSError,
+                MemoryError,
+                RuntimeError,
+            ) as error:  # of a row met midway
+                raise limits.error(error) or query_error(error, self.snapshot) from None
+            if batch is None:
+                return
+            yield batch
 
     def cards(
         self,
@@ -203,19 +217,30 @@ class Catalogue:
         query = "SELECT count(*) FROM models" + (f" WHERE ({where}\n)" if where else "")
         return int(self._run(query, lambda relation: relation.fetchall())[0][0])
 
-    def _run(self, query: str, fetch: Callable[[duckdb.DuckDBPyRelation], Any]) -> Any:
-        """Run a query of the user's, if it is one SELECT."""
+    def _run(
+        self,
+        query: str,
+        fetch: Callable[[duckdb.DuckDBPyRelation], Any],
+        *,
+        limits: QueryLimits | None = None,
+    ) -> Any:
+        """Run a query of the user's, if it is one SELECT, within the limits of the environment."""
         import duckdb
 
+        limits = limits or QueryLimits.of_environment()
         try:
             statements = self._connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise UserError(
                     "one SELECT is expected; the catalogue can be read, not changed, by a query"
                 )
-            return fetch(self._connection.sql(query))
-        except duckdb.Error as error:
-            raise query_error(error, self.snapshot) from None
+            with limits.bound(self._connection.interrupt):
+                return fetch(self._connection.sql(query))
+        except (duckdb.Error, MemoryError, RuntimeError) as error:
+            limit = limits.error(error)
+            if limit is None and not isinstance(error, duckdb.Error):
+                raise
+            raise limit or query_error(error, self.snapshot) from None
 
     # --- writing
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo.catalogue import Catalogue, snapshot_of, utc_now
-from zoo.errors import CatalogueLocked, UserError
+from zoo.errors import CatalogueLocked, DamagedCatalogue, UserError
 from zoo.files import remove_partial
 from zoo.home import default_catalogue
 from zoo.sources.ledger import CANDIDATES, Ledger
+from zoo.sql import COLUMNS, column, damaged
 from zoo.terminal.command import printable, run
 from zoo.terminal.options import CatalogueFile, command_of
 
@@ -52,6 +54,8 @@ def examine(path: Path) -> Findings:
     While another process writes it, only the snapshot is examined. Raises ``UserError`` where there
     is no catalogue, or none that can be read.
     """
+    import duckdb
+
     findings = Findings()
     snapshot = snapshot_of(path)
     if path.is_file():
@@ -62,11 +66,14 @@ def examine(path: Path) -> Findings:
             findings.facts.append(
                 f"{error.holder} is writing the catalogue: only its snapshot is examined"
             )
+            _examine_snapshot(snapshot, findings)
+        except (DamagedCatalogue, duckdb.Error) as error:
+            if not snapshot.is_file():
+                raise damaged(error, path) from None
+            _rebuild(path, findings, fault="damaged")
     elif snapshot.is_file():
         Catalogue.open(path).close()  # raises UserError for a foreign file
-        findings.broken.append(
-            f"the database {path} is missing beside its snapshot; crawl again to make it anew"
-        )
+        _rebuild(path, findings, fault="missing")
     else:
         raise UserError(f"there is no catalogue at {path}; make one: python -m zoo.crawl")
     if snapshot.is_file():
@@ -76,6 +83,65 @@ def examine(path: Path) -> Findings:
             f"snapshot {snapshot}: {_age(changed)} old; {size / 1e6:,.1f} MB with the database"
         )
     return findings
+
+
+def damaged_columns(snapshot: Path, catalogue: Catalogue | None = None) -> list[str]:
+    """The columns of ``snapshot`` that cannot be read whole, or that say something else than
+    ``catalogue``, the open database.
+    """
+    import duckdb
+
+    with Catalogue.open(snapshot) as reader:
+        damaged = []
+        for name in COLUMNS:
+            digest = f"SELECT count({column(name)}), bit_xor(hash(id, {column(name)})) FROM models"
+            try:
+                published = reader.connection.execute(digest).fetchall()
+            except duckdb.Error:
+                damaged.append(name)
+                continue
+            if catalogue is not None:
+                stored = catalogue.connection.execute(digest).fetchall()
+                if stored != published:
+                    damaged.append(name)
+    return damaged
+
+
+def _examine_snapshot(snapshot: Path, findings: Findings) -> None:
+    """Read all of a snapshot whose database cannot be asked now."""
+    if snapshot.is_file() and (columns := damaged_columns(snapshot)):
+        findings.broken.append(
+            f"the snapshot is damaged in {', '.join(columns)}; run the doctor again when the writer"
+            " has ended"
+        )
+
+
+def _rebuild(path: Path, findings: Findings, *, fault: str) -> None:
+    """Make the database at ``path`` anew from its snapshot; a damaged one is kept beside it."""
+    snapshot = snapshot_of(path)
+    columns = damaged_columns(snapshot)
+    if columns:
+        findings.broken.append(
+            f"the database {path} is {fault}, and its snapshot is damaged in"
+            f" {', '.join(columns)}; remove both and crawl again"
+        )
+        return
+    kept = ""
+    if path.exists():
+        aside = path.with_name(f"{path.name}.damaged")
+        os.replace(path, aside)
+        kept = f"; the damaged file is kept as {aside.name}"
+    write_ahead = path.with_name(f"{path.name}.wal")
+    if write_ahead.exists():
+        os.replace(write_ahead, write_ahead.with_name(f"{write_ahead.name}.damaged"))
+    with Catalogue.open(path, write=True) as catalogue:
+        Ledger(catalogue).restore(snapshot)
+        _Examination(catalogue, findings).run()
+    findings.mended.insert(
+        0,
+        f"the database was {fault}; it is made anew from its snapshot{kept}. A listing that was cut"
+        " begins anew",
+    )
 
 
 class _Examination:
@@ -204,17 +270,24 @@ class _Examination:
         state = (
             "SELECT count(*), max(indexed_at), count(detail_state), count(removed_at) FROM models"
         )
-        try:
-            with Catalogue.open(self.catalogue.path) as reader:
-                published = reader.sql(state).astype(str)
-            same = published.equals(self.catalogue.sql(state).astype(str))
-        except UserError:
-            same = False
-        if not same and self.catalogue.count():
+        snapshot = self.catalogue.snapshot
+        fault = "missing"
+        if snapshot.is_file():
+            try:
+                with Catalogue.open(self.catalogue.path) as reader:
+                    published = reader.sql(state).astype(str)
+                same = published.equals(self.catalogue.sql(state).astype(str))
+                columns = damaged_columns(snapshot, self.catalogue) if same else []
+                fault = f"damaged in {', '.join(columns)}" if columns else ""
+                fault = fault if same else "behind the database"
+            except DamagedCatalogue as error:
+                lacks = " lacks the column " in str(error)
+                fault = "without a column" if lacks else "damaged"
+            except UserError:
+                fault = "damaged"
+        if fault and self.catalogue.count():
             self.catalogue.publish()
-            self.findings.mended.append(
-                "the snapshot was missing, damaged or behind the database; it is published anew"
-            )
+            self.findings.mended.append(f"the snapshot was {fault}; it is published anew")
 
 
 def _age(then: dt.datetime) -> str:

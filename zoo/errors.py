@@ -27,3 +27,7 @@ class CatalogueLocked(UserError):
     def __init__(self, message: str, *, holder: str = "another process") -> None:
         super().__init__(message)
         self.holder = holder
+
+
+class DamagedCatalogue(UserError):
+    """A file of the catalogue cannot be read; the doctor may be able to mend it."""

@@ -7,16 +7,18 @@ import errno
 import glob
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.card import ModelCard
-from zoo.errors import CatalogueLocked, UserError
+from zoo.errors import CatalogueLocked, DamagedCatalogue, UserError
 from zoo.files import check_can_write, check_home
 from zoo.home import default_catalogue
 from zoo.terminal.command import printable
+from zoo.terminal.limits import memory_limit
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,6 +52,9 @@ _HAS_LABEL = (
     "CREATE TEMP MACRO has_label(labels, name) AS "
     "list_contains(string_split(lower(array_to_string(labels, ', ')), ', '), lower(name))"
 )
+# what DuckDB says of a file whose bytes make no sense: these errors, one without a kind, or texts
+_DAMAGE = ("IOException", "SerializationException", "InternalException", "FatalException", "Error")
+_DAMAGE_TEXT = re.compile(r"Failed to read file|corrupt|TProtocol|decompress", re.IGNORECASE)
 PUBLISHED = "published"  # key of the state: the name of the snapshot that the database wrote
 DESCENDING = (  # columns of which a user wants the most or the latest first
     "downloads",
@@ -85,8 +90,11 @@ def open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     snapshot = snapshot_of(path)
+    if path.is_file() and path.suffix not in (".duckdb", ".parquet"):
+        check_database_file(path)
     if not snapshot.is_file():
         if path.is_file() and path != snapshot:
+            check_database_file(path)
             raise UserError(
                 f"the catalogue {path} was never published; let the crawl finish: python -m"
                 " zoo.crawl"
@@ -102,6 +110,17 @@ def open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as error:
         raise open_error(error, snapshot) from None
     return connection
+
+
+def check_database_file(path: Path) -> None:
+    """Raise ``UserError`` where ``path`` is a file of something else than DuckDB."""
+    with path.open("rb") as file:
+        if file.read(12)[8:] == b"DUCK":
+            return
+    raise UserError(
+        f"{path} is not a catalogue of teacher-zoo: a file that ends in .duckdb, or the .parquet"
+        " beside it, is expected"
+    )
 
 
 def open_database(path: Path) -> duckdb.DuckDBPyConnection:
@@ -166,7 +185,9 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
     """A connection that can reach only ``allowed`` (a file, or a folder and what is in it)."""
     import duckdb
 
-    settings = {} if database == ":memory:" else _WRITER_SETTINGS
+    settings = _WRITER_SETTINGS
+    if database == ":memory:":  # a reader writes nothing, so nothing of a large query either
+        settings = {"memory_limit": f"{memory_limit()}B", "temp_directory": ""}
     connection = duckdb.connect(database, config=settings)
     setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
     for statement in (
@@ -233,8 +254,16 @@ def create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 def create_view(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> None:
     """Make ``models`` a view of ``snapshot``; raise ``UserError`` for a foreign file."""
     check_version(snapshot_version(connection, snapshot), snapshot)
-    columns = ", ".join(f'"{name}"' for name in COLUMNS)
     source = f"read_parquet({_quoted_file(snapshot)})"
+    rows = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+    missing = [name for name in COLUMNS if name not in {row[0] for row in rows}]
+    if missing:
+        raise DamagedCatalogue(
+            f"the snapshot {snapshot} lacks the column {', '.join(missing)}: it is damaged, or"
+            " another version of teacher-zoo wrote it; python -m"
+            f" zoo.doctor{_option_of(snapshot)} publishes it anew"
+        )
+    columns = ", ".join(f'"{name}"' for name in COLUMNS)
     connection.execute(f"CREATE VIEW models AS SELECT {columns} FROM {source}")
 
 
@@ -342,13 +371,24 @@ def open_error(error: Exception, path: Path) -> UserError | OSError:
             f"the catalogue {path} cannot be read: it is a folder; give a file whose name ends in"
             " .duckdb"
         )
+    return damaged(error, path)
+
+
+def damaged(error: Exception, path: Path) -> DamagedCatalogue:
+    """What to do about the database or the snapshot at ``path``, which cannot be read."""
     mend = "remove it and crawl again"
-    if path.suffix == ".parquet":
-        mend = "python -m zoo.doctor publishes it anew from the database"
-    return UserError(
+    if path.suffix == ".parquet" or snapshot_of(path).is_file():
+        mend = f"python -m zoo.doctor{_option_of(path)} mends it"
+    return DamagedCatalogue(
         f"the catalogue {path} cannot be read ({_first_line(str(error))}); if it is damaged,"
         f" {mend}, or give another file with --catalogue"
     )
+
+
+def _option_of(path: Path) -> str:
+    """The option that names the catalogue to another command, where it is not the default."""
+    database = path.with_suffix(".duckdb")
+    return "" if database == default_catalogue() else f" --catalogue {shlex.quote(str(database))}"
 
 
 def query_error(error: Exception, snapshot: Path) -> UserError | OSError:
@@ -364,7 +404,7 @@ def query_error(error: Exception, snapshot: Path) -> UserError | OSError:
         return UserError(
             "a query reads the table models only; files and the network are out of its reach"
         )
-    if kind in ("IOException", "SerializationException", "InternalException", "FatalException"):
+    if kind in _DAMAGE or _DAMAGE_TEXT.search(text):
         return open_error(error, snapshot)
     return UserError(f"the query was not understood: {_first_line(text)}")
 

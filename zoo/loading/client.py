@@ -15,7 +15,7 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from zoo.errors import Unavailable
 from zoo.loading.endpoint import OFFICIAL, Credentials, endpoint_of, origin_of
-from zoo.loading.pauses import Pauses
+from zoo.terminal.pauses import Pauses
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import httpx

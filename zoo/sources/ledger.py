@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.catalogue import Catalogue, utc_now
 from zoo.sources.details import Details
-from zoo.sql import COLUMNS, arrow_table
+from zoo.sql import COLUMNS, PUBLISHED, arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +46,7 @@ CANDIDATES = (
     "gated IS NULL AND (library_name = 'timm' OR pipeline_tag IN "
     "('image-classification', 'image-feature-extraction', 'text-classification'))"
 )
+_RESTORED_ROWS = 20_000  # at a time
 _LISTINGS = "listings"  # key of the state: how many listings there were
 _GENERATIONS = 10  # of a lineage, before it is taken for a circle
 
@@ -159,6 +161,22 @@ class Ledger:
         ).fetchall()
         self._db.execute("DROP TABLE doubled")
         return int(deleted[0][0])
+
+    def restore(self, snapshot: Path) -> None:
+        """Fill an empty database from a sound snapshot: its models, and the details in them."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        names = ", ".join(f'"{name}"' for name in DETAILS)
+        with self.catalogue.transaction():
+            for batch in pq.ParquetFile(snapshot).iter_batches(_RESTORED_ROWS, columns=[*COLUMNS]):
+                with self.catalogue.as_page(pa.Table.from_batches([batch])):
+                    self._db.execute("INSERT INTO models BY NAME SELECT * FROM page")
+            self._db.execute(
+                f"INSERT INTO details BY NAME SELECT id, sha, {names} FROM models WHERE source ="
+                " 'hub' AND detail_state IS NOT NULL"
+            )
+            self.catalogue.set_state(PUBLISHED, snapshot.name)
 
     # --- details
 
