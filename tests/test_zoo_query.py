@@ -296,3 +296,48 @@ def test_wrong_input_is_one_line(
     err = ask(capsys, *words, status=2)
     assert said in err
     assert err.count("\n") == 1
+
+
+# --- formulas in CSV
+
+
+FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1")
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_text_that_a_spreadsheet_takes_for_a_formula_reaches_csv_as_a_text(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    literal = text.replace("'", "''")
+    sql = f"select '{literal}' as a, -1.5 as b, 3 as c, ['{literal}'] as d, null as e"
+    rows = list(csv.reader(io.StringIO(ask(capsys, "--sql", sql, "--format", "csv"), newline="")))
+    assert rows[0] == list("abcde")
+    assert rows[1] == ["'" + text, "-1.5", "3", json.dumps([text], ensure_ascii=False), ""]
+    [row] = json.loads(ask(capsys, "--sql", sql, "--format", "json"))
+    assert row["a"] == text
+
+
+def test_the_documented_way_back_gives_the_text_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    [line] = re.findall(r"^texts = .*$", DOCUMENT, re.MULTILINE)
+    values = ", ".join(f"({json.dumps(text[:1] + 'x')[1:-1]!r})" for text in FORMULAS[:4])
+    printed = ask(capsys, "--sql", f"select t from (values {values}) v(t)", "--format", "csv")
+    names: dict[str, object] = {"table": pd.read_csv(io.StringIO(printed))}
+    exec(line, names)
+    texts = names["texts"]
+    assert isinstance(texts, pd.DataFrame)
+    assert texts["t"].tolist() == ["=x", "+x", "-x", "@x"]
+
+
+# --- files that are no catalogue, or a damaged one
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes", "catalogue.csv"])
+def test_a_text_file_is_no_catalogue(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("buy milk\n")
+    error = ask(capsys, "--catalogue", str(tmp_path / name), status=2)
+    assert f"{tmp_path / name} is not a catalogue of teacher-zoo" in error
+    assert len(error.splitlines()) == 1

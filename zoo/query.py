@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +16,7 @@ from zoo.errors import UserError
 from zoo.sql import COLUMNS, select
 from zoo.terminal.command import printable, run, validate_choice
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of
+from zoo.terminal.spreadsheet import as_json, write_csv
 from zoo.terminal.table import Column, print_table, short_count
 
 if TYPE_CHECKING:
@@ -158,16 +157,8 @@ def _column(name: str, values: Sequence[object]) -> Column:
 
 
 def _write_csv(batches: Batches) -> None:
-    import csv
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
     for i, batch in enumerate(batches):
-        if i == 0:
-            writer.writerow(batch.schema.names)
-        for row in _rows(batch):
-            writer.writerow(
-                ["" if v is None else _json(v) if isinstance(v, (list, dict)) else v for v in row]
-            )
+        write_csv(sys.stdout, batch.schema.names if i == 0 else (), _rows(batch))
 
 
 def _write_json(batches: Batches) -> None:
@@ -177,7 +168,7 @@ def _write_json(batches: Batches) -> None:
         for row in _rows(batch):
             print(
                 separator,
-                _json(dict(zip(batch.schema.names, row, strict=True))),
+                as_json(dict(zip(batch.schema.names, row, strict=True))),
                 sep="\n",
                 end="",
             )
@@ -205,14 +196,6 @@ _WRITERS: dict[str, Callable[[Batches], None]] = {
     "json": _write_json,
     "parquet": _write_parquet,
 }
-
-
-def _json(value: object) -> str:
-    return json.dumps(
-        value,
-        ensure_ascii=False,
-        default=lambda odd: int(odd) if isinstance(odd, Decimal) else str(odd),
-    )
 
 
 def _cell(name: str, value: object) -> str:
