@@ -33,6 +33,7 @@ from selection.duplicates.report import leaks
 from selection.ranking import Ranking, versions
 from selection.report.class_table import warn_of
 from selection.scores.interval import accuracy
+from selection.sources.tables.columns import Columns
 from selection.sources.unreadable import check_readable, unreadable_warnings
 from selection.task import Task
 from zoo.errors import UserError
@@ -264,13 +265,13 @@ def prepare(
     ranking = Ranking.load(Path(options.ranking)) if cards is None and options.ranking else None
     if ranking is not None and options.task == f"hf:{ranking.task}":
         revision = ranking.split.get("revision")
-    split = ranking.split if ranking is not None and ranking.task else {}
+    columns = _columns(options, ranking)
     task = Task.open(
         options.task,
         unlabelled=options.unlabelled,
         revision=revision,
-        image_column=options.image_column or split.get("image_column"),
-        label_column=options.label_column or split.get("label_column"),
+        image_column=columns.image,
+        label_column=columns.label,
         duplicates=options.duplicates,
     )
     if ranking is not None:
@@ -284,6 +285,19 @@ def prepare(
     experiment = Experiment(task, training_config(options, task), committee)
     on_task(task)  # after all that can be refused: an error is one line
     return experiment
+
+
+def _columns(options: Options, ranking: Ranking | None) -> Columns:
+    """The columns that were named for the task, now or when it was ranked."""
+    ranked: dict[str, Any] = {}
+    path = Path(options.task).resolve()
+    names = (path.name, path.stem, path.parent.name, options.task.removeprefix("hf:"))
+    if ranking is not None and ranking.task in names:
+        ranked = ranking.split
+    return Columns(
+        options.image_column or ranked.get("image_column"),
+        options.label_column or ranked.get("label_column"),
+    )
 
 
 def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:

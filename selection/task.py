@@ -217,12 +217,11 @@ def _read_file(path: Path, columns: Columns) -> _RawTask:
 
 def _name(path: Path) -> str:
     """The name of a folder, or of a file unless it says nothing, as ``labels.csv``."""
-    plain = path.is_file() and not label_file.is_plain_name(path.stem)
-    path = path.resolve()
-    return (
-        class_name(path.stem if plain else path.parent.name if path.is_file() else path.name)
-        or "task"
-    )
+    whole = path.resolve()
+    name = whole.name
+    if whole.is_file():
+        name = whole.parent.name if label_file.is_plain_name(whole.stem) else whole.stem
+    return class_name(name) or "task"
 
 
 def _read_folder(path: Path, columns: Columns) -> _RawTask:

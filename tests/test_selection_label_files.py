@@ -5,6 +5,7 @@ refused in one sentence that says why.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ from tests.label_tables import (
     pictures,
     png,
     table,
+    two_labels,
     write,
 )
 from zoo.errors import UserError
@@ -413,3 +415,37 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     task = Task.open(tmp_path)
     check(task)
     assert any("'/dev/zero', 'pipe.png'" in text for text in task.warnings)
+
+
+def test_training_reads_the_columns_that_were_ranked(tmp_path: Path) -> None:
+    from distill.experiment import prepare, to_config
+    from distill.options import Options, from_config
+    from selection.ranking import Ranking
+    from selection.task import SPLIT_SEED
+
+    root = tmp_path / "pets"
+    root.mkdir()
+    two_labels(root)
+    task = Task.open(root, label_column="fine_label")
+    named = {"image_column": None, "label_column": "fine_label"}
+    ranking = Ranking(
+        task="pets",
+        classes=task.classes,
+        split={"digest": task.digest, "seed": SPLIT_SEED, **named},
+        probe={},
+        score="transport",
+        catalogue="",
+        versions={},
+        rows=(),
+        committee=(),
+    )
+    ranking.save(tmp_path / "ranking.json")
+    options = Options(
+        task=str(root), student="test_resnet", ranking=str(tmp_path / "ranking.json"), size=32
+    )
+    experiment = prepare(options)
+    assert experiment.task.digest == task.digest
+    config = json.loads(json.dumps(to_config(options, experiment)))
+    resumed, cards = from_config(config)
+    assert resumed.label_column == "fine_label"
+    assert prepare(resumed, cards=cards).task.digest == task.digest

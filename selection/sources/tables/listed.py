@@ -92,7 +92,7 @@ def _found(
         paths.append(path)
         if path is None:
             missing.append(text)
-    origin = f"{table.origin} (column {class_name(image)!r})"
+    origin = _with_column(table, image)
     shown = ", ".join(repr(class_name(text)) for text in missing[:_SHOWN])
     if len(missing) == len(texts):
         raise UserError(
@@ -114,6 +114,11 @@ def _found(
             f" below {table.files.root} with the same ends are used"
         )
     return paths
+
+
+def _with_column(table: ListedTable, column: str) -> str:
+    """The table and its column for messages; columns without a header have no name."""
+    return table.origin if column.isdigit() else f"{table.origin} (column {class_name(column)!r})"
 
 
 def _one_label_each(

@@ -185,10 +185,10 @@ def _rows(text: str, path: Path) -> list[list[str]]:
         lines = [line for line in lines if not line.startswith("#")]
     if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:  # Excel's own line
         lines = lines[1:]
-    delimiter = _delimiter(lines[:_SNIFFED_LINES])
-    if delimiter is None:
-        return [_path_and_label(line) for line in lines]
     try:
+        delimiter = _delimiter(lines[:_SNIFFED_LINES])
+        if delimiter is None:
+            return [_path_and_label(line) for line in lines]
         reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=False)
         return [[cell.strip() for cell in row] for row in reader]
     except csv.Error as error:
