@@ -138,7 +138,9 @@ def test_rows_without_a_label_are_unlabelled(tmp_path: Path) -> None:
 
 def test_a_folder_of_unlabelled_images_beside(tmp_path: Path) -> None:
     table(tmp_path, pictures(tmp_path / "images"))
-    pictures(tmp_path / "unlabelled", 2, lambda label, i: f"u{label}{i}.png")
+    (tmp_path / "unlabelled").mkdir()
+    for i in range(6):
+        (tmp_path / "unlabelled" / f"u{i}.png").write_bytes(png(200, 40 * i))
     task = Task.open(tmp_path)
     check(task)
     assert task.unlabelled is not None
@@ -350,7 +352,8 @@ def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
     parquet(tmp_path, {"image": image, "label": LABELS})
     with pytest.raises(UserError, match=r"none of the 15 images .* no file '/nowhere/0.jpg'"):
         Task.open(tmp_path)
-    image[0] = {"bytes": png(0), "path": "0.jpg"}  # one row with bytes: a table of images
+    image = [{"bytes": stored, "path": "x.png"} for stored in IMAGES]
+    image[7] = {"bytes": None, "path": "/nowhere/7.jpg"}
     parquet(tmp_path, {"image": image, "label": LABELS})
     source = Task.open(tmp_path).train.source
     with pytest.raises(CorruptImage, match=r"no file '/nowhere/7.jpg'"):
