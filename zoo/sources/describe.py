@@ -22,7 +22,7 @@ from zoo.loading.backbones import (
     tower_config,
 )
 from zoo.loading.checkpoint.architecture import timm_architectures, timm_name
-from zoo.loading.checkpoint.head import HeadShape, config_count, head_shape
+from zoo.loading.checkpoint.head import HeadShape, config_count, head_contradiction, head_shape
 from zoo.loading.preprocessing import (
     Preprocessing,
     from_config,
@@ -87,7 +87,7 @@ def describe(
     known = _Config.of(config)
     faults, classes = _classes(known, weights, _training(known, datasets, card or {}))
     pipeline, obstacle = _input(known, processor)
-    reason = _obstacle(known) or obstacle or _quantised(known, weights)
+    reason = _obstacle(known) or obstacle or _unusable(known, weights)
     transformers = known.architecture or config.get("model_type")
     fields: Fields = {
         "library_name": "timm" if known.timm else "transformers" if transformers else None,
@@ -202,15 +202,15 @@ def _training(
     )
 
 
-def _quantised(known: _Config, weights: Header | None) -> str | None:
-    """Why the weights' numbers cannot be used, if so."""
+def _unusable(known: _Config, weights: Header | None) -> str | None:
+    """Why the weights cannot be used with this config, if so."""
     if weights is None:
         return None
     try:
         check_floats(weights, known.whole.get("quantization_config"))
     except TeacherError as error:
         return printable(error, 300)
-    return None
+    return head_contradiction(known.whole, weights.tensors)
 
 
 def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:

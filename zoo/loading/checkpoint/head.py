@@ -72,6 +72,22 @@ def config_count(config: Mapping[str, Any]) -> int | None:
     return len(names) if isinstance(names, (Mapping, list)) and names else None
 
 
+def head_contradiction(config: Mapping[str, Any], tensors: Tensors) -> str | None:
+    """Why a timm config cannot belong to the weights: it says another number of classes.
+
+    transformers counts names, which are often left from another head; the weights then decide.
+    """
+    head, said = head_shape(config, tensors), _as_count(config.get("num_classes"))
+    if not isinstance(config.get("architecture"), str) or None in (head, said):
+        return None
+    if head is None or head.classes == said:
+        return None
+    return (
+        f"config.json says {said:,} classes, the head in the weights has {head.classes:,}: one of"
+        " the two files is another model's"
+    )
+
+
 def with_head_of(config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
     """``config`` with the number of classes that the weights have, and without label names, which
     in transformers would set it.
@@ -88,6 +104,9 @@ def with_head_of(config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         return dict(config)
     arguments = config.get("model_args")
     twice = arguments.get("num_classes") if timm and isinstance(arguments, Mapping) else None
+    contradiction = head_contradiction(config, tensors)
+    if contradiction:
+        raise TeacherError(contradiction)
     if None not in (said, twice) and said != twice:
         raise TeacherError(f"model_args and config differ about num_classes ({said} in the config)")
     plain = {
