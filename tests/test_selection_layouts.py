@@ -208,6 +208,11 @@ READ: dict[str, tuple[dict[str, int], Reading]] = {
         {"part1/ant": 5, "part1/bee": 5, "part2/ant": 5, "part2/bee": 5, "part2/cat": 5},
         Reading(("ant", "bee", "cat"), 15, 5, 5, says=("part1/ and part2/",)),
     ),
+    "sets of letters": (
+        with_classes("set_a", "set_b", count=5),
+        Reading(PETS, 12, 4, 4, says=("set_a/ and set_b/ .*: joined as one",)),
+    ),
+    "batches": (with_classes("batch1", "batch2", count=5), NO_TEST._replace(says=("batch1/ and",))),
     "folds and a test split": (
         with_classes("fold_0", "fold_1", count=5) | with_classes("test", count=5),
         WITH_TEST._replace(says=("fold_0/ and fold_1/ .* one labelled set$",)),
@@ -356,6 +361,13 @@ REFUSED: dict[str, tuple[dict[str, int], str]] = {
     "train and one other": (
         {"train/steam": 5, "train/diesel": 5, "car": 5}, "cannot tell whether train/ and car/",
     ),
+    "flat train beside labelled classes": (
+        {"train": 5} | with_classes("labelled"), "cannot tell whether labelled/ and train/",
+    ),
+    "images with splits beside docs": (
+        {f"images/{name}": n for name, n in TRAIN.items()} | {"docs": 2},
+        "cannot tell whether images/ and docs/ are classes.*--task .*images",
+    ),
     "folds with splits": (
         with_classes("fold1/train", "fold1/test", "fold2/train", "fold2/test"),
         "hold splits of their own .test and train.; give one of them, such as --task .*fold1",
@@ -411,3 +423,24 @@ def test_a_layout_that_is_not_clear_is_refused(name: str, tmp_path: Path) -> Non
         Task.open(make(tmp_path / "task", layout))
     assert str(tmp_path / "task") in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_links_to_themselves_are_counted_as_broken(tmp_path: Path) -> None:
+    root = make(tmp_path / "task", with_classes("."))
+    for inside in ("loop", "cats/loop.png"):
+        (root / inside).symlink_to(root / inside)
+    (root / "dogs" / "up").symlink_to(root)
+    task = Task.open(root)
+    assert task.classes == PETS
+    assert task.broken_links == 3  # loop.png, and through dogs/up loop.png and loop
+
+
+def test_names_say_which_split_they_are() -> None:
+    kinds = [read_name(name).kind for name in ("TrainData", "val-2017", "testset", "hold out")]
+    assert kinds == ["train", "validation", "test", "holdout"]
+    words = ("trains", "contest", "valiant", "deviled egg", "evaluator", "1")
+    assert [read_name(name).kind for name in words] == [None] * len(words)
+    assert by_pairs(["train_a", "train_b", "test_a", "test_c"]) == {}
+    assert numbered_family(["fold1", "fold_2"])
+    assert not numbered_family(["a1", "b1"])
+    assert [name.kind for name in read_names(["pets_train", "pets_test"])] == ["train", "test"]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import unicodedata
@@ -31,7 +32,9 @@ _WORDS = {
         predict prediction predictions predicting pred inference infer submission submissions
         submit unseen blind query gallery challenge unsup unsupervised unlabelled unlabeled nolabel
     """,
-    "part": "fold folds kfold split splits part parts partition partitions chunk shard subset",
+    "part": """
+        fold folds kfold split splits part parts partition partitions chunk shard batch subset
+    """,
 }
 # words of a collection: alone they name a part of a dataset, never a class beside others
 _COLLECTION = """
@@ -111,7 +114,7 @@ def read_names(names: Sequence[str]) -> list[Name]:
     ['train', 'test']
     """
     common = set.intersection(*(set(_words(name)) for name in names)) if len(names) > 1 else set()
-    return [read_name(name, ignore=common - _KIND_OF.keys()) for name in names]
+    return [read_name(name, ignore=common - _VOCABULARY.keys()) for name in names]
 
 
 def may_be_class(name: str) -> bool:
@@ -158,6 +161,7 @@ def _kind(words: Sequence[str], kinds: set[str]) -> str | None:
     return "left over" if "left over" in kinds else "collection"
 
 
+@functools.lru_cache(maxsize=100_000)
 def _words(name: str) -> list[str]:
     """The words of a name in lower case: at case changes, digits and signs; known ones glued."""
     joined = _TWO_WORDS.sub(lambda match: f" {match[1]}{match[2]} ".lower(), _plain(name))

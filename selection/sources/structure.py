@@ -270,6 +270,7 @@ def _read_classes(layout: Layout, level: Level) -> None:
             f"cannot tell whether {listed(named)} are splits or classes beside {listed(real)}; as"
             " splits they need one sub-folder of images a class, as classes other names"
         )
+    _refuse_wrapper_beside(layout, level, named)
     aside = [child for child in named if not may_be_class(child.name)]
     for child in aside:
         layout.note_unused(child, has_classes=child in level.with_classes)
@@ -282,6 +283,20 @@ def _read_classes(layout: Layout, level: Level) -> None:
                 " it out of the folder"
             )
     layout.add_classes("train", classes, empty=level.empty)
+
+
+def _refuse_wrapper_beside(layout: Layout, level: Level, named: Sequence[Folder]) -> None:
+    """Refuse images/ or one unknown folder, with class folders in it, beside flat folders."""
+    wrappers = [child for child in level.with_classes if level.kind_of(child) == "collection"]
+    if named and not wrappers and set(level.with_classes) == set(level.children) - set(named):
+        wrappers = level.with_classes[:1] if len(level.with_classes) == 1 else []
+    if wrappers:
+        others = [child for child in level.children if child is not wrappers[0]]
+        layout.refuse(
+            f"cannot tell whether {wrappers[0].shown} and {listed(others)} are classes, since"
+            f" {wrappers[0].shown} holds folders ({names_text(wrappers[0].folders)}); to read it"
+            f" alone give --task {layout.path_of(wrappers[0])}"
+        )
 
 
 def _use(
