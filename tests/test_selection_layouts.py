@@ -12,7 +12,11 @@ from PIL import Image
 
 from selection.sources.split import Split
 from selection.sources.split_names import (
+    by_pairs,
     loose_key,
+    numbered_family,
+    read_name,
+    read_names,
 )
 from selection.task import Task
 from zoo.errors import UserError
