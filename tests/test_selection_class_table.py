@@ -17,7 +17,7 @@ from zoo.errors import Unavailable
 def flowers(tmp_path: Path) -> Task:
     folder(tmp_path / "flowers" / "train", {"daisy": 10, "rose": 20})
     folder(tmp_path / "flowers" / "eval", {"daisy": 5})
-    folder(tmp_path / "flowers" / "unlabelled", {".": 3})
+    folder(tmp_path / "flowers" / "unlabelled", {".": 3}, first=100)
     return Task.open(tmp_path / "flowers")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -43,6 +44,7 @@ def with_classes(*splits: str, count: int = 10, classes: tuple[str, ...] = PETS)
 def make(root: Path, layout: Mapping[str, int]) -> Path:
     """Make folders with so many images each; a path with a suffix is one small other file."""
     root.mkdir()
+    rng = np.random.default_rng(0)  # no two images alike: copies would be reported
     for inside, count in layout.items():
         path = root / inside
         if path.suffix and not count:
@@ -51,7 +53,8 @@ def make(root: Path, layout: Mapping[str, int]) -> Path:
             continue
         path.mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            Image.new("RGB", (2, 2)).save(path / f"{number}.png")
+            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path / f"{number}.png")
     return root
 
 
