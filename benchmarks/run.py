@@ -29,6 +29,7 @@ BENCHMARKS = {
     "cifar100": "benchmarks.students.cifar100",
     "truth": "benchmarks.truth.figures",
     "halving": "benchmarks.speed.halving",
+    "duplicates": "benchmarks.speed.duplicates",
 }
 
 

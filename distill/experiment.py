@@ -223,8 +223,10 @@ class Experiment:
     def _without_copies(
         self, name: str, pixels: Pixels, correct: npt.NDArray[np.bool_]
     ) -> dict[str, Any]:
-        """Accuracy on the images of a split that do not stand in train too, where some do."""
-        copies = leaks(getattr(self.task, name), self.task.train)
+        """Accuracy on the images of a split that stand in no other too, where some do."""
+        task, others = self.task, {"validation", "test"} - {name}
+        splits = (task.train, *(getattr(task, other) for other in others))
+        copies = np.concatenate([leaks(getattr(task, name), split) for split in splits])
         is_new = ~np.isin(pixels.usable, copies)
         if is_new.all() or not is_new.any():
             return {}

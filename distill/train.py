@@ -178,7 +178,7 @@ def _summary(finished: RunFolder) -> None:
         print(f"{split}: {value:.1f} % ({low:.1f} to {high:.1f}) of {figures['images']} images")
         if new := figures.get("without_copies"):
             print(
-                f"{split}, without images that also stand in train:"
+                f"{split}, without copies from the other splits:"
                 f" {100 * new['accuracy']:.1f} % of {new['images']} images"
             )
     if results.get("verdict"):
