@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selection.duplicates.registration import correlations, shrink
-from selection.duplicates.thumbnails import SIDE, Thumbnails, thumbnails
+from selection.duplicates.thumbnails import SIDE, Thumbnails, kept_groups, thumbnails
 from selection.scores.neighbours import neighbours
 from selection.sources.split import Rows, Split
 
@@ -58,7 +58,8 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
     count = sum(map(len, splits.values()))
     decoded = count <= MOST_DECODED
     parts = {name: thumbnails(split, decoded=decoded) for name, split in splits.items()}
-    group = group_numbers(_joined(list(parts.values())))
+    joined = _joined(list(parts.values()))
+    group = kept_groups(joined, lambda: group_numbers(joined))
     ends = np.cumsum([len(split) for split in splits.values()])[:-1]
     groups = dict(zip(splits, np.split(group, ends), strict=True))
     unreadable = {name: part.reasons for name, part in parts.items()}

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from selection.sources.images import CorruptImage, image_digest
-from selection.sources.split import Split
+from selection.sources.split import Rows, Split
 from zoo.files import replacing
 from zoo.home import thumbnail_folder
 from zoo.terminal.progress import Progress
@@ -152,3 +154,26 @@ def _save(file: Path, made: Thumbnails) -> None:
             )
     except OSError:
         return
+
+
+def kept_groups(images: Thumbnails, search: Callable[[], Rows]) -> Rows:
+    """The groups (N,) of ``images`` by an earlier search for the same contents, else by ``search``,
+    which is then kept.
+    """
+    if len(images.sides) < KEPT_FROM:
+        return search()
+    digest = hashlib.sha256(f"groups {_FORMAT} {images.pixels is not None}".encode())
+    digest.update(images.contents.tobytes())
+    digest.update(images.sides.tobytes())
+    file = thumbnail_folder() / f"{digest.hexdigest()[:32]}-groups.npz"
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            groups: Rows = stored["groups"]
+            if groups.shape == images.sides.shape and groups.dtype == np.int64:
+                return groups
+    except _DAMAGED:
+        pass
+    groups = search()
+    with suppress(OSError), replacing(file) as partial, partial.open("wb") as out:
+        np.savez(out, groups=groups)
+    return groups
