@@ -12,7 +12,7 @@ Array = npt.NDArray[np.float32]
 
 CHUNK = 256  # pairs at once: about 150 MB
 COARSE = 16  # pixels of a side for the first steps
-PROMISING = 0.85  # correlation at the coarse size below which a pair is not refined
+PROMISING = 0.8  # correlation at the coarse size below which a pair is not refined
 COARSE_STEPS, FINE_STEPS = 4, 3
 # at most so much of the side is cut off: log-free scale and shift, for x and for y
 LIMITS = np.array([0.12, 0.1, 0.12, 0.1], dtype=np.float32)

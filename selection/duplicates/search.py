@@ -18,7 +18,7 @@ from selection.sources.split import Rows, Split
 MOST_DECODED = 100_000
 NEIGHBOURS = 8  # nearest images by coarse colours that are looked at
 COARSE = 8  # pixels of a side at which the nearest are searched
-CANDIDATE = 0.8  # cosine at that size below which a pair is not looked at
+CANDIDATE = 0.7  # cosine at that size below which a pair is not looked at
 # Correlation after registration of two images that show one picture. Of 12,000 different pictures
 # (tf_flowers, CIFAR-10, SMILE) 2 pairs pass it by chance: benchmarks/speed/duplicates.py.
 SAME_PICTURE = 0.97
@@ -185,7 +185,7 @@ def _registered(
 ) -> npt.NDArray[np.float32]:
     """(P,) the correlation of each pair after registration; of small images in half the detail."""
     result = np.zeros(len(pairs), dtype=np.float32)
-    is_small = sides[pairs].min(axis=1) < SIDE
+    is_small = sides[pairs].min(axis=1) <= SIDE
     for small in (False, True):
         chosen = np.flatnonzero(is_small == small)
         for start in range(0, len(chosen), 4096):
