@@ -25,6 +25,7 @@ BENCHMARKS = {
     "recall": "benchmarks.speed.recall",
     "external": "benchmarks.truth.external",
     "distillation": "benchmarks.students.distillation",
+    "imbalance": "benchmarks.students.imbalance",
     "distill_step": "benchmarks.speed.distill_step",
     "cifar100": "benchmarks.students.cifar100",
     "truth": "benchmarks.truth.figures",

@@ -45,12 +45,16 @@ class Batch:
     labels   (B,) int64 in [0, C), or -1 where an image is unlabelled
     index    (B,) int64, the image's index in the training set
     teacher_outputs  one entry a teacher, in the order of ``Context.teachers``
+    class_weights    (C,) weights of each class's images in the cross-entropy; None: all 1
+    log_prior        (C,) added to the logits in the cross-entropy; None: nothing
     """
 
     view: Tensor
     labels: Tensor
     index: Tensor
     teacher_outputs: tuple[TeacherOutputs, ...] = ()
+    class_weights: Tensor | None = None
+    log_prior: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,6 +12,7 @@ import typer
 from distill.comparison import BEST_SINGLE, COLUMNS, Comparison, compare, figures_of
 from distill.options import Device, Offline
 from distill.run import RunFolder
+from selection.sources.class_counts import listed
 from zoo.errors import Unavailable
 from zoo.files import check_can_write, write_json, write_text
 from zoo.terminal.command import printable, run
@@ -25,12 +26,21 @@ def text_table(comparison: Comparison) -> str:
     """The table as plain text, one line a method."""
     columns = [Column(head) for head in COLUMNS]
     rows = [[line.method, *figures_of(line)] for line in comparison.lines]
-    lines = [table_text(columns, rows)]
+    name, share = comparison.commonest
+    of_figure = "balanced accuracy" if comparison.figure == "balanced_accuracy" else "accuracy"
+    lines = [
+        table_text(columns, rows),
+        f"balanced: test accuracy, mean over the classes; lift: points of test {of_figure}\n"
+        f"over plain; always saying {printable(name, 40)!r}: {100 * share:.1f} % on test",
+    ]
+    if absent := comparison.absent:
+        lines.append(f"no test image of {listed(absent)}: the figures say nothing of them")
     lines += [
         f"{line.method}: {printable(line.reason, 300)}" for line in comparison.lines if line.reason
     ]
     lines += [
-        f"teacher {printable(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test"
+        f"teacher {printable(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test,"
+        f" balanced {100 * t.balanced:.1f} %"
         for t in comparison.teachers
     ]
     return "\n".join(lines)
@@ -39,10 +49,22 @@ def text_table(comparison: Comparison) -> str:
 def _record(comparison: Comparison) -> dict[str, Any]:
     lines = [asdict(line) for line in comparison.lines]
     teachers = [
-        {"model": t.model, "validation": t.validation, "test": float(t.hits.mean())}
+        {
+            "model": t.model,
+            "validation": t.validation,
+            "test": float(t.hits.mean()),
+            "balanced": t.balanced,
+        }
         for t in comparison.teachers
     ]
-    return {"task": comparison.name, "lines": lines, "teachers": teachers}
+    return {
+        "task": comparison.name,
+        "classes": list(comparison.classes),
+        "figure": comparison.figure,
+        "commonest": list(comparison.commonest),
+        "lines": lines,
+        "teachers": teachers,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from distill.options import Options, from_config, settings_of
 from distill.run import RunFolder
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from distill.teachers.prepared import PreparedTeacher
     from selection.scores.interval import Hits, Interval
 
+Results = Mapping[str, Any]  # results.json of a run
+
 # probe_kd from the committee's best teacher alone, best by its head on the validation split
 BEST_SINGLE = "best_single"
 COLUMNS = (
@@ -26,7 +30,8 @@ COLUMNS = (
     "seeds",
     "validation %",
     "test %",
-    "lift over plain, points",
+    "balanced %",
+    "lift, points",
     "gap recovered %",
 )
 
@@ -35,6 +40,9 @@ COLUMNS = (
 class MethodResult:
     """One method over its finished seeds, in shares of the test split.
 
+    balanced   balanced accuracy on the test split
+    by_class   (C,) the share of each class's test images that is right; None without images
+    deciding   on validation, the figure that decides which method is best
     lift       over plain at the same seeds
     recovered  the closed share of the gap between plain and the best teacher, where there is a gap
     error      why the method cannot be run at all
@@ -46,6 +54,9 @@ class MethodResult:
     missing: tuple[int, ...]
     validation: float | None = None
     test: float | None = None
+    balanced: float | None = None
+    by_class: tuple[float | None, ...] = ()
+    deciding: float | None = None
     lift: Interval | None = None
     recovered: Interval | None = None
     error: str | None = None
@@ -59,22 +70,46 @@ class MethodResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherAccuracy:
-    """A teacher's head, fitted on the training split, read on the test split: ``hits`` (n,)."""
+    """A teacher's head, fitted on the training split, read on the test split: ``hits`` (n,).
+
+    ``validation`` and ``deciding`` are its accuracy and the deciding figure on validation,
+    ``balanced`` its balanced accuracy on test.
+    """
 
     model: str
     validation: float
+    deciding: float
     hits: Hits
+    balanced: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The ``runs`` by method and seed, finished or not, and a line for each method in order."""
+    """The ``runs`` by method and seed, finished or not, and a line for each method in order.
+
+    ``figure``, ``accuracy`` or ``balanced_accuracy``, is what decides; ``commonest`` the class with
+    the most test images and its share of them.
+    """
 
     name: str
     classes: tuple[str, ...]
     runs: Mapping[tuple[str, int], RunFolder]
     lines: tuple[MethodResult, ...]
     teachers: tuple[TeacherAccuracy, ...]
+    figure: str
+    commonest: tuple[str, float]
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The classes without a test image."""
+        by_class = next((line.by_class for line in self.lines if line.by_class), ())
+        unknown = zip(self.classes, by_class, strict=False)
+        return tuple(name for name, share in unknown if share is None)
+
+    @property
+    def best_teacher(self) -> TeacherAccuracy | None:
+        """The teacher whose head is best on validation."""
+        return max(self.teachers, key=lambda teacher: teacher.deciding, default=None)
 
     def of(self, method: str) -> dict[int, RunFolder]:
         """The finished runs of ``method`` by seed."""
@@ -128,6 +163,8 @@ def compare(
         runs=runs,
         lines=(),
         teachers=_teachers(experiment),
+        figure=experiment.decided_by,
+        commonest=experiment.task.class_counts.commonest("test"),
     )
     results = []
     for method in methods:
@@ -233,28 +270,46 @@ def _train(experiment: Experiment, options: Options, folder: Path, *, own: bool)
 
     if options.method == BEST_SINGLE:
         options = replace(options, method="probe_kd")
-        best = max(experiment.teachers(), key=lambda t: _validation_accuracy(t, experiment))
+        best = max(experiment.teachers(), key=lambda t: _on_validation(t, experiment).deciding)
         experiment = experiment.with_teachers((best.info.card,))
     train(experiment, options, folder, own=own)
 
 
-def _validation_accuracy(teacher: PreparedTeacher, experiment: Experiment) -> float:
+class _ValidationFigures(NamedTuple):
+    accuracy: float
+    deciding: float
+
+
+def _on_validation(teacher: PreparedTeacher, experiment: Experiment) -> _ValidationFigures:
+    """The figures of a teacher's head on the validation split."""
+    from distill.training.results import ACCURACY, class_mean
+
     rows = experiment.validation.usable
-    predicted = teacher.validation.argmax(1).numpy()[rows]
-    return float((predicted == experiment.validation.labels[rows]).mean())
+    labels = experiment.validation.labels[rows]
+    right = teacher.validation.argmax(1).numpy()[rows] == labels
+    accuracy = float(right.mean())
+    if experiment.decided_by == ACCURACY:
+        return _ValidationFigures(accuracy, accuracy)
+    return _ValidationFigures(accuracy, class_mean(right, labels))
 
 
 def _teachers(experiment: Experiment) -> tuple[TeacherAccuracy, ...]:
+    from distill.training.results import class_mean
+
     test = experiment.split("test")
+    labels = test.labels[test.usable]
     teachers = []
     for teacher in experiment.teachers():
         logits = experiment.committee.predicted(teacher.info.card, teacher.head, test)  # (n, C)
-        predicted = logits.argmax(1).numpy()
+        right = logits.argmax(1).numpy()[test.usable] == labels
+        on_validation = _on_validation(teacher, experiment)
         teachers.append(
             TeacherAccuracy(
                 model=teacher.info.card.id,
-                validation=_validation_accuracy(teacher, experiment),
-                hits=predicted[test.usable] == test.labels[test.usable],
+                validation=on_validation.accuracy,
+                deciding=on_validation.deciding,
+                hits=right,
+                balanced=class_mean(right, labels),
             )
         )
     return tuple(teachers)
@@ -262,8 +317,7 @@ def _teachers(experiment: Experiment) -> tuple[TeacherAccuracy, ...]:
 
 def _result(method: str, comparison: Comparison, error: str | None) -> MethodResult:
     """The figures of ``method`` over its finished seeds."""
-    from distill.run import hits
-    from selection.scores.interval import accuracy_difference, gap_recovered
+    from distill.training.results import ACCURACY, BALANCED, lift_of
 
     results = {seed: run.results() for seed, run in comparison.of(method).items()}
     plain = {seed: run.results() for seed, run in comparison.of("plain").items()}
@@ -276,28 +330,66 @@ def _result(method: str, comparison: Comparison, error: str | None) -> MethodRes
             error=error,
         )
     shared = [seed for seed in results if seed in plain]
-    method_hits = [hits(results[seed], "test") for seed in shared]
-    plain_hits = [hits(plain[seed], "test") for seed in shared]
     lift = closed = None
     if shared and method != "plain":
-        lift = accuracy_difference(method_hits, plain_hits)
-        best = max(comparison.teachers, key=lambda teacher: teacher.validation, default=None)
-        if best is not None:
-            closed = gap_recovered(method_hits, plain_hits, best.hits)
+        students = [results[seed] for seed in shared]
+        controls = [plain[seed] for seed in shared]
+        lift = lift_of(students, controls, "test", comparison.figure)
+        closed = _gap_recovered(students, controls, comparison)
+    runs = list(results.values())
     return MethodResult(
         method=method,
         seeds=tuple(results),
         missing=missing,
-        validation=_mean_accuracy(results, "validation"),
-        test=_mean_accuracy(results, "test"),
+        validation=_mean_of(runs, "validation", ACCURACY),
+        test=_mean_of(runs, "test", ACCURACY),
+        balanced=_mean_of(runs, "test", BALANCED),
+        by_class=_mean_by_class(runs, comparison.classes),
+        deciding=_mean_of(runs, "validation", comparison.figure),
         lift=lift,
         recovered=closed,
         error=error,
     )
 
 
-def _mean_accuracy(results: Mapping[int, Mapping[str, Any]], split: str) -> float:
-    return float(sum(result[split]["accuracy"] for result in results.values()) / len(results))
+def _gap_recovered(
+    students: Sequence[Results], controls: Sequence[Results], comparison: Comparison
+) -> Interval | None:
+    """The share of the gap between plain and the best teacher that ``students`` closed."""
+    from distill.run import hits
+    from distill.training.results import ACCURACY
+    from selection.scores.balanced import balanced_gap_recovered
+    from selection.scores.interval import gap_recovered
+
+    best = comparison.best_teacher
+    if best is None:
+        return None
+    of_students = [hits(results, "test") for results in students]
+    of_plain = [hits(results, "test") for results in controls]
+    if comparison.figure == ACCURACY:
+        return gap_recovered(of_students, of_plain, best.hits)
+    labels = np.asarray(students[0]["test"]["labels"])
+    return balanced_gap_recovered(of_students, of_plain, best.hits, labels)
+
+
+def _mean_of(runs: Sequence[Results], split: str, figure: str) -> float:
+    """The mean of a figure over the seeds of a method."""
+    from distill.training.results import figure_of
+
+    return sum(figure_of(results, split, figure) for results in runs) / len(runs)
+
+
+def _mean_by_class(runs: Sequence[Results], classes: Sequence[str]) -> tuple[float | None, ...]:
+    """(C,) the share of each class's test images that is right, mean over seeds."""
+    from distill.run import hits
+
+    labels = np.asarray(runs[0]["test"]["labels"])
+    right = np.mean([hits(results, "test") for results in runs], axis=0)  # (n,)
+    shares: list[float | None] = []
+    for label in range(len(classes)):
+        of_class = right[labels == label]
+        shares.append(float(of_class.mean()) if len(of_class) else None)
+    return tuple(shares)
 
 
 def figures_of(line: MethodResult) -> list[str]:
@@ -305,12 +397,13 @@ def figures_of(line: MethodResult) -> list[str]:
     seeds = f"{len(line.seeds)} of {len(line.seeds) + len(line.missing)}"
     if line.test is None:
         state = "same run" if line.same_as else "refused" if line.error else "missing"
-        return ["" if line.same_as else seeds, state, "", "", ""]
+        return ["" if line.same_as else seeds, state, "", "", "", ""]
     closed = line.recovered.as_points() if line.recovered else "no gap" if line.lift else ""
     return [
         seeds,
         f"{100 * (line.validation or 0):.1f}",
         f"{100 * line.test:.1f}",
+        f"{100 * (line.balanced or 0):.1f}",
         line.lift.as_points(sign=True) if line.lift else "",
         closed,
     ]

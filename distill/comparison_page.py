@@ -31,15 +31,12 @@ def page(comparison: Comparison) -> str:
         "confusion": _confusion(comparison, shown),
         "helped": _helped(comparison, shown) if best else None,
     }
-    best_teacher = max(
-        comparison.teachers,
-        key=lambda teacher: teacher.validation,
-        default=None,
-    )
     values = {
         "comparison": comparison,
         "best": best,
-        "best_teacher": best_teacher,
+        "best_teacher": comparison.best_teacher,
+        "by_class": [line for line in comparison.lines if line.by_class],
+        "class_images": _class_images(comparison, shown),
         "columns": COLUMNS,
         "cells_of": figures_of,
     }
@@ -51,15 +48,24 @@ def page(comparison: Comparison) -> str:
 
 
 def best_method(comparison: Comparison) -> MethodResult | None:
-    """The finished method with the best validation accuracy, plain aside."""
+    """The finished method that the deciding figure says is best on validation, plain aside."""
     finished = [
-        line for line in comparison.lines if line.validation is not None and line.method != "plain"
+        line for line in comparison.lines if line.deciding is not None and line.method != "plain"
     ]
-    return max(finished, key=lambda line: line.validation or 0.0, default=None)
+    return max(finished, key=lambda line: line.deciding or 0.0, default=None)
+
+
+def _class_images(comparison: Comparison, runs: Mapping[int, RunFolder]) -> list[int]:
+    """(C,) test images of each class; empty where no run is finished."""
+    for run in runs.values():
+        labels = run.results()["test"]["labels"]
+        counts: list[int] = np.bincount(labels, minlength=len(comparison.classes)).tolist()
+        return counts
+    return []
 
 
 def _curves(comparison: Comparison) -> go.Figure | None:
-    """Validation accuracy of every method by epoch, mean over its finished seeds."""
+    """The deciding figure of every method on validation by epoch, mean over its finished seeds."""
     import plotly.graph_objects as go
 
     traces = []
@@ -67,7 +73,7 @@ def _curves(comparison: Comparison) -> go.Figure | None:
         runs = comparison.of(line.method)
         if not runs:
             continue
-        mean = _mean_curve(list(runs.values()))
+        mean = _mean_curve(list(runs.values()), f"validation_{comparison.figure}")
         turn, place_in_turn = divmod(place, len(PALETTE))
         traces.append(
             go.Scatter(
@@ -91,11 +97,11 @@ def _curves(comparison: Comparison) -> go.Figure | None:
     return drawn
 
 
-def _mean_curve(runs: Sequence[RunFolder]) -> list[float]:
-    """Validation accuracy in per cent (E,), over the epochs that all runs have."""
+def _mean_curve(runs: Sequence[RunFolder], figure: str) -> list[float]:
+    """The figure in per cent (E,), over the epochs that all runs have."""
     curves = []
     for run in runs:
-        curves.append([epoch["validation_accuracy"] for epoch in run.metrics()])
+        curves.append([epoch.get(figure, epoch["validation_accuracy"]) for epoch in run.metrics()])
     epochs = min(map(len, curves))
     mean = np.mean([curve[:epochs] for curve in curves], axis=0)
     return [round(100 * float(accuracy), 2) for accuracy in mean]

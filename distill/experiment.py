@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from distill.data.batches import Batches, BatchSettings
-from distill.data.pixels import Pixels, open_pixels, working_size
+from distill.data.pixels import Pixels, open_pixels, refuse_equal_images, working_size
 from distill.methods.recipe import Context
 from distill.methods.registry import METHODS
 from distill.methods.registry import build as build_recipe
@@ -29,6 +29,7 @@ from distill.teachers.prepared import (
 )
 from distill.training.config import TrainingConfig, training_config
 from distill.training.loop import TrainingSetup
+from distill.training.results import ACCURACY, BALANCED, class_mean, split_results
 from selection.duplicates.report import leaks
 from selection.ranking import Ranking, versions
 from selection.report.class_table import warn_of
@@ -74,6 +75,11 @@ class Experiment:
         """The student's input size."""
         return self.training.student.size
 
+    @property
+    def decided_by(self) -> str:
+        """The figure that decides whether teachers help: see `training.results`."""
+        return BALANCED if self.task.class_counts.unbalanced else ACCURACY
+
     @cached_property
     def work_size(self) -> int:
         """The size at which training images are stored, and rendered views are drawn from."""
@@ -92,6 +98,7 @@ class Experiment:
             check_readable(self.task.train, reasons, texts)
             for text in texts:
                 warn(text)
+        refuse_equal_images(pixels)
         return pixels
 
     def split(self, name: str) -> Pixels:
@@ -164,6 +171,8 @@ class Experiment:
             labelled_share=training.labelled_share,
             views=training.views if teachers else 1,
             use_unlabelled=bool(teachers),
+            class_balance=training.class_balance,
+            classes=len(self.task.classes),
         )
         batches = Batches.build(
             self.pixels,
@@ -196,27 +205,27 @@ class Experiment:
             agreement.append({"model": teacher.info.card.id, "agreement": share})
         return {
             "validation_accuracy": float((predicted == labels).float().mean()),
+            "validation_balanced_accuracy": class_mean(
+                (predicted == labels).numpy(), labels.numpy()
+            ),
             "validation_loss": float(torch.nn.functional.cross_entropy(logits, labels)),
             "teachers": agreement,
         }
 
     def results(self, student: Student) -> dict[str, Any]:
-        """``results.json``: accuracy and predictions on the validation and the test split."""
-        results: dict[str, Any] = {}
+        """``results.json``: figures and predictions on the validation and the test split, and
+        which figure decides.
+        """
+        results: dict[str, Any] = {"decided_by": self.decided_by}
         for name in ("validation", "test"):
             pixels = self.split(name)
             labels = pixels.labels[pixels.usable]
             logits = [student.logits(chunk) for chunk in pixels.chunks(pixels.usable)]
-            predicted = torch.cat(logits).argmax(1).numpy()
-            share = accuracy(predicted == labels)
+            logits_of_all = torch.cat(logits)  # (n, C)
+            right = logits_of_all.argmax(1).numpy() == labels
             results[name] = {
-                "images": len(labels),
-                "accuracy": share.value,
-                "low": share.low,
-                "high": share.high,
-                "predicted": predicted.tolist(),
-                "labels": labels.tolist(),
-                **self._without_copies(name, pixels, predicted == labels),
+                **split_results(labels, logits_of_all, self.task.classes),
+                **self._without_copies(name, pixels, right),
             }
         return results
 
@@ -276,6 +285,7 @@ def prepare(
         label_column=columns.label,
         duplicates=options.duplicates,
     )
+    _require_held_out(task)
     if ranking is not None:
         cards = committee_cards(ranking, top=options.top, catalogue=catalogue)
         if ranking.split.get("digest") not in (None, task.digest):
@@ -283,8 +293,15 @@ def prepare(
                 f"{options.ranking} was made on another state of the task (its split digest"
                 " differs): rank again to be sure"
             )
-    committee = PreparedTeachers(cards or (), device, offline, options.teacher_size)
-    experiment = Experiment(task, training_config(options, task), committee)
+    training = training_config(options, task)
+    committee = PreparedTeachers(
+        cards or (),
+        device,
+        offline,
+        options.teacher_size,
+        balanced=training.class_balance is not None,
+    )
+    experiment = Experiment(task, training, committee)
     on_task(task)  # after all that can be refused: an error is one line
     return experiment
 
@@ -302,6 +319,16 @@ def _columns(options: Options, ranking: Ranking | None) -> Columns:
     )
 
 
+def _require_held_out(task: Task) -> None:
+    """Raise ``UserError`` where a student could be neither validated nor tested."""
+    for name in ("validation", "test"):
+        if not len(getattr(task, name)):
+            raise UserError(
+                f"the task {task.name} has no {name} image: no class has the four images that a"
+                f" training, a validation and a test split need; add images, or a {name} folder"
+            )
+
+
 def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
     """What ``config.json`` says of a run."""
     task, training = experiment.task, experiment.training
@@ -313,6 +340,7 @@ def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
         "flip": training.augmentation.flip,
         "image_column": task.columns.image,
         "label_column": task.columns.label,
+        "class_balance": training.class_balance or "none",
     }  # so that another machine's defaults do not change a resumed run
     return {
         "options": to_json(options) | resolved,

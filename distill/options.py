@@ -22,6 +22,7 @@ DEFAULT_METHOD = "probe_kd"
 STEPS = 2_000  # of a run when --epochs is not given: minutes on two cores for a small student
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("fp32", "bf16")
+CLASS_BALANCES = ("auto", "none", "logits", "weights", "effective", "sampling")
 
 Offline = Annotated[bool, typer.Option("--offline", help="no network call at all")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto")]
@@ -117,6 +118,13 @@ class Options:
     ] = 0.0
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32"
     accumulate: Annotated[int, typer.Option(min=1, help="parts that a batch is computed in")] = 1
+    class_balance: Annotated[
+        str,
+        typer.Option(
+            help="for small classes: logits (adjusted in training), weights or effective (of the"
+            " loss), sampling, none; auto: logits where classes are unbalanced"
+        ),
+    ] = "auto"
     student_args: Annotated[
         str | None, typer.Option(help="further arguments of the network, as JSON")
     ] = None
@@ -125,6 +133,7 @@ class Options:
         check_bounds(self)
         validate_choice("optimizer", self.optimizer, OPTIMIZERS)
         validate_choice("precision", self.precision, PRECISIONS)
+        validate_choice("class-balance", self.class_balance, CLASS_BALANCES)
         if self.mix and self.views == 1:
             raise UserError(
                 "--mix needs the teachers' answers on the blends themselves: leave out --views 1,"
@@ -185,7 +194,10 @@ def from_config(
     """The options and the committee that a ``config.json`` was written with."""
     from zoo.card import ModelCard
 
-    values = {"duplicates": False}  # a run of a version that did not look for them
+    values = {  # of a version that looked for no copies, and did nothing for small classes
+        "duplicates": False,
+        "class_balance": "none",
+    }
     values |= config["options"] | {"method": config["method"], "seed": config["seed"]}
     options = from_dict(Options, values, source=source)
     return options, tuple(ModelCard.from_row(dict(card)) for card in config["teachers"])

@@ -157,7 +157,8 @@ def _require_unchanged(command: TrainOptions, kept: Options) -> None:
     """Raise ``UserError`` where an option of the resuming command differs from the run's."""
     for name in vars(kept):
         old, new = getattr(kept, name), getattr(command, name)
-        if name in command.explicit and old != new:
+        automatic = name == "class_balance" and new == "auto"  # the run keeps what it chose
+        if name in command.explicit and old != new and not automatic:
             flag = flag_of(Options, name)
             was = f"no {flag}" if old in (None, ()) else f"{flag} {_as_text(old)}"
             raise UserError(
@@ -171,12 +172,15 @@ def _as_text(value: Any) -> str:
 
 
 def _summary(finished: RunFolder) -> None:
-    results = finished.results()
+    from distill.training.results import split_metrics, summary_lines, warnings_of
+
+    results, classes = finished.results(), finished.config()["classes"]
     for split in ("validation", "test"):
-        figures = results[split]
-        value, low, high = (100 * figures[name] for name in ("accuracy", "low", "high"))
-        print(f"{split}: {value:.1f} % ({low:.1f} to {high:.1f}) of {figures['images']} images")
-        if new := figures.get("without_copies"):
+        metrics = split_metrics(results, split, classes)
+        for text in warnings_of(metrics, split):
+            warn(text)
+        print("\n".join(summary_lines(metrics, split)))
+        if new := results[split].get("without_copies"):
             print(
                 f"{split}, without copies from the other splits:"
                 f" {100 * new['accuracy']:.1f} % of {new['images']} images"

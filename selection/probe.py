@@ -122,9 +122,16 @@ class Probe:
                 + (f"; {commonest(unreadable)}" if unreadable else "")
             )
         kept = [[] if label in few else images for label, images in enumerate(drawn)]
+        _refuse_equal_images(task, kept)
         order = _round_robin([len(images) for images in kept], turns, size)
         in_order = [kept[label][turn] for label, turn in order]
         return cls._of(task, in_order, seed, unreadable, warnings)
+
+    @property
+    def class_images(self) -> list[int]:
+        """How many probe images each of the C classes has."""
+        counts: list[int] = np.bincount(self.labels, minlength=len(self.classes)).tolist()
+        return counts
 
     @classmethod
     def _of(
@@ -155,6 +162,25 @@ class Probe:
             warnings=warnings,
             unreadable=unreadable,
         )
+
+
+def _refuse_equal_images(task: Task, drawn: Sequence[Sequence[_DrawnImage]]) -> None:
+    """Raise ``UserError`` where every image shows the same: no model can tell the classes apart."""
+    images = [image for of_class in drawn for image in of_class if image.pixels is not None]
+    first = images[0].pixels
+    assert first is not None
+    shown = first.tobytes()
+    for image in images[1:]:
+        assert image.pixels is not None
+        same_file = image.digest == images[0].digest
+        if not same_file and (image.pixels.size != first.size or image.pixels.tobytes() != shown):
+            return
+    colours = first.getcolors(1)
+    of_colour = f", a plain area of colour {colours[0][1]}" if colours else ""
+    raise UserError(
+        f"all {len(images)} images drawn from the task {task.name} are equal{of_colour}: nothing"
+        f" tells its classes apart; look at {task.train.name(images[0].position)}"
+    )
 
 
 def _round_robin(available: Sequence[int], turns: Rows, size: int) -> list[tuple[int, int]]:

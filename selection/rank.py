@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from selection.task import Task
     from zoo.terminal.progress import Progress
 
+DETAILED = 3  # models of which the accuracy by class is kept
+
 __all__ = ["Settings", "main", "rank"]
 
 
@@ -170,6 +172,7 @@ def _assemble(
     )
     committee = _choose_committee(halving, settings.top, lead=ordered[0].model)
     ordered = [_with_expected_accuracy(row, inputs.score.name, task) for row in ordered]
+    ordered = _with_class_accuracy(ordered, halving.evidence)
     warnings = _warnings(task, probe, ordered)
     if halving.note:
         warnings.append(halving.note)
@@ -183,8 +186,14 @@ def _assemble(
             "revision": task.revision,
             "image_column": task.columns.image,
             "label_column": task.columns.label,
+            "images": task.class_counts.by_split(),
         },
-        probe={"size": probe.size, "seed": probe.seed, "digest": probe.digest},
+        probe={
+            "size": probe.size,
+            "seed": probe.seed,
+            "digest": probe.digest,
+            "images": probe.class_images,
+        },
         score=inputs.score.name,
         catalogue=candidates.catalogue,
         versions=versions(),
@@ -249,10 +258,12 @@ def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
 
 
 def _with_expected_accuracy(row: Row, score: str, task: Task) -> Row:
-    """The row with the accuracy to expect of a student, where that was calibrated."""
+    """The row with the accuracy to expect of a student, where that was calibrated: on tasks whose
+    classes are equally common.
+    """
     from selection.scores.prediction import expected_accuracy
 
-    if row.value is None or row.probe_size is None:
+    if row.value is None or row.probe_size is None or task.class_counts.unbalanced:
         return row
     classes = len(task.classes)
     accuracy = expected_accuracy(
@@ -263,6 +274,23 @@ def _with_expected_accuracy(row: Row, score: str, task: Task) -> Row:
         probe_size=row.probe_size,
     )
     return replace(row, expected=asdict(accuracy)) if accuracy else row
+
+
+def _with_class_accuracy(rows: Sequence[Row], evidence: Mapping[str, Evidence]) -> list[Row]:
+    """The rows, the best three with the accuracy of nearest neighbours by class."""
+    import numpy as np
+
+    from selection.scores import knn
+
+    complete = list(rows)
+    for place, row in enumerate(rows[:DETAILED]):
+        if row.value is None:
+            continue
+        read = evidence[row.model].labelled()
+        shares = knn.accuracy_by_class(knn.terms(read), read.labels, len(read.classes))
+        by_class = tuple(None if np.isnan(share) else float(share) for share in shares)
+        complete[place] = replace(row, knn_by_class=by_class)
+    return complete
 
 
 def _counts(candidates: Candidates, halving: Halving) -> dict[str, Any]:

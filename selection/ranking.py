@@ -15,6 +15,7 @@ from zoo.files import known_fields, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
+UNEVEN = 1.5  # commonest over rarest class of a probe from which the two accuracies differ
 PACKAGED = "small zoo"  # stands for the catalogue if the user has none yet
 
 
@@ -41,6 +42,11 @@ class Row:
         (``selection.scores.ties``); tables and pages show it as a letter.
     knn : float, optional
         Leave-one-out nearest-neighbour accuracy in [0, 1], the cheap baseline beside every score.
+    knn_balanced : float, optional
+        The same, averaged over the classes.
+    knn_by_class : tuple of float or None, optional
+        The same of each of the C classes, ``None`` for a class without probe images; of the best
+        three models alone.
     probe_size : int, optional
         Images that the value was read on.
     dropped : str, optional
@@ -69,6 +75,8 @@ class Row:
     error: str | None = None
     group: int | None = None
     knn: float | None = None
+    knn_balanced: float | None = None
+    knn_by_class: tuple[float | None, ...] | None = None
     probe_size: int | None = None
     dropped: str | None = None
     expected: dict[str, float] | None = None
@@ -89,10 +97,11 @@ class Ranking:
     classes : tuple of str
         The task's class names.
     split : dict
-        ``digest`` and ``seed`` of the task's splits, ``revision`` of a Hub dataset, and the
-        ``image_column`` and ``label_column`` that were named.
+        ``digest`` and ``seed`` of the task's splits, ``revision`` of a Hub dataset, the
+        ``image_column`` and ``label_column`` that were named, and ``images`` of each class in each
+        split.
     probe : dict
-        ``size``, ``seed`` and ``digest`` of the probe.
+        ``size``, ``seed`` and ``digest`` of the probe, and ``images`` of it of each class.
     score : str
         Full name of the score.
     catalogue : str
@@ -125,6 +134,25 @@ class Ranking:
     warnings: tuple[str, ...] = ()
     candidates: dict[str, Any] = field(default_factory=dict)
     committee_reasons: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def commonest(self) -> tuple[str, float] | None:
+        """The class with the most probe images and its share of them, which is the accuracy of
+        always saying it; ``None`` in a ranking of an earlier version.
+        """
+        images = self.probe.get("images")
+        if not images or len(images) != len(self.classes) or not sum(images):
+            return None
+        most = max(range(len(images)), key=images.__getitem__)
+        return self.classes[most], images[most] / sum(images)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether the probe has clearly more images of one class than of another, so that accuracy
+        and balanced accuracy on it differ.
+        """
+        images = [count for count in self.probe.get("images") or () if count]
+        return bool(images) and max(images) > UNEVEN * min(images)
 
     @property
     def finalists(self) -> tuple[Row, ...]:
@@ -194,6 +222,8 @@ def _from_json(values: Any) -> Ranking:
 def _row_from_json(values: dict[str, Any]) -> Row:
     values = known_fields(Row, values)
     values["warnings"] = tuple(values.get("warnings", ()))
+    if values.get("knn_by_class") is not None:
+        values["knn_by_class"] = tuple(values["knn_by_class"])
     return Row(**values)
 
 

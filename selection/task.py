@@ -18,6 +18,7 @@ from selection.sources import folder as folder_task
 from selection.sources import hub as hub_task
 from selection.sources import parquet as parquet_task
 from selection.sources import structure
+from selection.sources.class_counts import ClassCounts
 from selection.sources.images import CorruptImage
 from selection.sources.level import listed_texts
 from selection.sources.split import (
@@ -100,6 +101,16 @@ class Task:
         """sha256 over the digests of the labelled splits: which images, in order, and how cut."""
         digests = [split.digest for split in (self.train, self.validation, self.test)]
         return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+    @cached_property
+    def class_counts(self) -> ClassCounts:
+        """How many images each class has in each labelled split."""
+        return ClassCounts.of(
+            self.classes,
+            train=self.train.labels,
+            validation=self.validation.labels,
+            test=self.test.labels,
+        )
 
     @classmethod
     def open(
@@ -326,7 +337,7 @@ def _assemble(raw: _RawTask, columns: Columns, *, duplicates: bool) -> Task:
             splits[kind] = train_split.subset(go)
             splits["train"] = train_split.subset(stay)
     splits = without_copies(splits, given, warnings)
-    return Task(
+    task = Task(
         name,
         classes,
         splits["train"],
@@ -340,6 +351,8 @@ def _assemble(raw: _RawTask, columns: Columns, *, duplicates: bool) -> Task:
         columns=columns,
         unreadable=unreadable,
     )
+    task.warnings += task.class_counts.warnings()
+    return task
 
 
 def _classes(

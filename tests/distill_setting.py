@@ -90,7 +90,7 @@ class Drops(Recipe):
         if step == self.stop_at:
             raise KeyboardInterrupt
         dropped = torch.nn.functional.dropout(student.logits, 0.2) * self.scale
-        loss = task_term(dropped, batch.labels)
+        loss = task_term(dropped, batch)
         return {
             "cross_entropy": loss * float("nan") if step == self.nan_at else loss,
             "size": 0.01 * self.scale.square(),

@@ -95,13 +95,25 @@ def comparison(folder: Path) -> Comparison:
         run.finish(result(flips(share, 60)), "a card")
         runs[method, 0] = run
     lines = (
-        MethodResult(method="plain", seeds=(0,), missing=(1,), validation=0.5, test=0.5),
+        MethodResult(
+            method="plain",
+            seeds=(0,),
+            missing=(1,),
+            validation=0.5,
+            test=0.5,
+            balanced=0.4,
+            by_class=(0.5, None),
+            deciding=0.5,
+        ),
         MethodResult(
             method="probe_kd",
             seeds=(0,),
             missing=(),
             validation=0.7,
             test=0.7,
+            balanced=0.6,
+            by_class=(0.7, None),
+            deciding=0.7,
             lift=Interval(0.2, 0.1, 0.3),
             recovered=Interval(0.5, 0.2, 0.8),
         ),
@@ -114,23 +126,35 @@ def comparison(folder: Path) -> Comparison:
         classes=("a", HOSTILE),
         runs=runs,
         lines=lines,
-        teachers=(TeacherAccuracy(model=HOSTILE, validation=0.8, hits=flips(0.8, 60)),),
+        teachers=(
+            TeacherAccuracy(
+                model=HOSTILE, validation=0.8, deciding=0.8, hits=flips(0.8, 60), balanced=0.75
+            ),
+        ),
+        figure="accuracy",
+        commonest=(HOSTILE, 0.9),
     )
 
 
 def test_the_table_says_what_is_missing_and_what_was_refused(tmp_path: Path) -> None:
     lines = text_table(comparison(tmp_path)).splitlines()
-    assert lines[1].split() == ["plain", "1", "of", "2", "50.0", "50.0"]
+    assert lines[1].split() == ["plain", "1", "of", "2", "50.0", "50.0", "40.0"]
     assert "+20.0 (+10.0 to +30.0)" in lines[2]
     assert "50.0 (20.0 to 80.0)" in lines[2]
     assert "refused" in lines[3]
-    assert lines[4].startswith("kd: ")
+    assert "lift: points of test accuracy" in lines[4]
+    assert "90.0 % on test" in lines[5]
+    assert lines[6].startswith(f"no test image of {HOSTILE!r}")
+    assert lines[7].startswith("kd: ")
+    assert lines[8].endswith("on test, balanced 75.0 %")
 
 
 def test_the_page_stands_alone_and_disarms_names(tmp_path: Path) -> None:
     text = page(comparison(tmp_path))
     assert HOSTILE not in text
     assert "&lt;img" in text
+    assert "Test accuracy by class" in text
+    assert "1 of 2 classes have no test image" in text
     for place in ('src="http', 'href="http', "@import"):
         assert place not in text.split("<script>")[0]
     assert all(f'id="{name}"' in text for name in ("curves", "confusion", "helped"))

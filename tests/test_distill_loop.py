@@ -297,7 +297,7 @@ class Linear(Recipe):
     def forward(
         self, batch: Batch, student: StudentState, *, progress: float
     ) -> dict[str, torch.Tensor]:
-        return {"cross_entropy": task_term(student.logits, batch.labels)}
+        return {"cross_entropy": task_term(student.logits, batch)}
 
 
 def test_parts_accumulate_to_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from distill.batch import Batch
 from distill.methods.losses import (
     confidence_weights,
     correlation_distance,
@@ -213,15 +214,20 @@ def test_confidence_is_the_papers_formula() -> None:
     torch.testing.assert_close(confidence_weights(teachers, labels), expected.T)
 
 
+def _batch(labels: torch.Tensor, **more: torch.Tensor) -> Batch:
+    return Batch(view=torch.empty(B, 3, 1, 1), labels=labels, index=torch.arange(B), **more)
+
+
 def test_task_term_counts_only_labelled_images() -> None:
     z = logits(0)
     labels = torch.tensor([0, -1, 2, -1, -1, 3])
     known = labels >= 0
     torch.testing.assert_close(
-        task_term(z, labels), torch.nn.functional.cross_entropy(z[known], labels[known]).float()
+        task_term(z, _batch(labels)),
+        torch.nn.functional.cross_entropy(z[known], labels[known]).float(),
     )
     empty = z.clone().requires_grad_()
-    value = task_term(empty, torch.full((B,), -1))
+    value = task_term(empty, _batch(torch.full((B,), -1)))
     value.backward()
     assert float(value.detach()) == 0
     assert torch.equal(empty.grad, torch.zeros_like(z))

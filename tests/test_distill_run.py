@@ -311,11 +311,11 @@ def test_the_model_card_names_teachers_and_disarms_names() -> None:
         "teachers": [{"id": hostile, "sha": "f" * 40, "license": "cc-by-nc-4.0"}],
     }
     results = {
-        "test": {"images": 10, "accuracy": 0.5, "low": 0.3, "high": 0.7},
+        "test": {"labels": [0, 1] * 5, "predicted": [0] * 10},
         "verdict": "The teachers help.",
     }
     text = model_card(config, results)
-    assert "| test | 10 | 50.0 | 30.0 to 70.0 |" in text
+    assert "| test | 10 | 50.0 (23.7 to 76.3) | 50.0 (" in text
     assert "ffffffffffff" in text
     assert "**Warning:**" in text
     assert "commercial use" in text

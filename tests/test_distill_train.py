@@ -21,13 +21,14 @@ from distill.run import RunFolder
 from distill.teachers.prepared import columns
 from distill.train import main
 from distill.training.live import TrainingView
-from distill.training.trainer import verdict
+from distill.training.results import verdict
 from selection.probing.store import TeacherStore
 from tests.distill_setting import train_options, write_ranking, write_task, write_teacher
 from tests.places import ROOT, flipped
 from zoo.errors import UserError
 
 Shown = pytest.CaptureFixture[str]
+PLAIN = [{"epoch": epoch, "validation_accuracy": 0.8} for epoch in range(10)]
 
 
 @pytest.fixture(scope="module")
@@ -281,9 +282,7 @@ def test_the_verdict_is_honest() -> None:
 def test_falling_behind_a_finished_control_is_warned_of_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with TrainingView(
-        "probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300
-    ) as live:
+    with TrainingView("probe_kd", epochs=10, control=PLAIN, images=300) as live:
         for epoch in range(10):
             live.epoch(
                 {
@@ -297,9 +296,7 @@ def test_falling_behind_a_finished_control_is_warned_of_once(
     err = capsys.readouterr().err
     assert err.count("seem to hurt") == 1
     assert "after epoch 3" in err
-    with TrainingView(
-        "probe_kd", epochs=10, control=dict.fromkeys(range(10), 0.8), images=300
-    ) as live:
+    with TrainingView("probe_kd", epochs=10, control=PLAIN, images=300) as live:
         live.epoch(
             {
                 "epoch": 5,

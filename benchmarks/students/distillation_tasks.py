@@ -67,25 +67,26 @@ def make(name: str, pool: str, home: Path) -> Path:
     rng = np.random.default_rng(SEED)
     kept = np.sort(rng.permutation(len(names))[: source.classes])
     train, test = (
-        _only(pq.read_table(origin / f"{split}.parquet"), kept) for split in ("train", "test")
+        rows_of_classes(pq.read_table(origin / f"{split}.parquet"), kept)
+        for split in ("train", "test")
     )
     parts = _cut(train.column("label").to_numpy(), source, rng)
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [names[i] for i in kept]
     rest = parts["rest"] if pool == "pool" else parts["rest"][:0]
-    _write(
+    write_split(
         folder / "train.parquet",
         train.take(np.concatenate([parts["labelled"], rest])),
         chosen,
         known=len(parts["labelled"]),
     )
     held = parts["validation"] if pool == "pool" else parts["validation"][:ALONE_VALIDATION]
-    _write(folder / "validation.parquet", train.take(held), chosen)
-    _write(folder / "test.parquet", test, chosen)
+    write_split(folder / "validation.parquet", train.take(held), chosen)
+    write_split(folder / "test.parquet", test, chosen)
     return folder
 
 
-def _only(table: pa.Table, kept: Rows) -> pa.Table:
+def rows_of_classes(table: pa.Table, kept: Rows) -> pa.Table:
     """The rows of the classes ``kept``, renumbered in their order."""
     import pyarrow as pa
 
@@ -114,7 +115,7 @@ def _cut(labels: Rows, source: SampledDataset, rng: np.random.Generator) -> dict
     }
 
 
-def _write(
+def write_split(
     path: Path,
     table: pa.Table,
     names: list[str],

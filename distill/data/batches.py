@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from distill.batch import Batch, TeacherOutputs
+from distill.data.class_balance import BalancedStream, ClassTerms, class_terms
 from distill.data.pixels import Labels, Pixels, Stream
 from distill.data.views import Augmentation, render
 
@@ -27,6 +28,8 @@ class BatchSettings:
     labelled_share  of a batch, in [0, 1]; None: in proportion, but at least a quarter
     views           how many views of each image have stored outputs; 1: every pass sees new views
     use_unlabelled  False leaves the unlabelled images out
+    class_balance   ``sampling``: every class equally often; others: see ``class_terms``
+    classes         C, which ``class_balance`` needs
     """
 
     batch_size: int
@@ -37,6 +40,8 @@ class BatchSettings:
     labelled_share: float | None = None
     views: int = 1
     use_unlabelled: bool = True
+    class_balance: str | None = None
+    classes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,12 +56,13 @@ class Batches:
     images: Tensor  # (N, 3, s, s) uint8, on the device if it fits
     labels: Tensor  # (N,) int64 on the device
     usable: Tensor  # (n,) int64 on the device, the rows that could be decoded
-    streams: tuple[Stream, Stream]  # labelled, unlabelled
+    streams: tuple[Stream | BalancedStream, Stream]  # labelled, unlabelled
     sizes: tuple[int, int]  # images of each kind in a batch
     settings: BatchSettings
     steps_an_epoch: int
     teachers: tuple[TeacherOutputs, ...]
     device: torch.device
+    class_terms: ClassTerms
 
     @classmethod
     def build(
@@ -82,19 +88,21 @@ class Batches:
         sizes = (counts.labelled, counts.unlabelled)
         if not settings.use_unlabelled:
             sizes = (settings.batch_size, 0)
+        of_labelled: Stream | BalancedStream = Stream(labelled, seed=settings.seed)
+        if settings.class_balance == "sampling":
+            of_labelled = BalancedStream(labelled, pixels.labels[labelled], seed=settings.seed)
+        terms = class_terms(settings.class_balance, pixels.labels[labelled], settings.classes)
         return cls(
             images=_resident(torch.from_numpy(pixels.images), device),
             labels=torch.from_numpy(pixels.labels).to(device),
             usable=torch.from_numpy(pixels.usable).to(device),
-            streams=(
-                Stream(labelled, seed=settings.seed),
-                Stream(unlabelled, seed=settings.seed + 1),
-            ),
+            streams=(of_labelled, Stream(unlabelled, seed=settings.seed + 1)),
             sizes=sizes,
             settings=settings,
             steps_an_epoch=counts.steps,
             teachers=tuple(t.map(lambda name, values: values.to(device)) for t in teachers),
             device=device,
+            class_terms=terms.to(device),
         )
 
     def at(
@@ -124,6 +132,8 @@ class Batches:
             labels=self.labels[index].masked_fill(shown.mixed, -1),
             index=index,
             teacher_outputs=tuple(teacher.at(stored_view, index) for teacher in self.teachers),
+            class_weights=self.class_terms.weights,
+            log_prior=self.class_terms.log_prior,
         )
 
     def _on_device(self, values: Labels) -> Tensor:

@@ -278,6 +278,18 @@ def _decode_row(splits: Sequence[Split], size: int, row: int) -> _DecodedImage:
         return _DecodedImage(black, bytes(16), damaged=True)
 
 
+def refuse_equal_images(pixels: Pixels) -> None:
+    """Raise ``UserError`` where all images are equal: nothing tells their classes apart."""
+    rows = pixels.usable
+    if len(rows) < 2:
+        return
+    first = pixels.images[rows[0]]
+    if all(np.array_equal(pixels.images[row], first) for row in rows[1:]):
+        raise UserError(
+            f"all {len(rows)} training images are equal: nothing tells the classes apart"
+        )
+
+
 class Stream:
     """An endless, seeded order of ``rows``: pass after pass, each a new permutation.
 

@@ -41,7 +41,7 @@ class ProbeTerm(nn.Module):
 
     def task(self, logits: Tensor, batch: Batch) -> Tensor:
         """The task term of a helping head: cross-entropy on labelled images, this term on all."""
-        return sum(self(logits, batch).values(), start=task_term(logits, batch.labels))
+        return sum(self(logits, batch).values(), start=task_term(logits, batch))
 
 
 def _probe_logits(outputs: tuple[TeacherOutputs, ...]) -> list[Tensor]:
@@ -95,7 +95,7 @@ class AnswersRecipe(Recipe):
         losses = [self._loss(logits, teacher, batch.labels, progress) for teacher in teachers]
         weighted = torch.stack(losses, dim=-1) * share
         return {
-            "cross_entropy": config.task * task_term(logits, batch.labels),
+            "cross_entropy": config.task * task_term(logits, batch),
             "answers": config.weight * weighted.sum(dim=-1).mean(),
         }
 

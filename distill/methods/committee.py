@@ -98,7 +98,7 @@ class CommitteeRecipe(Recipe):
         relevance = relevance / len(members) + self.probe.task(self.head(answer), batch)
         distance = standardised_error(student.features.float(), answer.detach()).mean()
         return {
-            "cross_entropy": task_term(student.logits, batch.labels),
+            "cross_entropy": task_term(student.logits, batch),
             "distance": self.config.distance * distance,
             "relevance": self.config.relevance * relevance,
             **self.probe(student.logits, batch),

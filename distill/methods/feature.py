@@ -59,7 +59,7 @@ class Feature(Recipe):
         kept = self._kept(by_teacher.detach())
         by_image = (by_teacher * kept).sum(dim=1) / kept.sum(dim=1)  # (B,)
         return {
-            "cross_entropy": task_term(student.logits, batch.labels),
+            "cross_entropy": task_term(student.logits, batch),
             "feature": self.config.weight * by_image.mean(),
             **self.probe(student.logits, batch),
         }

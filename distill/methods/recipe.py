@@ -93,20 +93,30 @@ def refusal(needs: frozenset[str], context: Context) -> str | None:
     return None
 
 
-def task_term(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
+def task_term(logits: Tensor, batch: Batch, *, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy of ``logits`` (B, C), averaged over the labelled images; 0 without any.
+
+    With ``batch.class_weights`` the average is weighted; ``batch.log_prior`` is added to the
+    logits.
 
     Written without indexing by a mask, so that its shapes never depend on the data (no wait for the
     device).
     """
+    logits, labels, weights = logits.float(), batch.labels, batch.class_weights
+    if batch.log_prior is not None:
+        logits = logits + batch.log_prior
     total = nn.functional.cross_entropy(
-        logits.float(),
+        logits,
         labels,
+        weight=weights,
         ignore_index=-1,
         reduction="sum",
         label_smoothing=smoothing,
     )
-    return total / (labels >= 0).sum().clamp(min=1)
+    if weights is None:
+        return total / (labels >= 0).sum().clamp(min=1)
+    of_labels = weights[labels.clamp(min=0)] * (labels >= 0)  # (B,)
+    return total / of_labels.sum().clamp(min=1e-6)
 
 
 class Plain(Recipe):
@@ -123,8 +133,4 @@ class Plain(Recipe):
         *,
         progress: float,
     ) -> dict[str, Tensor]:
-        return {
-            "cross_entropy": task_term(
-                student.logits, batch.labels, smoothing=self.config.smoothing
-            )
-        }
+        return {"cross_entropy": task_term(student.logits, batch, smoothing=self.config.smoothing)}

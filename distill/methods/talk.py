@@ -82,7 +82,7 @@ class Talk(Recipe):
                 sums = sums + torch.stack(losses)
         interact, message, state = sums / (len(self.teachers) * config.rounds)
         return {
-            "cross_entropy": task_term(student.logits, batch.labels),
+            "cross_entropy": task_term(student.logits, batch),
             "interact": config.interact * interact,
             "message": config.message * message,
             "state": config.state * state,

@@ -57,7 +57,7 @@ class Transport(Recipe):
             distances = self._distances(k, outputs, logits)  # (B,)
             distance = distance + self.share[k] * distances.mean()
         return {
-            "cross_entropy": task_term(logits, batch.labels),
+            "cross_entropy": task_term(logits, batch),
             "transport": self.config.weight * distance,
             **self.probe(logits, batch),
         }

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distill.training.results import split_metrics, warnings_of
+from selection.scores.classification import ClassificationMetrics
 from zoo.terminal.command import printable
 
 # Licences under which a student trained from the model's outputs can be passed on, if the authors
@@ -69,7 +71,7 @@ def model_card(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         "",
         *_summary(config),
         "",
-        *_accuracy(results),
+        *_accuracy(results, config["classes"]),
         "",
         *_teachers(teachers),
         "",
@@ -105,21 +107,47 @@ def _summary(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _accuracy(results: Mapping[str, Any]) -> list[str]:
+def _accuracy(results: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
     lines = [
         "## Accuracy",
         "",
-        "| split | images | accuracy % | 95 % interval |",
-        "|---|---|---|---|",
+        "| split | images | accuracy % | balanced accuracy % | always the commonest class % |",
+        "|---|---|---|---|---|",
     ]
-    for split in ("validation", "test"):
-        if split in results:
-            figures = results[split]
-            value, low, high = (100 * figures[name] for name in ("accuracy", "low", "high"))
-            images = figures["images"]
-            lines.append(f"| {split} | {images} | {value:.1f} | {low:.1f} to {high:.1f} |")
+    by_split = {
+        split: split_metrics(results, split, classes)
+        for split in ("validation", "test")
+        if split in results
+    }
+    for split, metrics in by_split.items():
+        always = f"{100 * metrics.commonest_share:.1f}, {_text(metrics.commonest)}"
+        lines.append(
+            f"| {split} | {metrics.images} | {metrics.accuracy.as_points()} |"
+            f" {metrics.balanced.as_points()} | {always} |"
+        )
+    lines += ["", "In brackets are 95 % intervals. Balanced accuracy is the mean over the classes."]
     if results.get("verdict"):
         lines += ["", _text(results["verdict"])]
+    for split, metrics in by_split.items():
+        for sentence in warnings_of(metrics, split):
+            lines += ["", f"> **Warning:** {_text(sentence)}"]
+    if "test" in by_split:
+        lines += ["", *_by_class(by_split["test"])]
+    return lines
+
+
+def _by_class(metrics: ClassificationMetrics) -> list[str]:
+    """The test figures of each class."""
+    lines = [
+        "### By class, on the test split",
+        "",
+        "| class | images | recognised % | right where predicted % |",
+        "|---|---|---|---|",
+    ]
+    for entry in metrics.classes:
+        recall = "unknown" if entry.recall is None else entry.recall.as_points()
+        precision = "never" if entry.precision is None else f"{100 * entry.precision:.1f}"
+        lines.append(f"| {_text(entry.name)} | {entry.images} | {recall} | {precision} |")
     return lines
 
 
@@ -144,9 +172,19 @@ def _origin(config: Mapping[str, Any]) -> list[str]:
         "## How it was made",
         "",
         f"Data digest `{task['digest'][:16]}`, {task['labelled']} labelled and"
-        f" {task['unlabelled']} unlabelled training images. Versions:"
+        f" {task['unlabelled']} unlabelled training images.{_balance(config)} Versions:"
         f" {_text(json.dumps(config['versions']))}.",
     ]
+
+
+def _balance(config: Mapping[str, Any]) -> str:
+    kind = config["plan"].get("class_balance")
+    if not kind:
+        return ""
+    return (
+        f" Trained with `--class-balance {_text(kind)}`: its probabilities are those for classes"
+        " that are equally common."
+    )
 
 
 def _text(value: object) -> str:

@@ -69,13 +69,14 @@ class PreparedTeachers:
     be trained.
 
     A teacher whose input is larger than ``teacher_size`` pixels looks at images of that size
-    instead.
+    instead. ``balanced`` heads answer as if all classes were equally common.
     """
 
     cards: tuple[ModelCard, ...]
     device: str = "cpu"
     offline: bool = False
     teacher_size: int | None = None
+    balanced: bool = False
     _loaded: dict[str, Teacher] = field(default_factory=dict)
     _prepared: dict[tuple[str, bool], PreparedTeacher] = field(default_factory=dict)
 
@@ -116,7 +117,12 @@ class PreparedTeachers:
             outputs = replace(outputs, hidden=states.hidden)
         labelled = int((labels >= 0).sum())
         views = max(1, HEAD_ROWS // max(1, labelled))  # enough for the head
-        head = fit(features[:views], labels, num_classes=len(classes))
+        head = fit(
+            features[:views],
+            labels,
+            num_classes=len(classes),
+            balanced=self.balanced,
+        )
         index = torch.arange(len(labels))
         probe_logits = [head.logits(view, index).half() for view in features]  # (N, C) each
         first_logits, names = None, None

@@ -65,15 +65,17 @@ def fit(
     folds: int = 5,
     seed: int = 0,
     shrinkages: Sequence[float] = SHRINKAGES,
+    balanced: bool = False,
 ) -> ProbeHead:
     """Cross-fitted linear discriminant heads.
 
     ``features`` (V, N, D) or (N, D), any float type, V views of N images; ``labels`` (N,) int64, -1
     = unlabelled. Folds are by image, stratified and seeded. A head is Fisher's linear discriminant
     on standardised features with the class covariance shrunk to a multiple of the identity;
-    shrinkage and temperature maximise the out-of-fold likelihood. On few labels this beat logistic
-    and ridge heads here, and it is in closed form. Raises ``UserError`` where fewer than two
-    classes have labels or ``features`` are not finite.
+    shrinkage and temperature maximise the out-of-fold likelihood. With ``balanced`` the answers are
+    those for classes that are equally common, otherwise for classes as common as the labels are.
+    On few labels this beat logistic and ridge heads here, and it is in closed form. Raises
+    ``UserError`` where fewer than two classes have labels or ``features`` are not finite.
     """
     views = features if features.ndim == 3 else features[None]
     rows = (labels >= 0).nonzero()[:, 0]
@@ -88,6 +90,7 @@ def fit(
     fold[rows] = known_fold
     counts = torch.bincount(known, minlength=num_classes)
     prior = torch.log((counts + 0.5) / (counts + 0.5).sum()).to(x.dtype)  # (C,)
+    answered_prior = torch.zeros_like(prior) if balanced else prior
     scatters = []
     for f in range(int(known_fold.max()) + 1):
         rest = known_fold != f
@@ -104,8 +107,8 @@ def fit(
         if best is not None and likelihood <= best.likelihood:
             continue
         weights = scale * torch.stack([head.weights for head in heads]) / std  # (F, C, D)
-        bias = scale * torch.stack([head.bias for head in heads]) + prior - weights @ mean
-        correct = (scale * left_out + prior).argmax(dim=2) == known  # (V, n)
+        bias = scale * torch.stack([head.bias for head in heads]) + answered_prior - weights @ mean
+        correct = (scale * left_out + answered_prior).argmax(dim=2) == known  # (V, n)
         best = ProbeHead(
             weights=weights,
             bias=bias,

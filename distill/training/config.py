@@ -11,10 +11,12 @@ from distill.data.views import Augmentation
 from distill.options import STEPS, Options
 from distill.student.student import StudentSpec, input_size
 from distill.training.loop import Schedule
+from selection.sources.class_counts import ClassCounts
 
 if TYPE_CHECKING:
     from selection.task import Task
 
+AUTO_BALANCE = "logits"  # of unbalanced tasks; measured in benchmarks/students/imbalance.py
 BLENDED_VIEWS = 4  # with --mix: a teacher must have seen the very blends that the student sees
 
 
@@ -40,7 +42,9 @@ class TrainingConfig:
     trained on. With 1, teachers are run once on the image as it is, and the student sees a new view
     in every pass. (Measured on real photographs, that is as good; with few images, a few stored
     views offer too little variety.) ``labelled_share`` of a batch is labelled (None: in proportion,
-    at least a quarter).
+    at least a quarter). ``class_balance`` is what is done for small classes, None: nothing
+    (``distill.data.class_balance``); with it the teachers' heads answer as if all classes were
+    equally common.
     """
 
     student: StudentSpec
@@ -49,6 +53,7 @@ class TrainingConfig:
     views: int = 1
     labelled_share: float | None = None
     precision: str = "fp32"
+    class_balance: str | None = None
 
 
 def training_config(options: Options, task: Task) -> TrainingConfig:
@@ -79,7 +84,15 @@ def training_config(options: Options, task: Task) -> TrainingConfig:
         views=options.views or (BLENDED_VIEWS if options.mix else 1),
         labelled_share=options.labelled_share,
         precision=options.precision,
+        class_balance=_class_balance(options.class_balance, task.class_counts),
     )
+
+
+def _class_balance(option: str, counts: ClassCounts) -> str | None:
+    """What ``--class-balance`` comes to for a task; None: nothing."""
+    if option == "auto":
+        return AUTO_BALANCE if counts.unbalanced else None
+    return None if option == "none" else option
 
 
 def _augmentation(options: Options, classes: tuple[str, ...], side: int) -> Augmentation:

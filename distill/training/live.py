@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ EPOCHS_SHOWN = 12
 class TrainingView:
     """Shows each epoch's metrics as they come, and writes them for TensorBoard where installed.
 
-    ``control`` maps an epoch to the validation accuracy of the finished plain run. Where the
-    student falls clearly behind it, the view warns once; ``images`` is how many images both were
+    ``control`` holds the epochs' metrics of the finished plain run. Where the student's ``figure``
+    falls clearly behind plain's, the view warns once; ``images`` is how many images both were
     validated on.
     """
 
@@ -30,11 +30,13 @@ class TrainingView:
         *,
         epochs: int,
         folder: Path | None = None,
-        control: Mapping[int, float] | None = None,
+        control: Sequence[Mapping[str, Any]] = (),
+        figure: str = "validation_accuracy",
         images: int = 0,
     ) -> None:
         self.title, self.epochs, self.images = title, epochs, images
-        self.control = dict(control or {})
+        self.figure = figure
+        self.control = {line["epoch"]: line.get(figure) for line in control}
         self.metrics: list[Mapping[str, Any]] = []
         self.warned = False
         self._resources = ExitStack()
@@ -67,16 +69,22 @@ class TrainingView:
         epoch = metrics["epoch"]
         if len(self.metrics) == 1:
             meter.skip(epoch)  # epochs that a run had before it was resumed
-        extra = f"validation {100 * metrics['validation_accuracy']:.1f} %"
-        if epoch in self.control:
-            extra += f", plain {100 * self.control[epoch]:.1f} %"
+        extra = f"{self._name} {100 * metrics[self.figure]:.1f} %"
+        plain = self.control.get(epoch)
+        if plain is not None:
+            extra += f", plain {100 * plain:.1f} %"
         meter.table = self._table
         meter.at(epoch + 1, extra=f"{extra}, loss {metrics['loss']:.3f}")
+
+    @property
+    def _name(self) -> str:
+        """What the shown figure is called."""
+        return "validation" if self.figure == "validation_accuracy" else "balanced validation"
 
     def _table(self) -> Table:
         """The latest epochs, one a row."""
         terms = list(self.metrics[-1]["terms"])
-        heads = ["epoch", "validation %", "plain %", "train %", "loss", *terms]
+        heads = ["epoch", f"{self._name} %", "plain %", "train %", "loss", *terms]
         columns = [*(Column(head, is_number=True) for head in heads), Column("teachers")]
         rows = [self._row(metrics, terms) for metrics in self.metrics[-EPOCHS_SHOWN:]]
         return table_of(columns, rows, title=self.title)
@@ -85,7 +93,7 @@ class TrainingView:
         epoch = metrics["epoch"]
         return [
             f"{epoch + 1}/{self.epochs}",
-            _percent(metrics["validation_accuracy"]),
+            _percent(metrics[self.figure]),
             _percent(self.control.get(epoch)),
             _percent(metrics["train_accuracy"]),
             f"{metrics['loss']:.3f}",
@@ -97,7 +105,7 @@ class TrainingView:
         """Once, after a fifth of the training: behind plain at the same epoch by two standard
         errors.
         """
-        accuracy, plain = metrics["validation_accuracy"], self.control.get(metrics["epoch"])
+        accuracy, plain = metrics[self.figure], self.control.get(metrics["epoch"])
         early = metrics["epoch"] < self.epochs / 5
         if plain is None or early or self.warned or not self.images:
             return
@@ -106,7 +114,7 @@ class TrainingView:
             self.warned = True
             warn(
                 f"after epoch {metrics['epoch'] + 1} the student has {100 * accuracy:.1f} % on"
-                f" validation, the finished plain control had {100 * plain:.1f} %: these teachers"
+                f" {self._name}, the finished plain control had {100 * plain:.1f} %: these teachers"
                 " seem to hurt here"
             )
 

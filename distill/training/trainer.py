@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from distill.experiment import Experiment, to_config
 from distill.options import Options, settings_of
-from distill.run import RunFolder, hits
+from distill.run import RunFolder
 from distill.student.model_card import model_card
 from distill.student.student import Student, export
 from distill.training.estimate import peak_memory, time_steps
 from distill.training.live import TrainingView
 from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator
-from selection.scores.interval import accuracy_difference
+from distill.training.results import ACCURACY, verdict
 from zoo.home import control_folder
 from zoo.terminal.progress import note
 
@@ -75,8 +74,9 @@ def _train(
         f"{options.method} seed {options.seed}",
         epochs=schedule.epochs,
         folder=run.path if accelerator.is_main_process else None,
-        control=_validation_curve(control),
-        images=len(experiment.validation),
+        control=control.metrics() if control else (),
+        figure=f"validation_{experiment.decided_by}",
+        images=_weighing_images(experiment),
     )
     with view:
         fit(
@@ -105,9 +105,13 @@ def _set_up(
         raise
 
 
-def _validation_curve(control: RunFolder | None) -> dict[int, float]:
-    lines = control.metrics() if control else []
-    return {line["epoch"]: line["validation_accuracy"] for line in lines}
+def _weighing_images(experiment: Experiment) -> int:
+    """How many validation images the deciding figure is as sure as an accuracy of."""
+    counts = experiment.task.class_counts.validation
+    if experiment.decided_by == ACCURACY:
+        return sum(counts)
+    present = [count for count in counts if count]
+    return round(len(present) ** 2 / sum(1 / count for count in present)) if present else 0
 
 
 def _finish(
@@ -140,24 +144,6 @@ def _estimate(
     )
 
 
-def verdict(student: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
-    """Whether the teachers helped, by the validation split, as a sentence."""
-    lift = accuracy_difference([hits(student, "validation")], [hits(plain, "validation")])
-    figures = (
-        f"{method} {100 * student['validation']['accuracy']:.1f} %, plain"
-        f" {100 * plain['validation']['accuracy']:.1f} %, difference {lift.as_points(sign=True)}"
-        " points on validation"
-    )
-    if lift.low > 0:
-        return f"The teachers help: {figures}."
-    if lift.high < 0:
-        return (
-            f"None of the teachers helps here, plain training is better: {figures}. Use the plain"
-            " student."
-        )
-    return f"Too close to call whether the teachers help: {figures}."
-
-
 def train_control(experiment: Experiment, options: Options) -> RunFolder:
     """The finished ``plain`` run with the same task, student, schedule and seed, trained once."""
     alone = experiment.without_teachers()
@@ -169,9 +155,12 @@ def train_control(experiment: Experiment, options: Options) -> RunFolder:
         pretrained=options.pretrained,
         epochs=alone.training.schedule.epochs,
         seed=options.seed,
+        class_balance=alone.training.class_balance or "none",
     )
-    images = len(experiment.pixels)
-    identity = [experiment.task.digest, asdict(alone.training), images, options.seed]
+    training = asdict(alone.training)
+    if training["class_balance"] is None:  # as earlier versions named it
+        del training["class_balance"]
+    identity = [experiment.task.digest, training, len(experiment.pixels), options.seed]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     note("first the plain control, to tell whether the teachers help (--no-control leaves it out)")
     return train(alone, plain, control_folder() / digest, own=True)

@@ -14,8 +14,8 @@ from selection.evidence import Evidence
 from selection.probing.prober import Prober, ProbeResult, beginning, first_outputs
 from selection.probing.rounds import Evaluation
 from selection.ranking import Row, finite, in_order
+from selection.scores import knn
 from selection.scores.interval import score_interval
-from selection.scores.registry import SCORES
 from selection.scores.score import Score
 from selection.scores.ties import grouped, undecided_pairs
 from zoo.card import ModelCard
@@ -100,13 +100,16 @@ class ProbeEvaluator:
                 names=names,
                 embed=self.encoder.encode,
             )
+            credit = knn.terms(evidence)
+            by_class = knn.accuracy_by_class(credit, evidence.labels, len(evidence.classes))
             bounds = score_interval(self.score, evidence, rng=np.random.default_rng(self.seed))
             row = replace(
                 row,
                 value=finite(bounds.value),
                 low=finite(bounds.low),
                 high=finite(bounds.high),
-                knn=finite(SCORES["knn"].value(evidence)),
+                knn=finite(float(credit.mean())),
+                knn_balanced=finite(float(np.nanmean(by_class))),
                 probe_size=len(evidence.labels),
                 seconds=outputs.seconds,
                 warnings=tuple(leakage_warnings(result.card, self.task)),

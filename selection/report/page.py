@@ -43,6 +43,7 @@ def page(report: Report) -> str:
         "summary": _summary(ranking),
         "plans": {plan.model: (f"plan{i}", plan) for i, plan in enumerate(report.plans)},
         "further_scores": sorted({name for row in ranking.rows for name in row.scores}),
+        "splits": list(ranking.split.get("images", ())),
         "most_drawn": MOST_ROWS,
         "first_synonym": first_synonym,
         "image_source": image_source,

@@ -10,6 +10,7 @@ from zoo.terminal.table import Column, print_table, short_count, terminal_width
 
 _PIPE_WIDTH = 140  # characters a line, if stdout is a file or a pipe
 _MAIN_WIDTH = 100  # characters of the table without further scores
+_WORST = 3  # classes that are named
 _SCORE_WIDTH = 8  # characters of one score in the table of further scores
 
 
@@ -24,6 +25,8 @@ def show(ranking: Ranking) -> None:
         _print_scores(scores, ranked[: max(1, (width - 46) // _SCORE_WIDTH)])
     for row in ranking.rows[len(ranked) :]:
         print(f"failed: {printable(row.model, 80)}: {printable(row.error or '', 300)}")
+    for line in beside_knn(ranking):
+        print(line)
     print(_closing(ranking))
     if sentence := expected(ranking):
         print(sentence)
@@ -37,6 +40,7 @@ def _print_rows(ranking: Ranking, ranked: Sequence[Row], scores: Sequence[str]) 
         Column("", is_number=True),
         Column("model", is_name=True),
         *(Column(head, is_number=True) for head in ("score", "95 % interval", "tie", "knn")),
+        *([Column("bal.", is_number=True)] if ranking.uneven else []),
         *(Column(name, is_number=True) for name in scores),
         *([Column("images", is_number=True)] if with_images else []),
         Column("params", is_number=True),
@@ -44,7 +48,7 @@ def _print_rows(ranking: Ranking, ranked: Sequence[Row], scores: Sequence[str]) 
         Column("licence"),
     ]
     rows = [
-        _cells(place, row, scores, with_images=with_images)
+        _cells(place, row, scores, with_balanced=ranking.uneven, with_images=with_images)
         for place, row in enumerate(ranked, start=1)
     ]
     print_table(columns, rows[:finalists])
@@ -72,6 +76,7 @@ def _cells(
     row: Row,
     scores: Sequence[str],
     *,
+    with_balanced: bool,
     with_images: bool,
 ) -> list[str]:
     dash = " – " if (row.low or 0) < 0 else "–"
@@ -82,6 +87,7 @@ def _cells(
         f"{_number(row.low)}{dash}{_number(row.high)}",
         letter(row.group),
         _percent(row.knn),
+        *([_percent(row.knn_balanced)] if with_balanced else []),
         *(_number(row.scores.get(name)) for name in scores),
         *([str(row.probe_size or "-")] if with_images else []),
         short_count(row.params_total),
@@ -118,11 +124,44 @@ def expected(ranking: Ranking) -> str | None:
     prediction = ranking.rows[0].expected if ranking.rows else None
     if prediction is None:
         return None
+    beside = ""
+    if ranking.commonest:
+        name, share = ranking.commonest
+        beside = f"; always saying {printable(name, 40)!r}: {100 * share:.0f} % of the probe"
     low, high, level = (round(100 * prediction[name]) for name in ("low", "high", "level"))
     return (
         f"expected of a small student of {printable(ranking.rows[0].model, 80)}, with unlabelled"
         f" images: about {100 * prediction['accuracy']:.0f} % right ({low} to {high} % in {level}"
-        " of 100 cases)"
+        f" of 100 cases){beside}"
+    )
+
+
+def beside_knn(ranking: Ranking) -> list[str]:
+    """What the column knn is to be held against: a line or two, none without probe counts."""
+    if ranking.commonest is None:
+        return []
+    name, share = ranking.commonest
+    images = sum(ranking.probe["images"])
+    lines = [
+        f"knn: right by nearest neighbours, of {images} probe images; always saying"
+        f" {printable(name, 40)!r}: {_percent(share)}"
+    ]
+    best = ranking.finalists[0] if ranking.finalists else None
+    if ranking.uneven and best is not None and best.knn_by_class is not None:
+        lines.append(
+            "bal.: the mean of knn over the classes; the first model's worst:"
+            f" {_worst(ranking, best.knn_by_class)}"
+        )
+    return lines
+
+
+def _worst(ranking: Ranking, shares: Sequence[float | None]) -> str:
+    """The classes that are recognised worst, with their probe images."""
+    counted = zip(ranking.classes, shares, ranking.probe["images"], strict=True)
+    known = [(share, name, images) for name, share, images in counted if share is not None]
+    return ", ".join(
+        f"{printable(name, 40)!r} {_percent(share)} of {images}"
+        for share, name, images in sorted(known)[:_WORST]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selection.evidence import Evidence, Floats
+from selection.evidence import Evidence, Floats, Ints
 from selection.scores.neighbours import neighbours
 from selection.scores.probe_data import prepare
 from selection.scores.score import Score
@@ -22,6 +22,15 @@ def terms(evidence: Evidence) -> Floats:
     winners = votes >= votes.max(axis=1, keepdims=True) - 1e-6
     credit: Floats = data.of_true_class(winners) / winners.sum(axis=1)
     return credit
+
+
+def accuracy_by_class(credit: Floats, labels: Ints, classes: int) -> Floats:
+    """(C,) the mean of ``credit`` (n,) over the samples of each class; NaN without any."""
+    counts = np.bincount(labels, minlength=classes)
+    means = np.full(classes, np.nan)
+    present = counts > 0
+    means[present] = np.bincount(labels, credit, classes)[present] / counts[present]
+    return means
 
 
 def neighbour_votes(features: Floats, one_hot: Floats) -> Floats:
