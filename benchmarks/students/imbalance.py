@@ -75,7 +75,7 @@ STAGES = (  # in the order in which they are worth the time
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class StudentCell:
     """One student of the benchmark."""
 
     task: LongTail
@@ -92,13 +92,13 @@ class Cell:
         return RunFolder(work() / "runs" / self.task.name / name)
 
 
-def cells() -> Iterator[Cell]:
+def cells() -> Iterator[StudentCell]:
     """All cells, in the order in which they are worth the time."""
     for task, balances in STAGES:
         for method in METHODS:
             for seed in range(SEEDS):
                 for balance in balances:
-                    yield Cell(task=task, method=method, balance=balance, seed=seed)
+                    yield StudentCell(task=task, method=method, balance=balance, seed=seed)
 
 
 def work() -> Path:
@@ -147,7 +147,7 @@ def _cut(labels: Rows, task: LongTail, classes: int) -> tuple[Rows, Rows]:
     return np.concatenate(taught), np.concatenate(held)
 
 
-def train_cell(cell: Cell) -> None:
+def train_cell(cell: StudentCell) -> None:
     """Train the student of ``cell``, where it is not finished."""
     from distill.training.trainer import train
 
@@ -156,7 +156,7 @@ def train_cell(cell: Cell) -> None:
         train(_experiment(options), options, cell.run.path)
 
 
-def _options(cell: Cell) -> Options:
+def _options(cell: StudentCell) -> Options:
     from distill.options import Options
     from selection.task import Task
 
