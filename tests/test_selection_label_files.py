@@ -140,7 +140,7 @@ def test_a_folder_of_unlabelled_images_beside(tmp_path: Path) -> None:
     table(tmp_path, pictures(tmp_path / "images"))
     (tmp_path / "unlabelled").mkdir()
     for i in range(6):
-        (tmp_path / "unlabelled" / f"u{i}.png").write_bytes(png(200, 40 * i))
+        (tmp_path / "unlabelled" / f"u{i}.png").write_bytes(png(201 + i, 17))
     task = Task.open(tmp_path)
     check(task)
     assert task.unlabelled is not None

@@ -24,10 +24,9 @@ def with_groups(
     """The splits as they were given with their ``groups``, and the images that cannot be read."""
     found = find_duplicates(splits)
     if not found.decoded:
-        warnings.append(
-            f"only equal files count as duplicates: of more than {MOST_DECODED} images nearly equal"
-            " ones are not searched"
-        )
+        is_large = sum(map(len, splits.values())) > MOST_DECODED
+        why = f"there are more than {MOST_DECODED} images" if is_large else "faiss is missing"
+        warnings.append(f"only equal files count as duplicates, not nearly equal images: {why}")
     unreadable = {
         splits[kind].name(row): reason
         for kind, reasons in found.unreadable.items()

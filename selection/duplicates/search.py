@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,7 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
     """
     count = sum(map(len, splits.values()))
     decoded = count <= MOST_DECODED
+    decoded = decoded and find_spec("faiss") is not None
     parts = {name: thumbnails(split, decoded=decoded) for name, split in splits.items()}
     joined = _joined(list(parts.values()))
     group = kept_groups(joined, lambda: group_numbers(joined))
