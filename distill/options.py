@@ -173,6 +173,10 @@ class TrainOptions(Options):
     device: Device = "auto"
     catalogue: CatalogueFile = None
     onnx: Annotated[bool, typer.Option("--onnx", help="also write student/model.onnx")] = False
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="also write student/model.int8.onnx and print its accuracy"),
+    ] = False
     push: Annotated[
         str | None, typer.Option(help="upload the student to the Hub as ORG/NAME, private")
     ] = None

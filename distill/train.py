@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.options import Options, TrainOptions, from_config, settings_of
@@ -46,7 +47,7 @@ def train_student(command: TrainOptions) -> int:
         )
     if int(os.environ.get("RANK", "0")) == 0:  # only the main process prints
         _summary(finished)
-        _pass_on(finished, command)
+        _pass_on(finished, command, experiment)
     return 0
 
 
@@ -63,6 +64,7 @@ def _refuse_early(command: TrainOptions) -> None:
     check_home()
     check(
         onnx=command.onnx,
+        int8=command.int8,
         push=command.push,
         public=command.public,
         offline=command.offline,
@@ -190,11 +192,29 @@ def _summary(finished: RunFolder) -> None:
     print(f"student: {finished.student}")
 
 
-def _pass_on(finished: RunFolder, command: TrainOptions) -> None:
-    from distill.student.share import push_student, write_onnx
+def _file_line(kind: str, path: Path) -> str:
+    return f"{kind}: {path} ({path.stat().st_size / 1e6:.2f} MB)"
 
-    if command.onnx:
-        print(f"onnx: {write_onnx(finished.student)}")
+
+def _pass_on(
+    finished: RunFolder, command: TrainOptions, experiment: Experiment | None = None
+) -> None:
+    """Write and upload what the command asks for; ``experiment`` is opened where it is needed."""
+    from distill.student.share import push_student
+
+    if command.onnx or command.int8:
+        from distill.student.onnx import write_onnx
+
+        print(_file_line("onnx", write_onnx(finished.student)))
+    if command.int8:
+        from distill.student.onnx import write_int8
+
+        experiment = experiment or _open(command)[1]
+        int8 = write_int8(finished.student, experiment.pixels, experiment.split("test"))
+        print(
+            f"{_file_line('int8', int8.path)}: test {100 * int8.accuracy:.1f} %,"
+            f" in float32 {100 * int8.float_accuracy:.1f} %"
+        )
     if command.push:
         card = finished.path / "README.md"
         address = push_student(finished.student, card, command.push, public=command.public)

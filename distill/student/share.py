@@ -1,4 +1,4 @@
-"""Passing a student on: as ONNX, or to the Hub."""
+"""Passing a student on to the Hub, and what must be at hand for that or for ONNX."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 
 from zoo.errors import Unavailable, UserError
 
+ONNX_PACKAGES = {"onnx": ("onnx", "onnxscript"), "int8": ("onnx", "onnxscript", "onnxruntime")}
+
 
 def check(
     *,
     onnx: bool,
+    int8: bool = False,
     push: str | None,
     offline: bool,
     public: bool = False,
@@ -18,10 +21,13 @@ def check(
     """Raise ``UserError`` before hours of training where the student could not be passed on after
     them.
     """
-    if onnx and find_spec("onnx") is None:
-        raise UserError(
-            "--onnx: onnx is not installed; install the extra: pip install 'teacher-zoo[onnx]'"
-        )
+    for flag, wanted in (("onnx", onnx), ("int8", int8)):
+        missing = [name for name in ONNX_PACKAGES[flag] if find_spec(name) is None]
+        if wanted and missing:
+            raise UserError(
+                f"--{flag}: {' and '.join(missing)} not installed; install the extra: pip install"
+                " 'teacher-zoo[onnx]'"
+            )
     if push is None:
         if public:
             raise UserError(
@@ -41,53 +47,6 @@ def check(
         validate_repo_id(push)
     except HFValidationError as error:
         raise UserError(f"--push {push!r}: {error}; expected ORG/NAME") from error
-
-
-def write_onnx(student: Path) -> Path:
-    """Write ``model.onnx`` into the folder of the exported ``student``.
-
-    Input ``pixels`` (batch, 3, s, s) normalised, output ``logits``. Checked against the network on
-    random input where onnxruntime is installed. Raises ``UserError`` where it cannot be exported,
-    ``Unavailable`` where its logits differ.
-    """
-    import torch
-
-    from distill.student.student import reopen
-
-    network, config = reopen(student)
-    size = config["pretrained_cfg"]["input_size"][1]
-    sample = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    path, partial = student / "model.onnx", student / ".model.onnx.part"
-    try:
-        torch.onnx.export(
-            network,
-            (sample,),
-            str(partial),
-            input_names=["pixels"],
-            output_names=["logits"],
-            dynamic_axes={"pixels": {0: "batch"}, "logits": {0: "batch"}},
-            dynamo=False,
-        )
-        if find_spec("onnxruntime") is not None:
-            from onnxruntime import InferenceSession
-
-            session = InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-            logits = torch.from_numpy(session.run(None, {"pixels": sample.numpy()})[0])
-            with torch.no_grad():
-                expected = network(sample)
-            if not torch.allclose(logits, expected, atol=1e-3, rtol=1e-3):
-                off = float((logits - expected).abs().max())
-                raise Unavailable(
-                    f"the logits of the ONNX student differ from the student's (by {off:.2g})"
-                )
-        partial.replace(path)
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise UserError(
-            f"--onnx: {error}; install the extra: pip install 'teacher-zoo[onnx]'"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def push_student(
@@ -110,7 +69,7 @@ def push_student(
     try:
         api.create_repo(repo, repo_type="model", private=not public, exist_ok=True)
         api.upload_file(path_or_fileobj=card.read_bytes(), path_in_repo="README.md", repo_id=repo)
-        files = ["config.json", "model.safetensors", "model.onnx"]
+        files = ["config.json", "model.safetensors", "*.onnx"]
         return str(api.upload_folder(repo_id=repo, folder_path=student, allow_patterns=files))
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         raise Unavailable(
