@@ -99,7 +99,7 @@ def write_int8(student: Path, training: Pixels, test: Pixels) -> Int8Student:
         quantize_static(
             str(prepared),
             str(partial),
-            _Calibration(_inputs(training, rows, config)),
+            _CalibrationBatches(_inputs(training, rows, config)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -109,7 +109,7 @@ def write_int8(student: Path, training: Pixels, test: Pixels) -> Int8Student:
     return Int8Student(path, _accuracy(path, test, config), _accuracy(floats, test, config))
 
 
-class _Calibration:
+class _CalibrationBatches:
     """Batches as onnxruntime asks for them."""
 
     def __init__(self, batches: Iterator[Floats]) -> None:
