@@ -531,3 +531,45 @@ def test_a_full_disk_is_not_taken_for_a_damaged_catalogue(tmp_path: Path) -> Non
     error = open_error(full, tmp_path / "c.duckdb")
     assert isinstance(error, OSError)
     assert (error.errno, error.filename) == (errno.ENOSPC, str(tmp_path / "c.duckdb"))
+
+
+FOLDERS = (
+    "a%41b",
+    "a#b",
+    "a*b",
+    "a[b]",
+    "a;b",
+    "a'b",
+    'a"b',
+    "a b",
+    "\u00fcn\u00ef",
+    "new\nline",
+    "a{b}c",
+    "http:",
+    ":memory:",
+    "-x",
+)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_home_of_any_name_is_written_published_read_and_written_again(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name / "catalogue.duckdb"
+    for count in (1, 2):
+        with Catalogue.open(path, write=True) as catalogue:
+            catalogue.upsert([ModelCard(id=f"m{count}", source="timm")])
+            catalogue.publish()
+        with Catalogue.open(path) as reader:
+            assert reader.count() == count
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    assert {entry.suffix for entry in path.parent.iterdir()} <= {".duckdb", ".parquet", ".wal"}
+
+
+@pytest.mark.parametrize("name", ["a?b", "a&b=c?d=e", "a\\b"])
+def test_a_home_whose_name_duckdb_misreads_is_refused_before_anything_is_made(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UserError, match="TEACHER_ZOO_HOME"):
+        Catalogue.open(tmp_path / name / "catalogue.duckdb", write=True)
+    assert list(tmp_path.iterdir()) == []

@@ -477,3 +477,35 @@ def test_texts_are_capped() -> None:
     found = as_lines(["x" * 10_000] * 10_000)
     assert found is not None
     assert (len(found), len(found[0])) == (200, 200)
+
+
+# --- sizes that no network is built with
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"architecture": "resnet18", "num_classes": 10**9}, "num_classes is 1000000000,"),
+        ({"architecture": "resnet18", "num_classes": 10**400}, "num_classes is 1000000000"),
+        ({"architecture": "resnet18", "num_classes": -3}, "num_classes is -3, expected 0"),
+        (
+            {"architecture": "resnet18", "num_classes": 3, "model_args": {"base_width": 10**8}},
+            "base_width is 100000000",
+        ),
+        (
+            {
+                "architectures": ["ViTForImageClassification"],
+                "model_type": "vit",
+                "hidden_size": 10**9,
+                "num_labels": 2,
+            },
+            "hidden_size is 1000000000,",
+        ),
+    ],
+)
+def test_a_size_that_no_network_is_built_with_is_known_at_the_crawl(
+    config: dict[str, Any], reason: str
+) -> None:
+    fields = describe(config)
+    assert fields["loadable"] is False
+    assert str(fields["not_loadable_reason"]).startswith(reason)

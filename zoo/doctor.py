@@ -69,7 +69,8 @@ def examine(path: Path) -> Findings:
             _examine_snapshot(snapshot, findings)
         except (DamagedCatalogue, duckdb.Error) as error:
             if not snapshot.is_file():
-                raise damaged(error, path) from None
+                sentence = error if isinstance(error, DamagedCatalogue) else damaged(error, path)
+                raise sentence from None
             _rebuild(path, findings, fault="damaged")
     elif snapshot.is_file():
         Catalogue.open(path).close()  # raises UserError for a foreign file

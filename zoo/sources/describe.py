@@ -36,6 +36,19 @@ from zoo.terminal.command import printable
 Fields = dict[str, Any]
 _LARGEST_FRONT_MATTER = 64 * 2**10
 _MOST_TEXTS = 200
+_LARGEST_SIZE = 1_000_000  # of anything that a network is built with
+_SIZES = (
+    "num_classes",
+    "num_labels",
+    "num_features",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_channels",
+    "image_size",
+    "patch_size",
+)
 # what a value of an unexpected type or size raises
 _ODD_VALUES = (
     ValueError,
@@ -87,7 +100,7 @@ def describe(
     known = _Config.of(config)
     faults, classes = _classes(known, weights, _training(known, datasets, card or {}))
     pipeline, obstacle = _input(known, processor)
-    reason = _obstacle(known) or obstacle or _unusable(known, weights)
+    reason = _obstacle(known) or obstacle or _oversized(known) or _unusable(known, weights)
     transformers = known.architecture or config.get("model_type")
     fields: Fields = {
         "library_name": "timm" if known.timm else "transformers" if transformers else None,
@@ -200,6 +213,20 @@ def _training(
         words=(str(card.get("id", "")), *(card.get("tags") or ())),
         base_model=bool(card.get("base_model")),
     )
+
+
+def _oversized(known: _Config) -> str | None:
+    """The number in the config that no network is built with, if there is one."""
+    given = known.whole.get("model_args")
+    sizes = {name: known.cfg.get(name, known.whole.get(name)) for name in _SIZES}
+    sizes |= given if isinstance(given, Mapping) else {}
+    for name, value in sizes.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and not abs(value) <= _LARGEST_SIZE:
+            return f"{as_line(str(name))} is {str(value)[:20]}, expected at most {_LARGEST_SIZE:,}"
+        if name in _SIZES and number and value < 0:
+            return f"{name} is {str(value)[:20]}, expected 0 or more"
+    return None
 
 
 def _unusable(known: _Config, weights: Header | None) -> str | None:
