@@ -126,9 +126,9 @@ def test_balanced_accuracy_of_equal_classes_has_the_interval_of_accuracy() -> No
 def test_the_interval_of_balanced_accuracy_covers() -> None:
     rng, sizes = np.random.default_rng(1), (100, 20, 5)
     labels = np.repeat(range(len(sizes)), sizes)
-    truths = rng.uniform(0.3, 0.95, len(sizes))
     covered = 0
     for _ in range(60):
+        truths = rng.uniform(0.3, 0.95, len(sizes))
         interval = balanced_accuracy([rng.random(len(labels)) < truths[labels]], labels)
         covered += interval.low <= truths.mean() <= interval.high
     assert covered >= 54
