@@ -137,7 +137,7 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
         check_home()
     if not path.is_dir():
         check_can_write(path)
-    if set("?\\") & set(str(path.resolve())):
+    if set("?\\") & set(str(path.resolve().parent)):
         raise UserError(
             f"the catalogue {path} cannot be kept there: DuckDB takes ? and \\ in a path for"
             " something else; set TEACHER_ZOO_HOME, or give --catalogue, to a path without them"
