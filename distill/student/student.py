@@ -54,6 +54,11 @@ class StudentSpec:
             return cls(
                 architecture=student, size=size, pretrained=pretrained, model_args=model_args
             )
+        if not (folder / "config.json").exists():
+            raise UserError(
+                f"--student {student} is a folder without a config.json; expected config.json and"
+                " model.safetensors of a timm model, or a name of timm"
+            )
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             architecture, kept = str(config["architecture"]), dict(config.get("model_args") or {})
@@ -342,6 +347,11 @@ def reopen(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     import timm
     from safetensors import SafetensorError
 
+    if not (folder / "config.json").exists():
+        lack = "it has no config.json" if folder.is_dir() else "no such folder"
+        raise UserError(
+            f"{folder} is not an exported student ({lack}); give the student/ folder of a run"
+        )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if len(config["label_names"]) != config["num_classes"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +55,26 @@ _USUAL_SUFFIXES = """
 IMAGE_SUFFIXES = set(_USUAL_SUFFIXES.split())
 
 
+def read_image_file(path: str | Path) -> bytes:
+    """The bytes of an image file; ``CorruptImage`` where it is missing, too large or no file."""
+    try:
+        facts = os.stat(path)
+        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for somebody to write
+            raise CorruptImage("no file but a folder, a device, a pipe or a socket")
+        if facts.st_size > MAX_BYTES:
+            raise CorruptImage(
+                f"a file of {facts.st_size / 2**20:.0f} MiB, more than {MAX_BYTES // 2**20}"
+            )
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise CorruptImage("no such file") from None
+    except OSError as error:
+        raise CorruptImage(error.strerror or type(error).__name__) from error
+    except ValueError as error:  # a NUL in its name
+        raise CorruptImage(str(error)) from error
+
+
 class Files:
     """Image files, named by their paths under ``root``."""
 
@@ -65,16 +86,7 @@ class Files:
         return len(self.paths)
 
     def raw(self, row: int) -> bytes:
-        try:
-            with open(self._file(row), "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size > MAX_BYTES:
-                    raise CorruptImage(
-                        f"a file of {size / 2**20:.0f} MiB, more than {MAX_BYTES // 2**20}"
-                    )
-                return file.read()
-        except OSError as error:
-            raise CorruptImage(error.strerror or type(error).__name__) from error
+        return read_image_file(self._file(row))
 
     def _file(self, row: int) -> str:
         return os.path.join(self.root, self.paths[row])  # a Path each would take twice as long
