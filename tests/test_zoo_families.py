@@ -14,6 +14,7 @@ import pytest
 
 from tests.tiny_families import CONFIGS, NAMES, SIDE, TEXT
 from zoo.card import ModelCard
+from zoo.errors import TeacherError
 from zoo.loading.backbones import POOLINGS, backbone, backbones, obstacle
 from zoo.sources.folder import card as folder_card
 from zoo.teacher import Teacher
@@ -391,3 +392,43 @@ def test_a_language_model_with_vision_is_no_image_encoder(name: str) -> None:
 def test_heads_that_do_not_classify_are_refused(config: dict[str, Any], word: str) -> None:
     name = None if word == "diffusion" else "ViTForImageClassification"
     assert word in (obstacle(config, name) or "")
+
+
+HOSTILE: list[dict[str, Any]] = [
+    {"auto_map": {"AutoModel": "evil.Model"}},
+    {"model_type": "bert"},
+    {"image_size": 1_000_000},
+    {"hidden_size": 900_000},
+    {"num_hidden_layers": 90_000},
+    {"num_hidden_layers": 3},
+    {"patch_size": 10**9},
+    {"patch_size": 0},
+]
+
+
+@pytest.mark.journey
+@pytest.mark.parametrize("changes", HOSTILE)
+def test_a_hostile_backbone_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    card = save(tiny("ViTModel"), tmp_path / "m")
+    file = tmp_path / "m" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(TeacherError):
+        Teacher.load(card)
+
+
+@pytest.mark.journey
+@pytest.mark.parametrize("name", ["ViTModel", "CLIPModel", "SiglipModel", "Dinov2Model"])
+def test_a_backbone_looks_at_smaller_images(tmp_path: Path, name: str) -> None:
+    network = whole(name) if name in WHOLE else tiny(name)
+    teacher = Teacher.load(save(network, tmp_path / "m"), largest=SIDE // 2)
+    assert teacher.preprocessing.input_size == (SIDE // 2, SIDE // 2)
+    tower = network.get_submodule("vision_model") if name in WHOLE else network
+    small = torch.randn(2, 3, SIDE // 2, SIDE // 2, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        how = {} if name == "Dinov2Model" else {"interpolate_pos_encoding": True}
+        outputs = tower(pixel_values=small, **how)
+    features = teacher.forward(small).features
+    if name in WHOLE:
+        assert torch.allclose(features, outputs.pooler_output, atol=1e-5)
+    else:
+        assert torch.allclose(features[:, :32], outputs.last_hidden_state[:, 0], atol=1e-5)

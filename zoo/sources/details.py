@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zoo.errors import TeacherError, Unavailable
+from zoo.loading.backbones import backbone
 from zoo.loading.client import Client, DamagedResponse, HubResponse, TooLarge, parse
 from zoo.loading.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
 from zoo.sources.describe import describe, first_line, not_loadable
@@ -97,8 +98,9 @@ def _vision(candidate: Candidate, config: Mapping[str, Any]) -> bool:
     """
     architecture = first_line(config.get("architectures"))
     return (
-        str(candidate.pipeline_tag).startswith("image")
+        str(candidate.pipeline_tag).startswith(("image", "zero-shot-image"))
         or isinstance(config.get("architecture"), str)
+        or backbone(architecture) is not None
         or str(architecture).endswith("ForImageClassification")
     )
 

@@ -44,7 +44,8 @@ DETAILS = (
 # nobody's config.
 CANDIDATES = (
     "gated IS NULL AND (library_name = 'timm' OR pipeline_tag IN "
-    "('image-classification', 'image-feature-extraction', 'text-classification'))"
+    "('image-classification', 'image-feature-extraction', 'zero-shot-image-classification', "
+    "'text-classification'))"
 )
 _RESTORED_ROWS = 20_000  # at a time
 _LISTINGS = "listings"  # key of the state: how many listings there were
