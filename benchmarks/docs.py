@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.record import BenchRecord, read
 from selection.scores import prediction
 from selection.scores.registry import ALIASES
-from selection.scores.score import DEFAULT
+from selection.settings import DEFAULT_SCORE
 from zoo.errors import UserError
 from zoo.files import write_text
 from zoo.terminal.command import run
@@ -19,7 +19,7 @@ from zoo.terminal.command import run
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/truth.md")
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", flags=re.S)
-SCORE = ALIASES[DEFAULT]
+SCORE = ALIASES[DEFAULT_SCORE]
 Records = Mapping[str, BenchRecord]
 LIFTS = {
     "flowers": "flowers, 25 a class, and 2,300 unlabelled",

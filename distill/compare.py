@@ -12,7 +12,6 @@ import typer
 from distill.comparison import BEST_SINGLE, COLUMNS, Comparison, compare, figures_of
 from distill.options import Device, Offline
 from distill.run import RunFolder
-from selection.sources.class_counts import listed
 from zoo.errors import Unavailable
 from zoo.files import check_can_write, write_json, write_text
 from zoo.terminal.command import printable, run
@@ -24,6 +23,8 @@ DEFAULT_METHODS = ("plain", "average", BEST_SINGLE, "probe_kd")
 
 def text_table(comparison: Comparison) -> str:
     """The table as plain text, one line a method."""
+    from selection.sources.class_counts import listed
+
     columns = [Column(head) for head in COLUMNS]
     rows = [[line.method, *figures_of(line)] for line in comparison.lines]
     name, share = comparison.commonest

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from distill.options import Options, from_config, settings_of
 from distill.run import RunFolder
 from zoo.errors import Unavailable, UserError
@@ -356,6 +354,8 @@ def _gap_recovered(
     students: Sequence[Results], controls: Sequence[Results], comparison: Comparison
 ) -> Interval | None:
     """The share of the gap between plain and the best teacher that ``students`` closed."""
+    import numpy as np
+
     from distill.run import hits
     from distill.training.results import ACCURACY
     from selection.scores.balanced import balanced_gap_recovered
@@ -381,6 +381,8 @@ def _mean_of(runs: Sequence[Results], split: str, figure: str) -> float:
 
 def _mean_by_class(runs: Sequence[Results], classes: Sequence[str]) -> tuple[float | None, ...]:
     """(C,) the share of each class's test images that is right, mean over seeds."""
+    import numpy as np
+
     from distill.run import hits
 
     labels = np.asarray(runs[0]["test"]["labels"])

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from selection.scores.score import DEFAULT
 from zoo.errors import UserError
 from zoo.terminal.command import byte_size
 from zoo.terminal.options import CatalogueFile
@@ -27,6 +26,8 @@ ShowFiles = Annotated[
 ]
 
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+DEFAULT_SCORE = "transport"  # the registry of scores says which one it stands for
 
 
 def parse_seconds(text: str) -> float:
@@ -111,7 +112,7 @@ class Settings:
         typer.Option(help="only these ids or globs; repeat or separate by commas"),
     ] = ()
     top: Annotated[int, typer.Option(help="size of the committee at most")] = 3
-    score: Annotated[str, typer.Option(help="the score to rank by")] = DEFAULT
+    score: Annotated[str, typer.Option(help="the score to rank by")] = DEFAULT_SCORE
     also: Annotated[
         tuple[str, ...], typer.Option(help="further scores to show beside it, or 'all'")
     ] = ()

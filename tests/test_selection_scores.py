@@ -13,7 +13,8 @@ from selection.scores.leep import expected_log_likelihood
 from selection.scores.linear_probe import STRENGTHS
 from selection.scores.nleep import responsibilities
 from selection.scores.registry import ALIASES, SCORES, resolve
-from selection.scores.score import DEFAULT, NotApplicable, Score
+from selection.scores.score import NotApplicable, Score
+from selection.settings import DEFAULT_SCORE
 from tests import score_oracles as oracles
 from zoo.errors import UserError
 
@@ -325,7 +326,7 @@ def test_nearest_neighbours_share_the_credit_of_a_tie() -> None:
 
 
 def test_the_default_is_an_alias_and_records_keep_the_full_name() -> None:
-    assert resolve().name == resolve(DEFAULT).name == ALIASES[DEFAULT]
+    assert resolve().name == resolve(DEFAULT_SCORE).name == ALIASES[DEFAULT_SCORE]
     assert resolve().name.startswith("transport_")
     assert all(name == score.name and resolve(name) is score for name, score in SCORES.items())
 

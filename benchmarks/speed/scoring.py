@@ -16,7 +16,8 @@ from benchmarks.speed.transport_solvers import compare_solvers
 from selection.evidence import Evidence
 from selection.scores.interval import score_interval
 from selection.scores.registry import ALIASES, SCORES
-from selection.scores.score import DEFAULT, Score
+from selection.scores.score import Score
+from selection.settings import DEFAULT_SCORE
 
 FORWARD_IMAGES = 50
 SETTINGS = {  # the issue's, and the one that the public figures were taken at
@@ -121,8 +122,8 @@ def _record(
     times = milliseconds(lambda: score.value(evidence))
     rng = np.random.default_rng(0)
     interval_ms = milliseconds(lambda: score_interval(score, evidence, rng=rng), 1)[0]
-    value, default = float(np.median(times)), score.name == ALIASES[DEFAULT]
-    public_ms = public.get(DEFAULT if default else score.name)
+    value, default = float(np.median(times)), score.name == ALIASES[DEFAULT_SCORE]
+    public_ms = public.get(DEFAULT_SCORE if default else score.name)
     name = score.name + " *" * default
     compared = f"{public_ms:9.1f}{public_ms / value:9.1f}" if public_ms else f"{'':18s}"
     figures = f"{value:9.1f}{compared}{value / forward:9.4f}{interval_ms:9.1f}"

@@ -16,7 +16,6 @@ from selection.committee import benefit_of, select_committee
 from selection.evidence import Evidence
 from selection.recall.names import NameEncoder
 from selection.scores.registry import resolve
-from selection.scores.score import DEFAULT
 
 if TYPE_CHECKING:
     from benchmarks.truth.table import TableFiller
@@ -32,7 +31,7 @@ def members_by_rule(
     """The members that each rule chooses among the teachers of ``evidence``; a committee may be
     smaller than its size.
     """
-    score = resolve(DEFAULT)
+    score = resolve()
     order = sorted(evidence, key=lambda name: (-score.value(evidence[name]), name))
     benefits = {name: benefit_of(each) for name, each in evidence.items()}
     rng = np.random.default_rng((seed, zlib.crc32(target.name.encode())))

@@ -26,10 +26,9 @@ from benchmarks.truth.table import PROTOCOLS, SEEDS, Cell
 from benchmarks.truth.targets import TARGETS
 from benchmarks.truth.teachers import TeacherFacts
 from benchmarks.truth.truths import Floats, Truths
-from selection.scores.registry import ALIASES, SCORES
-from selection.scores.score import DEFAULT
+from selection.scores.registry import SCORES, resolve
 
-DEFAULT_SCORE = ALIASES[DEFAULT]
+DEFAULT_SCORE = resolve().name
 GENERAL = "imagenet-1k"
 OVER_TASKS = "95 % bootstrap over tasks and seeds"
 PAIRED = "95 % bootstrap over tasks, seeds and images, paired"

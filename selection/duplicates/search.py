@@ -20,8 +20,8 @@ MOST_DECODED = 100_000
 NEIGHBOURS = 8  # nearest images by coarse colours that are looked at
 COARSE = 8  # pixels of a side at which the nearest are searched
 CANDIDATE = 0.7  # cosine at that size below which a pair is not looked at
-# Correlation after registration of two images that show one picture. Of 12,000 different pictures
-# (tf_flowers, CIFAR-10, SMILE) 2 pairs pass it by chance: benchmarks/speed/duplicates.py.
+# Correlation after registration of two images that show one picture; chosen on the data sets of
+# benchmarks/speed/duplicates.py, so the detection that it measures is optimistic.
 SAME_PICTURE = 0.97
 SMALLEST_REGISTERED = 24  # pixels: below, too little is seen of a picture to move it about
 # An image whose sixth neighbour is still so near stands in a crowd (digits, shirts, frames of one

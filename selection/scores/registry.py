@@ -11,13 +11,14 @@ from selection.scores.logme import LOGME
 from selection.scores.nleep import NLEEP
 from selection.scores.otce import OTCE
 from selection.scores.parc import PARC
-from selection.scores.score import DEFAULT, Score
+from selection.scores.score import Score
 from selection.scores.sfda import SFDA
 from selection.scores.transport import TRANSPORT
 from selection.scores.transrate import TRANSRATE
+from selection.settings import DEFAULT_SCORE
 from zoo.terminal.command import validate_choice
 
-ALIASES = {DEFAULT: "transport_images_relative"}
+ALIASES = {DEFAULT_SCORE: "transport_images_relative"}
 
 _OTHERS = (
     KNN,
@@ -36,6 +37,6 @@ _OTHERS = (
 SCORES: dict[str, Score] = {score.name: score for score in (*TRANSPORT, *_OTHERS)}
 
 
-def resolve(name: str = DEFAULT) -> Score:
+def resolve(name: str = DEFAULT_SCORE) -> Score:
     """The score called ``name`` or by that alias; `UserError` names the nearest and all others."""
     return SCORES[ALIASES.get(name) or validate_choice("score", name, [*ALIASES, *SCORES])]

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from selection.evidence import Evidence, Floats
 
-DEFAULT = "transport"  # what a ranking ranks by; the registry says which score it stands for
-
 
 class NotApplicable(ValueError):
     """This teacher lacks what the score needs (a head, label names); the message says which."""
