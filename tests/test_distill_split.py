@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from tests.places import SHARED
+from tests.tiny_families import SIDE, save, tiny
 from zoo.card import ModelCard
 from zoo.loading.network import Network
 from zoo.loading.preprocessing import Preprocessing
-from zoo.split_teacher import CannotSplit, SplitTeacher, boundary, trunk
+from zoo.split_teacher import CannotSplit, SplitTeacher, _longest_chain, boundary, trunk
 from zoo.teacher import Teacher
 
 FAMILIES = {
@@ -100,31 +102,94 @@ def test_teacher_without_a_head() -> None:
     assert split.num_classes == 0
 
 
+def transformers_teacher(name: str, folder: Path, **changes: Any) -> Teacher:
+    pytest.importorskip("transformers")
+    return Teacher.load(save(tiny(name, **changes), folder / "m"))
+
+
+# By class of transformers: the number of tokens before the patches.
+LAYERED = {
+    "AltCLIPVisionModel": 1,
+    "BeitModel": 1,
+    "BlipVisionModel": 1,
+    "CLIPVisionModel": 1,
+    "DINOv3ViTModel": 3,
+    "DeiTModel": 2,
+    "Dinov2ForImageClassification": 1,
+    "Dinov2Model": 1,
+    "Dinov2WithRegistersModel": 4,
+    "IJepaModel": 0,
+    "Siglip2VisionModel": 0,
+    "SiglipVisionModel": 0,
+    "ViTForImageClassification": 1,
+    "ViTMAEModel": 1,
+    "ViTMSNModel": 1,
+    "ViTModel": 1,
+}
+MAPPED = [
+    "ConvNextForImageClassification",
+    "ConvNextModel",
+    "ConvNextV2Model",
+    "DINOv3ConvNextModel",
+    "EfficientNetModel",
+    "MobileNetV2ForImageClassification",
+    "MobileViTModel",
+    "RegNetModel",
+    "ResNetForImageClassification",
+    "ResNetModel",
+]
+
+
 @pytest.mark.journey
-@pytest.mark.parametrize("kind", ["ViT", "ResNet", "ConvNext"])
-def test_transformers_models(kind: str) -> None:
-    transformers = pytest.importorskip("transformers")
-    options = {
-        "ViT": {
-            "hidden_size": 32,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-            "image_size": 64,
-        },
-        "ResNet": {
-            "embedding_size": 8,
-            "hidden_sizes": [8, 16, 16, 32],
-            "depths": [1, 1, 2, 1],
-            "layer_type": "basic",
-        },
-        "ConvNext": {"hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 2, 1]},
-    }[kind]
-    config = getattr(transformers, f"{kind}Config")(num_labels=7, **options)
-    torch.manual_seed(0)
-    check(
-        wrap(getattr(transformers, f"{kind}ForImageClassification")(config), library="transformers")
+@pytest.mark.parametrize("name", LAYERED)
+def test_layers_of_transformers(name: str, tmp_path: Path) -> None:
+    teacher = transformers_teacher(name, tmp_path, num_hidden_layers=4)
+    split = check(teacher)
+    assert (split.prefix, split.grid) == (LAYERED[name], (4, 4))
+    module: Any = teacher.module
+    name, count = _longest_chain(module)
+    assert count == 4
+    seen: list[torch.Tensor] = []
+    hook = module.get_submodule(name)[2].register_forward_hook(
+        lambda _layer, _inputs, output: seen.append(output)
     )
+    inputs = teacher.normalise(torch.rand(2, 3, SIDE, SIDE))
+    teacher.forward(inputs)
+    assert torch.equal(split.lower(inputs), seen[0])  # the state after three of four layers
+    hook.remove()
+    small = split.join(torch.rand(2, split.channels, 2, 2), split.as_map(seen[0])[1])
+    assert split.upper(small).features.shape == (2, teacher.feature_dim)
+    check_gradient(split)
+
+
+@pytest.mark.journey
+@pytest.mark.parametrize("name", MAPPED)
+def test_stages_of_transformers(name: str, tmp_path: Path) -> None:
+    teacher = transformers_teacher(name, tmp_path)
+    split = check(teacher)
+    assert split.prefix == 0
+    answer = split.upper(torch.rand(2, split.channels, 4, 4))
+    assert answer.features.shape == (2, teacher.feature_dim)
+    check_gradient(split)
+
+
+def check_gradient(split: SplitTeacher) -> None:
+    """The upper half passes gradients to each state; shuffled weights answer otherwise."""
+    hidden = (100 * torch.randn(2, *split.state)).requires_grad_()
+    answer = split.upper(hidden).features
+    answer.square().sum().backward()
+    assert hidden.grad is not None
+    assert all(float(row.abs().max()) > 0 for row in hidden.grad)
+    other = split.shuffled(1)
+    assert not torch.allclose(other.upper(hidden).features, answer, rtol=1e-3)
+    assert torch.equal(split.upper(hidden).features, answer)
+
+
+@pytest.mark.journey
+@pytest.mark.parametrize("name", ["SwinModel", "PvtModel", "CvtForImageClassification"])
+def test_layers_that_need_more_than_the_state_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotSplit, match=rf"^{name} cannot be run from the middle: its layers"):
+        SplitTeacher(transformers_teacher(name, tmp_path))
 
 
 def test_maps_of_another_size_may_be_injected() -> None:

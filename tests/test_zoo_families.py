@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tiny_families import CONFIGS, NAMES, SIDE, TEXT
-from zoo.card import ModelCard
+from tests.tiny_families import CONFIGS, NAMES, SIDE, TEXT, save, shake, tiny
 from zoo.errors import TeacherError
 from zoo.loading.backbones import POOLINGS, backbone, backbones, obstacle
 from zoo.sources.folder import card as folder_card
@@ -22,13 +21,6 @@ from zoo.teacher import Teacher
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-PROCESSOR = {
-    "image_processor_type": "ViTImageProcessor",
-    "size": {"height": SIDE, "width": SIDE},
-    "image_mean": [0.5] * 3,
-    "image_std": [0.5] * 3,
-    "resample": 2,
-}
 # Families that cannot be tried, each with the reason.
 UNTRIED = {
     "Dinat": "it needs the package natten",
@@ -56,31 +48,6 @@ def _quiet() -> Any:
     yield
     logging.set_verbosity(level)
     logging.enable_progress_bar()
-
-
-def tiny(name: str, **changes: Any) -> Any:
-    """A random network of transformers' class ``name``, in eval mode."""
-    family = getattr(transformers, name)
-    torch.manual_seed(0)
-    arguments = CONFIGS[family.config_class.__name__] | changes
-    network = family(family.config_class(**arguments)).eval()
-    _shake(network)
-    return network
-
-
-def _shake(network: Any) -> None:
-    """Give zeros and ones (norms, layer scales, tokens) values too, so that each is seen."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-
-
-def save(network: Any, folder: Path) -> ModelCard:
-    """``network`` as its library saves it, with a processor; its card as a crawl makes it."""
-    network.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
-    return folder_card(folder)
 
 
 def pixels(count: int = 2) -> Any:
@@ -255,7 +222,7 @@ def whole(name: str) -> Any:
     if name == "FlavaModel":
         parts["multimodal_config"] = TEXT
     network = getattr(transformers, name)(config(**parts)).eval()
-    _shake(network)
+    shake(network)
     return network
 
 

@@ -1,11 +1,22 @@
-"""Configs that make transformers' image networks tiny, by the class of the network."""
+"""Transformers' image networks, tiny and random: built, and saved as their library saves them."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+
+from zoo.card import ModelCard
 
 SIDE = 64  # pixels that all of them take, unless SIDES says otherwise
 NAMES = {0: "tabby cat", 1: "rose", 2: "sports car"}
+PROCESSOR = {
+    "image_processor_type": "ViTImageProcessor",
+    "size": {"height": SIDE, "width": SIDE},
+    "image_mean": [0.5] * 3,
+    "image_std": [0.5] * 3,
+    "resample": 2,
+}
 VIT = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -194,3 +205,35 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "ViTMSNConfig": VIT,
 }
+
+
+def tiny(name: str, **changes: Any) -> Any:
+    """A random network of transformers' class ``name``, in eval mode."""
+    import torch
+    import transformers
+
+    family = getattr(transformers, name)
+    torch.manual_seed(0)
+    arguments = CONFIGS[family.config_class.__name__] | changes
+    network = family(family.config_class(**arguments)).eval()
+    shake(network)
+    return network
+
+
+def shake(network: Any) -> None:
+    """Give zeros and ones (norms, layer scales, tokens) values too, so that each is seen."""
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+
+
+def save(network: Any, folder: Path) -> ModelCard:
+    """``network`` as its library saves it, with a processor; its card as a crawl makes it."""
+    from zoo.sources.folder import card
+
+    network.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    return card(folder)

@@ -38,20 +38,9 @@ class Trunk:
 
 def trunk(network: nn.Module) -> Trunk:
     """The chain of a ResNet-, EfficientNet- (and MobileNet-), ConvNeXt-, RegNet- or ViT-like
-    network.
-
-    timm's networks of all these families, transformers' of ViT, ResNet and ConvNeXt. Raises
-    ``CannotSplit`` for others.
+    network of timm. Raises ``CannotSplit`` for others.
     """
-    for family in (
-        _resnet,
-        _efficientnet,
-        _convnext,
-        _regnet,
-        _vit,
-        _transformers_vit,
-        _transformers_stages,
-    ):
+    for family in (_resnet, _efficientnet, _convnext, _regnet, _vit):
         try:
             return family(network)
         except AttributeError:
@@ -125,22 +114,68 @@ def _vit(net: Any) -> Trunk:
     return Trunk(before, tuple(net.blocks), _chain(net.norm), prefix=int(net.num_prefix_tokens))
 
 
-def _transformers_vit(net: Any) -> Trunk:
-    layers = getattr(net.vit, "layers", None) or net.vit.encoder.layer  # version 5, version 4
-    blocks = tuple(_chain(layer, lambda x: x[0] if isinstance(x, tuple) else x) for layer in layers)
-    return Trunk(net.vit.embeddings, blocks, _chain(net.vit.layernorm, lambda x: x[:, 0]), prefix=1)
+class _Interrupted(Exception):
+    """A network was left at the cut, with this hidden state."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        self.hidden = hidden
 
 
-def _transformers_stages(net: Any) -> Trunk:
-    if hasattr(net, "resnet"):
-        blocks = tuple(layer for stage in net.resnet.encoder.stages for layer in stage.layers)
-        return Trunk(net.resnet.embedder, blocks, net.resnet.pooler)
-    norm = net.convnext.layernorm
-    return Trunk(
-        net.convnext.embeddings,
-        tuple(net.convnext.encoder.stages),
-        lambda x: norm(x.mean([-2, -1])),
-    )
+@dataclass(frozen=True)
+class _Halves:
+    """A network of transformers, twice, with the tensors of the one: ``lower`` ends at the cut with
+    ``_Interrupted``; ``upper`` goes on there with the hidden state that lies in ``entry``, whatever
+    its image shows.
+    """
+
+    lower: nn.Module
+    upper: nn.Module
+    entry: list[Tensor]
+
+    @classmethod
+    def of(cls, network: nn.Module, share: float) -> _Halves:
+        """The halves around the longest chain of layers; ``CannotSplit`` where there is none."""
+        from torch import nn
+
+        class Exit(nn.Module):
+            def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+                raise _Interrupted(hidden_states)
+
+        class Entry(nn.Module):
+            def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+                return entry[0] if entry else hidden_states
+
+        name, count = _longest_chain(network)
+        cut = _cut(count, share)
+        entry: list[Tensor] = []
+        lower, upper = _with_same_tensors(network), _with_same_tensors(network)
+        chain: Any = lower.get_submodule(name)
+        chain[cut] = Exit()
+        chain = upper.get_submodule(name)
+        for place in range(cut):
+            chain[place] = Entry()
+        return cls(lower, upper, entry)
+
+
+def _longest_chain(network: nn.Module) -> tuple[str, int]:
+    """The name of the list of layers that holds most parameters, and its length."""
+    from torch import nn
+
+    sizes = {
+        name: (sum(parameter.numel() for parameter in module.parameters()), len(module))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.ModuleList)
+    }
+    name = max(sizes, key=lambda name: sizes[name][0], default="")
+    if not name or sizes[name][1] < 2:
+        raise CannotSplit(f"{type(network).__name__} is no chain of layers")
+    return name, sizes[name][1]
+
+
+def _with_same_tensors(network: nn.Module) -> nn.Module:
+    """A copy of the modules of ``network`` around the same parameters and buffers."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
 
 
 class SplitTeacher:
@@ -166,15 +201,61 @@ class SplitTeacher:
         self.teacher, self.card = teacher, teacher.card
         self.feature_dim, self.num_classes = teacher.feature_dim, teacher.num_classes
         self._share = share
+        self._lower: Callable[[Any], Any]
+        self._finish: Callable[[Any], Outputs[Tensor]]
         self._cut_open()
         self._check()
 
     def _cut_open(self) -> None:
+        if self.teacher.library == "transformers":
+            self._halves = _Halves.of(self.teacher.module, self._share)
+            self._lower_teacher = self.teacher.with_module(self._halves.lower)
+            self._upper_teacher = self.teacher.with_module(self._halves.upper)
+            self._lower, self._finish = self._until_cut, self._from_cut
+            return
         chain = trunk(self.teacher.module)
         cut = _cut(len(chain.blocks), self._share)
         self._lower = _chain(chain.before, *chain.blocks[:cut])
-        self._upper = _chain(*chain.blocks[cut:], chain.after)
+        upper = _chain(*chain.blocks[cut:], chain.after)
+        self._finish = lambda hidden: self.teacher.finish(upper(hidden))
         self.prefix = chain.prefix
+
+    def _until_cut(self, inputs: Tensor) -> Tensor:
+        try:
+            self._lower_teacher.forward(inputs)
+        except _Interrupted as reached:
+            return reached.hidden
+        raise CannotSplit(f"{type(self.teacher.module).__name__} passes over its layers")
+
+    def _from_cut(self, hidden: Tensor) -> Outputs[Tensor]:
+        """What the upper half makes of ``hidden``; its image says nothing but the batch's size."""
+        import torch
+
+        blank = torch.zeros(1, 3, *self._image_size(hidden), device=hidden.device)
+        self._halves.entry[:] = [hidden]
+        try:
+            return self._upper_teacher.forward_with_gradient(blank.expand(len(hidden), -1, -1, -1))
+        finally:
+            self._halves.entry.clear()
+
+    def _image_size(self, hidden: Tensor) -> tuple[int, int]:
+        """(height, width) of the image of ``hidden``, where positions are turned into angles at
+        each layer; else the teacher's own.
+        """
+        height, width = self.teacher.preprocessing.input_size
+        if hidden.ndim != 3 or not hasattr(self.teacher.module, "rope_embeddings"):
+            return height, width
+        patch = _patch_size(self.teacher.module)
+        side = math.isqrt(hidden.shape[1] - self.prefix) * patch
+        return side, side
+
+    def _prefix_of(self, hidden: Tensor) -> int:
+        """The number of tokens before the patches, by the size of the patches."""
+        height, width = self.teacher.preprocessing.input_size
+        patch = _patch_size(self.teacher.module)
+        if hidden.ndim != 3 or not patch:
+            return 0
+        return max(0, hidden.shape[1] - (height // patch) * (width // patch))
 
     def lower(self, inputs: Tensor) -> Tensor:
         """(B, 3, H, W) normalised as ``Teacher.view`` does -> the hidden state (B, c, h, w) or (B,
@@ -191,7 +272,7 @@ class SplitTeacher:
         have any height and width.
         """
         with self.teacher.autocast():
-            return self.teacher.finish(self._upper(hidden))
+            return self._finish(hidden)
 
     def as_map(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
         """The state as ``(map (B, c, h, w), prefix tokens (B, p, c) or None)``."""
@@ -227,8 +308,7 @@ class SplitTeacher:
 
         generator = torch.Generator().manual_seed(seed)
         other = copy.copy(self)
-        other.teacher = copy.copy(self.teacher)
-        other.teacher.module = copy.deepcopy(self.teacher.module)
+        other.teacher = self.teacher.with_module(copy.deepcopy(self.teacher.module))
         matrices = [part for part in other.teacher.module.parameters() if part.ndim > 1]
         with torch.no_grad():
             for weights in matrices:
@@ -249,11 +329,14 @@ class SplitTeacher:
         whole = self.teacher.forward(inputs).features
         try:
             hidden = self.lower(inputs)
+            if self.teacher.library == "transformers":
+                self.prefix = self._prefix_of(hidden)
             with torch.no_grad():
                 again = self.upper(hidden).features
-        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
             raise CannotSplit(
-                f"{name} cannot be run from the middle ({type(error).__name__}: {error})"
+                f"{name} cannot be run from the middle: its layers need more than the state before"
+                " them"
             ) from error
         relative = 0.05 if self.teacher.device.type == "cuda" else 1e-4
         tolerance = relative * (1 + float(whole.abs().max()))
@@ -272,3 +355,24 @@ class SplitTeacher:
         if side**2 != patches:
             raise CannotSplit(f"{name} has {patches} patches, which are no square")
         self.grid = (side, side)
+        self._check_small(hidden)
+
+    def _check_small(self, hidden: Tensor) -> None:
+        """``CannotSplit`` where the upper half takes no state of ``GRID`` x ``GRID`` positions."""
+        import torch
+
+        count = self.prefix + GRID * GRID
+        try:
+            with torch.no_grad():
+                self.upper(hidden[:, :1].expand(-1, count, -1))
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise CannotSplit(
+                f"{type(self.teacher.module).__name__} takes no hidden state of another size than"
+                " that of its images"
+            ) from error
+
+
+def _patch_size(network: Any) -> int:
+    """Pixels a side; 0 where the network has no patches of one size."""
+    size = getattr(network.config, "patch_size", 0)
+    return size if isinstance(size, int) else 0

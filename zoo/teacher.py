@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from PIL import Image
-    from torch import Tensor
+    from torch import Tensor, nn
 
     Array = NDArray[np.float32]
 
@@ -59,6 +60,8 @@ class Teacher:
         D, the width of the pooled features.
     num_classes : int
         C_t, the number of logits; 0 without a head.
+    library : str
+        ``timm`` or ``transformers``.
     labels : tuple of str, optional
         C_t class names in the order of the logits, where they are known.
     """
@@ -74,7 +77,7 @@ class Teacher:
         self.num_classes = network.num_classes
         self.labels = card.labels if card.labels and len(card.labels) == self.num_classes else None
         self.module = network.module.to(self.device).to(memory_format=torch.channels_last)
-        self._library = network.library
+        self.library = network.library
         self._features = network.features
         self._heads = _heads(network)
         self._last = self._heads[-1] if self._heads else None
@@ -172,8 +175,13 @@ class Teacher:
         """(B, 3, H, W) normalised, on the device -> ``Outputs`` of tensors, without gradients."""
         import torch
 
-        with torch.no_grad(), self.autocast():
-            if self._library == "timm":
+        with torch.no_grad():
+            return self.forward_with_gradient(inputs)
+
+    def forward_with_gradient(self, inputs: Tensor) -> Outputs[Tensor]:
+        """As ``forward``, with gradient to whatever in the network asks for it."""
+        with self.autocast():
+            if self.library == "timm":
                 module: Any = self.module
                 return self.finish(module.forward_features(inputs))
             if self._features is not None:
@@ -181,14 +189,18 @@ class Teacher:
             features, logits = head_inputs(self.module, inputs, self._heads)
             return self._to_outputs(_pooled(features), logits)
 
-    def finish(self, hidden: Tensor) -> Outputs[Tensor]:
-        """The ``Outputs`` for a trunk's last hidden state, with gradient to it.
+    def with_module(self, module: nn.Module) -> Teacher:
+        """The same teacher around ``module``, a copy of its network."""
+        other = copy.copy(self)
+        other.module = module
+        other._heads = _heads(Network(module, self.num_classes, self.library))
+        other._last = other._heads[-1] if other._heads else None
+        return other
 
-        For timm ``hidden`` is what ``forward_features`` returns, for transformers what is pooled
-        for the head.
+    def finish(self, hidden: Tensor) -> Outputs[Tensor]:
+        """The ``Outputs`` for what ``forward_features`` of a timm network returns, with gradient to
+        it.
         """
-        if self._library != "timm":
-            return self._to_outputs(_pooled(hidden), None)
         module: Any = self.module
         features = _pooled(module.forward_head(hidden, pre_logits=True))
         needs_head = self.num_classes and not self._linear
