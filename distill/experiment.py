@@ -15,7 +15,7 @@ import torch
 from distill.data.batches import Batches, BatchSettings
 from distill.data.pixels import Pixels, open_pixels, refuse_equal_images, working_size
 from distill.methods.recipe import Context
-from distill.methods.registry import METHODS
+from distill.methods.registry import METHODS, require
 from distill.methods.registry import build as build_recipe
 from distill.options import Options, to_json
 from distill.student.student import Student
@@ -147,19 +147,19 @@ class Experiment:
         """
         training, needs = self.training, METHODS[method].needs
         student = Student.create(training.student, self.task.classes, seed=seed)
-        teachers = self.teachers(split="split" in needs) if needs else ()
-        recipe = build_recipe(
-            method,
-            Context(
-                classes=self.task.classes,
-                feature_dim=student.feature_dim,
-                hidden_shape=student.hidden_shape,
-                low_shape=student.low_shape,
-                teachers=tuple(t.info for t in teachers),
-                seed=seed,
-            ),
-            settings,
+        split = "split" in needs
+        context = Context(
+            classes=self.task.classes,
+            feature_dim=student.feature_dim,
+            hidden_shape=student.hidden_shape,
+            low_shape=student.low_shape,
+            teachers=self.committee.infos(self.task.classes, split=split) if needs else (),
+            seed=seed,
         )
+        require(method, context)  # before the teachers work
+        teachers = self.teachers(split=split) if needs else ()
+        context = replace(context, teachers=tuple(t.info for t in teachers))
+        recipe = build_recipe(method, context, settings)
         drawing = BatchSettings(
             batch_size=training.schedule.batch_size,
             size=self.size,

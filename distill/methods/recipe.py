@@ -81,9 +81,10 @@ def refusal(needs: frozenset[str], context: Context) -> str | None:
             " probe_kd"
         )
     if "label_space" in needs and (strangers := [t.card.id for t in teachers if t.columns is None]):
+        verb = "does" if len(strangers) == 1 else "do"
         return (
-            f"{', '.join(strangers)} does not know all {context.num_classes} classes of the task by"
-            " name: use --method probe_kd, which fits a head for them"
+            f"{', '.join(strangers)} {verb} not know all {context.num_classes} classes of the task"
+            " by name: use --method probe_kd, which fits a head for them"
         )
     if "split" in needs and (whole := [t for t in teachers if t.splitter is None]):
         return (

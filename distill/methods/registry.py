@@ -117,6 +117,14 @@ def _parse(
         raise UserError(f"{key}={text} of --method {name} is no {kind.__name__}") from error
 
 
+def require(name: str, context: Context) -> None:
+    """Raise ``UserError`` where the task or teachers lack what method ``name`` needs."""
+    from distill.methods.recipe import refusal
+
+    if reason := refusal(METHODS[name].needs, context):
+        raise UserError(f"--method {name} cannot run here: {reason}")
+
+
 def build(name: str, context: Context, settings: Mapping[str, str] | None = None) -> Recipe:
     """The recipe of method ``name`` for ``context``, its weights drawn from ``context.seed``.
 
@@ -125,11 +133,8 @@ def build(name: str, context: Context, settings: Mapping[str, str] | None = None
     """
     import torch
 
-    from distill.methods.recipe import refusal
-
     config, method = configure(name, settings), METHODS[name]
-    if reason := refusal(method.needs, context):
-        raise UserError(f"--method {name} cannot run here: {reason}")
+    require(name, context)
     module, recipe = method.recipe.split(":")
     make = getattr(importlib.import_module(module), recipe)
     with torch.random.fork_rng(devices=[]):

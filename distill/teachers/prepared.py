@@ -78,7 +78,26 @@ class PreparedTeachers:
     teacher_size: int | None = None
     balanced: bool = False
     _loaded: dict[str, Teacher] = field(default_factory=dict)
+    _splitters: dict[str, tuple[SplitTeacher | None, str | None]] = field(default_factory=dict)
     _prepared: dict[tuple[str, bool], PreparedTeacher] = field(default_factory=dict)
+
+    def infos(self, classes: Sequence[str], *, split: bool = False) -> tuple[TeacherInfo, ...]:
+        """What is known of every teacher before it has seen an image: its card, the columns of
+        ``classes``, and with ``split`` whether it can be run from the middle.
+        """
+        infos = []
+        for card in self.cards:
+            splitter, reason = self._splitter(card) if split else (None, None)
+            infos.append(
+                TeacherInfo(
+                    card=card,
+                    feature_dim=card.feature_dim or 0,
+                    columns=columns(card.labels, classes),
+                    splitter=splitter,
+                    split_reason=reason,
+                )
+            )
+        return tuple(infos)
 
     def prepare(self, images: TaskImages, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
         """Every teacher, in order, with ``split`` also its lower states. What is stored is read."""
@@ -160,12 +179,14 @@ class PreparedTeachers:
     def _splitter(self, card: ModelCard) -> tuple[SplitTeacher | None, str | None]:
         from zoo.split_teacher import CannotSplit, SplitTeacher
 
-        try:
-            return SplitTeacher(self.load(card)), None
-        except CannotSplit as error:
-            return None, str(error)
-        except TeacherError as error:
-            raise _unusable(card, error) from error
+        if card.id not in self._splitters:
+            try:
+                self._splitters[card.id] = SplitTeacher(self.load(card)), None
+            except CannotSplit as error:
+                self._splitters[card.id] = None, str(error)
+            except TeacherError as error:
+                raise _unusable(card, error) from error
+        return self._splitters[card.id]
 
     def load(self, card: ModelCard) -> Teacher:
         """The teacher itself, loaded once; ``TeacherError`` where that fails."""
