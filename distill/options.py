@@ -122,7 +122,7 @@ class Options:
         str,
         typer.Option(
             help="for small classes: logits (adjusted in training), weights or effective (of the"
-            " loss), sampling, none; auto: sampling where classes are unbalanced"
+            " loss), sampling, none; auto: logits where classes are unbalanced"
         ),
     ] = "auto"
     student_args: Annotated[

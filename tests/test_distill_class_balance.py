@@ -170,7 +170,7 @@ def _kind(task: Task, option: str) -> str | None:
 def test_auto_acts_on_unbalanced_tasks_alone(tmp_path: Path) -> None:
     even, skewed = _task(tmp_path / "even", (12, 12)), _task(tmp_path / "skewed", (100, 5))
     assert _kind(even, "auto") is None
-    assert _kind(skewed, "auto") == "sampling"
+    assert _kind(skewed, "auto") == "logits"
     assert _kind(skewed, "none") is None
     assert _kind(even, "logits") == "logits"
     with pytest.raises(UserError, match="class-balance"):

@@ -16,7 +16,7 @@ from selection.sources.class_counts import ClassCounts
 if TYPE_CHECKING:
     from selection.task import Task
 
-AUTO_BALANCE = "sampling"  # of unbalanced tasks; measured in benchmarks/students/imbalance.py
+AUTO_BALANCE = "logits"  # of unbalanced tasks; measured in benchmarks/students/imbalance.py
 BLENDED_VIEWS = 4  # with --mix: a teacher must have seen the very blends that the student sees
 
 
