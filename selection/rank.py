@@ -17,7 +17,7 @@ from selection.settings import Settings, ShowFiles
 from zoo.errors import Unavailable, UserError
 from zoo.files import check_can_write
 from zoo.terminal.command import run
-from zoo.terminal.options import command_of
+from zoo.terminal.options import command_of, flag_of
 
 if TYPE_CHECKING:
     from selection.committee import Committee
@@ -378,7 +378,8 @@ def _rank_command(options: RankOptions) -> None:
     for warning in ranked.ranking.warnings:
         if warning not in shown:
             warn(warning)
-    show(ranked.ranking)
+    command = _train_command(ranked.ranking, options)
+    show(ranked.ranking, command=command, saved=options.out is not None)
     if options.out is not None:
         print(f"ranking: {options.out}")
     if options.report is not None:
@@ -387,6 +388,23 @@ def _rank_command(options: RankOptions) -> None:
 
         write(make_report(ranked.ranking, ranked.probe, ranked.evidence), options.report)
         print(f"report: {options.report}")
+
+
+def _train_command(ranking: Ranking, options: RankOptions) -> str:
+    """The command that trains a student from ``ranking``, with the options that it shares."""
+    from selection.report.verdict import train_command
+
+    more: list[str] = []
+    for name in ("unlabelled", "image_column", "label_column", "device", "catalogue"):
+        value = getattr(options, name)
+        if value is not None:
+            more += [flag_of(RankOptions, name), str(value)]
+    if options.offline:
+        more.append("--offline")
+    if not options.duplicates:
+        more.append("--no-duplicates")
+    file = None if options.out is None else str(options.out)
+    return train_command(ranking, task=options.task, file=file, more=more)
 
 
 def _forbid_network() -> None:

@@ -10,7 +10,9 @@ from PIL import Image
 
 from selection.probe import Probe
 from selection.ranking import Ranking, Row
-from selection.report.table import beside_knn, expected
+from selection.report.legend import KNN, meanings
+from selection.report.table import class_lines
+from selection.report.verdict import expected
 from selection.scores.knn import accuracy_by_class
 from selection.task import Task
 from zoo.errors import UserError
@@ -137,15 +139,18 @@ def _ranking(images: list[int]) -> Ranking:
 def test_the_table_says_what_knn_is_to_be_held_against() -> None:
     uneven = _ranking([2, 205])
     assert uneven.uneven and uneven.commonest == ("ok", 205 / 207)
-    assert beside_knn(uneven) == [
-        "knn: right by nearest neighbours, of 207 probe images; always saying 'ok': 99.0%",
-        "bal.: the mean of knn over the classes; the first model's worst: 'defect' 0.0% of 2,"
-        " 'ok' 100.0% of 205",
+    assert meanings(uneven)[KNN] == (
+        "% of 207 images named rightly by the images that the model finds most similar (the cheap"
+        " baseline); always saying 'ok': 99.0 %"
+    )
+    assert class_lines(uneven) == [
+        "worst classes of the first model by knn (share right, of so many images):"
+        " 'defect' 0.0% of 2, 'ok' 100.0% of 205"
     ]
     even = _ranking([100, 100])
-    assert not even.uneven and len(beside_knn(even)) == 1
+    assert not even.uneven and class_lines(even) == []
     sentence = expected(even)
-    assert sentence is not None and sentence.endswith("; always saying 'defect': 50 % of the probe")
+    assert sentence is not None and sentence.endswith("; always saying 'defect' gets 50 %.")
 
 
 def test_a_ranking_of_an_earlier_version_says_nothing_more(tmp_path: Path) -> None:
@@ -153,7 +158,8 @@ def test_a_ranking_of_an_earlier_version_says_nothing_more(tmp_path: Path) -> No
     del old.probe["images"]
     old.save(tmp_path / "ranking.json")
     loaded = Ranking.load(tmp_path / "ranking.json")
-    assert loaded.commonest is None and not loaded.uneven and beside_knn(loaded) == []
+    assert loaded.commonest is None and not loaded.uneven and class_lines(loaded) == []
+    assert "always saying" not in meanings(loaded)[KNN]
     assert loaded.rows[0].knn_by_class == (0.0, 1.0)
 
 

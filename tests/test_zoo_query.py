@@ -208,22 +208,22 @@ def test_cells_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].split() == [
         "id",
         "downloads",
-        "architecture",
         "num_classes",
         "params_total",
         "license",
         "loadable",
+        "architecture",
         "labels",
     ]
     assert lines[1].split()[:2] == ["org/b", "2M"]
     assert lines[2].split() == [
         "org/a",
         "1",
-        "-",
         "4",
         "3.5M",
         "mit",
         "yes",
+        "-",
         "cat,",
         "dog,",
         "...",
@@ -249,7 +249,7 @@ def test_a_table_fits_the_terminal(
     lines = ask(capsys, "--columns", ",".join(COLUMNS)).splitlines()
     assert max(len(line.rstrip()) for line in lines[:4]) <= columns
     assert lines[1].startswith("org/")
-    assert "left out" in lines[-1]
+    assert "left out for width: " in " ".join(lines)
     lines = ask(capsys).splitlines()
     assert max(len(line.rstrip()) for line in lines[:4]) <= columns
     assert [line.split()[0] for line in lines[1:4]] == ["org/a", "org/b", "org/c[31m"]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import doctest
-import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 import zoo.terminal.table
-from zoo.terminal.table import Column, break_name, print_table, short_count, table_text
+from zoo.terminal.table import Column, legend, paragraph, print_table, short_count, table_text
 
 COLUMNS = [
     Column("model", is_name=True),
     Column("params", is_number=True),
-    Column("what"),
-    Column("licence"),
+    Column("what", can_cut=True),
+    Column("licence", can_cut=True),
 ]
 names = st.text(st.sampled_from("abc0/_.-"), min_size=1, max_size=60)
 texts = st.text(st.sampled_from("abc é中[/]"), max_size=100).map(str.strip)
@@ -35,43 +35,88 @@ def test_a_pipe_gets_every_cell_and_one_line_a_row(rows: list[list[str]]) -> Non
 
 
 @settings(deadline=None)
-@given(tables, st.integers(60, 200))
-def test_a_terminal_is_never_too_narrow(rows: list[list[str]], width: int) -> None:
+@given(tables, st.integers(40, 200))
+def test_a_terminal_gets_whole_names_and_no_other_line_is_too_long(
+    rows: list[list[str]], width: int
+) -> None:
     lines = table_text(COLUMNS, rows, width=width).splitlines()
-    assert max(map(len, lines)) <= width
     for row in rows:
+        assert any(row[0] in line for line in lines)  # names are never broken
         assert any(row[1] in line for line in lines)  # numbers are never cut
+    for line in lines:
+        assert cell_len(line) <= width or line in [row[0] for row in rows]
 
 
-@settings(deadline=None)
-@given(names, st.integers(8, 40))
-def test_names_are_broken_only_after_a_separator(name: str, width: int) -> None:
-    lines = break_name(name, width).split("\n")
-    assert "".join(lines) == name
-    assert all(line[-1] in "/._-" for line in lines[:-1])
-    assert all(len(line) <= width or not re.search(r"[/._-][^/._-]", line) for line in lines)
+LONG = "google/vit-base-patch16-224-in21k"
+LONGEST = "owner/" + "a-name-of-many-parts-" * 3 + "x"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+@pytest.mark.parametrize("name", ["resnet18", LONG, LONGEST, "x" * 250])
+def test_each_name_stands_whole_on_one_line(width: int, name: str) -> None:
+    columns = [
+        Column("", is_number=True),
+        Column("model", is_name=True),
+        *(Column(f"number {i}", is_number=True) for i in range(3)),
+        Column("licence", optional=True),
+    ]
+    lines = table_text(
+        columns, [["1", name, "0.5", "0.25", "12", "apache-2.0"]], width=width
+    ).splitlines()
+    assert [line for line in lines if name in line.split()] != []
+    assert "apache-2.0" in " ".join(lines)
+    beside = len(name) + 3 + 2 * (2 + 8) + 10 + 12 <= width
+    assert len(lines) == (2 if beside else 4)
+
+
+def test_names_on_lines_of_their_own_stand_above_their_figures() -> None:
+    columns = [
+        Column("", is_number=True),
+        Column("model", is_name=True),
+        Column("score", is_number=True),
+        Column("licence", optional=True),
+    ]
+    rows = [["1", LONGEST, "0.5", "mit"], ["2", "org/b", "0.25", "apache-2.0"]]
+    assert table_text(columns, rows, width=70).splitlines() == [
+        "   model",
+        "   score  licence",
+        f"1  {LONGEST}",
+        "     0.5  mit",
+        "2  org/b",
+        "    0.25  apache-2.0",
+    ]
 
 
 @pytest.mark.parametrize("width", [20, 50, 80, 1000])
-def test_columns_without_room_are_left_out_at_the_right_and_counted(
+def test_optional_columns_are_left_out_from_the_right_and_named(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    columns = [Column(f"column{i}", is_number=i % 2 == 1) for i in range(20)]
-    left_out = print_table(columns, [["x" * 30] + ["1"] * 19], droppable=True)
+    columns = [Column("a", can_cut=True)]
+    columns += [Column(f"column{i}", is_number=True, optional=True) for i in range(20)]
+    left_out = print_table(columns, [["x" * 30] + ["1"] * 20])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines[0].split()) == 20 - left_out
+    kept = lines[0].split()[1:]
+    assert kept + left_out == [column.head for column in columns[1:]]
     assert max(map(len, lines)) <= width
-    assert (left_out == 0) == (width == 1000)
+    assert (left_out == []) == (width == 1000)
 
 
-def test_a_long_name_gives_half_of_the_room_before_a_column_goes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    columns = [Column("model", is_name=True), Column("first", is_number=True), Column("second")]
-    assert print_table(columns, [["owner/" + "part-" * 8, "1234", "text"]], droppable=True) == 0
-    assert "1234  text" in capsys.readouterr().out
+def test_a_sentence_is_cut_before_a_column_goes() -> None:
+    columns = [Column("a"), Column("b", can_cut=True), Column("c", optional=True)]
+    line = table_text(columns, [["mit", "a long sentence here", "kept"]], width=22).splitlines()[1]
+    assert line == "mit  a long sen…  kept"
+
+
+def test_a_legend_keeps_heads_apart_from_sentences() -> None:
+    text = legend([("s", "seconds " * 12), ("a very long name of a score", "no unit")], width=60)
+    assert text.splitlines() == [
+        "  s  seconds seconds seconds seconds seconds seconds seconds",
+        "     seconds seconds seconds seconds seconds",
+        "  a very long name of a score",
+        "     no unit",
+    ]
+    assert paragraph("one two " + LONGEST, width=30) == f"one two\n{LONGEST}"
 
 
 @pytest.mark.parametrize(

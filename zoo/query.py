@@ -17,25 +17,27 @@ from zoo.sql import COLUMNS, select
 from zoo.terminal.command import printable, run, validate_choice
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of
 from zoo.terminal.spreadsheet import as_json, write_csv
-from zoo.terminal.table import Column, print_table, short_count
+from zoo.terminal.table import Column, paragraph, print_table, short_count, terminal_width
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     Batches = Iterator[pa.RecordBatch]
+    Rows = list[tuple[Any, ...]]
 
 TABLE_COLUMNS = (
     "id",
-    "architecture",
     "num_classes",
     "params_total",
     "license",
     "loadable",
+    "architecture",
     "labels",
 )
 _TABLE_ROWS = 50
 _COUNTS = ("params_total", "downloads", "likes")
 _LONGEST_CELL = 80
+_MOST_NAMED = 4  # columns without room that are named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,7 @@ def _write_table(batches: Batches, limit: int, *, total: int | None) -> None:
 
     ``total`` is how many rows there are; ``None`` where ``batches`` hold them all.
     """
-    rows: list[tuple[Any, ...]] = []
+    rows: Rows = []
     names: list[str] = []
     count = 0
     for batch in batches:
@@ -139,21 +141,40 @@ def _write_table(batches: Batches, limit: int, *, total: int | None) -> None:
     if not rows:
         print(f"0 of {total:,} rows" if total else "no model meets this")
         return
-    columns = [_column(name, [row[i] for row in rows]) for i, name in enumerate(names)]
     cells = [[_cell(name, value) for name, value in zip(names, row, strict=True)] for row in rows]
-    left_out = print_table(columns, cells, droppable=True)
+    columns = [_column(names, i, rows, cells) for i in range(len(names))]
+    left_out = print_table(columns, cells)
     more = f" of {total:,}" if total > len(rows) else ""
     parts = [f"{len(rows):,}{more} row{'s' if total != 1 else ''}"]
     if more:
         parts.append("--limit shows more")
     if left_out:
-        parts.append(f"left out for width: {left_out} columns, choose with --columns")
-    print("; ".join(parts))
+        parts.append(f"left out for width: {_in_short(left_out)}; choose with --columns")
+    print(paragraph("; ".join(parts), width=terminal_width()))
 
 
-def _column(name: str, values: Sequence[object]) -> Column:
-    is_number = all(not isinstance(value, str | list) for value in values)
-    return Column(name, is_number=is_number, is_name=name == "id")
+def _column(
+    names: Sequence[str],
+    place: int,
+    rows: Rows,
+    cells: Sequence[Sequence[str]],
+) -> Column:
+    """The column at ``place``: the first always stays, sentences and lists may be cut."""
+    name = names[place]
+    is_number = all(not isinstance(row[place], str | list) for row in rows)
+    return Column(
+        name,
+        is_number=is_number,
+        is_name=name == "id",
+        can_cut=not is_number and any(" " in row[place] for row in cells),
+        optional=place > 0,
+    )
+
+
+def _in_short(heads: Sequence[str]) -> str:
+    """The first few names, and how many more."""
+    more = f" and {len(heads) - _MOST_NAMED} more" if len(heads) > _MOST_NAMED else ""
+    return ", ".join(heads[:_MOST_NAMED]) + more
 
 
 def _write_csv(batches: Batches) -> None:

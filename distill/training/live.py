@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.terminal.progress import Meter, Progress, warn
-from zoo.terminal.table import Column, table_of
+from zoo.terminal.table import Column, live_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
 EPOCHS_SHOWN = 12
 
@@ -81,13 +81,16 @@ class TrainingView:
         """What the shown figure is called."""
         return "validation" if self.figure == "validation_accuracy" else "balanced validation"
 
-    def _table(self) -> Table:
+    def _table(self) -> Text:
         """The latest epochs, one a row."""
         terms = list(self.metrics[-1]["terms"])
         heads = ["epoch", f"{self._name} %", "plain %", "train %", "loss", *terms]
-        columns = [*(Column(head, is_number=True) for head in heads), Column("teachers")]
+        columns = [
+            *(Column(head, is_number=True, optional=head in terms) for head in heads),
+            Column("teachers", optional=True),
+        ]
         rows = [self._row(metrics, terms) for metrics in self.metrics[-EPOCHS_SHOWN:]]
-        return table_of(columns, rows, title=self.title)
+        return live_table(columns, rows, title=self.title)
 
     def _row(self, metrics: Mapping[str, Any], terms: list[str]) -> list[str]:
         epoch = metrics["epoch"]

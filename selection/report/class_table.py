@@ -54,7 +54,7 @@ def class_table(task: Task, *, width: int | None = None) -> str:
         [np.bincount(split.labels, minlength=len(task.classes)) for split in splits.values()],
         axis=1,
     )  # (C, 3)
-    columns = [Column("class"), *(Column(name, is_number=True) for name in splits)]
+    columns = [Column("class", is_name=True), *(Column(name, is_number=True) for name in splits)]
     rows: list[list[str]] = []
     for label in _shown(counts):
         if label is None:

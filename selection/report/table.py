@@ -4,96 +4,129 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selection.ranking import PACKAGED, Ranking, Row
+from selection.ranking import Ranking, Row
+from selection.report.legend import (
+    BALANCED,
+    IMAGES,
+    INTERVAL,
+    KNN,
+    LICENCE,
+    PARAMETERS,
+    SCORE,
+    SECONDS,
+    TIE,
+    meanings,
+)
+from selection.report.verdict import listed, steps, verdict
 from zoo.terminal.command import printable
-from zoo.terminal.table import Column, print_table, short_count, terminal_width
+from zoo.terminal.table import (
+    Column,
+    legend,
+    paragraph,
+    print_table,
+    short_count,
+    terminal_width,
+)
 
-_PIPE_WIDTH = 140  # characters a line, if stdout is a file or a pipe
-_MAIN_WIDTH = 100  # characters of the table without further scores
 _WORST = 3  # classes that are named
-_SCORE_WIDTH = 8  # characters of one score in the table of further scores
 
 
-def show(ranking: Ranking) -> None:
-    """Print the ranking to stdout: best first, failed models last, then the committee."""
+def show(
+    ranking: Ranking,
+    *,
+    command: str = "",
+    saved: bool = True,
+) -> None:
+    """Print the ranking to stdout: what to do, the table with its legend, then the details.
+
+    ``command`` trains a student next; ``saved`` says that the ranking was written to a file.
+    """
     ranked = [row for row in ranking.rows if row.value is not None]
-    width = terminal_width() or _PIPE_WIDTH
-    scores = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
-    fits = sum(len(name) + 2 for name in scores) <= width - _MAIN_WIDTH
-    _print_rows(ranking, ranked, scores if fits else [])
-    if scores and not fits:
-        _print_scores(scores, ranked[: max(1, (width - 46) // _SCORE_WIDTH)])
+    width = terminal_width()
+    for sentence in verdict(ranking):
+        print(paragraph(sentence, width=width))
+    if command:
+        for words, line in steps(ranking, command, saved=saved):
+            print(paragraph(words, width=width))
+            print(f"  {line}")
+    print()
+    _print_rows(ranking, ranked)
     for row in ranking.rows[len(ranked) :]:
-        print(f"failed: {printable(row.model, 80)}: {printable(row.error or '', 300)}")
-    for line in beside_knn(ranking):
-        print(line)
-    print(_closing(ranking))
-    if sentence := expected(ranking):
-        print(sentence)
+        failed = f"failed: {printable(row.model, 200)}: {printable(row.error or '', 300)}"
+        print(paragraph(failed, width=width))
+    print()
+    for line in [*class_lines(ranking), *_details(ranking)]:
+        print(paragraph(line, width=width))
 
 
-def _print_rows(ranking: Ranking, ranked: Sequence[Row], scores: Sequence[str]) -> None:
+def _print_rows(ranking: Ranking, ranked: Sequence[Row]) -> None:
     """The finalists, and below them the models that fell behind in an earlier round."""
     finalists = len(ranking.finalists)
-    with_images = finalists < len(ranked)
-    columns = [
-        Column("", is_number=True),
-        Column("model", is_name=True),
-        *(Column(head, is_number=True) for head in ("score", "95 % interval", "tie", "knn")),
-        *([Column("bal.", is_number=True)] if ranking.uneven else []),
-        *(Column(name, is_number=True) for name in scores),
-        *([Column("images", is_number=True)] if with_images else []),
-        Column("params", is_number=True),
-        Column("s", is_number=True),
-        Column("licence"),
-    ]
+    scores = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
+    columns = _columns(ranking, scores, with_images=finalists < len(ranked))
     rows = [
-        _cells(place, row, scores, with_balanced=ranking.uneven, with_images=with_images)
+        [_cell(column.head, place, row) for column in columns]
         for place, row in enumerate(ranked, start=1)
     ]
-    print_table(columns, rows[:finalists])
-    if with_images:
+    left_out = print_table(columns, rows[:finalists])
+    if finalists < len(ranked):
         print(
             "\nfell behind in an earlier round, on fewer images (not to be compared with the values"
             " above)"
         )
-        print_table(columns, rows[finalists:])
+        left_out += [
+            head for head in print_table(columns, rows[finalists:]) if head not in left_out
+        ]
+    width = terminal_width()
+    explained = [(column.head, column.meaning) for column in columns if column.meaning]
+    print("\ncolumns")
+    print(legend([pair for pair in explained if pair[0] not in left_out], width=width))
+    if left_out:
+        print(
+            paragraph(
+                f"left out for width: {', '.join(left_out)}; a wider terminal shows them, and so"
+                " does --format csv",
+                width=width,
+            )
+        )
 
 
-def _print_scores(scores: Sequence[str], rows: Sequence[Row]) -> None:
-    """Further scores by place, where they do not fit into the table."""
-    print(f"\nfurther scores of the first {len(rows)}, by place")
-    places = [Column(str(place), is_number=True) for place in range(1, len(rows) + 1)]
-    cells = []
-    for name in scores:
-        values = [row.scores.get(name) for row in rows]
-        cells.append([name, *map(_number, values)])
-    print_table([Column("score"), *places], cells)
-
-
-def _cells(
-    place: int,
-    row: Row,
-    scores: Sequence[str],
-    *,
-    with_balanced: bool,
-    with_images: bool,
-) -> list[str]:
-    dash = " – " if (row.low or 0) < 0 else "–"
+def _columns(ranking: Ranking, scores: Sequence[str], *, with_images: bool) -> list[Column]:
+    """The columns, those of least use last."""
+    sentences = meanings(ranking)
+    heads = [SCORE, INTERVAL, TIE, KNN]
+    if ranking.uneven:
+        heads.append(BALANCED)
+    if with_images:
+        heads.append(IMAGES)
+    optional = [PARAMETERS, LICENCE, *scores, SECONDS]
     return [
-        str(place),
-        printable(row.model, 60),
-        _number(row.value),
-        f"{_number(row.low)}{dash}{_number(row.high)}",
-        letter(row.group),
-        _percent(row.knn),
-        *([_percent(row.knn_balanced)] if with_balanced else []),
-        *(_number(row.scores.get(name)) for name in scores),
-        *([str(row.probe_size or "-")] if with_images else []),
-        short_count(row.params_total),
-        "-" if row.seconds is None else f"{row.seconds:.1f}",
-        printable(row.license or "unknown", 20),
+        Column("", is_number=True),
+        Column("model", is_name=True),
+        *(Column(head, is_number=True, meaning=sentences[head]) for head in heads),
+        *(
+            Column(head, is_number=head != LICENCE, optional=True, meaning=sentences[head])
+            for head in optional
+        ),
     ]
+
+
+def _cell(head: str, place: int, row: Row) -> str:
+    dash = " – " if (row.low or 0) < 0 else "–"
+    cells = {
+        "": str(place),
+        "model": printable(row.model, 200),
+        SCORE: _number(row.value),
+        INTERVAL: f"{_number(row.low)}{dash}{_number(row.high)}",
+        TIE: letter(row.group),
+        KNN: _percent(row.knn),
+        BALANCED: _percent(row.knn_balanced),
+        IMAGES: str(row.probe_size or "-"),
+        PARAMETERS: short_count(row.params_total),
+        LICENCE: printable(row.license or "unknown", 40),
+        SECONDS: "-" if row.seconds is None else f"{row.seconds:.1f}",
+    }
+    return cells[head] if head in cells else _number(row.scores.get(head))
 
 
 def summary(ranking: Ranking) -> str:
@@ -110,49 +143,21 @@ def summary(ranking: Ranking) -> str:
         in_rounds = f" in {rounds} rounds" if rounds > 1 else ""
         parts.append(f"{counts['probed']:,} probed{in_rounds}")
     parts.append(f"committee of {len(ranking.committee)}" if ranking.committee else "no committee")
-    tied = [printable(row.model, 60) for row in ranking.finalists if row.group == 1]
+    tied = [row.model for row in ranking.finalists if row.group == 1]
     if len(tied) > 1:
-        first, last = tied[:-1], tied[-1]
-        if len(tied) > 5:
-            first, last = tied[:4], f"{len(tied) - 4} more"
-        parts.append(f"{', '.join(first)} and {last} too close to call")
+        parts.append(f"{listed(tied)} too close to call")
     return "; ".join(parts)
 
 
-def expected(ranking: Ranking) -> str | None:
-    """The accuracy to expect of a small student of the first teacher, where that was calibrated."""
-    prediction = ranking.rows[0].expected if ranking.rows else None
-    if prediction is None:
-        return None
-    beside = ""
-    if ranking.commonest:
-        name, share = ranking.commonest
-        beside = f"; always saying {printable(name, 40)!r}: {100 * share:.0f} % of the probe"
-    low, high, level = (round(100 * prediction[name]) for name in ("low", "high", "level"))
-    return (
-        f"expected of a small student of {printable(ranking.rows[0].model, 80)}, with unlabelled"
-        f" images: about {100 * prediction['accuracy']:.0f} % right ({low} to {high} % in {level}"
-        f" of 100 cases){beside}"
-    )
-
-
-def beside_knn(ranking: Ranking) -> list[str]:
-    """What the column knn is to be held against: a line or two, none without probe counts."""
-    if ranking.commonest is None:
-        return []
-    name, share = ranking.commonest
-    images = sum(ranking.probe["images"])
-    lines = [
-        f"knn: right by nearest neighbours, of {images} probe images; always saying"
-        f" {printable(name, 40)!r}: {_percent(share)}"
-    ]
+def class_lines(ranking: Ranking) -> list[str]:
+    """The classes that the first model recognises worst, where the classes are uneven."""
     best = ranking.finalists[0] if ranking.finalists else None
-    if ranking.uneven and best is not None and best.knn_by_class is not None:
-        lines.append(
-            "bal.: the mean of knn over the classes; the first model's worst:"
-            f" {_worst(ranking, best.knn_by_class)}"
-        )
-    return lines
+    if not ranking.uneven or best is None or best.knn_by_class is None:
+        return []
+    return [
+        "worst classes of the first model by knn (share right, of so many images):"
+        f" {_worst(ranking, best.knn_by_class)}"
+    ]
 
 
 def _worst(ranking: Ranking, shares: Sequence[float | None]) -> str:
@@ -177,22 +182,15 @@ def left_unprobed(ranking: Ranking) -> str | None:
     return f"left unprobed: {', '.join(parts)}" if parts else None
 
 
-def _closing(ranking: Ranking) -> str:
-    names = ", ".join(printable(name, 60) for name in ranking.committee)
-    why = ranking.committee_reasons.get(
-        "sentence", "none; no model adds to what the labels say alone"
-    )
-    lines = [
-        f"committee: {names or printable(why, 300)}",
+def _details(ranking: Ranking) -> list[str]:
+    names = ", ".join(printable(name, 200) for name in ranking.committee)
+    why = ranking.committee_reasons.get("sentence", "" if names else "none")
+    parts = [names, printable(why, 300)]
+    return [
+        f"committee: {'; '.join(part for part in parts if part)}",
         summary(ranking),
-        left_unprobed(ranking),
+        *filter(None, [left_unprobed(ranking)]),
     ]
-    if ranking.catalogue == PACKAGED:
-        lines.append(
-            "no catalogue yet, so the small zoo inside this package was ranked; for more models:"
-            " python -m zoo.crawl"
-        )
-    return "\n".join(line for line in lines if line)
 
 
 def letter(group: int | None) -> str:

@@ -33,7 +33,8 @@ def value(evidence: Evidence) -> float:
 GBC = Score(
     name="gbc",
     meaning=(
-        "Minus the overlap (Bhattacharyya) of every pair of classes, as Gaussians in the features."
+        "How little your classes overlap in this model's features; higher is better, 0 is the"
+        " most; no unit."
     ),
     source=(
         "Pandy et al. 2022, arXiv 2111.12780, eq. 4, spherical covariances on 64 principal"

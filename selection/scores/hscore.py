@@ -28,7 +28,10 @@ def value(evidence: Evidence) -> float:
 
 HSCORE = Score(
     name="hscore",
-    meaning="Between-class share of the features' spread, with a shrunken covariance.",
+    meaning=(
+        "How much of the spread of this model's features lies between your classes rather than"
+        " within them; higher is better; 0 to the number of classes less 1."
+    ),
     source=(
         "Bao et al. 2019; shrinkage of Ledoit and Wolf after Ibrahim et al. 2022, arXiv 2110.06893,"
         " eq. 7. Computed on the spectrum of the Gram matrix where N < D."

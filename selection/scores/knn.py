@@ -60,7 +60,10 @@ def neighbour_votes(features: Floats, one_hot: Floats) -> Floats:
 KNN = Score.mean_of(
     terms,
     name="knn",
-    meaning="Leave-one-out accuracy of the nearest neighbours in the teacher's features, 0 to 1.",
+    meaning=(
+        "The share of your images whose 5 most similar others, as this model sees them, have the"
+        " right label; higher is better; 0 to 1."
+    ),
     source=(
         "k = 5 nearest neighbours by cosine of centred features, leave-one-out; arXiv 2503.18528."
         " Sharing the credit of ties, which makes the value independent of the samples' order, is"

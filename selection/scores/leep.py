@@ -40,8 +40,8 @@ def negative_conditional_entropy(evidence: Evidence) -> float:
 LEEP = Score(
     name="leep",
     meaning=(
-        "Mean log likelihood of the true class given the teacher's answer, through the joint"
-        " distribution of both labels."
+        "How surely this model's own answers tell your classes; higher is better, 0 is the most;"
+        " in nats."
     ),
     source="Nguyen et al. 2020, arXiv 2002.12462, eq. 2.",
     value=leep,
@@ -49,7 +49,10 @@ LEEP = Score(
 )
 NCE = Score(
     name="nce",
-    meaning="Minus the conditional entropy of my class given the teacher's likeliest class.",
+    meaning=(
+        "How surely this model's likeliest class alone tells yours; higher is better, 0 is the"
+        " most; in nats."
+    ),
     source="Tran et al. 2019, arXiv 1908.08142; with the teacher's answers as source labels.",
     value=negative_conditional_entropy,
     needs=("probabilities",),

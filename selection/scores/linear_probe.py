@@ -37,7 +37,10 @@ def leave_one_out(features: Floats, targets: Floats) -> Floats:
 LINEAR_PROBE = Score.mean_of(
     terms,
     name="linear_probe",
-    meaning="Leave-one-out accuracy of a ridge classifier on the features, 0 to 1.",
+    meaning=(
+        "The share of your images that a linear classifier on this model's features names rightly,"
+        " fitted on the others; higher is better; 0 to 1."
+    ),
     source=(
         "Ridge regression onto one-hot labels, leave-one-out in closed form (scikit-learn's"
         " RidgeCV), strength by the least left-out squared error. The choice of ridge in place of"

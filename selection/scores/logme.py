@@ -71,8 +71,8 @@ def log_evidence(axes: Spectrum, targets: Floats, *, width: int) -> float:
 LOGME = Score(
     name="logme",
     meaning=(
-        "Log marginal evidence of a Bayesian linear regression from features to labels, a sample"
-        " and class."
+        "How well a linear model explains your labels by this model's features, judged by Bayesian"
+        " evidence a sample and class; higher is better; no unit."
     ),
     source=(
         "You et al. 2021, arXiv 2102.11005, algorithm 1 with the fixed point of its journal version"

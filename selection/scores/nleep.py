@@ -79,7 +79,10 @@ def _farthest_first(points: Floats, count: int) -> Floats:
 
 NLEEP = Score(
     name="nleep",
-    meaning="The same as leep, through a Gaussian mixture on the features in place of the head.",
+    meaning=(
+        "How surely clusters of this model's features tell your classes; higher is better, 0 is"
+        " the most; in nats."
+    ),
     source=(
         "Li et al. 2021, arXiv 2102.11939: principal components of 80 % energy, 5 clusters a class."
         " Spherical Gaussians and the deterministic start are ours."

@@ -40,8 +40,8 @@ def value(evidence: Evidence) -> float:
 OTCE = Score(
     name="otce",
     meaning=(
-        "Minus the conditional entropy of my class given the teacher's, under a transport plan"
-        " between their features."
+        "How surely this model's classes tell yours, when an optimal transport plan pairs their"
+        " images; higher is better, 0 is the most; in nats."
     ),
     source=(
         "After Tan et al. 2021, arXiv 2103.13843: the conditional entropy alone, which needs no"

@@ -82,8 +82,8 @@ def _shrinkage(gram: Floats, data: ProbeData) -> float:
 SFDA = Score(
     name="sfda",
     meaning=(
-        "Log likelihood after a regularised Fisher discriminant that spreads the confusable"
-        " classes."
+        "How surely a discriminant on this model's features tells the classes that are easily"
+        " confused; higher is better, 0 is the most; in nats."
     ),
     source=(
         "Shao et al. 2022, arXiv 2207.03036, secs. 3.2 and 3.3. Reading the second discriminant on"

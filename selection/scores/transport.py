@@ -28,20 +28,12 @@ NEEDS = {
     "images": ("probabilities",),
     "classifier": ("probabilities", "classifier_weights"),
 }
+# what a match costs, in each space
 PATHS = {
-    "images": "from an image and what the teacher calls it to my class, in whitened features",
-    "names": (
-        "from the teacher's answer to my class, where a step costs 1 - cos between the two class"
-        " names"
-    ),
-    "prototypes": (
-        "from the teacher's answer to my class, a step costing 1 - cos of its images and my class"
-        " means"
-    ),
-    "classifier": (
-        "from the teacher's answer to my class, a step costing 1 - cos of its last layer's rows and"
-        " my class means"
-    ),
+    "images": "",
+    "names": ", a match being cheap where the two classes have similar names",
+    "prototypes": ", a match being cheap where images of its class look like those of yours to it",
+    "classifier": ", a match being cheap where the weights of its class point to images of yours",
 }
 
 
@@ -161,40 +153,38 @@ def _aggregate_score(
 
 def _relative(space: str) -> Score:
     meaning = (
-        "How many nats about the true label the transport cost {} tells: 0 is chance, the logarithm"
-        " of the number of classes the most (equal classes)."
+        "How cheaply this model's view of your images can be matched to your classes{}; higher is"
+        " better, 0 is guessing, the most is the logarithm of the number of classes; in nats."
     )
     return _sample_score("_relative", space, gains, meaning)
 
 
 def _family(space: str) -> tuple[Score, ...]:
+    match = "How cheaply this model's answers can be matched to your classes{}"
+    total = "How cheaply this model's average answer can be matched to your class frequencies{}"
+    end = "; higher is better, 0 is the most; no unit."
     return (
-        _sample_score("", space, _negative_costs, "Minus the mean transport cost {}."),
+        _sample_score("", space, _negative_costs, match + end),
         _relative(space),
         _sample_score(
             "_debiased",
             space,
             _negative_divergences,
-            "Minus the Sinkhorn divergence {}: a spread-out answer is not punished twice.",
+            f"{match}, where unsure answers are not punished twice{end}",
         ),
-        _aggregate_score(
-            "",
-            space,
-            _aggregate,
-            "Minus the transport cost {}, of the mean answer against the class frequencies.",
-        ),
+        _aggregate_score("", space, _aggregate, total + end),
         _aggregate_score(
             "_relative",
             space,
             _aggregate_relative,
-            "What the mean answer's transport {} saves against labels that say nothing, as a"
-            " share: at most 1.",
+            f"{total}, compared with labels that say nothing; higher is better, 1 is the most; no"
+            " unit.",
         ),
         _aggregate_score(
             "_debiased",
             space,
             _aggregate_debiased,
-            "Minus the Sinkhorn divergence {}, of the mean answer against the class frequencies.",
+            f"{total}, where unsure answers are not punished twice{end}",
         ),
     )
 

@@ -33,7 +33,10 @@ def coding_rate(features: Floats) -> float:
 
 TRANSRATE = Score(
     name="transrate",
-    meaning="Coding rate of the features less that within the classes.",
+    meaning=(
+        "How much more room this model's features take over all classes than within each; higher"
+        " is better; in nats."
+    ),
     source=(
         "Huang et al. 2022, arXiv 2106.09362, eq. 5, on centred features of mean squared norm 1."
     ),

@@ -152,6 +152,14 @@ def in_command() -> bool:
     return bool(_running)
 
 
+def as_typed(name: str) -> str:
+    """How to type the command ``name``: ``python -m distill.train``, or ``teacher-zoo train`` where
+    the running command was typed in that form.
+    """
+    short = (_typed.get() or "").startswith("teacher-zoo ")
+    return f"teacher-zoo {name.rpartition('.')[2]}" if short else f"python -m {name}"
+
+
 @contextmanager
 def typed_as(words: str) -> Iterator[None]:
     """Commands that run in this context were typed as ``words``: their help and errors say so."""

@@ -5,23 +5,33 @@
 model          params
 timm/resnet18   11.7M
 org/a               -
+
+Where whole names leave no room beside them, they stand on lines of their own:
+
+>>> print(table_text(columns, [["timm/resnet18", "11.7M"]], width=16))
+model
+  params
+timm/resnet18
+   11.7M
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
-_GAP = 2  # spaces between columns
-_NARROWEST = 8  # characters below which a column cannot be read
+_GAP = "  "  # between columns
+_NARROWEST = 8  # characters below which a text cannot be read
+_WIDEST_LEGEND = 100  # characters of a line of the legend
+_WIDEST_TERM = 16  # characters of a column's head in the legend
 _COUNT_UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "k"))
 
 Rows = Sequence[Sequence[str]]
@@ -31,79 +41,86 @@ Rows = Sequence[Sequence[str]]
 class Column:
     """A column's head and how its cells stand.
 
-    Where the table is too wide, names go on in the next line after one of ``/ . _ -``; other texts
-    are cut, numbers never.
+    is_number  stands at the right
+    is_name    is never cut: names go on lines of their own where they leave no room
+    can_cut    a text that may lose its end where the table is too wide
+    optional   may be left out where the table is too wide, the last one first
+    meaning    what the legend says of it: a sentence, with the unit
     """
 
     head: str
     is_number: bool = False
     is_name: bool = False
+    can_cut: bool = False
+    optional: bool = False
+    meaning: str = ""
 
 
-def print_table(columns: Sequence[Column], rows: Rows, *, droppable: bool = False) -> int:
-    """Print to stdout; returns how many columns found no room.
-
-    Columns are left out at the right only where the table is ``droppable``.
-    """
+def print_table(columns: Sequence[Column], rows: Rows) -> list[str]:
+    """Print to stdout; returns the heads of the columns that found no room."""
     from rich.console import Console
+    from rich.text import Text
 
-    width, kept = terminal_width(), len(columns)
-    if width is not None and droppable:
-        kept = _columns_that_fit(columns, rows, width)
-    shown = [row[:kept] for row in rows]
-    if width is not None and sys.stdout.isatty():
-        Console(width=width).print(table_of(columns[:kept], shown, width=width))
+    layout = _Layout.fitted(columns, rows, terminal_width())
+    heads = layout.heads()
+    if sys.stdout.isatty():
+        Console().print(Text("\n".join(heads), style="bold"), soft_wrap=True)
     else:
-        print(table_text(columns[:kept], shown, width=width))
-    return len(columns) - kept
+        print("\n".join(heads))
+    for row in rows:
+        print("\n".join(layout.lines(row)))
+    return layout.left_out
 
 
 def table_text(columns: Sequence[Column], rows: Rows, *, width: int | None = None) -> str:
     """The table as plain lines; without ``width`` as wide as it needs."""
-    from rich.console import Console
-
-    widest = sum(_full_widths(columns, rows)) + _GAP * len(columns)
-    console = Console(width=width or widest, color_system=None, force_terminal=False)
-    with console.capture() as captured:
-        console.print(table_of(columns, rows, width=width))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    layout = _Layout.fitted(columns, rows, width)
+    return "\n".join([*layout.heads(), *(line for row in rows for line in layout.lines(row))])
 
 
-def table_of(
-    columns: Sequence[Column],
-    rows: Rows,
-    *,
-    width: int | None = None,
-    title: str | None = None,
-) -> Table:
-    """The table as rich draws it; with ``width`` its names are broken so that it fits."""
-    from rich.table import Table
+def live_table(columns: Sequence[Column], rows: Rows, *, title: str) -> Text:
+    """The table below its title, as a live display shows it."""
     from rich.text import Text
 
-    table = Table(
-        box=None,
-        pad_edge=False,
-        padding=(0, _GAP, 0, 0),
-        header_style="bold",
-    )
-    table.title = None if title is None else Text(title)
-    for column in columns:
-        table.add_column(
-            Text(column.head),
-            justify="right" if column.is_number else "left",
-            no_wrap=column.is_number or column.is_name,
-        )
-    name_width = None
-    if width is not None:
-        name_width = _width_for_names(columns, rows, width)
+    layout = _Layout.fitted(columns, rows, shutil.get_terminal_size().columns)
+    text = Text(f"{title}\n", no_wrap=True, overflow="ellipsis")
+    text.append("\n".join(layout.heads()), style="bold")
     for row in rows:
-        cells = []
-        for column, cell in zip(columns, row, strict=True):
-            if column.is_name and name_width is not None:
-                cell = break_name(cell, name_width)
-            cells.append(Text(cell, no_wrap=True, overflow="ellipsis"))
-        table.add_row(*cells)
-    return table
+        text.append("\n" + "\n".join(layout.lines(row)))
+    return text
+
+
+def legend(meanings: Sequence[tuple[str, str]], *, width: int | None = None) -> str:
+    """What the columns mean, a paragraph each, in lines of at most ``width``.
+
+    ``meanings`` are pairs of a head and its sentence.
+    """
+    room = min(width or _WIDEST_LEGEND, _WIDEST_LEGEND)
+    longest = max((len(head) for head, _ in meanings if len(head) <= _WIDEST_TERM), default=0)
+    indent = " " * (2 + longest + len(_GAP))
+    paragraphs = []
+    for head, meaning in meanings:
+        first = f"  {head:<{longest}}{_GAP}"
+        lines = textwrap.wrap(
+            meaning,
+            max(room - len(indent), 24),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        if len(first) > len(indent):
+            paragraphs.append(f"  {head}")
+            first = indent
+        paragraphs.append(first + f"\n{indent}".join(lines))
+    return "\n".join(paragraphs)
+
+
+def paragraph(text: str, *, width: int | None = None) -> str:
+    """``text`` in lines of at most ``width``, in one line where there is none; no word is broken,
+    so that names can be copied.
+    """
+    if width is None:
+        return text
+    return textwrap.fill(text, max(width, 24), break_long_words=False, break_on_hyphens=False)
 
 
 def terminal_width() -> int | None:
@@ -111,20 +128,6 @@ def terminal_width() -> int | None:
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         return shutil.get_terminal_size().columns
     return None
-
-
-def break_name(name: str, width: int) -> str:
-    """``name`` in lines of at most ``width`` where it can be broken after one of ``/ . _ -``.
-
-    >>> break_name("timm/mobilenetv3_small_050.lamb_in1k", 20)
-    'timm/mobilenetv3_\\nsmall_050.lamb_in1k'
-    """
-    lines = [""]
-    for part in re.findall(r"[^/._-]*[/._-]*", name):
-        if lines[-1] and len(lines[-1] + part) > width:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(lines)
 
 
 def short_count(count: int | None) -> str:
@@ -140,6 +143,105 @@ def short_count(count: int | None) -> str:
     return str(count)
 
 
+class _Layout:
+    """Which columns are shown, how wide, and whether names have lines of their own."""
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        widths: Sequence[int],
+        kept: Sequence[int],
+        *,
+        names_apart: bool,
+    ) -> None:
+        self.columns, self.widths, self.kept = columns, widths, kept
+        self.names_apart = names_apart
+        self.left_out = [column.head for i, column in enumerate(columns) if i not in kept]
+
+    @classmethod
+    def fitted(cls, columns: Sequence[Column], rows: Rows, width: int | None) -> _Layout:
+        """The layout in lines of ``width`` characters; only names may be longer."""
+        widths, places = _full_widths(columns, rows), list(range(len(columns)))
+        if width is None:
+            return cls(columns, widths, places, names_apart=False)
+        names_apart = False
+        least = [
+            min(full, _NARROWEST) if column.can_cut else full
+            for column, full in zip(columns, widths, strict=True)
+        ]
+        kept = _fitting(columns, least, width)
+        if kept is None and any(column.is_name for column in columns):
+            names_apart = True
+            beside = [0 if c.is_name else w for c, w in zip(columns, least, strict=True)]
+            kept = _fitting(columns, beside, width)
+        if kept is None:  # too narrow even so
+            kept = [i for i in places if not columns[i].optional]
+        layout = cls(columns, widths, kept, names_apart=names_apart)
+        layout._cut(width)
+        return layout
+
+    def _cut(self, width: int) -> None:
+        """Make texts narrower until the lines fit: the widest text first, to a least width."""
+        widths = list(self.widths)
+        parts = self._figures() if self.names_apart else self.kept
+        room = width - (len(self._indent()) if self.names_apart else 0)
+        excess = sum(widths[i] for i in parts) + len(_GAP) * (len(parts) - 1) - room
+        for may_cut in (True, False):  # texts that can be cut, then, where all is lost, the others
+            texts = [
+                i
+                for i in parts
+                if self.columns[i].can_cut == may_cut
+                and not self.columns[i].is_number
+                and not self.columns[i].is_name
+            ]
+            while excess > 0 and texts:
+                widest = max(texts, key=lambda i: widths[i])
+                if widths[widest] <= _NARROWEST:
+                    break
+                widths[widest] -= 1
+                excess -= 1
+        self.widths = widths
+
+    def heads(self) -> list[str]:
+        """The lines of the head."""
+        return self.lines([column.head for column in self.columns])
+
+    def lines(self, row: Sequence[str]) -> list[str]:
+        """The lines of a row, two where names have lines of their own."""
+        if not self.names_apart:
+            return [self._line(row, self.kept)]
+        name = next(i for i in self.kept if self.columns[i].is_name)
+        above = [i for i in self.kept if i <= name]
+        lines = [self._line(row, above)]
+        if figures := self._figures():
+            lines.append((self._indent() + self._line(row, figures)).rstrip())
+        return lines
+
+    def _figures(self) -> list[int]:
+        """The columns after the name."""
+        name = next(i for i in self.kept if self.columns[i].is_name)
+        return [i for i in self.kept if i > name]
+
+    def _indent(self) -> str:
+        name = next(i for i in self.kept if self.columns[i].is_name)
+        return _GAP * (1 if not name else 0) + "".join(
+            " " * self.widths[i] + _GAP for i in self.kept if i < name
+        )
+
+    def _line(self, row: Sequence[str], places: Sequence[int]) -> str:
+        return _GAP.join(_aligned(row[i], self.columns[i], self.widths[i]) for i in places).rstrip()
+
+
+def _aligned(cell: str, column: Column, width: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    length = cell_len(cell)
+    if length > width:
+        return set_cell_size(cell, width - 1) + "…"
+    space = " " * (width - length)
+    return space + cell if column.is_number else cell + space
+
+
 def _full_widths(columns: Sequence[Column], rows: Rows) -> list[int]:
     from rich.cells import cell_len
 
@@ -148,27 +250,14 @@ def _full_widths(columns: Sequence[Column], rows: Rows) -> list[int]:
     return [max(map(cell_len, cells)) for cells in by_column]
 
 
-def _least_widths(columns: Sequence[Column], rows: Rows) -> list[int]:
-    """What the columns need at least: numbers all, texts and names a part."""
-    widths = zip(columns, _full_widths(columns, rows), strict=True)
-    return [width if column.is_number else min(width, _NARROWEST) for column, width in widths]
-
-
-def _width_for_names(columns: Sequence[Column], rows: Rows, room: int) -> int:
-    """What the other columns leave to a column of names."""
-    others = _GAP * (len(columns) - 1)
-    for column, width in zip(columns, _least_widths(columns, rows), strict=True):
-        if not column.is_name:
-            others += width
-    return max(room - others, _NARROWEST)
-
-
-def _columns_that_fit(columns: Sequence[Column], rows: Rows, room: int) -> int:
-    """How many columns fit into ``room``; the first may take half of it before others go."""
-    first = _full_widths(columns, rows)[0]
-    used = min(first, max(room // 2, _NARROWEST))
-    for place, width in enumerate(_least_widths(columns, rows)[1:], start=1):
-        used += _GAP + width
-        if used > room:
-            return place
-    return len(columns)
+def _fitting(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[int] | None:
+    """The columns that fit into ``room``, without optional ones from the right as far as needed;
+    ``None`` where the others do not fit.
+    """
+    kept = list(range(len(columns)))
+    while sum(widths[i] for i in kept) + len(_GAP) * (len(kept) - 1) > room:
+        optional = [i for i in kept if columns[i].optional]
+        if not optional:
+            return None
+        kept.remove(optional[-1])
+    return kept
