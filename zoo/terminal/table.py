@@ -61,7 +61,7 @@ def print_table(columns: Sequence[Column], rows: Rows) -> list[str]:
     from rich.console import Console
     from rich.text import Text
 
-    layout = _Layout.fitted(columns, rows, terminal_width())
+    layout = _FittedTable.fitted(columns, rows, terminal_width())
     heads = layout.heads()
     if sys.stdout.isatty():
         Console().print(Text("\n".join(heads), style="bold"), soft_wrap=True)
@@ -74,7 +74,7 @@ def print_table(columns: Sequence[Column], rows: Rows) -> list[str]:
 
 def table_text(columns: Sequence[Column], rows: Rows, *, width: int | None = None) -> str:
     """The table as plain lines; without ``width`` as wide as it needs."""
-    layout = _Layout.fitted(columns, rows, width)
+    layout = _FittedTable.fitted(columns, rows, width)
     return "\n".join([*layout.heads(), *(line for row in rows for line in layout.lines(row))])
 
 
@@ -82,7 +82,7 @@ def live_table(columns: Sequence[Column], rows: Rows, *, title: str) -> Text:
     """The table below its title, as a live display shows it."""
     from rich.text import Text
 
-    layout = _Layout.fitted(columns, rows, shutil.get_terminal_size().columns)
+    layout = _FittedTable.fitted(columns, rows, shutil.get_terminal_size().columns)
     text = Text(f"{title}\n", no_wrap=True, overflow="ellipsis")
     text.append("\n".join(layout.heads()), style="bold")
     for row in rows:
@@ -143,7 +143,7 @@ def short_count(count: int | None) -> str:
     return str(count)
 
 
-class _Layout:
+class _FittedTable:
     """Which columns are shown, how wide, and whether names have lines of their own."""
 
     def __init__(
@@ -159,7 +159,7 @@ class _Layout:
         self.left_out = [column.head for i, column in enumerate(columns) if i not in kept]
 
     @classmethod
-    def fitted(cls, columns: Sequence[Column], rows: Rows, width: int | None) -> _Layout:
+    def fitted(cls, columns: Sequence[Column], rows: Rows, width: int | None) -> _FittedTable:
         """The layout in lines of ``width`` characters; only names may be longer."""
         widths, places = _full_widths(columns, rows), list(range(len(columns)))
         if width is None:
