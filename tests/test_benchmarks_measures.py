@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.measures import MEASURES, choice, ndcg, over_tasks, paired, regret, weighted_tau
+from selection.scores.interval import paired_task_draws, task_draws
 
 TRUTH = np.array([0.5, 0.9, 0.7, 0.6])
 
@@ -71,3 +72,15 @@ def test_the_paired_difference_sees_what_unpaired_noise_would_hide() -> None:
     assert 0 < found.low < found.value < found.high < 0.04
     assert found.below < 0.01
     assert paired(one, one).value == 0.0
+
+
+def test_draws_over_tasks_and_images_have_the_textbooks_spread() -> None:
+    rng = np.random.default_rng(2)
+    tasks = rng.normal(size=(100, 1))
+    mean, drawn = task_draws(tasks, draws=4_000)
+    assert mean == pytest.approx(tasks.mean())
+    assert drawn.std() == pytest.approx(tasks.std() / 10, rel=0.1)
+    images = rng.normal(0.1, 1.0, 400)  # one task, one seed
+    mean, drawn = paired_task_draws([[images]], draws=4_000)
+    assert mean == pytest.approx(images.mean())
+    assert drawn.std() == pytest.approx(images.std() / 20, rel=0.1)

@@ -166,6 +166,18 @@ def test_the_gradient_of_a_sharp_student_is_finite() -> None:
         assert torch.isfinite(logits.grad).all()
 
 
+@pytest.mark.parametrize("eps", [0.5, 0.001])  # the kernel, the log domain
+def test_answers_that_are_certain_leave_cost_and_gradient_finite(eps: float) -> None:
+    _, _, cost = draw(0)
+    p = torch.eye(C_T, dtype=torch.float64)[:B].requires_grad_()
+    q = torch.eye(C, dtype=torch.float64)[:B].requires_grad_()
+    found = batch_transport_cost(p, q, cost, eps=eps)
+    np.testing.assert_allclose(found.detach(), cost[range(B), range(B)], atol=1e-6)
+    found.sum().backward()
+    assert p.grad is not None and q.grad is not None
+    assert p.grad.isfinite().all() and q.grad.isfinite().all()
+
+
 @pytest.mark.journey
 def test_descending_the_cost_lowers_it() -> None:
     p, q, cost = draw(9, dtype=torch.float32)

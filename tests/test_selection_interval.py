@@ -8,18 +8,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from selection.evidence import Evidence, Floats
 from selection.scores.interval import (
     Interval,
     accuracy,
     accuracy_difference,
+    around,
     mean_interval,
     score_difference,
     score_interval,
 )
 from selection.scores.registry import SCORES
 from selection.scores.score import Score
+from selection.scores.ties import undecided_pairs
 from tests.test_selection_scores import teacher
 
 
@@ -161,6 +164,34 @@ def test_pairs_are_decided_more_sharply_than_overlap_would(name: str) -> None:
     )
     assert far.decided
     assert far.low > 0
+    assert Interval(-0.2, -0.3, -0.1).decided  # the other way round
+
+
+def test_few_halves_give_the_textbooks_spread_on_average() -> None:
+    """Three draws a probe: the spread is unbiased, and Student's t has two degrees of freedom."""
+    evidence = teacher(n=400, apart=0.0)
+    found = [
+        score_interval(mean_score(terms=False), evidence, rng=rng(seed), draws=3)
+        for seed in range(150)
+    ]
+    spreads = [(one.high - one.value) / t.ppf(0.975, df=2) for one in found]
+    error = float(np.std(evidence.features[:, 0]) / np.sqrt(400))
+    assert np.sqrt(np.mean(np.square(spreads))) == pytest.approx(error, rel=0.12)
+
+
+def test_models_too_close_to_call_are_told_until_the_time_is_up() -> None:
+    good = teacher(n=200, apart=3.0)
+    evidence = {"good": good, "twin": replace(good), "chance": teacher(n=200, apart=0.0)}
+    found = undecided_pairs(SCORES["knn"], evidence, list(evidence), lambda: 1.0)
+    assert found == {("good", "twin"): True, ("good", "chance"): False}
+    left = iter([1.0, 0.0])
+    stopped = undecided_pairs(SCORES["knn"], evidence, list(evidence), lambda: next(left))
+    assert stopped == {("good", "twin"): True}
+
+
+def test_an_interval_is_widened_to_hold_its_value() -> None:
+    assert around(1.0, [0.0, 0.5]).high == 1.0
+    assert around(-1.0, [0.0, 0.5]).low == -1.0
 
 
 def test_teachers_read_on_different_probes_are_not_compared() -> None:

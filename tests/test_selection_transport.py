@@ -68,6 +68,19 @@ def test_the_plan_is_that_of_the_reference_library() -> None:
         )
 
 
+def test_eps_is_a_twentieth_of_the_largest_cost_unless_given() -> None:
+    p, q, cost = problem(0)
+    assert entropic_plan(p, q, 3 * cost).cost == entropic_plan(p, q, 3 * cost, eps=0.15).cost
+
+
+def test_a_tiny_eps_is_solved_in_the_log_domain() -> None:
+    """exp(-cost / eps) is 0 there, and a plan of zeros would cost nothing."""
+    p, q, cost = problem(0)
+    found = entropic_plan(p, q, 0.5 + 0.5 * cost, eps=5e-4, iterations=3_000)
+    np.testing.assert_allclose(found.plan.sum(axis=0), q, atol=1e-3)
+    assert found.cost == pytest.approx(ot.emd2(p, q, 0.5 + 0.5 * cost), abs=0.01)
+
+
 @given(seeds, st.floats(0.01, 100))
 @settings(max_examples=20, deadline=None)
 def test_costs_scale_with_the_ground_cost(seed: int, factor: float) -> None:
@@ -138,6 +151,12 @@ def test_transport_to_itself_is_the_general_solver_s(seed: int) -> None:
 def test_transport_of_a_certain_answer_to_itself_is_free_and_a_small_eps_is_refused() -> None:
     cost = squared_distances(np.arange(4.0)[:, None], np.arange(4.0)[:, None])
     np.testing.assert_allclose(self_transport(np.eye(4), cost, eps=1.0), 0, atol=1e-12)
+    far = np.pad(cost, (0, 1), constant_values=1e6)  # a class that no answer names costs nothing
+    answers = np.full((1, 4), 0.25)
+    np.testing.assert_allclose(
+        self_transport(np.pad(answers, ((0, 0), (0, 1))), far, eps=1.0),
+        self_transport(answers, cost, eps=1.0),
+    )
     with pytest.raises(ValueError, match="hundredth"):
         self_transport(np.eye(4), cost, eps=0.01)
 
