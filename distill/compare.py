@@ -95,7 +95,7 @@ def compare_methods(options: CompareOptions) -> int:
     """Train several methods and seeds on the same splits, and set them side by side with
     intervals.
     """
-    from distill.comparison_page import page
+    from distill.report.comparison_page import page
     from distill.training.processes import resolve_device
 
     target = options.out or options.source / "compare.html"

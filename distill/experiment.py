@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from distill.methods.recipe import Context
 from distill.methods.registry import METHODS, require
 from distill.methods.registry import build as build_recipe
 from distill.options import Options, to_json
+from distill.report.mistakes import worst_mistakes
 from distill.student.student import Student
 from distill.teachers.outputs import RenderedViews
 from distill.teachers.prepared import (
@@ -39,12 +41,14 @@ from selection.sources.unreadable import check_readable, unreadable_warnings
 from selection.task import Task
 from zoo.errors import UserError
 from zoo.home import pixel_folder
+from zoo.terminal.command import printable
 from zoo.terminal.progress import warn
 
 if TYPE_CHECKING:
     from zoo.card import ModelCard
 
 
+UNREADABLE_KEPT = 100  # images that results.json names with their reasons
 CARD = (
     "id",
     "source",
@@ -213,10 +217,10 @@ class Experiment:
         }
 
     def results(self, student: Student) -> dict[str, Any]:
-        """``results.json``: figures and predictions on the validation and the test split, and
-        which figure decides.
+        """``results.json``: figures and predictions on the validation and the test split, which
+        figure decides, the worst mistakes, and what could not be read.
         """
-        results: dict[str, Any] = {"decided_by": self.decided_by}
+        results: dict[str, Any] = {"decided_by": self.decided_by, "unreadable": self._unreadable()}
         for name in ("validation", "test"):
             pixels = self.split(name)
             labels = pixels.labels[pixels.usable]
@@ -227,7 +231,25 @@ class Experiment:
                 **split_results(labels, logits_of_all, self.task.classes),
                 **self._without_copies(name, pixels, right),
             }
+        test = results["test"]
+        test["mistakes"] = worst_mistakes(
+            self.task.test,
+            self.split("test").usable,
+            np.asarray(test["predicted"]),
+            np.asarray(test["confidence"]),
+        )
         return results
+
+    def _unreadable(self) -> dict[str, Any]:
+        """How many images could not be read, and the first of them with their reasons."""
+        reasons = dict(self.task.unreadable)
+        for pixels in (self.pixels, self.validation, self.split("test")):
+            reasons |= pixels.unreadable()
+        examples = [
+            {"image": printable(name, 300), "reason": printable(reason, 300)}
+            for name, reason in islice(reasons.items(), UNREADABLE_KEPT)
+        ]
+        return {"images": len(reasons), "examples": examples}
 
     def _without_copies(
         self, name: str, pixels: Pixels, correct: npt.NDArray[np.bool_]

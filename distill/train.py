@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distill.options import Options, TrainOptions, from_config, settings_of
 from distill.run import RunFolder
@@ -16,39 +16,131 @@ from zoo.files import check_home
 from zoo.terminal.command import resumable, run
 from zoo.terminal.options import command_of, flag_of, narrow
 from zoo.terminal.progress import warn
+from zoo.terminal.table import terminal_width
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment
+    from distill.training.trained import TrainedStudent
+    from selection.task import Task
     from zoo.card import ModelCard
+
+
+def train(
+    task: str | Path,
+    student: str | Path,
+    ranking: str | Path | None = None,
+    *,
+    out: str | Path = "run",
+    options: TrainOptions | None = None,
+) -> TrainedStudent:
+    """Train a small student from the teachers of a ranking, and export it for timm.
+
+    Parameters
+    ----------
+    task : str or Path
+        A folder, a file of labels, ``hf:org/name`` or ``digits``.
+    student : str or Path
+        A network of timm, or a folder with one.
+    ranking : str or Path, optional
+        The ``ranking.json`` whose committee teaches; every method but ``plain`` needs it.
+    out : str or Path
+        The run folder.
+    options : TrainOptions, optional
+        Everything else, as the command's options. What it says of the four above is not used.
+
+    Returns
+    -------
+    TrainedStudent
+        Figures with intervals, whether the teachers helped, and the paths of the files.
+
+    Raises
+    ------
+    UserError
+        If the task, the student or an option is wrong; the message says how to mend it.
+    Unavailable
+        If a teacher or the task cannot be had.
+
+    Examples
+    --------
+    >>> result = train("mydata", "mobilenetv3_small_050", "ranking.json")  # doctest: +SKIP
+    >>> result.accuracy.value, result.verdict, result.student  # doctest: +SKIP
+    """
+    from distill.training.trained import TrainedStudent
+
+    command = replace(
+        options or TrainOptions(),
+        task=str(task),
+        student=str(student),
+        ranking=None if ranking is None else str(ranking),
+        out=Path(out),
+    )
+    command = replace(command, explicit=_differing(command))
+    return TrainedStudent.of(_trained(command).run)
+
+
+def _differing(command: TrainOptions) -> frozenset[str]:
+    """The options that are not as they are by default: in Python these are the given ones."""
+    default = TrainOptions()
+    return frozenset(
+        name for name, value in vars(command).items() if value != getattr(default, name)
+    )
 
 
 def train_student(command: TrainOptions) -> int:
     """Train a small student from the teachers of a ranking, and export it for timm."""
-    from distill.training.trainer import train, train_control
+    trained = _trained(command)
+    if int(os.environ.get("RANK", "0")) == 0:  # only the main process prints
+        _summary(trained.run)
+        _pass_on(trained.run, command, trained.experiment)
+    return 0
+
+
+class _Trained(NamedTuple):
+    """A finished run, and its experiment where it had to be opened."""
+
+    run: RunFolder
+    experiment: Experiment | None
+
+
+def _trained(command: TrainOptions) -> _Trained:
+    """The finished run that ``command`` asks for, with its page."""
+    from distill.training.trainer import train as train_run
+    from distill.training.trainer import train_control
 
     _refuse_early(command)
     if finished := _finished(command):
-        _summary(finished)
-        _pass_on(finished, command)
-        return 0
+        return _Trained(finished, _with_page(finished, command))
     options, experiment = _open(command)
     control = None
     if _wants_control(command) and options.method != "plain":
         experiment.build(options.method, options.seed, settings=settings_of(options.settings))
         control = train_control(experiment, options)
     with resumable(f"the epochs that ended are kept in {command.out}", "--resume"):
-        finished = train(
+        finished = train_run(
             experiment,
             options,
             command.out,
             resume=command.resume,
             control=control,
             without_control=not _wants_control(command),
+            report=True,
         )
-    if int(os.environ.get("RANK", "0")) == 0:  # only the main process prints
-        _summary(finished)
-        _pass_on(finished, command, experiment)
-    return 0
+    return _Trained(finished, experiment)
+
+
+def _with_page(finished: RunFolder, command: TrainOptions) -> Experiment | None:
+    """Write the page of a finished run where it is missing; the experiment if it was opened."""
+    from distill.report.run_page import PAGE, write_page
+
+    opened: list[Experiment] = []
+
+    def task() -> Task:
+        opened.append(_open(command)[1])
+        return opened[0].task
+
+    if not (finished.path / PAGE).exists():
+        write_page(finished, task)
+    return opened[0] if opened else None
 
 
 def _refuse_early(command: TrainOptions) -> None:
@@ -174,6 +266,8 @@ def _as_text(value: Any) -> str:
 
 
 def _summary(finished: RunFolder) -> None:
+    from distill.report.run_page import PAGE
+    from distill.student.cost import cost_lines
     from distill.training.results import split_metrics, summary_lines, warnings_of
 
     results, classes = finished.results(), finished.config()["classes"]
@@ -189,7 +283,10 @@ def _summary(finished: RunFolder) -> None:
             )
     if results.get("verdict"):
         print(results["verdict"])
+    if results.get("cost"):
+        print("\n".join(cost_lines(results["cost"], width=terminal_width())))
     print(f"student: {finished.student}")
+    print(f"page: {finished.path / PAGE}")
 
 
 def _file_line(kind: str, path: Path) -> str:

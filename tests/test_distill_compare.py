@@ -11,7 +11,7 @@ import pytest
 
 from distill.compare import main, text_table
 from distill.comparison import Comparison, MethodResult, TeacherAccuracy, compare
-from distill.comparison_page import page
+from distill.report.comparison_page import page
 from distill.run import RunFolder
 from distill.train import main as train
 from selection.scores.interval import (

@@ -16,6 +16,7 @@ from selection.scores.balanced import (
 from selection.scores.classification import (
     calibration_error,
     classification_metrics,
+    reliability,
 )
 from selection.scores.interval import accuracy, accuracy_difference
 
@@ -93,6 +94,28 @@ def test_figures_are_plain_values_for_json() -> None:
         "recall": None,
         "precision": None,
     }
+
+
+def test_f1_and_the_interval_of_precision_follow_from_the_counts() -> None:
+    labels, predicted = np.array([0] * 8 + [1] * 4), np.array([0] * 6 + [1] * 5 + [0])
+    figures = classification_metrics(labels, predicted, ("a", "b", "c"))
+    a, b, c = figures.classes
+    assert (a.right, b.right, c.right) == (6, 3, 0)
+    assert a.f1 == pytest.approx(oracle.f1_score(labels, predicted, pos_label=0))
+    assert b.f1 == pytest.approx(oracle.f1_score(labels, predicted, pos_label=1))
+    assert c.f1 is None and c.precision_interval is None
+    assert b.precision_interval == accuracy(np.array([True] * 3 + [False] * 2))
+
+
+def test_a_reliability_diagram_has_the_bins_that_hold_answers() -> None:
+    labels = np.repeat([0, 1], [80, 20])
+    (only,) = reliability(np.tile([0.81, 0.19], (100, 1)), labels)
+    assert (only.low, only.high) == (12 / 15, 13 / 15)
+    assert (only.images, only.accuracy) == (100, 0.8)
+    assert only.confidence == pytest.approx(0.81)
+    low, high = reliability(np.array([[0.6, 0.4], [0.6, 0.4], [0.0, 1.0]]), np.array([0, 1, 1]))
+    assert (low.images, low.accuracy, low.high) == (2, 0.5, 9 / 15)  # the edge is below
+    assert (high.images, high.accuracy, high.confidence) == (1, 1.0, 1.0)
 
 
 def test_unpaired_and_missing_predictions_are_refused() -> None:

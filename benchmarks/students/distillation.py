@@ -124,7 +124,7 @@ def measure(
     """
     from distill.compare import text_table
     from distill.comparison import compare
-    from distill.comparison_page import page
+    from distill.report.comparison_page import page
     from distill.run import RunFolder
 
     source = _source(block)

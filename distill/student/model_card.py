@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distill.student.cost import HEADS, cost_notes, cost_rows
 from distill.training.results import split_metrics, warnings_of
 from selection.scores.classification import ClassificationMetrics
 from zoo.terminal.command import printable
@@ -73,6 +74,7 @@ def model_card(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         "",
         *_accuracy(results, config["classes"]),
         "",
+        *_cost(results.get("cost")),
         *_teachers(teachers),
         "",
         *_origin(config),
@@ -126,6 +128,18 @@ def _accuracy(results: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
             f" {metrics.balanced.as_points()} | {always} |"
         )
     lines += ["", "In brackets are 95 % intervals. Balanced accuracy is the mean over the classes."]
+    errors = {
+        split: metrics.calibration_error
+        for split, metrics in by_split.items()
+        if metrics.calibration_error is not None
+    }
+    if errors:
+        parts = [f"{100 * error:.1f} points on {split}" for split, error in errors.items()]
+        lines += [
+            "",
+            f"Expected calibration error (15 bins): {', '.join(parts)}. It is how far the"
+            " probability of the predicted class is from the share that is right.",
+        ]
     if results.get("verdict"):
         lines += ["", _text(results["verdict"])]
     for split, metrics in by_split.items():
@@ -149,6 +163,16 @@ def _by_class(metrics: ClassificationMetrics) -> list[str]:
         precision = "never" if entry.precision is None else f"{100 * entry.precision:.1f}"
         lines.append(f"| {_text(entry.name)} | {entry.images} | {recall} | {precision} |")
     return lines
+
+
+def _cost(cost: Mapping[str, Any] | None) -> list[str]:
+    """Size and speed of the student and its teachers; nothing where they were not measured."""
+    if not cost:
+        return []
+    lines = ["## Size and speed", "", f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"]
+    for name, *figures in cost_rows(cost):
+        lines.append(f"| {_text(name)} | {' | '.join(figures)} |")
+    return [*lines, "", _text(" ".join(cost_notes(cost)), 1_500), ""]
 
 
 def _teachers(teachers: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -187,9 +211,9 @@ def _balance(config: Mapping[str, Any]) -> str:
     )
 
 
-def _text(value: object) -> str:
+def _text(value: object, limit: int = 400) -> str:
     """One line of Markdown without markup: no link, no table cell, no tag can come from a name."""
-    text = printable(value, 400)
+    text = printable(value, limit)
     for char in "&<>[]`|":
         text = text.replace(char, f"&#{ord(char)};") if char != "&" else text.replace(char, "&amp;")
     return text.replace("*", "\\*").replace("_", "\\_")

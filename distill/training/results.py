@@ -6,7 +6,7 @@ Shapes: n images, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from selection.scores.classification import (
     ClassAccuracy,
     ClassificationMetrics,
     classification_metrics,
+    reliability,
 )
 from selection.scores.interval import Hits, Interval, accuracy_difference
 from selection.sources.class_counts import listed
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # which figure of ``results.json`` decides whether teachers help
 ACCURACY, BALANCED = "accuracy", "balanced_accuracy"
+# entries of a split in ``results.json`` that are longer than its figures
+EACH_IMAGE = ("predicted", "confidence", "labels", "mistakes", "reliability")
 WORST_SHOWN = 5
 LINE = 80  # characters
 
@@ -48,8 +51,10 @@ def split_results(labels: Ints, logits: Tensor, classes: Sequence[str]) -> dict[
         "balanced_low": metrics.balanced.low,
         "balanced_high": metrics.balanced.high,
         **{name: figures[name] for name in ("commonest", "commonest_share", "calibration_error")},
+        "reliability": [asdict(entry) for entry in reliability(probabilities, labels)],
         "classes": figures["classes"],
         "predicted": predicted.tolist(),
+        "confidence": np.round(probabilities.max(axis=1), 6).tolist(),
         "labels": labels.tolist(),
     }
 
@@ -113,6 +118,27 @@ def verdict(student: Mapping[str, Any], plain: Mapping[str, Any], method: str) -
     return f"Too close to call whether the teachers help: {figures}."
 
 
+def control_results(
+    student: Mapping[str, Any],
+    plain: Mapping[str, Any],
+    epochs: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The entry ``control`` of ``results.json``: figures of the ``plain`` run with its ``epochs``.
+
+    ``lift`` is how much higher the deciding figure of ``student`` is on the test split, ``curve``
+    that of ``plain`` on validation by epoch.
+    """
+    figure = deciding_figure(student)
+    entry: dict[str, Any] = {
+        split: {name: value for name, value in plain[split].items() if name not in EACH_IMAGE}
+        for split in ("validation", "test")
+    }
+    name = f"validation_{figure}"
+    entry["curve"] = [epoch.get(name, epoch["validation_accuracy"]) for epoch in epochs]
+    entry["lift"] = asdict(lift_of([student], [plain], "test", figure))
+    return entry
+
+
 def figure_of(results: Mapping[str, Any], split: str, figure: str) -> float:
     """``accuracy`` or ``balanced_accuracy`` of a run on a split, in [0, 1]."""
     if figure in results[split]:
@@ -139,6 +165,7 @@ def summary_lines(metrics: ClassificationMetrics, split: str) -> list[str]:
         f"  balanced accuracy {percent(metrics.balanced)}: {_mean_over(metrics)}",
         f"  always saying {commonest!r}: {100 * metrics.commonest_share:.1f} %",
         *_wrapped("  worst classes: ", worst),
+        *_calibration(metrics.calibration_error),
     ]
 
 
@@ -162,6 +189,12 @@ def percent(interval: Interval) -> str:
     """``50.0 % (32.1 to 68.9)``."""
     value, low, high = 100 * interval.value, 100 * interval.low, 100 * interval.high
     return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def _calibration(error: float | None) -> list[str]:
+    if error is None:
+        return []
+    return [f"  calibration error {100 * error:.1f} points: confidence is so far from accuracy"]
 
 
 def _mean_over(metrics: ClassificationMetrics) -> str:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 from distill.experiment import Experiment, to_config
 from distill.options import Options, settings_of
+from distill.report.run_page import write_page
 from distill.run import RunFolder
+from distill.student.cost import measure_costs
 from distill.student.model_card import model_card
 from distill.student.student import Student, export
 from distill.training.estimate import peak_memory, time_steps
 from distill.training.live import TrainingView
 from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator
-from distill.training.results import ACCURACY, verdict
+from distill.training.results import ACCURACY, control_results, verdict
 from zoo.home import control_folder
 from zoo.terminal.progress import note
 
@@ -35,14 +37,16 @@ def train(
     own: bool = False,
     control: RunFolder | None = None,
     without_control: bool = False,
+    report: bool = False,
 ) -> RunFolder:
     """One run in ``folder``: train, evaluate, export the student, write its model card.
 
     Goes on where an earlier run stopped, unless ``resume`` is False; a finished run is returned as
     it is. ``control`` is a finished ``plain`` run to compare with on the validation split;
-    ``without_control`` is written down for a resumed command. An
-    ``own`` folder is the tool's, not the user's: another training in it is waited for, and what is
-    damaged is trained anew. Raises ``UserError``, ``Unavailable``, ``OSError``.
+    ``without_control`` is written down for a resumed command. With ``report`` the time that
+    student and teachers take is measured, and ``report.html`` written. An ``own`` folder is the
+    tool's, not the user's: another training in it is waited for, and what is damaged is trained
+    anew. Raises ``UserError``, ``Unavailable``, ``OSError``.
     """
     accelerator = open_accelerator(experiment.committee.device)
     run = RunFolder(folder)
@@ -54,7 +58,10 @@ def train(
             RunFolder.create(folder, config, resume=resume)
         accelerator.wait_for_everyone()
         if not run.finished:
-            _train(experiment, options, run, accelerator, control)
+            setup = _train(experiment, options, run, accelerator, control)
+            if accelerator.is_main_process:
+                _finish(experiment, options, run, setup.student, control, report=report)
+            accelerator.wait_for_everyone()
     return run
 
 
@@ -64,8 +71,8 @@ def _train(
     run: RunFolder,
     accelerator: Accelerator,
     control: RunFolder | None,
-) -> None:
-    """From the last checkpoint, if there is one, to the exported student."""
+) -> TrainingSetup:
+    """From the last checkpoint, if there is one, to the trained student."""
     setup = _set_up(experiment, options, run, accelerator)
     schedule = experiment.training.schedule
     if accelerator.is_main_process:
@@ -86,9 +93,7 @@ def _train(
             accelerator=accelerator,
             on_epoch=view.epoch,
         )
-    if accelerator.is_main_process:
-        _finish(experiment, options, run, setup.student, control)
-    accelerator.wait_for_everyone()
+    return setup
 
 
 def _set_up(
@@ -120,12 +125,27 @@ def _finish(
     run: RunFolder,
     student: Student,
     control: RunFolder | None,
+    *,
+    report: bool,
 ) -> None:
+    """Evaluate and export the student; write results, model card and, with ``report``, page."""
     results = experiment.results(student)
     if control:
-        results["verdict"] = verdict(results, control.results(), options.method)
+        plain = control.results()
+        results["verdict"] = verdict(results, plain, options.method)
+        results["control"] = control_results(results, plain, control.metrics())
     export(student, run.student, grey=experiment.task.train.grey)
+    if report:
+        note("timing the student and its teachers")
+        results["cost"] = measure_costs(
+            run.student,
+            () if options.method == "plain" else experiment.committee.cards,
+            device=experiment.committee.device,
+            largest=experiment.committee.teacher_size,
+        )
     run.finish(results, model_card(run.config(), results))
+    if report:
+        write_page(run, lambda: experiment.task)
 
 
 def _estimate(

@@ -109,7 +109,7 @@ def make_examples(
         example = Example(
             name=names[row],
             label=classes[int(labels[row])],
-            thumbnail=_thumbnail(images[row]),
+            thumbnail=thumbnail(images[row]),
             guesses={model: _likeliest(answer, row) for model, answer in with_classes.items()},
         )
         examples.append(example)
@@ -135,7 +135,7 @@ def _likeliest(evidence: Evidence, row: int) -> tuple[Guess, ...]:
     return tuple(guesses)
 
 
-def _thumbnail(image: Image.Image) -> bytes:
+def thumbnail(image: Image.Image) -> bytes:
     """A small JPEG of twice the pixels shown, for dense screens; small images stay as they are, as
     PNG.
     """

@@ -37,6 +37,24 @@ class ClassAccuracy:
     recall: Interval | None
     precision: float | None
 
+    @property
+    def right(self) -> int:
+        """How many of its images were recognised."""
+        return 0 if self.recall is None else round(self.recall.value * self.images)
+
+    @property
+    def precision_interval(self) -> Interval | None:
+        """``precision`` with Wilson's interval over its predictions."""
+        if not self.predicted:
+            return None
+        return accuracy(np.arange(self.predicted) < self.right)
+
+    @property
+    def f1(self) -> float | None:
+        """The harmonic mean of precision and recall; None without images and predictions."""
+        total = self.images + self.predicted
+        return 2 * self.right / total if total else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationMetrics:
@@ -142,15 +160,52 @@ def classification_metrics(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityBin:
+    """The answers whose confidence lies in (``low``, ``high``].
+
+    images      how many there are
+    confidence  the mean probability of the predicted class
+    accuracy    the share that is right
+    """
+
+    low: float
+    high: float
+    images: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(probabilities: Floats, labels: Ints) -> tuple[ReliabilityBin, ...]:
+    """The 15 bins of equal width of a reliability diagram (Guo 2017), without the empty ones.
+
+    ``probabilities`` (n, C), ``labels`` (n,).
+    """
+    confidence = probabilities.max(axis=1)  # (n,)
+    right = probabilities.argmax(axis=1) == labels
+    # a confidence on an edge counts to the bin below it
+    places = np.clip(np.ceil(confidence * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1)
+    bins = []
+    for place in range(CALIBRATION_BINS):
+        rows = places == place
+        if rows.any():
+            entry = ReliabilityBin(
+                low=place / CALIBRATION_BINS,
+                high=(place + 1) / CALIBRATION_BINS,
+                images=int(rows.sum()),
+                confidence=float(confidence[rows].mean()),
+                accuracy=float(right[rows].mean()),
+            )
+            bins.append(entry)
+    return tuple(bins)
+
+
 def calibration_error(probabilities: Floats, labels: Ints) -> float:
     """Expected calibration error (Naeini 2015; Guo 2017): |confidence - accuracy| over 15 bins.
 
     ``probabilities`` (n, C), ``labels`` (n,). 0 is best: of the answers given with 80 % confidence,
     80 % are right. Bins are of equal width and count by their images.
     """
-    confidence = probabilities.max(axis=1)  # (n,)
-    right = probabilities.argmax(axis=1) == labels
-    # a confidence on an edge counts to the bin below it
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins.astype(np.int64), weights=confidence - right)
-    return float(np.abs(gaps).sum() / len(labels))
+    bins = reliability(probabilities, labels)
+    gap = sum(entry.images * abs(entry.confidence - entry.accuracy) for entry in bins)
+    return float(gap / len(labels))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.comparison import COLUMNS, Comparison, MethodResult, figures_of
+from distill.report.figures import confusion_map
 from distill.run import RunFolder, hits
 from selection.evidence import Floats, Ints
 from selection.report.document import render
@@ -116,18 +117,7 @@ def _confusion(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figu
     for run in runs.values():
         test = run.results()["test"]
         np.add.at(table, (test["labels"], test["predicted"]), 1)
-    images = table.sum(axis=1, keepdims=True)  # (C, 1)
-    shares = 100 * table / np.maximum(images, 1)
-    names = labels(comparison.classes, 30)
-    cells = Cells(
-        values=_rounded(shares),
-        rows=names,
-        columns=names,
-        limit=max(float(shares.max()), 1.0),
-        unit="%",
-        hover="%{y}, %{x}: %{z:.1f}",
-    )
-    return heatmap(cells, across="predicted", down="true")
+    return confusion_map(table, comparison.classes)
 
 
 def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure | None:

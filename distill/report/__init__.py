@@ -1,0 +1,1 @@
+"""What a finished run tells: its page, its worst mistakes, what to do next."""

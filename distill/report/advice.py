@@ -1,0 +1,140 @@
+"""A finished run in sentences: how good, how sure, did the teachers help, what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from distill.training.results import BALANCED, deciding_figure
+from selection.scores.classification import ClassificationMetrics
+from selection.sources.class_counts import listed
+from zoo.terminal.command import printable
+
+WIDE = 0.1  # half an interval from which an accuracy is called uncertain
+UNCALIBRATED = 0.1  # calibration error from which probabilities are not to be read as chances
+_MOST_STEPS = 5
+
+
+class Confusion(NamedTuple):
+    """Images of one class that were taken for another: ``images`` of ``of``."""
+
+    true: str
+    predicted: str
+    images: int
+    of: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """``quality`` and ``teachers`` are sentences; ``steps`` say what to do next, first things
+    first.
+    """
+
+    quality: str
+    teachers: str
+    steps: tuple[str, ...]
+
+
+def largest_confusions(metrics: ClassificationMetrics, most: int) -> list[Confusion]:
+    """The pairs of a true and a predicted class with the most images, at most ``most``."""
+    names = [entry.name for entry in metrics.classes]
+    confusions = [
+        Confusion(names[true], names[predicted], count, metrics.classes[true].images)
+        for true, row in enumerate(metrics.confusion)
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    confusions.sort(key=lambda entry: (-entry.images, -entry.images / entry.of))
+    return confusions[:most]
+
+
+def advice(
+    config: Mapping[str, Any],
+    results: Mapping[str, Any],
+    test: ClassificationMetrics,
+    *,
+    student: Path = Path("run/student"),
+) -> Advice:
+    """What ``config.json`` and ``results.json`` come to.
+
+    ``test`` are the figures of the test split, ``student`` is the folder of the exported student.
+    """
+    return Advice(
+        quality=_quality(results, test),
+        teachers=_teachers(config, results),
+        steps=(*_steps(test)[: _MOST_STEPS - 1], _use(student)),
+    )
+
+
+def _quality(results: Mapping[str, Any], test: ClassificationMetrics) -> str:
+    figure = test.accuracy
+    sentence = (
+        f"The student is right on {100 * figure.value:.1f} % of the {test.images} test images,"
+        f" which it never saw; on other images of this kind expect {100 * figure.low:.0f} to"
+        f" {100 * figure.high:.0f} %."
+    )
+    if deciding_figure(results) == BALANCED:
+        balanced = test.balanced
+        sentence += (
+            f" The classes are unbalanced; their mean is {100 * balanced.value:.1f} %"
+            f" ({100 * balanced.low:.0f} to {100 * balanced.high:.0f}), and always saying"
+            f" {printable(test.commonest, 60)!r} would be right on {100 * test.commonest_share:.1f}"
+            " %."
+        )
+    return sentence
+
+
+def _teachers(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    if results.get("verdict"):
+        return str(results["verdict"])
+    if config["method"] == "plain":
+        return "It was trained on labels alone, without a teacher."
+    return (
+        "Whether the teachers helped is not known: no control was trained beside it (--no-control)."
+    )
+
+
+def _use(student: Path) -> str:
+    return f"To use it: python -m distill.predict {shlex.quote(str(student))} photo.jpg"
+
+
+def _steps(test: ClassificationMetrics) -> list[str]:
+    """What the figures of the test split ask for, first things first."""
+    steps = []
+    if test.absent:
+        steps.append(f"Add test images of {listed(test.absent)}: nothing is known of these yet.")
+    if test.accuracy.low <= test.commonest_share:
+        steps.append(
+            "Do not use it yet: it is not clearly better than always saying"
+            f" {printable(test.commonest, 60)!r}. Give more labelled images, more images without"
+            " labels (--unlabelled), more --epochs, or start from --pretrained weights."
+        )
+    if test.never_predicted:
+        steps.append(
+            f"It never says {listed(test.never_predicted)}: add training images of"
+            f" {'it' if len(test.never_predicted) == 1 else 'them'}, or train with --class-balance"
+            " sampling."
+        )
+    half = (test.accuracy.high - test.accuracy.low) / 2
+    if half > WIDE:
+        steps.append(
+            f"Test it on more images: its accuracy is known to about {100 * half:.0f} points only,"
+            " and ten times the images make that a third."
+        )
+    if (test.calibration_error or 0) > UNCALIBRATED:
+        assert test.calibration_error is not None
+        steps.append(
+            "Do not read its probabilities as chances: they are off by"
+            f" {100 * test.calibration_error:.0f} points on average."
+        )
+    if (confusions := largest_confusions(test, 1)) and confusions[0].images > 1:
+        worst = confusions[0]
+        steps.append(
+            f"Look at the mistakes below: most often {printable(worst.true, 60)!r} is taken for"
+            f" {printable(worst.predicted, 60)!r} ({worst.images} of {worst.of}); check the labels"
+            " of these two classes and add images of them."
+        )
+    return steps

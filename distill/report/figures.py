@@ -1,0 +1,131 @@
+"""The pictures of a run's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.training.results import ACCURACY
+from selection.evidence import Floats
+from selection.report.plots import (
+    LEGEND_ABOVE,
+    PALETTE,
+    Cells,
+    colour,
+    figure,
+    heatmap,
+    labels,
+)
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+MOST_CLASSES = 40  # of a confusion matrix; of more, those of the largest confusions
+_COUNTED = 8  # classes up to which each cell has its count
+_NAME_LENGTH = 24  # characters of a class
+
+
+def confusion_map(counts: Floats, classes: Sequence[str]) -> go.Figure:
+    """``counts`` (C, C) in per cent of their rows: rows are true classes, columns predicted ones.
+
+    Of few classes the cells also have their counts.
+    """
+    images = counts.sum(axis=1, keepdims=True)  # (C, 1)
+    shares = 100 * counts / np.maximum(images, 1)
+    names = labels(classes, _NAME_LENGTH)
+    cells = Cells(
+        values=np.round(shares, 2).tolist(),
+        rows=names,
+        columns=names,
+        limit=max(float(shares.max()), 1.0),
+        unit="%",
+        hover="%{y}, %{x}: %{z:.1f} %",
+    )
+    drawn = heatmap(cells, across="predicted", down="true")
+    if len(classes) <= _COUNTED:
+        drawn.update_traces(text=counts.astype(int).tolist(), texttemplate="%{text}")
+    return drawn
+
+
+def most_confused(confusion: Sequence[Sequence[int]], most: int) -> list[int]:
+    """The classes of the largest confusions, at most ``most``, in the task's order."""
+    wrong = np.asarray(confusion).copy()  # (C, C)
+    np.fill_diagonal(wrong, 0)
+    chosen: list[int] = []
+    for place in np.argsort(-wrong, axis=None, kind="stable").tolist():
+        for label in divmod(place, len(wrong)):
+            if label not in chosen and len(chosen) < most:
+                chosen.append(label)
+        if len(chosen) == most:
+            break
+    return sorted(chosen)
+
+
+def calibration(bins: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """The reliability diagram of the entry ``reliability`` of ``results.json``."""
+    import plotly.graph_objects as go
+
+    confidence = [100 * entry["confidence"] for entry in bins]
+    right = [100 * entry["accuracy"] for entry in bins]
+    images = [entry["images"] for entry in bins]
+    sizes = [6 + 18 * (count / max(images)) ** 0.5 for count in images]
+    ideal = go.Scatter(
+        x=[0, 100],
+        y=[0, 100],
+        mode="lines",
+        name="confidence as it should be",
+        line={"color": colour("muted"), "dash": "dot", "width": 1},
+        hoverinfo="skip",
+    )
+    answers = go.Scatter(
+        x=confidence,
+        y=right,
+        mode="lines+markers",
+        name="the student",
+        marker={"color": colour("accent"), "size": sizes},
+        line={"color": colour("accent"), "width": 1},
+        customdata=images,
+        hovertemplate="said %{x:.0f} %, right %{y:.0f} % of %{customdata} images<extra></extra>",
+    )
+    drawn = figure([ideal, answers], height=360, across="confidence %", down="right %")
+    drawn.update_xaxes(range=[-4, 104])
+    drawn.update_yaxes(range=[-4, 104])
+    drawn.update_layout(**LEGEND_ABOVE)
+    drawn.update_layout(legend_itemsizing="constant")
+    return drawn
+
+
+def curves(
+    epochs: Sequence[Mapping[str, Any]],
+    control: Sequence[float],
+    *,
+    decided_by: str = ACCURACY,
+) -> go.Figure:
+    """Validation figures by epoch, of the student and of its control, and training accuracy."""
+    import plotly.graph_objects as go
+
+    name = f"validation_{decided_by}"
+    lines = {
+        "student": [epoch.get(name, epoch["validation_accuracy"]) for epoch in epochs],
+        "plain control": list(control),
+        "student, training images": [epoch.get("train_accuracy") for epoch in epochs],
+    }
+    dashes = ("solid", "solid", "dot")
+    traces = []
+    for (label, values), shade, dash in zip(lines.items(), PALETTE, dashes, strict=False):
+        if any(value is not None for value in values):
+            trace = go.Scatter(
+                mode="lines+markers" if len(values) < 3 else "lines",
+                name=label,
+                x=list(range(1, len(values) + 1)),
+                y=[None if value is None else round(100 * value, 2) for value in values],
+                line={"color": shade, "width": 2, "dash": dash},
+            )
+            traces.append(trace)
+    drawn = figure(traces, height=400, across="epoch", down="right %")
+    longest = max((len(trace.x) for trace in traces), default=1)
+    drawn.update_xaxes(dtick=max(1, longest // 8))
+    drawn.update_layout(**LEGEND_ABOVE)
+    return drawn

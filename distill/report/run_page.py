@@ -1,0 +1,153 @@
+"""The web page of a finished run: one file, readable without a network and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.report.advice import advice, largest_confusions
+from distill.report.figures import (
+    MOST_CLASSES,
+    calibration,
+    confusion_map,
+    curves,
+    most_confused,
+)
+from distill.report.mistakes import pictures_of
+from distill.run import RunFolder
+from distill.student.cost import HEADS, cost_notes, cost_rows
+from distill.training.results import deciding_figure, split_metrics
+from selection.report.document import render
+from selection.report.page import image_source
+from selection.scores.classification import ClassificationMetrics
+from zoo.errors import Unavailable, UserError
+from zoo.files import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import plotly.graph_objects as go
+
+    from selection.task import Task
+
+PAGE = "report.html"
+_CONFUSIONS = 15  # that are listed
+_CONFUSED_CLASSES = 24  # drawn of a task with more than ``MOST_CLASSES``
+
+
+def write_page(run: RunFolder, open_task: Callable[[], Task]) -> Path:
+    """Write ``report.html`` of a finished run; its path.
+
+    ``open_task`` gives the run's task, which holds the pictures; where it cannot be opened, or is
+    not the one of the run, the page has none and says so.
+    """
+    pictures: dict[int, bytes] = {}
+    lack = None
+    mistakes = run.results()["test"].get("mistakes")
+    if mistakes:
+        try:
+            pictures = _pictures(run, open_task())
+        except (UserError, Unavailable, OSError) as error:
+            lack = str(error)
+        else:
+            if not pictures:
+                lack = "the images of the task are not those that the student was tested on"
+    path = run.path / PAGE
+    write_text(path, page(run, pictures, lack=lack))
+    return path
+
+
+def _pictures(run: RunFolder, task: Task) -> dict[int, bytes]:
+    """Of the worst mistakes; empty where ``task`` is not in the state of the run."""
+    if task.digest != run.config()["task"]["digest"]:
+        return {}
+    return pictures_of(task.test, run.results()["test"]["mistakes"])
+
+
+def page(run: RunFolder, pictures: Mapping[int, bytes], *, lack: str | None = None) -> str:
+    """The page as text; see the template ``run.html.jinja``.
+
+    ``pictures`` are images of the test split by their places in it; ``lack`` says why there are
+    none.
+    """
+    config, results = run.config(), run.results()
+    classes = config["classes"]
+    test = split_metrics(results, "test", classes)
+    control = results.get("control") or {}
+    cost = results.get("cost")
+    shown = Path(run.path.name) / run.student.name  # a page that is passed on tells no home folder
+    values = {
+        "config": config,
+        "results": results,
+        "classes": classes,
+        "test": test,
+        "advice": advice(config, results, test, student=shown),
+        "accuracies": _accuracies(results, classes),
+        "lift": control.get("lift"),
+        "figure_name": deciding_figure(results).replace("_", " "),
+        "confusions": largest_confusions(test, _CONFUSIONS),
+        "by_class": sorted(test.classes, key=_recall),
+        "plain_recalls": _plain_recalls(control),
+        "mistakes": results["test"].get("mistakes"),
+        "pictures": {row: image_source(picture) for row, picture in pictures.items()},
+        "lack": lack,
+        "unreadable": results.get("unreadable"),
+        "drawn_classes": len(_drawn(test)),
+        "cost_heads": HEADS,
+        "cost_rows": cost_rows(cost) if cost else (),
+        "cost_notes": cost_notes(cost) if cost else (),
+    }
+    return render(
+        Path(__file__).with_name("run.html.jinja"),
+        values=values,
+        figures=_figures(run, test, control.get("curve", ())),
+    )
+
+
+def _recall(entry: Any) -> float:
+    """For sorting: the classes of lowest recall first, unknown ones before them."""
+    return -1.0 if entry.recall is None else float(entry.recall.value)
+
+
+def _accuracies(
+    results: Mapping[str, Any], classes: list[str]
+) -> list[tuple[str, str, Mapping[str, Any], ClassificationMetrics | None]]:
+    """Rows of the table: split, network, its entry of ``results.json``."""
+    rows: list[tuple[str, str, Mapping[str, Any], ClassificationMetrics | None]] = []
+    for split in ("validation", "test"):
+        rows.append((split, "student", results[split], split_metrics(results, split, classes)))
+        if results.get("control"):
+            rows.append((split, "plain control", results["control"][split], None))
+    return rows
+
+
+def _plain_recalls(control: Mapping[str, Any]) -> dict[str, float | None]:
+    """The control's share of each class that it recognised, by class."""
+    recalls = {}
+    for entry in control.get("test", {}).get("classes", ()):
+        recalls[entry["name"]] = entry["recall"]["value"] if entry["recall"] else None
+    return recalls
+
+
+def _drawn(test: ClassificationMetrics) -> list[int]:
+    """The classes of the confusion matrix that is drawn."""
+    if len(test.classes) <= MOST_CLASSES:
+        return list(range(len(test.classes)))
+    return most_confused(test.confusion, _CONFUSED_CLASSES)
+
+
+def _figures(
+    run: RunFolder, test: ClassificationMetrics, control: list[float]
+) -> dict[str, go.Figure]:
+    results, drawn = run.results(), _drawn(test)
+    names = [test.classes[label].name for label in drawn]
+    counts = np.asarray(test.confusion, dtype=np.float64)[np.ix_(drawn, drawn)]
+    figures = {"confusion": confusion_map(counts, names)}
+    if bins := results["test"].get("reliability"):
+        figures["calibration"] = calibration(bins)
+    if epochs := run.metrics():
+        figures["curves"] = curves(epochs, control, decided_by=deciding_figure(results))
+    return figures
