@@ -78,9 +78,8 @@ def predict(
 
     Examples
     --------
-    >>> for prediction in predict("run/student", "photo.jpg"):  # doctest: +SKIP
-    ...     print(prediction.classes)
-    (('oxeye daisy', 0.97),)
+    ``[answer.classes[0] for answer in predict("run/student", "photo.jpg")]`` is a list with the
+    likeliest class and its probability.
     """
     from distill.student.student import reopen
 

@@ -62,8 +62,8 @@ def train(
 
     Examples
     --------
-    >>> result = train("mydata", "mobilenetv3_small_050", "ranking.json")  # doctest: +SKIP
-    >>> result.accuracy.value, result.verdict, result.student  # doctest: +SKIP
+    ``train("mydata", "mobilenetv3_small_050", "ranking.json", options=TrainOptions(epochs=50))``
+    trains into the folder ``run``; a notebook shows the result as a table.
     """
     from distill.training.trained import TrainedStudent
 

@@ -177,7 +177,7 @@ def test_an_empty_committee_trains_plainly_and_says_so(
     ("change", "words"),
     [
         (["--method", "probe_kdd"], "did you mean 'probe_kd'"),
-        (["--method", "kd"], "does not know all 3 classes"),
+        (["--method", "kd"], "not know all 3 classes"),
         (["--set", "weigth=2"], "did you mean 'weight'"),
         (["--set", "weight"], "expected NAME=VALUE"),
         (["--student", "test_efficentnet"], "did you mean 'test_efficientnet'"),
