@@ -371,6 +371,12 @@ def _classes(
             f"the task {task} has {usable} with two or more labelled training images; two classes"
             " are needed" + (f" (too few images: {', '.join(dropped[:5])})" if dropped else "")
         )
+    same = _differ_in_case(kept)
+    if same:
+        warnings.append(
+            f"{len(same)} pair{'s' if len(same) > 1 else ''} of classes differ in upper and lower"
+            f" case only ({', '.join(same[:3])}): where they are one class, write it in one way"
+        )
     if dropped:
         more = f" and {len(dropped) - 5} more" if len(dropped) > 5 else ""
         warnings.append(
@@ -408,6 +414,16 @@ def _why_not_used(part: Part, labels: Rows) -> str:
     names = listed_texts([repr(part.names[label]) for label in lost if label >= 0])
     no_label = "no label or " if lost[0] < 0 else ""
     return f"{no_label}a class without training images ({names})"
+
+
+def _differ_in_case(names: Sequence[str]) -> list[str]:
+    """Pairs of names such as ``'Rose' and 'rose'``."""
+    first: dict[str, str] = {}
+    return [
+        f"{before!r} and {name!r}"
+        for name in names
+        if (before := first.setdefault(" ".join(name.casefold().split()), name)) != name
+    ]
 
 
 def _unlabelled(train: Part, more: Sequence[Source], classes: tuple[str, ...]) -> Split | None:

@@ -517,6 +517,13 @@ def boxes_of_yolo(root: Path) -> None:
     (root / "data.yaml").write_text("names: [ant, bee, cat]\n")
 
 
+def boxes_of_ultralytics(root: Path) -> None:
+    for split in ("train", "val"):
+        for path, label in numbered(root / "images" / split):
+            name = f"{path[:-4]}.txt"
+            write(root / "labels" / split / name, [(label, 0.5, 0.5, 0.25, 0.25)], " ")
+
+
 def boxes_of_voc(root: Path) -> None:
     for path, _ in pictures(root / "JPEGImages"):
         text = f"<annotation><filename>{path}</filename><object><bndbox/></object></annotation>"
@@ -588,6 +595,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "boxes of a table": (boxes_of_a_table, f"{_BOXES} .*--label-column class"),
     "boxes of COCO": (boxes_of_coco, _BOXES),
     "boxes of YOLO": (boxes_of_yolo, _BOXES),
+    "boxes of Ultralytics": (boxes_of_ultralytics, _BOXES),
     "boxes of VOC": (boxes_of_voc, _BOXES),
     "two tables": (
         two_tables,

@@ -452,3 +452,26 @@ def test_training_reads_the_columns_that_were_ranked(tmp_path: Path) -> None:
     resumed, cards = from_config(config)
     assert resumed.label_column == "fine_label"
     assert prepare(resumed, cards=cards).task.digest == task.digest
+
+
+def test_lists_that_name_no_image_leave_it_to_class_folders(tmp_path: Path) -> None:
+    """As in CUB-200, whose images.txt numbers the paths below images/."""
+    rows = numbered(tmp_path / "images", name=in_class_folders)
+    for name, column in (("images.txt", 0), ("image_class_labels.txt", 1)):
+        write(tmp_path / name, [(i + 1, row[column]) for i, row in enumerate(rows)], " ")
+    task = Task.open(tmp_path, duplicates=False)
+    assert task.classes == CLASSES
+    assert "images.txt names no image that is here; not used" in task.warnings
+
+
+def test_classes_that_differ_in_case_are_said(tmp_path: Path) -> None:
+    rows = numbered(tmp_path)
+    names = [
+        CLASSES[label].upper() if i < 7 else CLASSES[label] for i, (_, label) in enumerate(rows)
+    ]
+    paths = [path for path, _ in rows]
+    write(tmp_path / "labels.csv", [("file", "label"), *zip(paths, names, strict=True)])
+    assert Task.open(tmp_path, duplicates=False).warnings[0] == (
+        "3 pairs of classes differ in upper and lower case only ('ANT' and 'ant', 'BEE' and 'bee',"
+        " 'CAT' and 'cat'): where they are one class, write it in one way"
+    )

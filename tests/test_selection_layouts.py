@@ -386,6 +386,21 @@ REFUSED: dict[str, tuple[dict[str, int], str]] = {
         with_classes("color/train", "color/test", "gray/train", "gray/test"),
         "color/ and gray/ hold splits of their own",
     ),
+    "labelled and pool": (
+        with_classes("labelled/train", "labelled/test") | {"pool": 9},
+        "labelled/ holds splits of its own .test and train., unlike pool/: they are no classes of"
+        " one task; for one of them give --task .*labelled, and --unlabelled .*pool if its images",
+    ),
+    "one class with splits": (
+        {"cats/train": 9, "cats/test": 3, "dogs": 9, "fish": 9},
+        "cats/ holds splits of its own .test and train., unlike dogs/ and fish/",
+    ),
+    "a zip": ({"train.zip": 0}, "holds no images; .* train.zip is an archive: unpack it"),
+    "arrays": ({"x_train.npy": 0}, "holds no images; .* x_train.npy is NumPy arrays"),
+    "a workbook": (
+        {"images": 9, "labels.xlsx": 0},
+        "images/ holds 9 images .* labels.xlsx is a spreadsheet: save it as CSV",
+    ),
     "nothing": ({}, "holds no images"),
     "a folder of images": ({"": 4}, "holds 4 files but no sub-folders"),
 }  # fmt: skip

@@ -347,6 +347,11 @@ license: not this
 """
 
 
+@pytest.mark.parametrize("line", ["licence: mit", "License: MIT", "LICENSE: mit license"])
+def test_the_key_of_a_licence_in_other_spelling(line: str) -> None:
+    assert front_matter(f"---\n{line}\n---\n") == {"license": "mit"}
+
+
 def test_front_matter() -> None:
     assert front_matter(CARD) == {
         "license": "apache-2.0",

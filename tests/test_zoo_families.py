@@ -354,6 +354,7 @@ def test_a_language_model_with_vision_is_no_image_encoder(name: str) -> None:
         ({"problem_type": "regression"}, "regression"),
         ({"num_labels": 1}, "regression"),
         ({"id2label": {"0": "age"}}, "regression"),
+        ({"num_channels": 1}, "takes images of 1 channels, only colour images are fed"),
         ({"_class_name": "UNet2DConditionModel", "_diffusers_version": "0.30"}, "diffusion"),
     ],
 )

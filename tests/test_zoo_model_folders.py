@@ -716,6 +716,12 @@ def files(*names: str, config: bool = True) -> Callable[[Path], None]:
     return change
 
 
+def onnx_folder(made: Path) -> None:
+    (made / "model.safetensors").rename(made / "model.onnx")
+    (made / "onnx").mkdir()
+    (made / "model.onnx").rename(made / "onnx" / "model.onnx")
+
+
 def content(value: bytes) -> Callable[[Path], None]:
     def change(made: Path) -> None:
         (made / "model.safetensors").write_bytes(value)
@@ -766,6 +772,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 123456
         (files("model.ckpt.index", "model.ckpt.data-00000-of-00001"), "(TensorFlow)"),
         (files("flax_model.msgpack"), "only flax_model.msgpack (Flax)"),
         (files("model.onnx"), "only model.onnx (ONNX)"),
+        (onnx_folder, "only onnx/model.onnx (ONNX): save the model as safetensors"),
+        (files("model_best.pth.tar"), "only model_best.pth.tar: loading a pickle"),
         (files("model.gguf", config=False), "only model.gguf (GGUF)"),
         (files("model.tflite"), "only model.tflite (TensorFlow Lite)"),
         (files("openvino_model.xml", "openvino_model.onnx"), "only openvino_model.onnx (ONNX)"),

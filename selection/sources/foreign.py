@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 # first bytes -> what it is, and what to do; the first that fits
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (
@@ -50,6 +52,20 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
 )
+# suffix -> what a file is that holds images or labels, but not as files of their own
+_CONTAINERS: dict[str, str] = {
+    **dict.fromkeys(
+        (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"),
+        "an archive: unpack it",
+    ),
+    **dict.fromkeys((".npy", ".npz"), "NumPy arrays: save the images as PNG, a folder a class"),
+    **dict.fromkeys((".h5", ".hdf5"), "an HDF5 file: save the images as PNG, a folder a class"),
+    ".mat": "a file of MATLAB: save the images as PNG, a folder a class",
+    **dict.fromkeys((".tfrecord", ".tfrecords"), "TFRecords: save the images as files"),
+    **dict.fromkeys((".mdb", ".lmdb"), "an LMDB database: save the images as files"),
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth"), "a pickle, which is never opened"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a spreadsheet: save it as CSV"),
+}
 _RAW = "a camera's raw file ({}): develop it to JPEG or TIFF"
 _HEIF = "HEIC photograph: pip install pillow-heif, or teacher-zoo[heic], then it is read"
 _AVIF = "AVIF image, which this Pillow cannot read: pip install --upgrade pillow"
@@ -73,6 +89,11 @@ def what_it_is(raw: bytes) -> str | None:
     if raw[128:132] == b"DICM":
         return "a DICOM file: export it as 16-bit PNG"
     return _text(raw[:65_536])
+
+
+def container(name: str) -> str | None:
+    """What a file of that name holds images or labels in, and what to do; None for others."""
+    return _CONTAINERS.get(os.path.splitext(name)[1].lower())
 
 
 def is_heif(raw: bytes) -> bool:

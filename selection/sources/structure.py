@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from selection.sources.folder import SPLITS, Files, Folder
+from selection.sources.foreign import container
 from selection.sources.layout import (
     Layout,
     copies_of_siblings,
@@ -270,6 +271,7 @@ def _read_classes(layout: Layout, level: Level) -> None:
             f"cannot tell whether {listed(named)} are splits or classes beside {listed(real)}; as"
             " splits they need one sub-folder of images a class, as classes other names"
         )
+    _refuse_dataset_beside(layout, level)
     _refuse_wrapper_beside(layout, level, named)
     aside = [child for child in named if not may_be_class(child.name)]
     for child in aside:
@@ -283,6 +285,29 @@ def _read_classes(layout: Layout, level: Level) -> None:
                 " it out of the folder"
             )
     layout.add_classes("train", classes, empty=level.empty)
+
+
+def _refuse_dataset_beside(layout: Layout, level: Level) -> None:
+    """Refuse a folder with splits of its own beside one without: labelled/train, pool/*.jpg."""
+    inner = {child: Level(level.inner(child)) for child in level.children}
+    datasets = [
+        child
+        for child in level.children
+        if len(inner[child].children) > 1
+        and _holds_splits(inner[child])
+        and "train" in map(inner[child].kind_of, inner[child].children)
+    ]
+    others = [child for child in level.children if child not in datasets]
+    if not datasets or not others:
+        return
+    splits = names_text(inner[datasets[0]].children)
+    pool = layout.path_of(others[0])
+    unlabelled = f", and --unlabelled {pool} if its images have no labels" * (len(others) == 1)
+    layout.refuse(
+        f"{listed(datasets)} holds splits of its own ({splits}), unlike {listed(others)}: they are"
+        f" no classes of one task; for one of them give --task {layout.path_of(datasets[0])}"
+        f"{unlabelled}"
+    )
 
 
 def _refuse_wrapper_beside(layout: Layout, level: Level, named: Sequence[Folder]) -> None:
@@ -349,7 +374,7 @@ def _refuse_flat(layout: Layout, level: Level) -> None:
     but = f", unlike {listed(level.with_classes)}" if level.with_classes else ""
     layout.refuse(
         f"{listed(flat)} {hold} but no class folders and no labels file{but}; expected one"
-        f" sub-folder of images a class, or {_LABELS_FILE}"
+        f" sub-folder of images a class, or {_LABELS_FILE}{_container_text(layout)}"
     )
 
 
@@ -358,6 +383,16 @@ def _refuse_without_folders(layout: Layout, level: Level) -> None:
     if count:
         layout.refuse(
             f"holds {count:,} files but no sub-folders; expected one sub-folder of images a class,"
-            f" or {_LABELS_FILE}"
+            f" or {_LABELS_FILE}{_container_text(layout)}"
         )
-    layout.refuse("holds no images; expected one sub-folder of images a class, or train.parquet")
+    layout.refuse(
+        "holds no images; expected one sub-folder of images a class, or train.parquet"
+        f"{_container_text(layout)}"
+    )
+
+
+def _container_text(layout: Layout) -> str:
+    """What lies in the task's folder that may hold its images or labels: ``train.zip``."""
+    names = sorted(path.name for path in layout.root.path.iterdir() if path.is_file())
+    name = next((name for name in names if container(name)), None)
+    return f". {class_name(name)} is {container(name)}" if name else ""

@@ -234,6 +234,10 @@ def obstacle(config: Mapping[str, Any], architecture: str | None) -> str | None:
         return "is a part of a diffusion pipeline, which makes images: no image classifier"
     if not architecture:
         return "config.json names no architecture"
+    teaches = is_classifier(architecture) or backbone(architecture)
+    channels = tower_config(config, architecture).get("num_channels")
+    if teaches and isinstance(channels, int) and channels != 3:
+        return f"the network takes images of {channels} channels, only colour images are fed"
     if is_classifier(architecture):
         return _head_obstacle(config, architecture)
     if backbone(architecture):

@@ -179,7 +179,9 @@ def weight_files(folder: Path) -> list[Path]:
         return files
     if os.path.lexists(folder / WEIGHTS):
         raise TeacherError(f"{WEIGHTS} is not a regular file, or a link that leads nowhere")
-    raise TeacherError(missing_weights(path.name for path in folder.iterdir()))
+    names = [path.name for path in folder.iterdir()]
+    names += [f"onnx/{path.name}" for path in (folder / "onnx").glob("*.onnx")]  # by Optimum
+    raise TeacherError(missing_weights(names))
 
 
 def check_floats(header: Header, quantization: object = None) -> None:

@@ -303,9 +303,11 @@ def card_data(data: object) -> Fields:
     """
     if not isinstance(data, Mapping):
         return {}
+    data = {str(name).casefold(): value for name, value in data.items()} | {**data}
     language = data.get("language")
+    license_ = data.get("license", data.get("licence"))
     fields: Fields = {
-        "license": license_name(data.get("license"), other=data.get("license_name")),
+        "license": license_name(license_, other=data.get("license_name")),
         "datasets": as_lines(data.get("datasets")),
         "base_model": as_lines(data.get("base_model")),
         "languages": as_lines("no" if language is False else language),  # YAML's Norwegian

@@ -195,9 +195,10 @@ def _without_numbers(lines: list[str]) -> list[str]:
 
 def refuse_box_files(folder: Path, parts: Sequence[str]) -> None:
     """Raise ``UserError`` where texts or XML beside the images hold boxes (YOLO, Pascal VOC)."""
+    names = ("", "labels", "Annotations", "annotations", "label")
+    inside = [path for path in (folder / "labels").glob("*") if path.is_dir()]  # labels/train
     for part in ("", *parts):
-        for name in ("", "labels", "Annotations", "annotations", "label"):
-            place = folder / part / name
+        for place in (*(folder / part / name for name in names), *inside):
             for path in _annotation_files(place):
                 raise UserError(
                     f"{place} holds boxes, not classes (such as {class_name(path.name)}): labels of"

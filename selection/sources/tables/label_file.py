@@ -86,9 +86,14 @@ def read_folder(folder: Path, columns: Columns, warnings: list[str]) -> LabelFil
     }
     if any(of_splits.values()):
         return _read_splits(folder, splits, of_splits, columns, warnings)
+    wrapped = any(len(names) > 1 for names in inner.values())
+    if wrapped and chosen and columns == Columns() and not any(f.is_table for f in chosen.values()):
+        for file in chosen.values():
+            warnings.append(f"{class_name(file.path.name)} names no image that is here; not used")
+        return None
     if chosen:
         return _read_root(folder, chosen, columns, warnings)
-    if not any(len(names) > 1 for names in inner.values()):
+    if not wrapped:
         refuse_box_files(folder, list(splits))
     return None
 

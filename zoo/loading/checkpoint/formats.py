@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _PICKLE = "loading a pickle can run any code, so it is never done"
 _PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".joblib", ".pdparams", ".t7")
+_PICKLES += (".pth.tar", ".pt.tar", ".ckpt.tar")
 _OTHERS = {
     ".h5": "Keras",
     ".hdf5": "Keras",
