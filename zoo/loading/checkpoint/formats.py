@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 
 _PICKLE = "loading a pickle can run any code, so it is never done"
-_PICKLES = tuple(
-    ".bin .pth .pt .ckpt .pkl .pickle .joblib .pdparams .t7 .pth.tar .pt.tar .ckpt.tar".split()
+_PICKLES = (
+    *(".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".joblib", ".pdparams", ".t7"),
+    *(".pth.tar", ".pt.tar", ".ckpt.tar"),
 )
 _OTHERS = {
     ".h5": "Keras",
