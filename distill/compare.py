@@ -12,6 +12,7 @@ import typer
 from distill.comparison import BEST_SINGLE, COLUMNS, Comparison, compare, figures_of
 from distill.options import Device, Offline
 from distill.run import RunFolder
+from selection.settings import Yes
 from zoo.errors import Unavailable
 from zoo.files import check_can_write, write_json, write_text
 from zoo.terminal.command import printable, run
@@ -88,6 +89,7 @@ class CompareOptions:
         typer.Option(min=0, help="minutes; what does not fit resumes at the next call"),
     ] = None
     offline: Offline = False
+    yes: Yes = False
     device: Device = "auto"
 
 
@@ -109,6 +111,7 @@ def compare_methods(options: CompareOptions) -> int:
         seeds=options.seeds,
         device=resolve_device(options.device),
         offline=options.offline,
+        yes=options.yes,
         budget=None if options.budget is None else 60 * options.budget,
     )
     write_json(options.source / "compare.json", _record(comparison))

@@ -125,13 +125,15 @@ def compare(
     seeds: int,
     device: str = "cpu",
     offline: bool = False,
+    yes: bool = False,
     budget: float | None = None,
 ) -> Comparison:
     """Train ``methods`` with ``seeds`` seeds as the run ``source`` was trained, and compare them.
 
-    Finished cells are read, a stopped cell goes on. With ``budget`` (seconds) no cell is begun that
-    would, by the longest so far, not end in time; the comparison says which are missing. A method
-    that cannot run here has an ``error``. A method may carry settings:
+    Teachers of more than 2 GB are downloaded only with ``yes``, or where the user of a command
+    agrees. Finished cells are read, a stopped cell goes on. With ``budget`` (seconds) no cell is
+    begun that would, by the longest so far, not end in time; the comparison says which are missing.
+    A method that cannot run here has an ``error``. A method may carry settings:
     ``transport:probe=0:weight=1``. Methods that are identical for this committee are trained once:
     with a single teacher, probe_kd, average and best_single are the same run.
     """
@@ -145,6 +147,7 @@ def compare(
         options,
         device=device,
         offline=offline,
+        yes=yes,
         cards=cards,
         revision=config["task"].get("revision"),
     )

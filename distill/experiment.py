@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -33,6 +33,13 @@ from distill.training.config import TrainingConfig, training_config
 from distill.training.loop import TrainingSetup
 from distill.training.results import ACCURACY, BALANCED, class_mean, split_results
 from selection.duplicates.report import leaks
+from selection.probing.budget import CostModel
+from selection.probing.downloads import (
+    TRAIN_LIMITS,
+    DownloadPlan,
+    announce_download,
+    refuse_unasked,
+)
 from selection.ranking import Ranking, versions
 from selection.report.class_table import warn_of
 from selection.scores.interval import accuracy
@@ -40,7 +47,7 @@ from selection.sources.tables.columns import Columns
 from selection.sources.unreadable import check_readable, unreadable_warnings
 from selection.task import Task
 from zoo.errors import UserError
-from zoo.home import pixel_folder
+from zoo.home import bandwidth_file, pixel_folder
 from zoo.terminal.command import printable
 from zoo.terminal.progress import warn
 
@@ -281,6 +288,7 @@ def prepare(
     *,
     device: str = "cpu",
     offline: bool = False,
+    yes: bool = False,
     catalogue: Path | None = None,
     cards: tuple[ModelCard, ...] | None = None,
     revision: str | None = None,
@@ -288,7 +296,8 @@ def prepare(
 ) -> Experiment:
     """The experiment that ``options`` describe; ``cards`` are the committee of a run that is
     resumed, ``revision`` the commit of its Hub dataset; ``on_task`` is called with the opened task
-    at the end. Raises ``UserError``.
+    at the end. Teachers of more than 2 GB are downloaded only with ``yes``, or where the user of a
+    command agrees. Raises ``UserError``.
     """
     if options.method != "plain" and options.ranking is None and cards is None:
         raise UserError(
@@ -298,6 +307,10 @@ def prepare(
     ranking = Ranking.load(Path(options.ranking)) if cards is None and options.ranking else None
     if ranking is not None and options.task == f"hf:{ranking.task}":
         revision = ranking.split.get("revision")
+    if ranking is not None:
+        cards = committee_cards(ranking, top=options.top, catalogue=catalogue)
+    if METHODS[options.method].needs and not offline:
+        _agree_to_download(cards or (), yes=yes)
     columns = _columns(options, ranking)
     task = Task.open(
         options.task,
@@ -305,16 +318,15 @@ def prepare(
         revision=revision,
         image_column=columns.image,
         label_column=columns.label,
+        offline=offline,
         duplicates=options.duplicates,
     )
     _require_held_out(task)
-    if ranking is not None:
-        cards = committee_cards(ranking, top=options.top, catalogue=catalogue)
-        if ranking.split.get("digest") not in (None, task.digest):
-            warn(
-                f"{options.ranking} was made on another state of the task (its split digest"
-                " differs): rank again to be sure"
-            )
+    if ranking is not None and ranking.split.get("digest") not in (None, task.digest):
+        warn(
+            f"{options.ranking} was made on another state of the task (its split digest differs):"
+            " rank again to be sure"
+        )
     training = training_config(options, task)
     committee = PreparedTeachers(
         cards or (),
@@ -326,6 +338,13 @@ def prepare(
     experiment = Experiment(task, training, committee)
     on_task(task)  # after all that can be refused: an error is one line
     return experiment
+
+
+def _agree_to_download(cards: Sequence[ModelCard], *, yes: bool) -> None:
+    """Say how much of the teachers must be fetched; ask, or raise ``UserError``, for much of it."""
+    plan = DownloadPlan.of(cards, CostModel(bandwidth_file()))
+    refuse_unasked(plan, yes=yes, limits=TRAIN_LIMITS)
+    announce_download(plan, yes=yes, limits=TRAIN_LIMITS)
 
 
 def _columns(options: Options, ranking: Ranking | None) -> Columns:

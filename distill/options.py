@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selection.settings import ImageColumn, LabelColumn, ShowFiles
+from selection.settings import ImageColumn, LabelColumn, ShowFiles, Yes
 from zoo.errors import UserError
 from zoo.terminal.command import validate_choice
 from zoo.terminal.options import EXPLICIT, CatalogueFile, as_dict, check_bounds, from_dict
@@ -170,6 +170,7 @@ class TrainOptions(Options):
         bool, typer.Option(help="train the plain control too, once, to tell whether teachers help")
     ] = True
     offline: Offline = False
+    yes: Yes = False
     device: Device = "auto"
     catalogue: CatalogueFile = None
     onnx: Annotated[bool, typer.Option("--onnx", help="also write student/model.onnx")] = False

@@ -214,6 +214,7 @@ def _open(command: TrainOptions) -> tuple[Options, Experiment]:
         options,
         device=resolve_device(command.device),
         offline=command.offline,
+        yes=command.yes,
         catalogue=command.catalogue,
         cards=cards,
         revision=revision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from selection.ranking import Ranking, Row, versions
 from selection.settings import Settings, ShowFiles
 from zoo.errors import Unavailable, UserError
 from zoo.files import check_can_write
+from zoo.home import bandwidth_file, feature_folder
 from zoo.terminal.command import run
 from zoo.terminal.options import command_of, flag_of
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from selection.committee import Committee
     from selection.evidence import Evidence
     from selection.probe import Probe
+    from selection.probing.downloads import DownloadPlan
     from selection.probing.evaluate import RankingInputs
     from selection.probing.rounds import Halving
     from selection.recall.candidates import Candidates
@@ -95,7 +98,9 @@ def rank_on_probe(
     """
     wall, processor = time.monotonic(), time.process_time()
     from selection.probing.evaluate import evaluate_candidates
+    from selection.probing.requirements import check_requirements
 
+    check_requirements(settings)
     inputs = _open_inputs(task, settings, budget, on_task)
     budget.measure_slowdown(time.monotonic() - wall, time.process_time() - processor)
     halving = evaluate_candidates(inputs, settings, budget, progress)
@@ -110,13 +115,13 @@ def _open_inputs(
 ) -> RankingInputs:
     """Open the task, find the candidates for its classes and draw the probe."""
     from selection.probe import Probe
+    from selection.probing.downloads import RANK_LIMITS, announce_download, refuse_unasked
     from selection.probing.evaluate import RankingInputs
-    from selection.scores.registry import SCORES, resolve
+    from selection.scores.registry import resolve, resolve_all
     from selection.task import Task
+    from zoo.loading.revision import pinned
 
-    score = resolve(settings.score)
-    names = SCORES if settings.also == ("all",) else settings.also
-    also = tuple(resolve(name) for name in names)
+    score, also = resolve(settings.score), resolve_all(settings.also)
     if isinstance(task, str):
         task = Task.open(
             task,
@@ -128,30 +133,65 @@ def _open_inputs(
         )
     candidates = _candidates(task, settings, budget)
     probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)
+    plan = _download_plan(candidates, probe, settings, budget)
+    refuse_unasked(plan, yes=settings.yes, limits=RANK_LIMITS)
     if on_task is not None:
         on_task(task)  # after all that can be refused: an error is one line
-    return RankingInputs(task, probe, candidates, score, also)
+    announce_download(plan, yes=settings.yes, limits=RANK_LIMITS)
+    cards = pinned(candidates.cards, offline=settings.offline)  # the first network call
+    return RankingInputs(task, probe, replace(candidates, cards=cards), score, also)
 
 
 def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
-    """The models to consider: at most 50, or within a budget as many as it might pay for."""
+    """The models to consider, in the order in which to run them.
+
+    They are at most 50, or within a budget as many as it might pay for.
+    """
+    from selection.probing.downloads import by_value_per_byte
     from selection.probing.evaluate import shortlist_size
     from selection.probing.rounds import LARGEST_SHARE
     from selection.recall.candidates import MOST, UNBOUNDED, candidates
+    from zoo.loading.revision import offline_by_environment
 
-    most, largest = MOST, None
+    costs = CostModel(bandwidth_file())
+    most, largest = MOST, budget.download
     if budget.limited:
         most = max(UNBOUNDED, shortlist_size(budget))  # some cost more than the budget can pay
-        affordable = CostModel().largest_download(LARGEST_SHARE * budget.left())
+        affordable = costs.largest_download(LARGEST_SHARE * budget.left())
         largest = min(budget.download, affordable)
-    return candidates(
+    chosen = candidates(
         task.classes,
         catalogue=settings.catalogue,
         where=settings.where,
         models=settings.models,
-        offline=settings.offline,
+        offline=settings.offline or offline_by_environment(),
         most=most,
-        largest=largest,
+        largest=largest if math.isfinite(largest) else None,
+    )
+    if budget.limited:
+        return chosen  # the rounds order them by what is left
+    return replace(chosen, cards=by_value_per_byte(chosen.cards, chosen.prior, costs))
+
+
+def _download_plan(
+    candidates: Candidates,
+    probe: Probe,
+    settings: Settings,
+    budget: Budget,
+) -> DownloadPlan:
+    """What the candidates would download; those whose outputs are stored need no weights."""
+    from selection.probing.downloads import DownloadPlan
+    from selection.probing.evaluate import shortlist_size
+    from selection.probing.prober import ProbeStore
+    from selection.probing.store import TeacherStore
+
+    store = ProbeStore(probe, TeacherStore(feature_folder()), device=settings.device)
+    cards = candidates.cards[: shortlist_size(budget)] if budget.limited else candidates.cards
+    return DownloadPlan.of(
+        cards,
+        CostModel(bandwidth_file()),
+        budget=budget,
+        is_needed=lambda card: card.sha is None or store.count(card) < probe.size,
     )
 
 
@@ -232,6 +272,11 @@ def _check_any_ranked(rows: Sequence[Row], halving: Halving, seconds: float | No
         raise Unavailable(
             f"no model could be probed within the budget: {', '.join(left_out)}{failed}; what is"
             " stored is kept, so give more (--budget 2m) or run again"
+        )
+    if not rows:
+        raise Unavailable(
+            "none of the candidates could be probed: their weights are larger than the bound of"
+            " --budget-gb or of unknown size; give more, or crawl smaller models"
         )
     raise Unavailable(f"all {len(rows)} models failed; the first: {rows[0].model}: {rows[0].error}")
 

@@ -21,6 +21,10 @@ ImageColumn = Annotated[
 LabelColumn = Annotated[
     str | None, typer.Option(help="a table's column of labels, where its name does not tell")
 ]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="download without a question, however much it is"),
+]
 ShowFiles = Annotated[
     bool, typer.Option("--show-files", help="print the first file names of each class too")
 ]
@@ -77,6 +81,8 @@ class Settings:
         Wall-clock seconds for the whole ranking.
     download : float, optional
         Bytes to download at most (``--budget-gb``).
+    yes : bool
+        Whether to download more than 2 GB where neither ``budget`` nor ``download`` limits it.
     ray : str, optional
         ``local:N`` or a cluster's address, whose workers then probe.
     unlabelled : Path, optional
@@ -130,6 +136,7 @@ class Settings:
         float | None,
         typer.Option("--budget-gb", parser=parse_gigabytes, help="gigabytes to download at most"),
     ] = None
+    yes: Yes = False
     ray: Annotated[
         str | None,
         typer.Option(help="probe on Ray workers: local:N, or a cluster's address such as auto"),

@@ -23,13 +23,6 @@ from zoo.catalogue import Catalogue
 
 ENCODER = NameEncoder.table()
 
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shortlist's revisions are asked from the Hub; what is tested here is the shortlist."""
-    monkeypatch.setattr("selection.recall.candidates.pinned", lambda cards, **_: list(cards))
-
-
 ANIMALS = ("cat", "dog", "horse", "cow", "sheep", "pig", "goat", "duck", "goose", "hen")
 VEHICLES = ("car", "truck", "bus", "train", "ship", "airplane", "bicycle", "tram")
 

@@ -32,6 +32,11 @@ def label_folder() -> Path:
     return home() / "labels"
 
 
+def bandwidth_file() -> Path:
+    """The file that keeps how fast the last download was."""
+    return home() / "bandwidth.json"
+
+
 def pixel_folder() -> Path:
     """The folder of decoded training images."""
     return home() / "distill" / "pixels"

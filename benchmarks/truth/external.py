@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from benchmarks.record import BenchRecord
 from benchmarks.shared import shared
-from selection.recall.prior import FAMILIES, copies_last, features
+from selection.recall.prior import FAMILIES, copies_last, features, size_penalty
 from selection.scores.interval import mean_interval
 from zoo.errors import UserError
 
@@ -144,6 +144,7 @@ def predictions(
             predicted.loc[results.index[test], data] = _fit(known, table.iloc[train], choice)(
                 table.iloc[test]
             )
+    predicted = predicted.sub(size_penalty(models), axis=0)
     choice = _choose(results, table)
     names, weights = _weights(results, table, choice)
     return predicted, {"choice": str(choice)} | dict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -12,12 +13,15 @@ from statistics import median_low
 
 from selection.settings import Settings
 from zoo.card import ModelCard
+from zoo.errors import TeacherError
+from zoo.files import load_json, write_json
 
 START_SECONDS = 4.0  # to import torch and timm, once
 _LOAD_SECONDS = 0.3  # to build a small network whose weights are on this machine
 _READ_RATE = 200e6  # bytes of weights a second that are read and built
 _BANDWIDTH = 10e6  # bytes a second, as long as no download was measured
 _SMALLEST_MEASURED = 5_000_000  # bytes; a smaller download measures latency, not bandwidth
+_POSSIBLE_BANDWIDTHS = (1e3, 1e11)  # bytes a second that a file may say
 _RUN_SECONDS = 0.1  # of a model's run that do not depend on the number of images
 _CAUTION = 1.3  # an estimate should rather be too long
 _TYPICAL_PARAMETERS = 25_000_000  # where a card does not tell
@@ -104,13 +108,24 @@ class CostModel:
     parameters)`` milliseconds, where ``area`` is the input's over 224 x 224 (ours: within a factor
     of two for MobileNets on one core, not measured on a GPU). A model that has run is estimated by
     its measured rate; the guess of any other is multiplied by the median ratio of measured to
-    guessed rates.
+    guessed rates. ``kept`` is the file in which the bandwidth of the last download is kept for the
+    next command.
+
+    Attributes
+    ----------
+    bandwidth : float
+        Bytes a second.
+    is_measured : bool
+        Whether ``bandwidth`` was measured at a download rather than assumed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Path | None = None) -> None:
         self._rates: dict[str, float] = {}  # measured seconds an image, by model
         self._ratios = [1.0]  # measured over guessed rate; a first, cold model alone moves nothing
-        self._bandwidth = _BANDWIDTH
+        self._kept = kept
+        measured = None if kept is None else _read_bandwidth(kept)
+        self.bandwidth = measured or _BANDWIDTH
+        self.is_measured = measured is not None
         self._is_local: dict[str, bool] = {}
 
     def download_bytes(self, card: ModelCard) -> int | None:
@@ -138,7 +153,7 @@ class CostModel:
         if download is None:
             download = guessed_bytes
         read = (card.weight_bytes or guessed_bytes) / _READ_RATE
-        return _LOAD_SECONDS + read + _CAUTION * download / self._bandwidth
+        return _LOAD_SECONDS + read + _CAUTION * download / self.bandwidth
 
     def run_seconds(self, card: ModelCard, images: int) -> float:
         """Seconds to run a loaded model on ``images`` images."""
@@ -149,15 +164,19 @@ class CostModel:
 
     def largest_download(self, seconds: float) -> float:
         """Bytes of weights that can be fetched and built within ``seconds``."""
-        seconds_a_byte = 1 / _READ_RATE + _CAUTION / self._bandwidth
+        seconds_a_byte = 1 / _READ_RATE + _CAUTION / self.bandwidth
         return max(0.0, seconds - _LOAD_SECONDS) / seconds_a_byte
 
     def record_load(self, card: ModelCard, seconds: float) -> None:
         """Learn the bandwidth from a load that took ``seconds``; its weights are local now."""
         size = self.download_bytes(card) or 0
         self._is_local[card.id] = True
-        if size >= _SMALLEST_MEASURED:
-            self._bandwidth = size / max(seconds, 1e-3)
+        if size < _SMALLEST_MEASURED:
+            return
+        self.bandwidth, self.is_measured = size / max(seconds, 1e-3), True
+        if self._kept is not None:
+            with contextlib.suppress(OSError):  # a home that takes no files still ranks
+                write_json(self._kept, {"bytes_per_second": round(self.bandwidth)})
 
     def record_run(
         self,
@@ -169,6 +188,16 @@ class CostModel:
         if images > 0:
             self._rates[card.id] = max(0.0, seconds - _RUN_SECONDS) / images
             self._ratios.append(self._rates[card.id] / _guessed_rate(card))
+
+
+def _read_bandwidth(path: Path) -> float | None:
+    """The bandwidth that a file keeps; None where it keeps none that is possible."""
+    try:
+        value = load_json(path)["bytes_per_second"]
+        low, high = _POSSIBLE_BANDWIDTHS
+        return float(value) if low <= value <= high else None
+    except (TeacherError, TypeError, KeyError):
+        return None
 
 
 def _guessed_rate(card: ModelCard) -> float:

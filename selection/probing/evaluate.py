@@ -79,7 +79,9 @@ def evaluate_candidates(
         )
     beyond_shortlist = len(candidates.cards) - len(setup.cards) - setup.too_costly
     halving.left_out["budget"] += setup.too_costly
-    halving.left_out["limit"] += candidates.left_out + beyond_shortlist
+    too_large = 0 if budget.limited else candidates.too_large
+    halving.left_out["budget_gb"] += too_large
+    halving.left_out["limit"] += candidates.left_out - too_large + beyond_shortlist
     return halving
 
 

@@ -25,6 +25,7 @@ from selection.settings import Settings
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, UserError
 from zoo.files import check_home
+from zoo.home import bandwidth_file
 
 if TYPE_CHECKING:
     from zoo.teacher import Teacher
@@ -181,7 +182,7 @@ class LocalProber:
         on_images: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.store, self.settings = store, settings
-        self.budget, self.costs = budget, CostModel()
+        self.budget, self.costs = budget, CostModel(bandwidth_file())
         self.on_model, self.on_images = on_model, on_images
         self._loaded: dict[str, Teacher] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import math
 import os
 import re
@@ -19,6 +20,7 @@ from selection.probing.store import TeacherStore
 from selection.settings import Settings
 from zoo.card import ModelCard
 from zoo.errors import Unavailable, UserError
+from zoo.home import bandwidth_file
 
 RETRIES = 3  # a model whose worker dies so often has killed it itself
 # of a worker process: teachers stay loaded between rounds
@@ -55,7 +57,7 @@ class RayProber:
         import torch
 
         self.ray, self.store = ray, store
-        self.budget, self.costs = budget, CostModel()
+        self.budget, self.costs = budget, CostModel(bandwidth_file())
         resources, device = ray.cluster_resources(), settings.device
         use_gpu = bool(resources.get("GPU")) and (device is None or device.startswith("cuda"))
         self.slots = max(1, int(resources["GPU" if use_gpu else "CPU"]))
@@ -150,8 +152,8 @@ class RayProber:
         return ProbeResult(card, stored.outputs)
 
 
-def connect(address: str) -> Any:
-    """The ``ray`` module, connected to ``address``."""
+def check_ray(address: str) -> re.Match[str] | None:
+    """The match of ``local:N``, or None for a cluster; ``UserError`` without Ray or for another."""
     local = re.fullmatch(r"local:([1-9]\d{0,3})", address)
     cluster = re.fullmatch(r"auto|(ray://)?[\w.\-\[\]:]+:\d+", address)
     if not local and (address.startswith("local") or not cluster):
@@ -159,15 +161,21 @@ def connect(address: str) -> Any:
             f"--ray {address!r}: expected local:N with N workers, auto, HOST:PORT or"
             " ray://HOST:PORT"
         )
+    if not importlib.util.find_spec("ray"):
+        raise UserError(
+            f"--ray {address} needs Ray, which is not installed: pip install 'teacher-zoo[ray]'"
+        )
+    return local
+
+
+def connect(address: str) -> Any:
+    """The ``ray`` module, connected to ``address``."""
+    local = check_ray(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers
     # else it warns of a default to come
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-    except ImportError:
-        raise UserError(
-            f"--ray {address} needs Ray, which is not installed: pip install 'teacher-zoo[ray]'"
-        ) from None
+    import ray
+
     options: dict[str, Any] = {"address": address}
     if local:
         options = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,6 @@ from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, snapshot_of
 from zoo.errors import UserError
 from zoo.home import default_catalogue
-from zoo.loading.revision import pinned
 from zoo.sources import folder
 from zoo.sql import quote
 from zoo.terminal.command import printable
@@ -49,9 +48,13 @@ class Candidates:
     known, loadable : int
         Models of the catalogue after the filters, and how many of them can be loaded.
     left_out : int
-        Loadable models beyond the limit.
+        Loadable models beyond the limit, or too large.
+    too_large : int
+        How many of them have weights of more bytes than may be fetched.
     touched : int
         Models whose label names recall compared with the task's.
+    prior : mapping of str to float
+        The metadata prior of each card by its id.
     """
 
     cards: list[ModelCard]
@@ -60,7 +63,9 @@ class Candidates:
     known: int
     loadable: int
     left_out: int
+    too_large: int = 0
     touched: int = 0
+    prior: Mapping[str, float] = field(default_factory=dict)
 
 
 def candidates(
@@ -94,7 +99,8 @@ def candidates(
     most : int
         Take at most so many.
     largest : float, optional
-        Bytes. Models whose weights are not here, and are larger or of unknown size, are left out.
+        Bytes. Where there are more than ``most``, models whose weights are not here, and are larger
+        or of unknown size, are left out.
 
     Raises
     ------
@@ -102,22 +108,19 @@ def candidates(
         If nothing matches; the message names the nearest id.
     """
     with _open(catalogue) as (opened, name):
-        matching = _all_of(where, _any_of(opened, where, models, name))
+        matching = _matching(opened, where, models, name)
         known = opened.count(matching)
-        if not known:
-            raise UserError(
-                f"no model of {name} meets {where!r}; loosen --where, or add models: python -m"
-                " zoo.crawl --source FOLDER"
-            )
         failed = _failed(opened, matching, everywhere=bool(models))
         is_here = _is_here(opened, matching) if offline or largest is not None else None
         usable = _all_of(matching, USABLE, is_here if offline else None)
         loadable = opened.count(usable)
         if not loadable and not failed:
             raise UserError(_nothing_loadable(known, name, offline=offline))
-        if largest is not None and not offline:
+        too_large = 0
+        if largest is not None and not offline and loadable > most:
             is_small = f"coalesce(weight_bytes, 4 * params_total) <= {largest:.0f}"
             usable = _all_of(usable, f"{is_here} OR {is_small}")
+            too_large = loadable - opened.count(usable)
         is_filtered = bool(where or models or is_here)
         shortlist = _shortlist(
             opened,
@@ -127,14 +130,39 @@ def candidates(
             keep_index=name != PACKAGED,
         )
     return Candidates(
-        cards=pinned(shortlist.cards, offline=offline),
+        cards=shortlist.cards,
         failed=failed,
         catalogue=name,
         known=known,
         loadable=loadable,
         left_out=loadable - len(shortlist.cards),
+        too_large=too_large,
         touched=shortlist.touched,
+        prior=shortlist.prior,
     )
+
+
+def check_filters(catalogue: Path | None, *, where: str | None, models: Sequence[str]) -> None:
+    """Raise ``UserError`` where no model of the catalogue meets what the user named."""
+    if catalogue is not None or where or models:
+        with _open(catalogue) as (opened, name):
+            _matching(opened, where, models, name)
+
+
+def _matching(
+    catalogue: Catalogue,
+    where: str | None,
+    models: Sequence[str],
+    name: str,
+) -> str:
+    """The condition that a model meets ``where`` and is one of ``models``; some model does."""
+    condition = _all_of(where, _any_of(catalogue, where, models, name))
+    if not catalogue.count(condition):
+        raise UserError(
+            f"no model of {name} meets {where!r}; loosen --where, or add models: python -m"
+            " zoo.crawl --source FOLDER"
+        )
+    return condition
 
 
 def _failed(catalogue: Catalogue, matching: str, *, everywhere: bool) -> list[ModelCard]:
@@ -233,6 +261,7 @@ def _listed(texts: Sequence[str]) -> str:
 class _Shortlist(NamedTuple):
     cards: list[ModelCard]
     touched: int  # models whose label names were compared
+    prior: dict[str, float]
 
 
 def _shortlist(
@@ -245,7 +274,7 @@ def _shortlist(
 ) -> _Shortlist:
     """At most ``size`` cards that meet ``usable``, in the order of the prior."""
     if not size:
-        return _Shortlist([], 0)
+        return _Shortlist([], 0, {})
     encoder = NameEncoder.table()
     index = label_index(catalogue, encoder, keep=keep_index)
     is_permitted = np.ones(len(index.ids), np.bool_)
@@ -268,11 +297,12 @@ def _shortlist(
     places = _with_reserved(with_names, without_names, size)
     ids = _listed([index.ids[place] for place in places])
     cards = catalogue.cards(where=_all_of(usable, f"id IN ({ids})"))
+    values: dict[str, float] = {}
     if len(cards) > 1:
-        values = prior(cards, classes, encoder=encoder)
-        value_of = {card.id: value for card, value in zip(cards, values, strict=True)}
-        cards.sort(key=lambda card: (-value_of[card.id], card.id))
-    return _Shortlist(cards, touched)
+        guesses = prior(cards, classes, encoder=encoder).tolist()
+        values = {card.id: value for card, value in zip(cards, guesses, strict=True)}
+        cards.sort(key=lambda card: (-values[card.id], card.id))
+    return _Shortlist(cards, touched, values)
 
 
 def _in_order(index: LabelIndex, costs: Costs, is_permitted: Bools) -> tuple[Ints, Ints]:

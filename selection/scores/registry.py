@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from selection.scores.gbc import GBC
 from selection.scores.hscore import HSCORE
 from selection.scores.knn import KNN
@@ -38,5 +40,10 @@ SCORES: dict[str, Score] = {score.name: score for score in (*TRANSPORT, *_OTHERS
 
 
 def resolve(name: str = DEFAULT_SCORE) -> Score:
-    """The score called ``name`` or by that alias; `UserError` names the nearest and all others."""
+    """The score called ``name`` or by that alias; `UserError` names the nearest."""
     return SCORES[ALIASES.get(name) or validate_choice("score", name, [*ALIASES, *SCORES])]
+
+
+def resolve_all(names: Sequence[str]) -> tuple[Score, ...]:
+    """The scores called ``names``; ``("all",)`` are all there are."""
+    return tuple(resolve(name) for name in (SCORES if tuple(names) == ("all",) else names))

@@ -20,7 +20,7 @@ from typing import Any
 from zoo.errors import TeacherError, Unavailable, UserError
 from zoo.home import home
 
-_MOST_NAMED = 100  # valid names that a message lists
+_MOST_NAMED = 15  # valid names that a message lists; of more only the nearest
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
 _EPILOG = "--debug shows the traceback of an error, --version the version of teacher-zoo."
 _INTERRUPT = 128 + signal.SIGINT  # the status of a command that Ctrl-C stopped

@@ -1,0 +1,34 @@
+"""What a ranking's settings need of this machine, checked before the task is opened."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from selection.recall.candidates import check_filters
+from selection.scores.registry import resolve, resolve_all
+from selection.settings import Settings
+from zoo.errors import UserError
+
+
+def check_requirements(settings: Settings) -> None:
+    """Raise ``UserError`` for what would be refused later: scores, device, packages and filters."""
+    resolve(settings.score)
+    resolve_all(settings.also)
+    if settings.device not in (None, "cpu"):  # importing torch takes seconds
+        from selection.probing.prober import torch_device
+
+        torch_device(settings.device)
+    if settings.ray is not None:
+        from selection.probing.workers import check_ray
+
+        check_ray(settings.ray)
+    if settings.label_encoder and not importlib.util.find_spec("sentence_transformers"):
+        raise UserError(
+            f"--label-encoder {settings.label_encoder} needs the package sentence-transformers;"
+            " pip install sentence-transformers, or leave the option out"
+        )
+    unlabelled = settings.unlabelled
+    if unlabelled is not None and not Path(unlabelled).expanduser().exists():
+        raise UserError(f"--unlabelled {unlabelled}: there is no such folder")
+    check_filters(settings.catalogue, where=settings.where, models=settings.models)
