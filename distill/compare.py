@@ -15,7 +15,7 @@ from distill.run import RunFolder
 from selection.settings import Yes
 from zoo.errors import Unavailable
 from zoo.files import check_can_write, write_json, write_text
-from zoo.terminal.command import printable, run
+from zoo.terminal.command import printable, resumable, run
 from zoo.terminal.options import command_of
 from zoo.terminal.table import Column, table_text
 
@@ -105,15 +105,19 @@ def compare_methods(options: CompareOptions) -> int:
     methods = list(dict.fromkeys(options.methods))
     if "plain" not in methods:
         methods.insert(0, "plain")  # every lift is over it
-    comparison = compare(
-        RunFolder(options.source),
-        methods,
-        seeds=options.seeds,
-        device=resolve_device(options.device),
-        offline=options.offline,
-        yes=options.yes,
-        budget=None if options.budget is None else 60 * options.budget,
+    kept = (
+        f"the cells that ended are kept in {options.source}, one at work goes on at its last epoch"
     )
+    with resumable(kept):
+        comparison = compare(
+            RunFolder(options.source),
+            methods,
+            seeds=options.seeds,
+            device=resolve_device(options.device),
+            offline=options.offline,
+            yes=options.yes,
+            budget=None if options.budget is None else 60 * options.budget,
+        )
     write_json(options.source / "compare.json", _record(comparison))
     print(text_table(comparison))
     write_text(target, page(comparison))

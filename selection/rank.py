@@ -18,7 +18,7 @@ from selection.settings import Settings, ShowFiles
 from zoo.errors import Unavailable, UserError
 from zoo.files import check_can_write
 from zoo.home import bandwidth_file, feature_folder
-from zoo.terminal.command import run
+from zoo.terminal.command import resumable, run
 from zoo.terminal.options import command_of, flag_of
 
 if TYPE_CHECKING:
@@ -411,13 +411,14 @@ def _rank_command(options: RankOptions) -> None:
         announce(task, files=options.show_files)
         shown.extend(task.warnings)
 
-    ranked = rank_on_probe(
-        options.task,
-        options,
-        budget=budget,
-        progress=Progress.live(),
-        on_task=on_task,
-    )
+    with resumable(f"the outputs of the models that were probed are kept in {feature_folder()}"):
+        ranked = rank_on_probe(
+            options.task,
+            options,
+            budget=budget,
+            progress=Progress.live(),
+            on_task=on_task,
+        )
     if options.out is not None:
         ranked.ranking.save(options.out)  # before the table, whose reader may have gone (| head)
     for warning in ranked.ranking.warnings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -285,3 +287,74 @@ def test_a_small_plan_is_said_and_none_is_silent(
         refuse_unasked(plan, yes=False, limits="")
         announce_download(plan, yes=False, limits="")
         assert capsys.readouterr().err[: len(said) or None] == said
+
+
+@pytest.mark.journey
+@pytest.mark.parametrize("at", ["Teacher.load", "Teacher.outputs"])
+def test_a_model_too_large_for_the_memory_is_a_row_with_its_reason(
+    at: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from zoo.teacher import Teacher
+
+    name = at.partition(".")[2]
+    real = getattr(Teacher, name)
+
+    def exhausted(first: Any, *rest: Any, **options: Any) -> Any:
+        """``first`` is the card of ``load``, and the teacher of ``outputs``."""
+        if getattr(first, "card", first).id == "resnet_mnist":
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return real(first, *rest, **options)
+
+    monkeypatch.setattr(Teacher, name, exhausted)
+    assert main([*TASK, "--models", "resnet_mnist,resnet_fashion"]) == 0
+    shown = capsys.readouterr()
+    assert "resnet_mnist: failed: memory is exhausted by this model" in shown.err
+    assert "1 probed" in shown.out or "resnet_fashion" in shown.out
+
+
+def test_an_interrupted_ranking_says_what_is_kept_and_how_to_go_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("selection.rank.rank_on_probe", interrupt)
+    assert main([*TASK, "--models", "a b"]) == 130
+    assert capsys.readouterr().err == (
+        "error: stopped; the outputs of the models that were probed are kept in"
+        f" {home / 'features'}; to go on: python -m selection.rank {' '.join(TASK)}"
+        " --models 'a b'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--device", "cuda:99"], "--device cuda:99: this machine has no such device"),
+        (["--ray", "local:0"], "expected local:N"),
+        (["--label-encoder", "some/model"], "needs the package sentence-transformers"),
+        (["--score", "trasport"], "did you mean 'transport'? (valid: transport, "),
+        (["--also", "knnn"], "did you mean 'knn'?"),
+        (["--where", "licence = 'x'"], "license"),
+        (["--models", "resnet_mnst"], "did you mean 'resnet_mnist'"),
+        (["--catalogue", "absent.duckdb"], "absent.duckdb"),
+        (["--unlabelled", "absent"], "--unlabelled absent: there is no such folder"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_the_task_is_opened(
+    words: list[str],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("selection.task.Task.open", lambda *_, **__: pytest.fail("opened"))
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: None if name == "sentence_transformers" else real(name, *rest),
+    )
+    assert main(["--task", "digits", *words]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert reason in line
+    assert len(line) < 250

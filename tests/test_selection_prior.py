@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selection.recall.prior import COEFFICIENTS, COLUMNS, copies_last, features, prior, quality
+from selection.recall.prior import (
+    COEFFICIENTS,
+    COLUMNS,
+    copies_last,
+    features,
+    prior,
+    quality,
+    size_penalty,
+)
 from zoo.card import ModelCard
 
 
@@ -51,7 +59,7 @@ def test_the_family_is_read_from_either_library() -> None:
 
 def test_unknown_fields_are_a_middling_model_not_a_fault() -> None:
     middle, small, large = quality(
-        table({}, {"params_total": 1_000_000}, {"params_total": 400_000_000})
+        table({}, {"params_total": 1_000_000}, {"params_total": 200_000_000})
     )
     assert small < middle < large
     assert set(COEFFICIENTS) <= set(features(table({})))
@@ -71,3 +79,10 @@ def test_near_copies_wait_until_each_kind_had_its_turn() -> None:
     kind = {"architecture": "convnext_base", "params_total": 88_000_000}
     rows = table(kind, kind, kind, {"architecture": "swin_tiny", "params_total": 28_000_000})
     assert copies_last(rows, np.array([3.0, 4.0, 2.0, 1.0])).tolist() == [1, 3, 0, 2]
+
+
+def test_beyond_a_hundred_times_a_small_student_size_costs_more_than_it_promises() -> None:
+    sizes = [{"params_total": millions * 10**6} for millions in (100, 250, 1_000, 2_500)]
+    assert size_penalty(table(*sizes)) == pytest.approx([0, 0, 2 * np.log10(4), 2.0])
+    values = quality(table(*sizes))
+    assert values[1] == max(values)

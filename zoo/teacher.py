@@ -16,6 +16,7 @@ from zoo.loading.network import Network
 from zoo.loading.network import load as load_network
 from zoo.loading.preprocessing import Preprocessing, preprocessing_of
 from zoo.loading.transformers_network import head_inputs
+from zoo.terminal.command import exhausted_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -332,6 +333,14 @@ class Teacher:
         return bool(difference.abs().max() < tolerance)
 
 
+def too_large(error: Exception) -> TeacherError:
+    """The reason of a model for which memory does not suffice; any other error is raised again."""
+    memory = exhausted_memory(error)
+    if memory is None:
+        raise error
+    return TeacherError(f"{memory} is exhausted by this model; --device cpu may have more room")
+
+
 class Loaded(NamedTuple):
     """A card's teacher, or the reason why there is none, and the seconds that loading took."""
 
@@ -352,6 +361,8 @@ def load_ahead(
             teacher = Teacher.load(card, device=device, offline=offline)
         except TeacherError as error:
             teacher = error
+        except (RuntimeError, MemoryError) as error:
+            teacher = too_large(error)
         return Loaded(card, teacher, time.perf_counter() - begin)
 
     return in_order(attempt, cards, ahead=1, workers=1)

@@ -307,6 +307,10 @@ class LocalProber:
                     break
         except TeacherError as error:
             return ProbeResult(card, error=str(error))
+        except (RuntimeError, MemoryError) as error:  # torch's exhausted memory is a RuntimeError
+            from zoo.teacher import too_large
+
+            return ProbeResult(card, error=str(too_large(error)))
         self.costs.record_run(card, done - first, time.perf_counter() - begin)
         result = self.store.result(card, size)
         if result is None:
