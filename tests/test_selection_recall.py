@@ -369,3 +369,42 @@ def test_models_that_the_budget_cannot_fetch_make_room_for_those_it_can(tmp_path
     assert {
         card.id for card in candidates(("dog",), catalogue=path, most=2, largest=1e9).cards
     } <= {c.id for c in [*near, here]}
+
+
+def mixed(tmp_path: Path) -> Path:
+    """200 models with label names near the task's, and one backbone without a head."""
+    named = [
+        ModelCard(
+            id=f"zoo/named-{number:03}",
+            source="hub",
+            labels=("dog", "cat", f"class {number}"),
+            num_classes=3,
+            params_total=20_000_000,
+            weight_bytes=80_000_000,
+            architecture="vit_base",
+            loadable=True,
+        )
+        for number in range(200)
+    ]
+    backbone = ModelCard(
+        id="zoo/dinov2",
+        source="hub",
+        num_classes=0,
+        params_total=22_000_000,
+        weight_bytes=88_000_000,
+        architecture="Dinov2Model",
+        model_type="dinov2",
+        loadable=True,
+    )
+    return published(tmp_path / "c.duckdb", [*named, backbone])
+
+
+@pytest.mark.parametrize("largest", [None, 1e9])
+@pytest.mark.parametrize("most", [2, 8, 50])
+def test_a_backbone_is_among_the_candidates_of_200_named_models(
+    tmp_path: Path, most: int, largest: float | None
+) -> None:
+    path = mixed(tmp_path)
+    found = candidates(("dog", "cat"), catalogue=path, most=most, largest=largest)
+    assert len(found.cards) == most
+    assert [card.id for card in found.cards if card.labels is None] == ["zoo/dinov2"]

@@ -167,6 +167,20 @@ def test_keys_do_not_run_together() -> None:
     assert left.digest != right.digest
 
 
+def test_outputs_of_an_earlier_format_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TeacherStore(tmp_path)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "_FORMAT", "2")  # before preprocessing and cuts changed
+        store.write(KEY, digests_of(20), outputs())
+        assert store.read(KEY, digests_of(20)).complete
+    assert not store.read(KEY, digests_of(20)).present.any()
+    assert list(store.keys(KEY.model, KEY.revision)) == []
+    store.write(KEY, digests_of(20), outputs(seed=1))
+    assert same(store.read(KEY, digests_of(20)), outputs(seed=1))
+
+
 def test_an_empty_store_has_no_rows_and_makes_no_folder(tmp_path: Path) -> None:
     store = TeacherStore(tmp_path / "none")
     assert store.read(KEY, digests_of(3)).present.tolist() == [False] * 3

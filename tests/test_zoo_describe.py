@@ -123,12 +123,39 @@ def test_what_is_not_given_is_timms_own_setting_or_not_invented() -> None:
         "loadable": True,
         "detail_state": "done",
     }
-    assert describe(TRANSFORMERS)["input_size"] == 224
-    assert "mean" not in describe(TRANSFORMERS)
     assert "labels" not in describe({**TRANSFORMERS, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}})
     assert (
         describe({**TRANSFORMERS, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}})["num_classes"] == 2
     )
+
+
+def test_without_a_processors_file_the_familys_values_are_given_and_it_is_said() -> None:
+    found = describe(TRANSFORMERS)
+    assert (found["input_size"], found["interpolation"]) == (224, "bilinear")
+    assert (found["mean"], found["std"]) == ((0.5,) * 3, (0.5,) * 3)
+    assert found["detail_error"] == (
+        "no preprocessor_config.json: images are prepared as models of vit usually are"
+    )
+    assert found["loadable"]
+    clip = {
+        "architectures": ["CLIPModel"],
+        "model_type": "clip",
+        "vision_config": {"image_size": 336, "hidden_size": 1024},
+    }
+    found = describe(clip)
+    assert found["input_size"] == 336
+    assert found["mean"] == (0.48145466, 0.4578275, 0.40821073)
+    assert "models of clip usually are" in found["detail_error"]
+
+
+@pytest.mark.parametrize("config", [TIMM, {"architectures": ["BertModel"], "model_type": "bert"}])
+def test_other_models_lack_no_processors_file(config: dict[str, Any]) -> None:
+    assert "detail_error" not in describe(config)
+
+
+@pytest.mark.parametrize("processor", [{}, {"size": 160}])
+def test_a_processors_file_of_any_content_is_one(processor: dict[str, Any]) -> None:
+    assert "detail_error" not in describe(TRANSFORMERS, processor=processor)
 
 
 def test_weights_have_the_last_word() -> None:

@@ -493,3 +493,72 @@ def test_an_unchanged_folder_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
     for _ in range(3):
         assert fetch(card) == folder
     assert reads == []
+
+
+def save_shards(folder: Path, tensors: dict[str, Any]) -> Path:
+    """``tensors`` in two files with their index; the second file."""
+    from safetensors.numpy import save_file
+
+    names = sorted(tensors)
+    parts = names[: len(names) // 2], names[len(names) // 2 :]
+    files = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    for file, part in zip(files, parts, strict=True):
+        save_file({name: tensors[name] for name in part}, folder / file)
+    places = {name: file for file, part in zip(files, parts, strict=True) for name in part}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    return folder / files[1]
+
+
+def test_another_shard_than_at_the_crawl_is_noticed(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    folder = Path(shutil.copytree(small_zoo() / "vit_mnist", tmp_path / "vit"))
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_shards(folder, tensors)
+    card = folder_card(folder)
+    assert card.loadable
+    assert fetch(card) == folder
+    save_shards(folder, {name: -values for name, values in tensors.items()})
+    with pytest.raises(TeacherError, match="vit changed since the crawl"):
+        fetch(card)
+
+
+def snapshot(tmp_path: Path) -> Path:
+    """A model as the Hub's cache keeps it: a snapshot of links to blobs."""
+    repository = tmp_path / "hub" / "models--me--vit"
+    folder = repository / "snapshots" / ("a" * 40)
+    folder.mkdir(parents=True)
+    shutil.copytree(small_zoo() / "vit_mnist", repository / "blobs")
+    for file in (repository / "blobs").iterdir():
+        (folder / file.name).symlink_to(f"../../blobs/{file.name}")
+    return folder
+
+
+def test_another_blob_than_at_the_crawl_is_noticed(tmp_path: Path) -> None:
+    folder = snapshot(tmp_path)
+    card = folder_card(folder)
+    assert fetch(card) == folder
+    blob = folder.parents[1] / "blobs" / "model.safetensors"
+    other = small_zoo() / "resnet_mnist" / "model.safetensors"
+    link = folder / "model.safetensors"
+    link.unlink()
+    link.symlink_to(other)  # out of the repository, and other weights
+    with pytest.raises(TeacherError, match="changed since the crawl"):
+        fetch(card)
+    link.unlink()
+    link.symlink_to(blob)
+    assert fetch(card) == folder
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_links_out_of_a_folder_without_a_revision_are_not_followed(
+    tmp_path: Path, name: str
+) -> None:
+    folder = snapshot(tmp_path)
+    card = ModelCard(id="vit", source="folder", location=str(folder))
+    assert fetch(card) == folder  # links inside the repository
+    (folder / name).unlink()
+    (folder / name).symlink_to(small_zoo() / "vit_mnist" / name)
+    with pytest.raises(TeacherError, match=f"{name} is a link to outside of .*models--me--vit"):
+        fetch(card)

@@ -401,3 +401,13 @@ def test_a_backbone_looks_at_smaller_images(tmp_path: Path, name: str) -> None:
         assert torch.allclose(features, outputs.pooler_output, atol=1e-5)
     else:
         assert torch.allclose(features[:, :32], outputs.last_hidden_state[:, 0], atol=1e-5)
+
+
+def test_changed_weights_of_a_backbone_are_noticed(tmp_path: Path) -> None:
+    card = save(tiny("Dinov2Model"), tmp_path / "m")
+    other = save(tiny("Dinov2Model", layerscale_value=0.5), tmp_path / "other")
+    assert Teacher.load(card).num_classes == 0
+    (tmp_path / "other" / "model.safetensors").rename(tmp_path / "m" / "model.safetensors")
+    with pytest.raises(TeacherError, match="m changed since the crawl"):
+        Teacher.load(card)
+    assert card.sha != other.sha

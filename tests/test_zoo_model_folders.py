@@ -824,6 +824,8 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.Tensor]:
     )
     model = transformers.ViTForImageClassification(config).eval()
     model.save_pretrained(path)
+    processor = {"image_processor_type": "ViTImageProcessor", "size": {"height": 64, "width": 64}}
+    (path / "preprocessor_config.json").write_text(json.dumps(processor))
     with torch.no_grad():
         return path, model(images(64)).logits
 

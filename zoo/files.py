@@ -57,6 +57,24 @@ def load_json(path: Path) -> Any:
         raise TeacherError(f"{path.name} is not valid JSON ({str(error)[:100]})") from None
 
 
+def regular_file(path: Path, inside: Path) -> Path:
+    """``path`` if it is a regular file below ``inside``, wherever links lead; ``TeacherError``
+    otherwise.
+    """
+    try:
+        resolved = path.resolve()
+        regular, exists = resolved.is_file(), resolved.exists()
+    except RuntimeError:  # how Python 3.11 and 3.12 call a loop
+        raise TeacherError(f"{path.name} is a link that leads in a circle") from None
+    except OSError as error:
+        raise TeacherError(f"{path.name} cannot be read: {error.strerror}") from None
+    if not resolved.is_relative_to(inside):
+        raise TeacherError(f"{path.name} is a link to outside of {inside}, which is not followed")
+    if not regular:
+        raise TeacherError(f"{path.name} is not a regular file" if exists else f"no {path.name}")
+    return path
+
+
 def is_lfs_pointer(beginning: bytes) -> bool:
     """Whether a file that begins so only says where Git LFS keeps the content."""
     return beginning.startswith(_POINTERS)

@@ -33,7 +33,9 @@ OUTPUTS = ("features", "logits")
 CLASSIFIER = ("classifier_weights", "classifier_bias")
 BATCH = 64  # images that a teacher sees at once
 SHARD_ROWS = 2048  # rows of one file; a killed run loses at most so many
-_FORMAT = "2"
+# Of shards and keys. Raised also where networks are shown their images otherwise, or pooled
+# otherwise, under an unchanged key: 3 for processors and cuts of transformers' networks.
+_FORMAT = "3"
 _FLOAT16_MAX = 65504.0
 _ABANDONED_SECONDS = 600.0  # writing a shard takes well under that
 

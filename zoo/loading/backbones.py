@@ -299,7 +299,13 @@ def feature_width(config: Mapping[str, Any], architecture: str | None) -> int | 
 
 
 def tower_config(config: Mapping[str, Any], architecture: str | None) -> Mapping[str, Any]:
-    """The part of ``config`` that describes the images' network: the whole, but for towers."""
+    """The part of ``config`` that describes the images' network: the whole, but for towers.
+
+    Older files of towers leave out the part's ``model_type``; then it is that of the whole.
+    """
     known = backbone(architecture)
-    part = config.get(known.part) if known and known.part else config
-    return part if isinstance(part, Mapping) else {}
+    if not (known and known.part):
+        return config
+    part = config.get(known.part)
+    kind = {"model_type": config.get("model_type")}
+    return kind | dict(part) if isinstance(part, Mapping) else kind

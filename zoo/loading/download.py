@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError, Unavailable
-from zoo.files import load_json
+from zoo.files import load_json, regular_file
 from zoo.loading.client import Client
 from zoo.loading.revision import (
     MAIN,
@@ -23,6 +23,7 @@ from zoo.loading.revision import (
     model_info,
     offline_by_environment,
     pinned,
+    reach_of,
     repository,
 )
 from zoo.loading.weights import INDEX, WEIGHTS, shard_names, weight_files
@@ -113,12 +114,16 @@ def _unchanged(card: ModelCard, folder: Path) -> Path:
     """``folder`` if config and weights are those of the card's revision; ``TeacherError`` if not.
 
     What was computed is kept by revision: other weights under the same one would be believed for
-    ever.
+    ever. Where no revision is known, links have to stay inside the folder (of a snapshot in the
+    Hub's cache: inside its repository), as in a crawl.
     """
+    config = folder / "config.json"
     if card.sha is None:
+        for file in (config, *folder.glob("*.safetensors*")):
+            regular_file(file, reach_of(folder).resolve())
         return folder
     try:
-        revision = content_revision([folder / "config.json", *weight_files(folder)])
+        revision = content_revision([config, *weight_files(folder)])
     except OSError as error:
         raise TeacherError(f"{card.id} cannot be read: {error.strerror or error}") from None
     if revision != card.sha:

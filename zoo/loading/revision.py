@@ -20,6 +20,7 @@ from zoo.loading.pages import PAGE_ROWS, Refused, pages
 from zoo.loading.weights import weight_files
 
 MAIN = "main"
+CACHED = re.compile(r"models--[\w.-]+")  # a repository's folder in the Hub's cache
 _INFO_CAP = 32_000_000  # bytes
 _WORKERS = 8
 _MANY = 50  # cards of one author from which on their commits are read from a listing
@@ -43,6 +44,16 @@ def cached(repo: str, revision: str, *, cache: Path | None = None) -> Path | Non
         return None
     folder = Path(config).parent
     return folder if _has_weights(folder) else None
+
+
+def reach_of(folder: Path) -> Path:
+    """The folder that links in the model folder ``folder`` may not leave where no source is known:
+    the repository of a snapshot in the Hub's cache, else ``folder`` itself.
+    """
+    snapshots = folder.parent
+    if snapshots.name == "snapshots" and CACHED.fullmatch(snapshots.parent.name):
+        return snapshots.parent
+    return folder
 
 
 def content_revision(files: Iterable[Path]) -> str:

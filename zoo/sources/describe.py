@@ -29,6 +29,7 @@ from zoo.loading.preprocessing import (
     from_transformers,
     timm_settings,
 )
+from zoo.loading.processors import family_processor
 from zoo.loading.weights import Header, check_floats
 from zoo.sources.labels import Training, label_space
 from zoo.terminal.command import printable
@@ -100,6 +101,11 @@ def describe(
     known = _Config.of(config)
     faults, classes = _classes(known, weights, _training(known, datasets, card or {}))
     pipeline, obstacle = _input(known, processor)
+    if _lacks_processor(known, processor) and not obstacle:
+        faults.append(
+            "no preprocessor_config.json: images are prepared as models of"
+            f" {as_line(known.whole.get('model_type')) or 'its family'} usually are"
+        )
     reason = _obstacle(known) or obstacle or _oversized(known) or _unusable(known, weights)
     transformers = known.architecture or config.get("model_type")
     fields: Fields = {
@@ -252,10 +258,18 @@ def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
             return {n: value for n, value in pipeline.items() if known.cfg.get(n) is not None}, None
         if isinstance(processor, Mapping):
             return _pipeline(from_transformers(dict(processor))), None
+        tower = tower_config(known.whole, known.architecture)
+        if _lacks_processor(known, processor):
+            return _pipeline(from_transformers(family_processor(tower))), None
     except (TeacherError, *_ODD_VALUES) as error:
         return {}, f"the input pipeline cannot be read: {printable(error, 200)}"
-    tower = tower_config(known.whole, known.architecture)
     return {"input_size": as_count(tower.get("image_size")) or None}, None
+
+
+def _lacks_processor(known: _Config, processor: object) -> bool:
+    """Whether an image model of transformers brings no file that says how images are prepared."""
+    looks_at_images = known.is_headless or known.classifies_images
+    return looks_at_images and not known.timm and not isinstance(processor, Mapping)
 
 
 def _pipeline(preprocessing: Preprocessing) -> Fields:

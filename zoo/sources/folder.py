@@ -11,12 +11,12 @@ from pathlib import Path
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
-from zoo.files import load_json
+from zoo.files import load_json, regular_file
 from zoo.loading.checkpoint.formats import foreign_model
-from zoo.loading.revision import content_revision
+from zoo.loading.revision import content_revision, reach_of
 from zoo.loading.weights import INDEX, read_headers, weight_files
 from zoo.sources.describe import describe, front_matter, not_loadable
-from zoo.sources.layout import ModelFolder, find_models, reach_of
+from zoo.sources.layout import ModelFolder, find_models
 from zoo.terminal.command import printable
 
 _LARGEST_README = 2**20
@@ -85,7 +85,9 @@ def card(
     try:
         config = _config(folder, inside)
         processor_file = folder / "preprocessor_config.json"
-        processor = load_json(_inside(processor_file, inside)) if processor_file.is_file() else None
+        processor = (
+            load_json(regular_file(processor_file, inside)) if processor_file.is_file() else None
+        )
         describe_with = partial(
             describe,
             config,
@@ -129,37 +131,19 @@ def _config(folder: Path, inside: Path) -> object:
         if foreign:
             raise TeacherError(foreign)
         weight_files(folder)  # its reason says more: weights of another library
-    return load_json(_inside(path, inside))
+    return load_json(regular_file(path, inside))
 
 
 def _weights(folder: Path, inside: Path) -> list[Path]:
     if (folder / INDEX).exists():
-        _inside(folder / INDEX, inside)
-    return [_inside(path, inside) for path in weight_files(folder)]
-
-
-def _inside(path: Path, root: Path) -> Path:
-    """``path`` if it is a regular file below ``root``, wherever links lead; ``TeacherError``
-    otherwise.
-    """
-    try:
-        resolved = path.resolve()
-        regular, exists = resolved.is_file(), resolved.exists()
-    except RuntimeError:  # how Python 3.11 and 3.12 call a loop
-        raise TeacherError(f"{path.name} is a link that leads in a circle") from None
-    except OSError as error:
-        raise TeacherError(f"{path.name} cannot be read: {error.strerror}") from None
-    if not resolved.is_relative_to(root):
-        raise TeacherError(f"{path.name} is a link to outside of {root}, which is not followed")
-    if not regular:
-        raise TeacherError(f"{path.name} is not a regular file" if exists else f"no {path.name}")
-    return path
+        regular_file(folder / INDEX, inside)
+    return [regular_file(path, inside) for path in weight_files(folder)]
 
 
 def _readme(path: Path, root: Path) -> str:
     """The beginning of the README; empty where there is none that may be read."""
     try:
-        with _inside(path, root).open("rb") as file:
+        with regular_file(path, root).open("rb") as file:
             return file.read(_LARGEST_README).decode("utf-8", errors="replace")
     except (TeacherError, OSError):
         return ""
@@ -167,6 +151,6 @@ def _readme(path: Path, root: Path) -> str:
 
 def _digest(files: Sequence[Path], root: Path) -> str | None:
     try:
-        return content_revision(_inside(path, root) for path in files)
+        return content_revision(regular_file(path, root) for path in files)
     except (TeacherError, OSError):
         return None

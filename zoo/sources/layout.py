@@ -5,19 +5,18 @@ training.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from zoo.errors import UserError
 from zoo.loading.checkpoint.formats import is_model_file
+from zoo.loading.revision import CACHED, reach_of
 
 DEEPEST = 6  # folders between the source and a model's files
 _MOST_FOLDERS = 200_000
 _CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"
-_CACHED = re.compile(r"models--[\w.-]+")
 _OTHER_CACHED = ("datasets--", "spaces--", "kernels--")
 _STUDENT = "student"  # a run folder keeps its model in it, and its own config.json beside
 _RUN_FILES = ("metrics.jsonl", "checkpoint")
@@ -59,16 +58,6 @@ def find_models(source: Path) -> list[ModelFolder]:
     return models
 
 
-def reach_of(folder: Path) -> Path:
-    """The folder that links in the model folder ``folder`` may not leave where no source is known:
-    the repository of a snapshot in the Hub's cache, else ``folder`` itself.
-    """
-    snapshots = folder.parent
-    if snapshots.name == "snapshots" and _CACHED.fullmatch(snapshots.parent.name):
-        return snapshots.parent
-    return folder
-
-
 class _Search:
     """The walk through the folders below ``source``."""
 
@@ -84,7 +73,7 @@ class _Search:
                 " models"
             )
         entries = _entries(folder)
-        if _CACHED.fullmatch(folder.name) and "snapshots" in entries:
+        if CACHED.fullmatch(folder.name) and "snapshots" in entries:
             yield from self._cached(folder)
             return
         if _STUDENT in entries and any(name in entries for name in _RUN_FILES):
