@@ -36,6 +36,12 @@ def test_a_run_is_resumed_with_the_same_configuration_only(tmp_path: Path) -> No
         RunFolder.create(tmp_path / "file", {}, resume=False)
 
 
+@pytest.mark.parametrize("name", ["options", "versions", "without_control"])
+def test_what_the_student_does_not_follow_from_may_differ(tmp_path: Path, name: str) -> None:
+    RunFolder.create(tmp_path, {"seed": 1, name: {"a": 1}}, resume=False)
+    RunFolder.create(tmp_path, {"seed": 1, name: {"a": 2}}, resume=True)
+
+
 def test_names_that_an_earlier_version_did_not_write_count_as_off(tmp_path: Path) -> None:
     path = tmp_path / "run"
     RunFolder.create(path, {"seed": 0, "task": {"digest": "a"}}, resume=False)
@@ -129,6 +135,42 @@ def test_a_flipped_bit_of_a_checkpoint_is_noticed(
         assert loaded is not None
         assert loaded["step"] == 1, bit
     assert "last.pt is damaged" in capsys.readouterr().err
+
+
+def test_a_crash_between_two_renames_loses_no_checkpoint(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, {}, resume=False)
+    for step in (1, 2):
+        run.save_checkpoint({"step": step})
+    folder = tmp_path / "checkpoint"
+    (folder / "last.pt").rename(folder / "next.pt")
+    (folder / ".next.pt.7-ab.part").write_bytes(b"half")  # of a writer that was killed
+    loaded = run.load_checkpoint()
+    assert loaded is not None and loaded["step"] == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["next.pt", "previous.pt"]
+
+
+def test_what_is_damaged_is_removed_where_it_can_be_made_again(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, {"seed": 3}, resume=False)
+    run.save_checkpoint({"step": 1})
+    run.add_metrics({"epoch": 0})
+    run.finish({"test": {}}, "a card")
+    for name in ("results.json", "config.json"):
+        (tmp_path / name).write_text("{")
+    run.remove_damaged()  # the configuration is the user's: said, and left to them
+    assert not run.finished and run.exists and run.load_checkpoint() is not None
+    run.remove_damaged(config=True)
+    assert not run.exists and run.load_checkpoint() is None and run.metrics() == []
+
+
+def test_only_a_run_without_checkpoint_is_discarded(tmp_path: Path) -> None:
+    begun, empty = (
+        RunFolder.create(tmp_path / name, {"seed": 3}, resume=False) for name in ("begun", "empty")
+    )
+    begun.save_checkpoint({"step": 1})
+    begun.discard()
+    empty.discard()
+    assert begun.config() == {"seed": 3}
+    assert not empty.path.exists()
 
 
 def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from selection.duplicates import groups as groups_module
 from selection.duplicates import search
 from selection.duplicates.registration import correlations
 from selection.duplicates.search import find_duplicates
@@ -187,7 +190,7 @@ def test_a_class_of_one_picture_is_cut_through_it_and_said(tmp_path: Path) -> No
     seed=st.integers(0, 9),
     data=st.data(),
 )
-def test_a_cut_keeps_groups_whole_or_a_class_has_nothing_else(
+def test_a_cut_leaves_two_of_each_class_whatever_the_groups(
     labels: list[int], seed: int, data: st.DataObject
 ) -> None:
     array = np.array(labels, dtype=np.int64)
@@ -196,18 +199,61 @@ def test_a_cut_keeps_groups_whole_or_a_class_has_nothing_else(
     stay, go = cut(array, 4, share=0.3, seed=[seed], groups=groups)
     assert sorted([*stay, *go]) == list(range(len(labels)))
     for label in range(4):
-        count = int((array == label).sum())
-        assert (array[stay] == label).sum() >= min(2, count)
-        if count >= 3 and (groups[array == label] < 0).sum() >= 1:
-            assert (
-                not set(groups[go][array[go] == label].tolist()) - {-1}
-                & set(groups[stay][array[stay] == label].tolist())
-                or (array[go] == label).any()
-            )
+        assert (array[stay] == label).sum() >= min(2, (array == label).sum())
     plain = cut(array, 4, share=0.3, seed=[seed])
     singles: Rows = np.full(len(labels), -1, dtype=np.int64)
     same = cut(array, 4, share=0.3, seed=[seed], groups=singles)
     assert np.array_equal(plain[0], same[0]) and np.array_equal(plain[1], same[1])
+
+
+@given(
+    labels=st.lists(st.integers(0, 2), min_size=1, max_size=40),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+def test_a_group_is_torn_only_where_nothing_whole_could_go(
+    labels: list[int], seed: int, data: st.DataObject
+) -> None:
+    """For groups of one class each, where it is plain what could go."""
+    array = np.array(labels, dtype=np.int64)
+    numbers = np.array([data.draw(st.integers(-1, 3)) for _ in labels], dtype=np.int64)
+    groups: Rows = np.where(numbers < 0, -1, 4 * array + numbers)
+    stay, go = cut(array, 3, share=0.3, seed=[seed], groups=groups)
+    for label in range(3):
+        of_class = groups[array == label].tolist()
+        sizes = Counter(group for group in of_class if group >= 0)
+        pieces = [*sizes.values(), *(1 for group in of_class if group < 0)]
+        torn = set(groups[stay].tolist()) & set(groups[go].tolist()) & set(sizes)
+        assert not torn or not any(len(of_class) - size >= 2 for size in pieces)
+        assert (array[go] == label).any() == (len(of_class) >= 3)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value", "why"),
+    [
+        (search, "find_spec", lambda _name: None, "faiss is missing"),
+        (search, "MOST_DECODED", 10, "more than 10 images"),
+    ],
+)
+def test_without_a_search_for_likeness_equal_files_are_found_and_it_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    name: str,
+    value: object,
+    why: str,
+) -> None:
+    folder(tmp_path, ("a", "b"), 8)
+    shutil.copy(tmp_path / "a" / "001.png", tmp_path / "a" / "equal.png")
+    save(photo(2), tmp_path / "a" / "alike.jpg", quality=80)
+    monkeypatch.setattr(module, name, value)
+    if name == "MOST_DECODED":
+        monkeypatch.setattr(groups_module, name, value)
+    task = Task.open(tmp_path)
+    assert why in said(task, "only equal files count as duplicates")
+    sentence = said(task, "labelled images show only")
+    assert sentence.startswith("2 of 18 labelled images show only 1 picture")
+    assert "alike" not in sentence
 
 
 def test_registration_finds_a_shift_and_no_likeness_of_strangers() -> None:

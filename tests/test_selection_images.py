@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from selection.sources.foreign import is_heif
 from selection.sources.grey import GreyScale, extent_of, grey_scale
 from selection.sources.images import CorruptImage, decode, deep_values
 
@@ -290,7 +291,10 @@ def test_cmyk_shows_its_colours() -> None:
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-DNG = struct.pack("<2sHIHHHI4sI", b"II", 42, 8, 1, 0xC612, 1, 4, b"\1\4\0\0", 0)
+DNG, BIG_DNG = (
+    struct.pack(f"{order}2sHIHHHI4sI", mark, 42, 8, 1, 0xC612, 1, 4, b"\1\4\0\0", 0)
+    for order, mark in (("<", b"II"), (">", b"MM"))
+)
 
 
 @pytest.mark.parametrize(
@@ -305,18 +309,20 @@ DNG = struct.pack("<2sHIHHHI4sI", b"II", 42, 8, 1, 0xC612, 1, 4, b"\1\4\0\0", 0)
         (b'<?xml version="1.0"?><svg xmlns="x"></svg>', "SVG"),
         (b"%PDF-1.7\n", "PDF"),
         (b"PK\x03\x04" + bytes(60), "ZIP"),
-        (b"\x00\x00\x00\x18ftypmp42" + bytes(20), "video"),
-        (b"\x00\x00\x00\x14ftypqt  " + bytes(20), "video"),
+        (b"\x00\x00\x00\x18ftypmp42" + bytes(20), "video .MP4"),
+        (b"\x00\x00\x00\x14ftypqt  " + bytes(20), "video .QuickTime"),
         (b"\x1aE\xdf\xa3" + bytes(40), "video"),
         (b"RIFF\x10\0\0\0AVI LIST" + bytes(40), "video"),
         (b"II*\x00\x10\x00\x00\x00CR\x02\x00" + bytes(40), "raw file .CR2"),
         (DNG, "raw file .DNG"),
+        (BIG_DNG, "raw file .DNG"),
         (b"\x00\x00\x00\x18ftypcrx " + bytes(20), "raw file .CR3"),
         (b"FUJIFILMCCD-RAW 0201" + bytes(20), "raw file .RAF"),
         (bytes(128) + b"DICM" + bytes(20), "DICOM"),
         (b"8BPS\0\1" + bytes(30), "Photoshop"),
         (bytes(5000), "zeros"),
         ("Grüße, kein Bild".encode(), "a text"),
+        (b"a" * 65_535 + "ü".encode(), "a text"),  # looked at as far as the middle of a letter
         (bytes(range(1, 256)) * 4, "no image format"),
     ],
 )
@@ -337,6 +343,11 @@ def test_heic_names_the_package_that_reads_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     with pytest.raises(CorruptImage, match="pip install pillow-heif"):
         decode(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(40))
+
+
+def test_an_avif_image_is_no_heic_although_it_says_that_it_is_like_one() -> None:
+    assert not is_heif(b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1miaf" + bytes(40))
+    assert is_heif(b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic" + bytes(40))
 
 
 def test_heic_is_read_where_the_package_is_there() -> None:

@@ -331,6 +331,36 @@ READ: dict[str, tuple[dict[str, int], Reading]] = {
 
 FLAT = r"no class folders and no labels file"
 
+# what a reading must not be taken for
+READ |= {
+    "a split by a longer name beside one class": (
+        {"training_set/steam": 5, "training_set/diesel": 5, "car": 5},
+        Reading(
+            ("diesel", "steam"),
+            6,
+            2,
+            2,
+            says=("car/ next to training_set/ is no split and is not used",),
+        ),
+    ),
+    "trains by kind, cars, buses": (
+        {"train/steam": 5, "train/diesel": 5, "car": 5, "bus": 5},
+        Reading(("bus", "car", "train"), 12, 4, 4, says=("train/ is taken as a class beside",)),
+    ),
+    "each class by the others' names": (
+        {"1/2": 5, "1/3": 5, "2/1": 5, "2/3": 5, "3/1": 5, "3/2": 5},
+        Reading(("1", "2", "3"), 18, 6, 6),
+    ),
+    "classes, and their validation beside them": (
+        with_classes(".") | with_classes("val", count=5),
+        Reading(PETS, 16, 10, 4, says=("val/ is used as the validation split of the class",)),
+    ),
+    "raw and images as classes": ({"raw": 5, "images": 5}, Reading(("images", "raw"), 6, 2, 2)),
+    "an empty validation split": (
+        beside_train("test") | {"val": 0},
+        WITH_TEST._replace(says=("val/ holds no image",)),
+    ),
+}
 REFUSED: dict[str, tuple[dict[str, int], str]] = {
     "train and test without classes": ({"train": 8, "test": 4}, rf"test/ and train/ hold .*{FLAT}"),
     "the same, wrapped": (
@@ -361,6 +391,18 @@ REFUSED: dict[str, tuple[dict[str, int], str]] = {
     "a grid of properties": (
         {"apple/fresh": 5, "apple/rotten": 5, "pear/fresh": 5, "pear/rotten": 5},
         "cannot tell whether they are splits or classes",
+    ),
+    "splits in some of the classes": (
+        {"cats/train": 5, "cats/test": 5, "dogs/train": 5, "dogs/test": 5, "fox": 5, "owl": 5},
+        "cats/ and dogs/ hold the same folders .test and train.: cannot tell",
+    ),
+    "more numbers than persons": (
+        {f"person{i}/{k:02d}": 5 for i in (1, 2) for k in (1, 2, 3)},
+        "person1/ and person2/ hold the same folders .01, 02 and 03.: cannot tell",
+    ),
+    "numbers in two collections": (
+        {"images/1": 5, "images/2": 5, "photos/1": 5, "photos/2": 5},
+        "images/ and photos/ hold the same folders .1 and 2.: cannot tell",
     ),
     "no training split": (
         with_classes("val", "test"), "no training split with class folders",

@@ -11,6 +11,7 @@ from PIL import Image
 
 from selection.probe import Probe
 from selection.sources.grey import GreyScale
+from selection.sources.unreadable import check_readable, unreadable_warnings
 from selection.task import Task
 from zoo.errors import UserError
 
@@ -58,7 +59,36 @@ def test_a_class_that_is_lost_is_said(tmp_path: Path) -> None:
     folder(tmp_path, "abc")
     for path in (tmp_path / "c").iterdir():
         path.write_bytes(LFS)
-    assert "no image at all of 'c' can be read" in said(Task.open(tmp_path), "no image at all")
+    assert "no image at all of 'c' can be read: the student will never say it" in said(
+        Task.open(tmp_path), "no image at all"
+    )
+
+
+def test_classes_that_are_lost_are_those_without_any_image(tmp_path: Path) -> None:
+    folder(tmp_path, "abcde", images=8)
+    for name, left in (("c", 0), ("d", 0), ("e", 1)):
+        for path in sorted((tmp_path / name).iterdir())[left:]:
+            path.write_bytes(LFS)
+    train = Task.open(tmp_path, duplicates=False).train
+    lost = {train.name(i): "why" for i in range(len(train)) if train.name(i)[0] in "cd"}
+    warnings: list[str] = []
+    of_e = [train.name(i) for i in range(len(train)) if train.name(i)[0] == "e"]
+    check_readable(train, lost | dict.fromkeys(of_e[1:], "why"), warnings)
+    assert warnings == ["no image at all of 'c', 'd' can be read: the student will never say them"]
+    of_b = [train.name(i) for i in range(len(train)) if train.name(i)[0] == "b"]
+    spoilt = lost | dict.fromkeys([*of_e, *of_b[1:]], "why")  # two are left of a, one of b
+    with pytest.raises(UserError, match="fewer than two classes have two images"):
+        check_readable(train, spoilt, [])
+
+
+def test_three_are_named_and_more_stand_in_a_file() -> None:
+    reasons = {f"a/{i}.png": f"reason {i}" for i in range(4)}
+    three = dict(list(reasons.items())[:3])
+    (sentence,) = unreadable_warnings(three, 9)
+    assert sentence.startswith("3 of 9 images") and "further" not in sentence
+    first, second = unreadable_warnings(reasons, 9)
+    assert first.endswith("1 reason 2 (a/2.png); 1 further reasons")
+    assert len(Path(second.split("listed in ")[1]).read_text().splitlines()) == 4
 
 
 def test_nothing_readable_is_refused_with_the_commonest_reason(tmp_path: Path) -> None:

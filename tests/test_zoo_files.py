@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 from pathlib import Path
@@ -14,10 +15,12 @@ from zoo.errors import TeacherError, UserError
 from zoo.files import (
     check_can_write,
     check_home,
+    load_checked_json,
     load_json,
     remove_partial,
     replacing,
     write_bytes,
+    write_checked_json,
     write_json,
     write_text,
 )
@@ -202,3 +205,21 @@ def test_a_home_that_takes_no_files_is_refused_with_the_way_out(
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(UserError, match=r"takes no files .*read-only.*set TEACHER_ZOO_HOME"):
         check_home()
+
+
+def test_a_file_that_is_read_only_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old").write_text("old")
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path).is_dir())  # root may all
+    with pytest.raises(UserError, match="the file is read-only for you"):
+        check_can_write(tmp_path / "old")
+    check_can_write(tmp_path / "new")
+
+
+def test_the_checksum_holds_however_the_json_is_laid_out(tmp_path: Path) -> None:
+    value = {"b": {"y": 1, "x": "ü"}, "a": [2, 1]}
+    write_checked_json(tmp_path / "file", value)
+    stored = json.loads((tmp_path / "file").read_text(encoding="utf-8"))
+    (tmp_path / "file").write_text(json.dumps(stored, sort_keys=True))
+    assert load_checked_json(tmp_path / "file") == value
