@@ -17,9 +17,9 @@ BOUND = 2e9  # bytes that are downloaded without a question
 TRAIN_LIMITS = "--top 1, --offline, or rank again with --where 'params_total < 50e6'"
 RANK_LIMITS = "--budget-gb 2, --offline or --where 'params_total < 50e6'"
 _TYPICAL_BYTES = 4 * 25_000_000  # of a model whose card does not tell
-# of ln(bytes), taken off a model's prior. In ``benchmarks.truth.external``'s table (175 models, 12
-# data sets) this order loses less accuracy after 0.5, 1, 2, 5 and 10 GB than the prior alone, 0.25,
-# 1 and 2: after 1 GB 0.012 (the prior alone has not fetched its first model), after 5 GB 0.005.
+# of ln(bytes), taken off a model's prior. Chosen among 0.25, 0.5, 1 and 2 on the table of
+# ``benchmarks.truth.external`` (175 models, 12 data sets) by the accuracy lost after 0.5 to 10 GB:
+# after 1 GB 0.012, where the prior alone has not fetched its first model; after 5 GB 0.005.
 _BYTES_WEIGHT = 0.5
 
 
