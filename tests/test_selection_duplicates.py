@@ -175,6 +175,14 @@ def test_all_are_listed_in_a_file(tmp_path: Path) -> None:
     assert sorted(line.split("\t")[2::3]) == ["a/002.png", "a/again.bmp"]
 
 
+def test_a_name_of_two_lines_is_one_line_of_the_list(tmp_path: Path) -> None:
+    folder(tmp_path, ("a", "b"), 6)
+    save(photo(2), tmp_path / "a" / "two\nlines\tand a tab.bmp")
+    listed = said(Task.open(tmp_path), "are listed in").split("listed in ")[1]
+    (line,) = Path(listed).read_text().splitlines()
+    assert sorted(line.split("\t")[2::3]) == ["a/002.png", "a/two lines and a tab.bmp"]
+
+
 def test_a_class_of_one_picture_is_cut_through_it_and_said(tmp_path: Path) -> None:
     for name, colour in (("grey", 128), ("white", 255)):
         for i in range(10):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import io
 import os
 import pty
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 import zoo.terminal.progress
 from selection.probing.progress import RankingProgress
@@ -121,6 +123,33 @@ def test_a_ranking_prints_a_line_for_each_model_that_ran(capsys: Shown) -> None:
         "round 2 of 2: 1 models, 20 images",
         "[1/1] c: failed: no",
     ]
+
+
+def bar(columns: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a terminal of so many columns shows of a pass over a model with a long name."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    clock = Clock(monkeypatch)
+    with Progress.live().over("probing", unit="images", total=5_208) as meter:
+        meter.at_work_on("google-coral__mobilenetv2_100.qat_inat_insect")
+        clock.now += 279
+        meter.advance(1_674)
+        assert meter._bars is not None
+        console = Console(width=columns, file=io.StringIO())
+        console.print(meter._bars)
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue().rstrip("\n")
+
+
+def test_the_time_to_go_is_never_cut_for_the_name_of_a_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    narrow = bar(80, monkeypatch)
+    assert len(narrow.splitlines()) == 1
+    assert "1,674 of 5,208 images, 6.0 images/s, 9:49 to go google-c" in narrow
+    assert narrow.startswith("probing ━")
+    wide = bar(140, monkeypatch)
+    assert wide.rstrip().endswith("9:49 to go google-coral__mobilenetv2_100.qat_inat_insect")
 
 
 @pytest.mark.journey

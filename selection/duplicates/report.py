@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from selection.sources.split import Rows, Split, by_class
+from zoo.terminal.command import printable
 
 EXAMPLES = 3
 LABELLED = ("train", "validation", "test")
@@ -56,7 +57,7 @@ class DuplicateReport:
         """One line a picture: split, class and name of each of its images."""
         for members in self._members.values():
             yield "\t".join(
-                f"{split}\t{self._class(split, i)}\t{self._name_of[split, i]}"
+                f"{split}\t{printable(self._class(split, i))}\t{printable(self._name_of[split, i])}"
                 for split, i in members
             )
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _SECONDS_A_LINE = 5.0  # between two plain lines of a pass
 _BAR_WIDTH = 20
+_NARROW, _NARROW_BAR_WIDTH = 100, 8  # columns of a terminal where the bar gives way
+_NAME_WIDTH = 24  # of a pass beside its bar; lines have the whole name
 _FORESEEING_SHARE = 0.02  # of a pass; before that the time to go is not said
 
 
@@ -99,15 +101,21 @@ class Progress:
         from rich.live import Live
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
         if self._bars is None:
-            self._bars = RichProgress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=_BAR_WIDTH),
-                TextColumn("{task.fields[facts]}", markup=False),
-                auto_refresh=False,
-            )
             console = Console(stderr=True)
+            whole = Column(no_wrap=True)
+            what_is_left = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            is_narrow = console.width < _NARROW
+            self._bars = RichProgress(
+                TextColumn("{task.description}", markup=False, table_column=whole),
+                BarColumn(bar_width=_NARROW_BAR_WIDTH if is_narrow else _BAR_WIDTH),
+                TextColumn("{task.fields[facts]}", markup=False, table_column=whole.copy()),
+                TextColumn("{task.fields[more]}", markup=False, table_column=what_is_left),
+                auto_refresh=False,
+                expand=True,
+            )
             self._live = Live(get_renderable=self._render, console=console, transient=True)
         self._meters.append(meter)
         meter.show_in(self._bars)
@@ -173,7 +181,7 @@ class Meter:
     def at_work_on(self, name: str) -> None:
         """Show what is at work just now."""
         if self._bars is not None:
-            self._bars.update(self._task, description=f"{self.name}: {printable(name, 40)}")
+            self._bars.update(self._task, more=printable(name, 80))
 
     def line(self, text: str) -> None:
         """One line that stays, above the bar."""
@@ -192,6 +200,9 @@ class Meter:
 
     def facts(self, seconds: float) -> str:
         """``120,000 of 3,012,377 rows, 3,100 rows/s, 15:33 to go``, after ``seconds`` of work."""
+        return ", ".join(filter(None, (self._counts(seconds), self._extra)))
+
+    def _counts(self, seconds: float) -> str:
         of = f" of {self.total:,}" if self.total else ""
         rate = (self.done - self._without_work) / max(seconds, 1e-6)
         parts = [f"{self.done:,}{of} {self.unit}"]
@@ -200,8 +211,6 @@ class Meter:
             if self.total and self._tells_speed():
                 left = max(0, round((self.total - self.done) / rate))
                 parts.append(f"{left // 60}:{left % 60:02d} to go")
-        if self._extra:
-            parts.append(self._extra)
         return ", ".join(parts)
 
     def _tells_speed(self) -> bool:
@@ -213,10 +222,11 @@ class Meter:
         """Show this pass as a bar among ``bars``."""
         self._bars = bars
         self._task = bars.add_task(
-            self.name,
+            printable(self.name, _NAME_WIDTH),
             total=self.total,
             completed=self.done,
             facts="",
+            more="",
         )
 
     def hide(self) -> None:
@@ -228,13 +238,14 @@ class Meter:
     def _refresh(self) -> None:
         now = time.monotonic()
         if self._bars is not None:
-            facts = self.facts(now - self._begin)
             self._bars.update(
                 self._task,
                 completed=self.done,
                 total=self.total,
-                facts=facts,
+                facts=self._counts(now - self._begin),
             )
+            if self._extra:
+                self._bars.update(self._task, more=self._extra)
         elif self._shown and now - self._last_line >= _SECONDS_A_LINE:
             self.line(self._text())
 
