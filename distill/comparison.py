@@ -165,7 +165,7 @@ def compare(
         lines=(),
         teachers=_teachers(experiment),
         figure=experiment.decided_by,
-        commonest=experiment.task.class_counts.commonest("test"),
+        commonest=_commonest(experiment),
     )
     results = []
     for method in methods:
@@ -292,6 +292,17 @@ def _on_validation(teacher: PreparedTeacher, experiment: Experiment) -> _Validat
     if experiment.decided_by == ACCURACY:
         return _ValidationFigures(accuracy, accuracy)
     return _ValidationFigures(accuracy, class_mean(right, labels))
+
+
+def _commonest(experiment: Experiment) -> tuple[str, float]:
+    """The class with the most test images that can be read, and its share of them in [0, 1]."""
+    import numpy as np
+
+    test = experiment.split("test")
+    labels = test.labels[test.usable]
+    counts = np.bincount(labels, minlength=len(experiment.task.classes))
+    most = int(counts.argmax())
+    return experiment.task.classes[most], float(counts[most] / len(labels))
 
 
 def _teachers(experiment: Experiment) -> tuple[TeacherAccuracy, ...]:

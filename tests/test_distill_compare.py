@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from distill.compare import main, text_table
-from distill.comparison import Comparison, MethodResult, TeacherAccuracy, compare
+from distill.comparison import (
+    Comparison,
+    MethodResult,
+    TeacherAccuracy,
+    _commonest,
+    compare,
+)
 from distill.report.comparison_page import page
 from distill.run import RunFolder
 from distill.train import main as train
@@ -162,6 +169,17 @@ def test_the_page_stands_alone_and_disarms_names(tmp_path: Path) -> None:
     assert set(data) == {"curves", "confusion", "helped"}
     assert len(data["curves"]["data"]) == 2
     assert sum(data["confusion"]["data"][0]["z"][0]) == pytest.approx(100, abs=0.1)
+
+
+def test_the_commonest_class_is_counted_without_images_that_cannot_be_read() -> None:
+    test = SimpleNamespace(
+        labels=np.array([0, 0, 0, 1, 1]), usable=np.array([False, False, True, True, True])
+    )
+    experiment = SimpleNamespace(
+        split=lambda name: {"test": test}[name], task=SimpleNamespace(classes=("a", "b"))
+    )
+    name, share = _commonest(experiment)  # type: ignore[arg-type]
+    assert (name, share) == ("b", pytest.approx(2 / 3))
 
 
 @pytest.fixture

@@ -573,3 +573,35 @@ def test_a_home_whose_name_duckdb_misreads_is_refused_before_anything_is_made(
     with pytest.raises(UserError, match="TEACHER_ZOO_HOME"):
         Catalogue.open(tmp_path / name / "catalogue.duckdb", write=True)
     assert list(tmp_path.iterdir()) == []
+
+
+NOTEBOOK = """
+import sys, types
+ipython = types.ModuleType("IPython")
+ipython.get_ipython = lambda: types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython"], sys.modules["ipywidgets"] = ipython, None  # as in a bare notebook
+import duckdb
+from zoo.catalogue import Catalogue
+with duckdb.connect() as connection:
+    try:
+        connection.execute("SET enable_progress_bar = false")
+        print("taken for no notebook")
+    except duckdb.Error as error:
+        print("ipywidgets" in str(error))
+with Catalogue.open(sys.argv[1], write=True) as catalogue:
+    catalogue.publish()
+with Catalogue.open(sys.argv[1]) as catalogue:
+    print(len(catalogue.models()))
+"""
+
+
+def test_a_notebook_without_ipywidgets_reads_and_writes_the_catalogue(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["True", "3"]

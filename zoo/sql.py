@@ -194,12 +194,12 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
     if database == ":memory:":  # a reader writes nothing, so nothing of a large query either
         settings = {"memory_limit": f"{memory_limit()}B", "temp_directory": ""}
     connection = duckdb.connect(database, config=settings)
+    _silence(connection)
     setting = "allowed_directories" if allowed.is_dir() else "allowed_paths"
     for statement in (
         "SET autoinstall_known_extensions = false",
         "SET autoload_known_extensions = false",
         "SET python_enable_replacements = false",
-        "SET enable_progress_bar = false",
         f"SET {setting} = [{quote(str(allowed))}, {_quoted_file(allowed)}]",
         "SET enable_external_access = false",
         _HAS_LABEL,
@@ -207,6 +207,15 @@ def _connect(database: str, allowed: Path) -> duckdb.DuckDBPyConnection:
     ):
         connection.execute(statement)
     return connection
+
+
+def _silence(connection: duckdb.DuckDBPyConnection) -> None:
+    """Draw no progress bar; in a notebook without ipywidgets DuckDB draws none, and refuses to be
+    told so.
+    """
+    shown = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+    if shown == (True,):
+        connection.execute("SET enable_progress_bar = false")
 
 
 # --- tables
