@@ -287,7 +287,8 @@ def _summary(finished: RunFolder) -> None:
     if results.get("cost"):
         print("\n".join(cost_lines(results["cost"], width=terminal_width())))
     print(f"student: {finished.student}")
-    print(f"page: {finished.path / PAGE}")
+    if (finished.path / PAGE).exists():
+        print(f"page: {finished.path / PAGE}")
 
 
 def _file_line(kind: str, path: Path) -> str:

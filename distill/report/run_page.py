@@ -25,6 +25,7 @@ from selection.report.page import image_source
 from selection.scores.classification import ClassificationMetrics
 from zoo.errors import Unavailable, UserError
 from zoo.files import write_text
+from zoo.terminal.progress import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,8 @@ _CONFUSIONS = 15  # that are listed
 _CONFUSED_CLASSES = 24  # drawn of a task with more than ``MOST_CLASSES``
 
 
-def write_page(run: RunFolder, open_task: Callable[[], Task]) -> Path:
-    """Write ``report.html`` of a finished run; its path.
+def write_page(run: RunFolder, open_task: Callable[[], Task]) -> None:
+    """Write ``report.html`` of a finished run; a warning instead where plotly is not installed.
 
     ``open_task`` gives the run's task, which holds the pictures; where it cannot be opened, or is
     not the one of the run, the page has none and says so.
@@ -55,9 +56,13 @@ def write_page(run: RunFolder, open_task: Callable[[], Task]) -> Path:
         else:
             if not pictures:
                 lack = "the images of the task are not those that the student was tested on"
-    path = run.path / PAGE
-    write_text(path, page(run, pictures, lack=lack))
-    return path
+    try:
+        write_text(run.path / PAGE, page(run, pictures, lack=lack))
+    except ImportError as error:  # the student is trained all the same
+        warn(
+            f"no page of the run: {error.name} is missing; install plotly and jinja2, then"
+            " --resume writes the page"
+        )
 
 
 def _pictures(run: RunFolder, task: Task) -> dict[int, bytes]:

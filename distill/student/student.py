@@ -56,8 +56,8 @@ class StudentSpec:
             )
         if not (folder / "config.json").exists():
             raise UserError(
-                f"--student {student} is a folder without a config.json; expected config.json and"
-                " model.safetensors of a timm model, or a name of timm"
+                f"--student {student} is a folder, but not one of a timm model (it has no"
+                " config.json); expected config.json and model.safetensors, or a name of timm"
             )
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
