@@ -118,3 +118,12 @@ def test_an_interrupted_query_is_an_interrupt(capsys: pytest.CaptureFixture[str]
     timer.start()
     assert main(["--sql", LONG]) == 130
     assert "to go on: python -m zoo.query --sql" in capsys.readouterr().err
+
+
+def test_no_thread_of_a_query_is_left_when_it_has_ended() -> None:
+    """Woken while Python ends, it aborted scripts that left the catalogue open."""
+    before = threading.active_count()
+    for _ in range(30):
+        with Catalogue.open() as catalogue:
+            catalogue.models(limit=1)
+            assert threading.active_count() == before

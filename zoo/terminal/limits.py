@@ -61,6 +61,7 @@ class QueryLimits:
                 yield
         finally:
             timer.cancel()
+            timer.join()  # a thread that wakes while Python ends aborts the process
             self._used += time.monotonic() - begin
 
     def error(self, error: BaseException) -> BaseException | None:
