@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ from selection.settings import Settings, ShowFiles
 from zoo.errors import Unavailable, UserError
 from zoo.files import check_can_write
 from zoo.home import bandwidth_file, feature_folder
-from zoo.terminal.command import resumable, run
+from zoo.terminal.command import resumable, run, validate_choice
 from zoo.terminal.options import command_of, flag_of
 
 if TYPE_CHECKING:
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
     from selection.task import Task
     from zoo.terminal.progress import Progress
 
+FORMATS = ("table", "json", "csv")
 DETAILED = 3  # models of which the accuracy by class is kept
 
 __all__ = ["Settings", "main", "rank"]
 
 
 def rank(
-    task: str | Task,
+    task: str | Path | Task,
     settings: Settings | None = None,
     *,
     progress: Progress | None = None,
@@ -47,12 +49,13 @@ def rank(
 
     Parameters
     ----------
-    task : str or Task
+    task : str, Path or Task
         A folder, ``hf:org/name``, the built-in ``digits``, or an open ``Task``.
     settings : Settings, optional
         Score, filters, budget. The default ranks at most 50 models by transport.
     progress : Progress, optional
-        Reports models as they finish; silent by default.
+        Reports models as they finish, as ``Progress.live()`` of ``zoo.terminal.progress`` does on
+        stderr; silent by default.
 
     Returns
     -------
@@ -85,7 +88,7 @@ class RankedProbe:
 
 
 def rank_on_probe(
-    task: str | Task,
+    task: str | Path | Task,
     settings: Settings,
     *,
     budget: Budget,
@@ -108,7 +111,7 @@ def rank_on_probe(
 
 
 def _open_inputs(
-    task: str | Task,
+    task: str | Path | Task,
     settings: Settings,
     budget: Budget,
     on_task: Callable[[Task], None] | None,
@@ -122,9 +125,9 @@ def _open_inputs(
     from zoo.loading.revision import pinned
 
     score, also = resolve(settings.score), resolve_all(settings.also)
-    if isinstance(task, str):
+    if isinstance(task, str | Path):
         task = Task.open(
-            task,
+            str(task),
             unlabelled=settings.unlabelled,
             offline=settings.offline,
             image_column=settings.image_column,
@@ -382,11 +385,15 @@ class RankOptions(Settings, TaskOption):
 
     out: Annotated[Path | None, typer.Option(help="write the ranking as JSON")] = None
     report: Annotated[Path | None, typer.Option(help="write a self-contained page")] = None
+    format: Annotated[
+        str, typer.Option(help="what stdout carries: table, json or csv; messages go to stderr")
+    ] = "table"
     show_files: ShowFiles = False
 
     def __post_init__(self) -> None:
         """Refuse a place where no file can be written, or where another is to stay."""
         super().__post_init__()
+        validate_choice("format", self.format, FORMATS)
         places = {Path(self.task).resolve(): "--task"}
         for flag, path in (("--out", self.out), ("--report", self.report)):
             if path is not None:
@@ -399,6 +406,7 @@ class RankOptions(Settings, TaskOption):
 def _rank_command(options: RankOptions) -> None:
     """Rank the catalogue's models as teachers for a task, best first, and say how sure that is."""
     from selection.report.class_table import announce
+    from selection.report.machine_form import print_machine_form
     from selection.report.table import show
     from zoo.terminal.progress import Progress, warn
 
@@ -425,15 +433,20 @@ def _rank_command(options: RankOptions) -> None:
         if warning not in shown:
             warn(warning)
     command = _train_command(ranked.ranking, options)
-    show(ranked.ranking, command=command, saved=options.out is not None)
+    if options.format == "table":
+        show(ranked.ranking, command=command, saved=options.out is not None)
+    else:
+        print_machine_form(ranked.ranking, options.format)
+    messages = sys.stdout if options.format == "table" else sys.stderr
     if options.out is not None:
-        print(f"ranking: {options.out}")
+        print(f"ranking: {options.out}", file=messages)
     if options.report is not None:
         from selection.report.page import write
         from selection.report.report import make_report
 
-        write(make_report(ranked.ranking, ranked.probe, ranked.evidence), options.report)
-        print(f"report: {options.report}")
+        report = make_report(ranked.ranking, ranked.probe, ranked.evidence)
+        write(replace(report, command=command, saved=options.out is not None), options.report)
+        print(f"report: {options.report}", file=messages)
 
 
 def _train_command(ranking: Ranking, options: RankOptions) -> str:

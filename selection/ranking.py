@@ -162,7 +162,10 @@ class Ranking:
         return tuple(row for row in ranked if (row.probe_size or 0) == most)
 
     def to_frame(self) -> pd.DataFrame:
-        """One line a model, in the ranking's order; further scores are columns ``score:NAME``."""
+        """A pandas table with one line a model, in the ranking's order.
+
+        Its columns are the fields of `Row`; further scores are columns ``score:NAME``.
+        """
         import pandas as pd
 
         lines = []
@@ -172,6 +175,12 @@ class Ranking:
                 line[f"score:{name}"] = value
             lines.append(line)
         return pd.DataFrame(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first sentences, and the table of the models."""
+        from selection.report.notebook import as_html
+
+        return as_html(self)
 
     def to_json(self) -> str:
         """The text of ``ranking.json`` (strict JSON: no NaN)."""

@@ -337,14 +337,25 @@ def test_rows_of_earlier_rounds_are_in_the_table_but_not_in_the_pictures(report:
 
 def test_the_first_sentence_says_when_it_is_too_close_to_call(report: Report) -> None:
     assert "too close to call" in _lead(report)
-    assert "1 other " in _lead(report)
+    assert "org/close does as well" in _lead(report)
     alone = replace(
         report,
         ranking=replace(report.ranking, rows=(row("only", 1.0, 1), row("far", 0.1, 2))),
         plans=(),
     )
     assert "too close" not in _lead(alone)
-    assert "<b>only</b>" in _lead(alone)
+    assert "Best teacher: only. It is ahead of the other one" in _lead(alone)
+
+
+def test_the_page_gives_the_next_command_and_explains_every_column(report: Report) -> None:
+    text = page(replace(report, command=f"python -m distill.train --task '{HOSTILE}'", saved=False))
+    assert "Next, add --out ranking.json to this command" in text
+    assert "<code>python -m distill.train --task" in text
+    assert HOSTILE not in text
+    for head in ("score", "interval", "tie", "knn", "bal.", "leep", "images", "params", "s"):
+        assert f"<dt>{head}</dt>" in text
+    assert "transport_names: how cheaply" in text
+    assert "<code>" not in page(report)
 
 
 def _lead(report: Report) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from zoo.errors import UserError
 from zoo.sql import COLUMNS, select
 from zoo.terminal.command import printable, run, validate_choice
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of
-from zoo.terminal.spreadsheet import as_json, write_csv
+from zoo.terminal.spreadsheet import as_json, print_utf8, write_csv
 from zoo.terminal.table import Column, paragraph, print_table, short_count, terminal_width
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def query(options: QueryOptions) -> None:
             total = None if options.sql else catalogue.count(options.where)
             _write_table(batches, limit or 0, total=total)
         else:
-            _print_utf8()
+            print_utf8()
             _WRITERS[options.format](batches if limit is None else _first(batches, limit))
 
 
@@ -204,12 +203,6 @@ def _write_parquet(batches: Batches) -> None:
     with pq.ParquetWriter(sys.stdout.buffer, first.schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)
-
-
-def _print_utf8() -> None:
-    """What a program reads is UTF-8, whatever letters the terminal can show."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
 
 
 _WRITERS: dict[str, Callable[[Batches], None]] = {

@@ -15,8 +15,10 @@ from selection.report.figures import (
     intervals,
     plan_heatmap,
 )
+from selection.report.legend import meanings
 from selection.report.report import Report
 from selection.report.table import left_unprobed, letter, summary
+from selection.report.verdict import steps, verdict
 from zoo.files import write_text
 from zoo.terminal.table import short_count
 
@@ -39,7 +41,9 @@ def page(report: Report) -> str:
         "report": report,
         "ranking": ranking,
         "ranked": ranked,
-        "tied": [row for row in ranked if row.group == ranked[0].group],
+        "verdict": verdict(ranking),
+        "steps": steps(ranking, report.command, saved=report.saved) if report.command else [],
+        "legend": meanings(ranking),
         "summary": _summary(ranking),
         "plans": {plan.model: (f"plan{i}", plan) for i, plan in enumerate(report.plans)},
         "further_scores": sorted({name for row in ranking.rows for name in row.scores}),

@@ -49,11 +49,13 @@ class Example:
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """All that the page shows. ``meaning`` is the score in one sentence; ``plans`` and ``examples``
-    may be empty.
+    may be empty. ``command`` trains a student next, ``saved`` says that the ranking is in a file.
     """
 
     ranking: Ranking
     meaning: str
+    command: str = ""
+    saved: bool = True
     plans: tuple[ClassPlan, ...] = ()
     examples: tuple[Example, ...] = ()
 

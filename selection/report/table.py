@@ -50,7 +50,7 @@ def show(
             print(paragraph(words, width=width))
             print(f"  {line}")
     print()
-    _print_rows(ranking, ranked)
+    _print_rows(ranking)
     for row in ranking.rows[len(ranked) :]:
         failed = f"failed: {printable(row.model, 200)}: {printable(row.error or '', 300)}"
         print(paragraph(failed, width=width))
@@ -59,17 +59,24 @@ def show(
         print(paragraph(line, width=width))
 
 
-def _print_rows(ranking: Ranking, ranked: Sequence[Row]) -> None:
-    """The finalists, and below them the models that fell behind in an earlier round."""
-    finalists = len(ranking.finalists)
+def cells_of(ranking: Ranking) -> tuple[list[Column], list[list[str]]]:
+    """The columns of the table, and the cells of the models that were ranked, best first."""
+    ranked = [row for row in ranking.rows if row.value is not None]
     scores = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
-    columns = _columns(ranking, scores, with_images=finalists < len(ranked))
+    columns = _columns(ranking, scores, with_images=len(ranking.finalists) < len(ranked))
     rows = [
         [_cell(column.head, place, row) for column in columns]
         for place, row in enumerate(ranked, start=1)
     ]
+    return columns, rows
+
+
+def _print_rows(ranking: Ranking) -> None:
+    """The finalists, and below them the models that fell behind in an earlier round."""
+    finalists = len(ranking.finalists)
+    columns, rows = cells_of(ranking)
     left_out = print_table(columns, rows[:finalists])
-    if finalists < len(ranked):
+    if finalists < len(rows):
         print(
             "\nfell behind in an earlier round, on fewer images (not to be compared with the values"
             " above)"

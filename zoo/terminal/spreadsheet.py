@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TextIO
@@ -58,3 +60,9 @@ def as_json(value: object) -> str:
         ensure_ascii=False,
         default=lambda odd: int(odd) if isinstance(odd, Decimal) else str(odd),
     )
+
+
+def print_utf8() -> None:
+    """Make stdout UTF-8: what a program reads does not depend on the terminal's letters."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
