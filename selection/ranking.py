@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNEVEN = 1.5  # commonest over rarest class of a probe from which the two accuracies differ
+_NOTEBOOK_COLUMNS = ("model", "value", "low", "high", "knn", "params_total", "license", "error")
 PACKAGED = "small zoo"  # stands for the catalogue if the user has none yet
 
 
@@ -177,10 +179,11 @@ class Ranking:
         return pd.DataFrame(lines)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the first sentences, and the table of the models."""
-        from selection.report.notebook import as_html
-
-        return as_html(self)
+        """What a notebook shows: the committee, and a table of the models; names are escaped."""
+        frame = self.to_frame().reindex(columns=list(_NOTEBOOK_COLUMNS))
+        names = escape(", ".join(self.committee) or "none")
+        table = frame.to_html(escape=True, index=False, na_rep="", float_format="{:.3f}".format)
+        return f"<div><p>Best first. Train from: <b>{names}</b></p>{table}</div>"
 
     def to_json(self) -> str:
         """The text of ``ranking.json`` (strict JSON: no NaN)."""

@@ -59,17 +59,16 @@ def test_an_unknown_format_is_refused() -> None:
         RankOptions(task="digits", format="cvs")
 
 
-def test_a_notebook_shows_the_verdict_and_a_table_without_markup_of_strangers(
+def test_a_notebook_shows_the_committee_and_a_table_without_markup_of_strangers(
     ranking: Ranking,
 ) -> None:
     html = ranking._repr_html_()
-    assert "Best teacher: =first(), the only one that could be measured" in html
-    assert '<table border="1" class="dataframe">' in html
-    assert "<td>=first()</td><td>0.500</td><td>0.400–0.600</td>" in html
-    assert "failed: @broken" in html
+    assert "Train from: <b>=first()</b>" in html
+    assert "<td>0.500</td>" in html
+    assert "@broken" in html
     assert HOSTILE not in html
     assert "&lt;img src=x" in html
-    hostile = replace(ranking, rows=(row(HOSTILE, 1.0, group=1),))
+    hostile = replace(ranking, rows=(row(HOSTILE, 1.0, group=1),), committee=(HOSTILE,))
     assert "<img" not in hostile._repr_html_()
 
 
