@@ -197,19 +197,19 @@ class Ranking:
             + "\n"
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write ``ranking.json`` whole or not at all."""
-        write_text(path, self.to_json())
+        write_text(Path(path), self.to_json())
 
     @classmethod
-    def load(cls, path: Path) -> Ranking:
+    def load(cls, path: str | Path) -> Ranking:
         """Read ``ranking.json``.
 
         Fields that a newer version has added are left out. Raises ``UserError`` if the file is
         absent or no ranking.
         """
         try:
-            return _from_json(json.loads(path.read_text(encoding="utf-8")))
+            return _from_json(json.loads(Path(path).read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise UserError(
                 f"no ranking at {path}; make one: python -m selection.rank --task TASK --out {path}"

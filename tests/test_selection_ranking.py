@@ -72,6 +72,10 @@ def test_json_round_trip_and_contract(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "ranking.json"
     made.save(path)
     assert Ranking.load(path) == made
+    made.save(str(path))
+    assert Ranking.load(str(path)) == made
+    with pytest.raises(UserError, match="no ranking at"):
+        Ranking.load(str(tmp_path / "gone.json"))
     raw = json.loads(path.read_text())
     assert {"task", "split", "probe", "score", "catalogue", "versions", "rows", "committee"} <= set(
         raw

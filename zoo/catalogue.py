@@ -75,12 +75,12 @@ class Catalogue:
         self._in_transaction = False
 
     @classmethod
-    def open(cls, path: Path | None = None, *, write: bool = False) -> Catalogue:
+    def open(cls, path: str | Path | None = None, *, write: bool = False) -> Catalogue:
         """Open the catalogue at ``path``.
 
         Parameters
         ----------
-        path : Path, optional
+        path : str or Path, optional
             The ``.duckdb`` file; a reader may also name a snapshot (``.parquet``) itself. Default:
             ``catalogue.duckdb`` under ``$TEACHER_ZOO_HOME``.
         write : bool

@@ -140,7 +140,7 @@ def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure 
     models = [teacher.model for teacher in teachers]
     cells = Cells(
         values=_rounded(by_class),
-        rows=labels(models, 40),
+        rows=labels(models, 28),  # longer ones leave a phone no room for the cells
         columns=labels(classes, 30),
         limit=max(float(np.abs(by_class).max()), 1.0),
         signed=True,

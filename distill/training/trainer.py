@@ -159,9 +159,13 @@ def _estimate(
     note(
         f"{total} steps ({schedule.epochs} epochs of {epoch_steps}, batch {schedule.batch_size}:"
         f" {labelled} labelled and {unlabelled} unlabelled) at {1000 * seconds:.0f} ms: about"
-        f" {seconds * total / 60:.1f} minutes; memory so far"
+        f" {_duration(seconds * total)}; memory so far"
         f" {peak_memory(accelerator.device) / 2**30:.1f} GiB; run folder {run.path}"
     )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def train_control(experiment: Experiment, options: Options) -> RunFolder:
