@@ -101,7 +101,12 @@ class Estimate(Interval):
     def of(cls, value: float, draws: Floats) -> Estimate:
         """``value`` and what its bootstrap ``draws`` (n,) say of it."""
         held = around(value, draws)
-        return cls(held.value, held.low, held.high, float((draws <= 0).mean()))
+        return cls(
+            held.value,
+            held.low,
+            held.high,
+            float((draws <= 0).mean()),
+        )
 
 
 def over_tasks(values: Floats, *, draws: int = 10_000, seed: int = 0) -> Estimate:

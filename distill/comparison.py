@@ -266,7 +266,13 @@ def _train_missing(
     return refused
 
 
-def _train(experiment: Experiment, options: Options, folder: Path, *, own: bool) -> None:
+def _train(
+    experiment: Experiment,
+    options: Options,
+    folder: Path,
+    *,
+    own: bool,
+) -> None:
     from distill.training.trainer import train
 
     if options.method == BEST_SINGLE:

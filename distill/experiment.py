@@ -259,7 +259,10 @@ class Experiment:
         return {"images": len(reasons), "examples": examples}
 
     def _without_copies(
-        self, name: str, pixels: Pixels, correct: npt.NDArray[np.bool_]
+        self,
+        name: str,
+        pixels: Pixels,
+        correct: npt.NDArray[np.bool_],
     ) -> dict[str, Any]:
         """Accuracy on the images of a split that stand in no other too, where some do."""
         task, others = self.task, {"validation", "test"} - {name}

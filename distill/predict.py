@@ -276,7 +276,12 @@ def _write_table(file: TextIO, predictions: Iterator[Prediction], top: int) -> N
     for prediction in predictions:
         if prediction.error is None:
             classes = (f"{printable(name, 80)} {share:.3f}" for name, share in prediction.classes)
-            print(printable(prediction.image), *classes, sep="\t", file=file)
+            print(
+                printable(prediction.image),
+                *classes,
+                sep="\t",
+                file=file,
+            )
 
 
 def _write_json(file: TextIO, predictions: Iterator[Prediction], top: int) -> None:

@@ -316,7 +316,12 @@ def _pass_on(
         )
     if command.push:
         card = finished.path / "README.md"
-        address = push_student(finished.student, card, command.push, public=command.public)
+        address = push_student(
+            finished.student,
+            card,
+            command.push,
+            public=command.public,
+        )
         print(f"pushed ({'public' if command.public else 'private'}): {address}")
 
 

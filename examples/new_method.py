@@ -42,7 +42,7 @@ class Surest(Recipe):
         log_q = student.logits.float().log_softmax(1)  # (B, C)
         divergence = (target.exp() * (target - log_q)).sum(1).mean()  # ()
         return {
-            "cross_entropy": task_term(student.logits, batch.labels),
+            "cross_entropy": task_term(student.logits, batch),
             "surest": self.config.weight * divergence,
         }
 

@@ -142,7 +142,13 @@ def _open_inputs(
         on_task(task)  # after all that can be refused: an error is one line
     announce_download(plan, yes=settings.yes, limits=RANK_LIMITS)
     cards = pinned(candidates.cards, offline=settings.offline)  # the first network call
-    return RankingInputs(task, probe, replace(candidates, cards=cards), score, also)
+    return RankingInputs(
+        task,
+        probe,
+        replace(candidates, cards=cards),
+        score,
+        also,
+    )
 
 
 def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:

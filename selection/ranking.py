@@ -182,7 +182,12 @@ class Ranking:
         """What a notebook shows: the committee, and a table of the models; names are escaped."""
         frame = self.to_frame().reindex(columns=list(_NOTEBOOK_COLUMNS))
         names = escape(", ".join(self.committee) or "none")
-        table = frame.to_html(escape=True, index=False, na_rep="", float_format="{:.3f}".format)
+        table = frame.to_html(
+            escape=True,
+            index=False,
+            na_rep="",
+            float_format="{:.3f}".format,
+        )
         return f"<div><p>Best first. Train from: <b>{names}</b></p>{table}</div>"
 
     def to_json(self) -> str:

@@ -190,8 +190,19 @@ def _read(
         return _read_folder(path, columns) if path.is_dir() else _read_file(path, columns)
     warnings: list[str] = []
     if spec.startswith("hf:"):
-        dataset = hub_task.read(spec[3:], columns, warnings, revision, offline=offline)
-        return _RawTask(spec[3:], dataset.parts, revision=dataset.revision, warnings=warnings)
+        dataset = hub_task.read(
+            spec[3:],
+            columns,
+            warnings,
+            revision,
+            offline=offline,
+        )
+        return _RawTask(
+            spec[3:],
+            dataset.parts,
+            revision=dataset.revision,
+            warnings=warnings,
+        )
     if spec in BUILT_IN:
         columns.require_unused(spec)
         return _RawTask(spec, {"train": _digits()})
@@ -223,7 +234,12 @@ def _read_file(path: Path, columns: Columns) -> _RawTask:
     """The task of a table of images or of paths and labels."""
     warnings: list[str] = []
     content = label_file.read_file(path, columns, warnings)
-    return _RawTask(_name(path), content.parts, content.unlabelled, warnings=warnings)
+    return _RawTask(
+        _name(path),
+        content.parts,
+        content.unlabelled,
+        warnings=warnings,
+    )
 
 
 def _name(path: Path) -> str:
@@ -255,7 +271,13 @@ def _read_folder(path: Path, columns: Columns) -> _RawTask:
     leave_out = labelled.folders if labelled else ()
     content = structure.read(path, warnings, leave_out=leave_out)
     parts = content.parts | (labelled.parts if labelled else {})
-    return _RawTask(name, parts, [*content.unlabelled], content.broken_links, warnings=warnings)
+    return _RawTask(
+        name,
+        parts,
+        [*content.unlabelled],
+        content.broken_links,
+        warnings=warnings,
+    )
 
 
 def _more_images(
@@ -310,7 +332,15 @@ def _assemble(raw: _RawTask, columns: Columns, *, duplicates: bool) -> Task:
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.names))
     classes = _classes(name, train.names, counts, warnings)
     label_of = {name: label for label, name in enumerate(classes)}
-    splits = {kind: _split(part, label_of, kind, warnings) for kind, part in parts.items()}
+    splits = {
+        kind: _split(
+            part,
+            label_of,
+            kind,
+            warnings,
+        )
+        for kind, part in parts.items()
+    }
     splits = {kind: split for kind, split in splits.items() if len(split)}
     pool = _unlabelled(train, raw.unlabelled, classes)
     if pool is not None:

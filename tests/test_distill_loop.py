@@ -139,7 +139,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_it(
 ) -> None:
     from distill import run
 
-    real, calls = run.write_bytes, []
+    real, calls = run.write_checked_bytes, []
 
     def full(path: Path, data: Any) -> None:
         calls.append(path)
@@ -147,10 +147,10 @@ def test_a_full_disk_keeps_the_checkpoint_before_it(
             raise OSError(28, "No space left on device", str(path))
         real(path, data)
 
-    monkeypatch.setattr(run, "write_bytes", full)
+    monkeypatch.setattr(run, "write_checked_bytes", full)
     with pytest.raises(OSError, match="No space"):
         trained(tmp_path)
-    monkeypatch.setattr(run, "write_bytes", real)
+    monkeypatch.setattr(run, "write_checked_bytes", real)
     assert RunFolder(tmp_path).load_checkpoint() is not None
     assert same_weights(trained(tmp_path), trained(tmp_path.parent / "whole"))
 

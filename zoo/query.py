@@ -141,7 +141,15 @@ def _write_table(batches: Batches, limit: int, *, total: int | None) -> None:
         print(f"0 of {total:,} rows" if total else "no model meets this")
         return
     cells = [[_cell(name, value) for name, value in zip(names, row, strict=True)] for row in rows]
-    columns = [_column(names, i, rows, cells) for i in range(len(names))]
+    columns = [
+        _column(
+            names,
+            i,
+            rows,
+            cells,
+        )
+        for i in range(len(names))
+    ]
     left_out = print_table(columns, cells)
     more = f" of {total:,}" if total > len(rows) else ""
     parts = [f"{len(rows):,}{more} row{'s' if total != 1 else ''}"]

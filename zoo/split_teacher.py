@@ -88,7 +88,12 @@ def _flat(stages: Any) -> tuple[Any, ...]:
 
 
 def _resnet(net: Any) -> Trunk:
-    before = _chain(net.conv1, net.bn1, net.act1, net.maxpool)
+    before = _chain(
+        net.conv1,
+        net.bn1,
+        net.act1,
+        net.maxpool,
+    )
     return Trunk(before, _flat((net.layer1, net.layer2, net.layer3, net.layer4)), _chain())
 
 
@@ -110,8 +115,18 @@ def _regnet(net: Any) -> Trunk:
 
 
 def _vit(net: Any) -> Trunk:
-    before = _chain(net.patch_embed, net._pos_embed, net.patch_drop, net.norm_pre)
-    return Trunk(before, tuple(net.blocks), _chain(net.norm), prefix=int(net.num_prefix_tokens))
+    before = _chain(
+        net.patch_embed,
+        net._pos_embed,
+        net.patch_drop,
+        net.norm_pre,
+    )
+    return Trunk(
+        before,
+        tuple(net.blocks),
+        _chain(net.norm),
+        prefix=int(net.num_prefix_tokens),
+    )
 
 
 class _Interrupted(Exception):
@@ -138,11 +153,21 @@ class _Halves:
         from torch import nn
 
         class Exit(nn.Module):
-            def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+            def forward(
+                self,
+                hidden_states: Tensor,
+                *_: Any,
+                **__: Any,
+            ) -> Tensor:
                 raise _Interrupted(hidden_states)
 
         class Entry(nn.Module):
-            def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+            def forward(
+                self,
+                hidden_states: Tensor,
+                *_: Any,
+                **__: Any,
+            ) -> Tensor:
                 return entry[0] if entry else hidden_states
 
         name, count = _longest_chain(network)
@@ -231,10 +256,22 @@ class SplitTeacher:
         """What the upper half makes of ``hidden``; its image says nothing but the batch's size."""
         import torch
 
-        blank = torch.zeros(1, 3, *self._image_size(hidden), device=hidden.device)
+        blank = torch.zeros(
+            1,
+            3,
+            *self._image_size(hidden),
+            device=hidden.device,
+        )
         self._halves.entry[:] = [hidden]
         try:
-            return self._upper_teacher.forward_with_gradient(blank.expand(len(hidden), -1, -1, -1))
+            return self._upper_teacher.forward_with_gradient(
+                blank.expand(
+                    len(hidden),
+                    -1,
+                    -1,
+                    -1,
+                )
+            )
         finally:
             self._halves.entry.clear()
 
@@ -325,7 +362,14 @@ class SplitTeacher:
         name = type(self.teacher.module).__name__
         size = self.teacher.preprocessing.input_size
         generator = torch.Generator().manual_seed(0)
-        inputs = self.teacher.normalise(torch.rand(1, 3, *size, generator=generator))
+        inputs = self.teacher.normalise(
+            torch.rand(
+                1,
+                3,
+                *size,
+                generator=generator,
+            )
+        )
         whole = self.teacher.forward(inputs).features
         try:
             hidden = self.lower(inputs)

@@ -86,8 +86,18 @@ class Teacher:
         self._linear = False
         scale = [1 / s for s in preprocessing.std]
         shift = [-m / s for m, s in zip(preprocessing.mean, preprocessing.std, strict=True)]
-        self._scale = torch.tensor(scale, device=self.device).view(1, 3, 1, 1)
-        self._shift = torch.tensor(shift, device=self.device).view(1, 3, 1, 1)
+        self._scale = torch.tensor(scale, device=self.device).view(
+            1,
+            3,
+            1,
+            1,
+        )
+        self._shift = torch.tensor(shift, device=self.device).view(
+            1,
+            3,
+            1,
+            1,
+        )
         self.feature_dim = self._check_outputs()
 
     @classmethod
@@ -295,7 +305,12 @@ class Teacher:
         import torch
 
         generator = torch.Generator().manual_seed(0)
-        pixels = torch.rand(2, 3, *self.preprocessing.input_size, generator=generator)
+        pixels = torch.rand(
+            2,
+            3,
+            *self.preprocessing.input_size,
+            generator=generator,
+        )
         try:
             features, logits = self.forward(self.normalise(pixels))
         except Exception as error:

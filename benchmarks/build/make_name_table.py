@@ -153,7 +153,12 @@ def fit(texts: Corpus, targets: dict[str, Matrix]) -> dict[str, Any]:
     sums = sparse_rows([[row[w] for w in phrase] for phrase in split], len(vocabulary), power=0.5)
     learned = ridge(sums, goal, _RIDGE_WORDS, alone)
     pieces = sparse_rows([grams(word, BUCKETS) for word in vocabulary], BUCKETS, power=1.0)
-    hashed = ridge(pieces, learned, _RIDGE_GRAMS, np.zeros((BUCKETS, WIDTH), np.float32))
+    hashed = ridge(
+        pieces,
+        learned,
+        _RIDGE_GRAMS,
+        np.zeros((BUCKETS, WIDTH), np.float32),
+    )
     keyed = _most_needed(texts, split)
     names = texts.names[:NAMES]
     exact = _unit(_stack(targets, names) @ basis)

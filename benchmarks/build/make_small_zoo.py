@@ -71,14 +71,28 @@ def build(
     train = _split(recipe, data / recipe.data / "train.parquet")
     test = _split(recipe, data / recipe.data / "test.parquet")
     images = _pixels(train, preprocessing), torch.from_numpy(train.labels)
-    model = _train(recipe, *images, len(train.classes), device=device, steps=steps)
+    model = _train(
+        recipe,
+        *images,
+        len(train.classes),
+        device=device,
+        steps=steps,
+    )
     with replacing(out / name) as folder:
         folder.mkdir()
         config = _config(recipe, model, train.classes, preprocessing)
         _save(folder, model, config)
         config |= _measure(folder, test)
         write_json(folder / "config.json", config)
-        write_text(folder / "README.md", _readme(name, recipe, config, len(train.labels)))
+        write_text(
+            folder / "README.md",
+            _readme(
+                name,
+                recipe,
+                config,
+                len(train.labels),
+            ),
+        )
     return config
 
 
@@ -110,7 +124,16 @@ def _pixels(split: Split, preprocessing: Preprocessing) -> Tensor:
     import torch
 
     images = np.stack([np.asarray(preprocessing.apply(image)) for image in split.images()])
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    return (
+        torch.from_numpy(images)
+        .permute(
+            0,
+            3,
+            1,
+            2,
+        )
+        .contiguous()
+    )
 
 
 def _train(
@@ -191,7 +214,12 @@ def _augment(pixels: Tensor, draw: Generator, *, flip: bool) -> Tensor:
     count, _, height, width = pixels.shape
     pad = height // 8
     padded = F.pad(pixels.float(), (pad,) * 4, mode="reflect").to(pixels.dtype)
-    shift = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=draw)
+    shift = torch.randint(
+        0,
+        2 * pad + 1,
+        (2, count, 1),
+        generator=draw,
+    )
     rows = shift[0] + torch.arange(height)
     columns = shift[1] + torch.arange(width)
     if flip:
@@ -199,7 +227,17 @@ def _augment(pixels: Tensor, draw: Generator, *, flip: bool) -> Tensor:
         columns = torch.where(mirrored, columns.flip(1), columns)
     batch = torch.arange(count)[:, None, None]
     index = [part.to(pixels.device) for part in (batch, rows[:, :, None], columns[:, None, :])]
-    return padded.permute(0, 2, 3, 1)[index[0], index[1], index[2]].permute(0, 3, 1, 2)
+    return padded.permute(
+        0,
+        2,
+        3,
+        1,
+    )[index[0], index[1], index[2]].permute(
+        0,
+        3,
+        1,
+        2,
+    )
 
 
 def _config(

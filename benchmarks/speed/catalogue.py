@@ -75,7 +75,12 @@ def run(out: Path) -> list[BenchRecord]:
     folder.mkdir(parents=True, exist_ok=True)
     records: list[BenchRecord] = []
 
-    def note(name: str, value: float, unit: str, **setting: object) -> None:
+    def note(
+        name: str,
+        value: float,
+        unit: str,
+        **setting: object,
+    ) -> None:
         records.append(
             BenchRecord(
                 name=f"catalogue.{name}",
@@ -105,7 +110,12 @@ def _measure_listing(
     note: Any,
 ) -> None:
     cost = _crawl(folder, url, "--details", "none")
-    note("crawl_wall", cost.wall / 60, "minutes", load=os.getloadavg()[1])
+    note(
+        "crawl_wall",
+        cost.wall / 60,
+        "minutes",
+        load=os.getloadavg()[1],
+    )
     note("crawl_cpu", cost.cpu, "CPU s", quota="16 minutes of a free token: at most 240")
     note("crawl_peak", cost.peak, "MB", limit=700)
     note("crawl_rate", models / cost.wall, "rows/s")
@@ -132,7 +142,12 @@ def _measure_update(
     cost = _crawl(folder, url, "--details", "none", "--update")
     note("update_wall", cost.wall, "s", **changes, said=cost.last_line)
     note("update_cpu", cost.cpu, "CPU s", **changes)
-    note("update_pages", _control(url)["requests"]["api"] - before, "requests", **changes)
+    note(
+        "update_pages",
+        _control(url)["requests"]["api"] - before,
+        "requests",
+        **changes,
+    )
     if os.environ.get("TEACHER_ZOO_BENCH_SECOND"):
         cost = _crawl(folder, url, "--details", "none")
         note("second_pass_cpu", cost.cpu, "CPU s", **changes, said=cost.last_line)

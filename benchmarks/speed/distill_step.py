@@ -117,7 +117,12 @@ def _batches(device: str, stored: int) -> Any:
 
     rng = np.random.default_rng(0)
     pixels = Pixels(
-        images=rng.integers(0, 256, (IMAGES, 3, 64, 64), dtype=np.uint8),
+        images=rng.integers(
+            0,
+            256,
+            (IMAGES, 3, 64, 64),
+            dtype=np.uint8,
+        ),
         labels=rng.integers(0, CLASSES, IMAGES),
         usable=np.arange(IMAGES),
         digest="noise",
@@ -243,7 +248,14 @@ def flops(architecture: str, *, size: int) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        timm.create_model(architecture).eval()(torch.zeros(1, 3, size, size))
+        timm.create_model(architecture).eval()(
+            torch.zeros(
+                1,
+                3,
+                size,
+                size,
+            )
+        )
     return int(counter.get_total_flops())
 
 

@@ -85,12 +85,22 @@ def run(out: Path) -> list[BenchRecord]:
         line += f" grouped as they are {grouped:.2%};"
         records += [
             _record(f"{name}.grouped", grouped, "share", len(images)),
-            _record(f"{name}.seconds", 1e4 * seconds / len(images), "s per 10,000", len(images)),
+            _record(
+                f"{name}.seconds",
+                1e4 * seconds / len(images),
+                "s per 10,000",
+                len(images),
+            ),
         ]
         for change, changed in CHANGES.items():
             chosen = images.subset(np.flatnonzero(alone < 0)[:COPIES])
             rows = np.arange(len(chosen))
-            copies = Split(Copies(chosen, changed), rows, np.full_like(rows, -1), chosen.classes)
+            copies = Split(
+                Copies(chosen, changed),
+                rows,
+                np.full_like(rows, -1),
+                chosen.classes,
+            )
             groups = find_duplicates({"images": images, "copies": copies}).groups
             originals = groups["images"][np.flatnonzero(alone < 0)[:COPIES]]
             share = float(((originals == groups["copies"]) & (originals >= 0)).mean())
@@ -105,7 +115,12 @@ def _some(split: Split, count: int) -> Split:
     return split.subset(np.sort(rows))
 
 
-def _record(name: str, value: float, unit: str, images: int) -> BenchRecord:
+def _record(
+    name: str,
+    value: float,
+    unit: str,
+    images: int,
+) -> BenchRecord:
     error = 1.96 * float(np.sqrt(max(value * (1 - value), 1 / images) / images))
     is_share = unit == "share"
     return BenchRecord(

@@ -140,7 +140,12 @@ def regret_curves(
         cards = [teacher.card for teacher in able]
         best = max(accuracy[task, seed, name] for name in evidence)
         for share in SHARES:
-            for way, choice in first_by_each_way(evidence, cards, rates, share).items():
+            for way, choice in first_by_each_way(
+                evidence,
+                cards,
+                rates,
+                share,
+            ).items():
                 regret = 100 * (best - accuracy[task, seed, choice.model])
                 points.setdefault((way, share), []).append((regret, choice.seconds, choice.images))
     return [
@@ -278,7 +283,10 @@ def compare_with_full_probing(
         )
         first = rows[first_place(halving)]
         gap = score_difference(
-            score, evidence[best.model], evidence[first.model], rng=np.random.default_rng(0)
+            score,
+            evidence[best.model],
+            evidence[first.model],
+            rng=np.random.default_rng(0),
         )
         result |= {
             f"{name}.forwards": evaluator.spent / full.spent,
@@ -292,7 +300,12 @@ def compare_with_full_probing(
 
 def _seconds_an_image(teacher: TableTeacher, outputs: TargetOutputs) -> float:
     """Measured here on 64 images of noise, after a first batch that warms up."""
-    pixels = np.random.default_rng(0).integers(0, 255, (64, 32, 32, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(
+        0,
+        255,
+        (64, 32, 32, 3),
+        dtype=np.uint8,
+    )
     outputs.compute(teacher.card, pixels)
     begin = time.perf_counter()
     outputs.compute(teacher.card, pixels)

@@ -164,9 +164,14 @@ def _jpeg(size: tuple[int, int], seed: int) -> bytes:
     from PIL import Image
 
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(
-        size, Image.Resampling.BICUBIC
-    )
+    coarse = Image.fromarray(
+        rng.integers(
+            0,
+            256,
+            (9, 12, 3),
+            dtype=np.uint8,
+        )
+    ).resize(size, Image.Resampling.BICUBIC)
     pixels = np.asarray(coarse).astype(np.float32) + rng.normal(0, 12, (size[1], size[0], 3))
     buffer = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)

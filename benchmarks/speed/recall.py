@@ -55,7 +55,13 @@ class _Records:
     models: int
     records: list[BenchRecord] = field(default_factory=list)
 
-    def add(self, name: str, value: float, unit: str, **setting: object) -> None:
+    def add(
+        self,
+        name: str,
+        value: float,
+        unit: str,
+        **setting: object,
+    ) -> None:
         self._append(
             BenchRecord(
                 name=name,
@@ -65,7 +71,13 @@ class _Records:
             )
         )
 
-    def add_spread(self, name: str, values: Sequence[float], unit: str, **setting: object) -> None:
+    def add_spread(
+        self,
+        name: str,
+        values: Sequence[float],
+        unit: str,
+        **setting: object,
+    ) -> None:
         """The median of ``values``, with the least and the most of them."""
         self._append(
             BenchRecord(

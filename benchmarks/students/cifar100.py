@@ -127,7 +127,12 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
     )
     if run.finished:
         return run
-    student = _student(setting, TEACHER if name == "teacher" else STUDENT, seed, accelerator.device)
+    student = _student(
+        setting,
+        TEACHER if name == "teacher" else STUDENT,
+        seed,
+        accelerator.device,
+    )
     method, settings = RECIPES.get(name, ("plain", {}))
     table = outputs(setting) if method != "plain" else None
     setup = TrainingSetup(
@@ -171,7 +176,16 @@ def _student(
     network: Any = student.to(device).network.to(memory_format=torch.channels_last)
     torch.backends.cudnn.benchmark = True
     if setting.graphs and device.type == "cuda" and setting.precision == "fp32":
-        run_as_graphs(network, torch.rand(BATCH, 3, 32, 32, device=device))
+        run_as_graphs(
+            network,
+            torch.rand(
+                BATCH,
+                3,
+                32,
+                32,
+                device=device,
+            ),
+        )
     return student
 
 

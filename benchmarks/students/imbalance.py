@@ -59,7 +59,13 @@ class LongTail:
 
 TASKS = (
     LongTail(dataset="cifar10", ratio=100, most=250, validation=50),
-    LongTail(dataset="cifar100", ratio=16, most=320, validation=150, classes=("rose", "tulip")),
+    LongTail(
+        dataset="cifar100",
+        ratio=16,
+        most=320,
+        validation=150,
+        classes=("rose", "tulip"),
+    ),
     LongTail(dataset="cifar10", ratio=10, most=250, validation=50),
     LongTail(dataset="cifar10", ratio=3, most=250, validation=50),
     LongTail(dataset="tf_flowers", ratio=20, most=400, validation=80),

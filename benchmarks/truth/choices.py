@@ -62,7 +62,12 @@ def part_regret(truths: Truths, scores: Floats) -> Floats:
     """
     regret = np.full(scores.shape[:-1], np.nan)
     for t, s in truths.measured():
-        best, first = part_choices(truths, scores[..., t, s, :], t, s)
+        best, first = part_choices(
+            truths,
+            scores[..., t, s, :],
+            t,
+            s,
+        )
         regret[..., t, s] = 100 * (best - truths.truth[t, s][first]).mean(axis=-1)
     return regret
 
@@ -127,10 +132,21 @@ def compare_choices(
 
     ``in_parts``: the mean over part zoos, instead of the choice among all teachers.
     """
-    hits = [chosen_hits(truths, table, hits_folder, in_parts) for table in (first, second)]
+    hits = [
+        chosen_hits(
+            truths,
+            table,
+            hits_folder,
+            in_parts,
+        )
+        for table in (first, second)
+    ]
     difference = paired(*hits)
     return Estimate(
-        100 * difference.value, 100 * difference.low, 100 * difference.high, difference.below
+        100 * difference.value,
+        100 * difference.low,
+        100 * difference.high,
+        difference.below,
     )
 
 
@@ -170,7 +186,12 @@ def _part_shares(
     s: int,
 ) -> Floats:
     """(M,) in which share of the part zoos each teacher is chosen."""
-    first = part_choices(truths, table[t, s], t, s)[1]
+    first = part_choices(
+        truths,
+        table[t, s],
+        t,
+        s,
+    )[1]
     return np.asarray(np.bincount(first, minlength=len(truths.teachers)) / PART_ZOOS)
 
 

@@ -107,7 +107,15 @@ class TableFiller:
         allowed = {each.card.id: each.card for each in teachers if not each.trained_on(target)}
         done = self._done()
         missing = [
-            name for name in (NONE, *allowed) if self._key(target, name, protocol, seed) not in done
+            name
+            for name in (NONE, *allowed)
+            if self._key(
+                target,
+                name,
+                protocol,
+                seed,
+            )
+            not in done
         ]
         if not missing:
             return 0
@@ -141,7 +149,15 @@ class TableFiller:
         from distill.teachers.probe_head import mixture
 
         name = f"{rule}: " + " + ".join(sorted(member.card.id for member in members))
-        if self._key(target, name, COMMITTEE_PROTOCOL, seed) in self._done():
+        if (
+            self._key(
+                target,
+                name,
+                COMMITTEE_PROTOCOL,
+                seed,
+            )
+            in self._done()
+        ):
             return 0
         task = LabelledTask.of(
             target,

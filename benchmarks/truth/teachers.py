@@ -226,7 +226,10 @@ class TargetOutputs:
         key = StoreKey.of(card, device=self.device, largest=LARGEST_INPUT)
         digests = [image_digest(as_ppm(image)) for image in pixels]
         stored = outputs_of(
-            self.store, key, digests, lambda rows: self.compute(card, pixels[list(rows)])
+            self.store,
+            key,
+            digests,
+            lambda rows: self.compute(card, pixels[list(rows)]),
         )
         return stored.arrays
 

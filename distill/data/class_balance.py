@@ -58,7 +58,13 @@ class BalancedStream:
     after pass (`Stream`). A function of the position alone, as `Stream` is.
     """
 
-    def __init__(self, rows: Labels, labels: Labels, *, seed: int) -> None:
+    def __init__(
+        self,
+        rows: Labels,
+        labels: Labels,
+        *,
+        seed: int,
+    ) -> None:
         present = np.unique(labels)
         self.seed = seed
         self.streams = [

@@ -146,7 +146,15 @@ def open_pixels(
     shape = (len(labels), 3, size, size)
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(str(home) + ".lock"):  # of several processes one decodes
-        damaged = np.asarray(_decode(splits, home, shape, progress_name), dtype=np.int64)
+        damaged = np.asarray(
+            _decode(
+                splits,
+                home,
+                shape,
+                progress_name,
+            ),
+            dtype=np.int64,
+        )
     usable = np.setdiff1d(np.arange(len(labels)), damaged)
     if not len(usable):
         raise UserError(

@@ -84,7 +84,12 @@ def render(
     pixels = _augmented(images, index, draws, augmentation, size)  # (B, 3, size, size)
     if not augmentation.mix:
         return View(pixels, torch.zeros_like(index, dtype=torch.bool))
-    partner = _partner(index, draws[:, 8], partners, len(images))
+    partner = _partner(
+        index,
+        draws[:, 8],
+        partners,
+        len(images),
+    )
     partner_draws = uniforms(~seed, view, partner)
     other = _augmented(images, partner, partner_draws, augmentation, size)
     mixed = draws[:, 9] < augmentation.mix  # (B,)

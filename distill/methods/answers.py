@@ -92,7 +92,15 @@ class AnswersRecipe(Recipe):
             share = confidence_weights(torch.stack(teachers), batch.labels)  # (B, K)
             self.share = share.detach().mean(dim=0)
         # (B,) of each teacher, or () where the loss is one of the whole batch
-        losses = [self._loss(logits, teacher, batch.labels, progress) for teacher in teachers]
+        losses = [
+            self._loss(
+                logits,
+                teacher,
+                batch.labels,
+                progress,
+            )
+            for teacher in teachers
+        ]
         weighted = torch.stack(losses, dim=-1) * share
         return {
             "cross_entropy": config.task * task_term(logits, batch),

@@ -61,7 +61,14 @@ class CommitteeRecipe(Recipe):
         self.importance = nn.Linear(context.hidden_shape[0], width, bias=False)  # W
         self.members = nn.ModuleList()
         for k, info in enumerate(context.teachers):
-            self.members.append(CommitteeTeacher(info, config, context, seed=context.seed + k))
+            self.members.append(
+                CommitteeTeacher(
+                    info,
+                    config,
+                    context,
+                    seed=context.seed + k,
+                )
+            )
         self.head = nn.Linear(context.feature_dim, context.num_classes)
         self.mean_share = [1 / count] * count
         self._forwards = self._possible_forwards = 0

@@ -50,7 +50,12 @@ class Feature(Recipe):
     ) -> dict[str, Tensor]:
         features = student.features.float()
         distances = []
-        modules = zip(self.connectors, self.norms, batch.teacher_outputs, strict=True)
+        modules = zip(
+            self.connectors,
+            self.norms,
+            batch.teacher_outputs,
+            strict=True,
+        )
         for connector, norm, outputs in modules:
             assert outputs.features is not None
             target = self._standardised(norm, outputs.features.float())  # (B, D_t)

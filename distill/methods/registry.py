@@ -99,7 +99,12 @@ def configure(name: str, settings: Mapping[str, str] | None = None) -> Any:
     changes: dict[str, Any] = {}
     for key, text in (settings or {}).items():
         validate_choice(f"setting of --method {name}", key, sorted(fields))
-        changes[key] = _parse(name, key, text, type(getattr(config, key)))
+        changes[key] = _parse(
+            name,
+            key,
+            text,
+            type(getattr(config, key)),
+        )
     return dataclasses.replace(config, **changes)
 
 

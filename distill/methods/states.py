@@ -34,7 +34,10 @@ def on_grid(state: Tensor, size: int = GRID) -> Tensor:
 def mlp(inputs: int, outputs: int, width: int) -> nn.Sequential:
     """A two-layer network over vectors (B, inputs) that first normalises its input."""
     return nn.Sequential(
-        nn.LayerNorm(inputs), nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, outputs)
+        nn.LayerNorm(inputs),
+        nn.Linear(inputs, width),
+        nn.GELU(),
+        nn.Linear(width, outputs),
     )
 
 

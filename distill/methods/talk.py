@@ -78,7 +78,12 @@ class Talk(Recipe):
         low = on_grid(student.low)
         sums = torch.zeros(3, device=low.device)
         for interpreter, outputs in zip(self.interpreters, batch.teacher_outputs, strict=True):
-            for losses in self._rounds(interpreter, outputs, low, student.features.float()):
+            for losses in self._rounds(
+                interpreter,
+                outputs,
+                low,
+                student.features.float(),
+            ):
                 sums = sums + torch.stack(losses)
         interact, message, state = sums / (len(self.teachers) * config.rounds)
         return {

@@ -42,7 +42,12 @@ def largest_confusions(metrics: ClassificationMetrics, most: int) -> list[Confus
     """The pairs of a true and a predicted class with the most images, at most ``most``."""
     names = [entry.name for entry in metrics.classes]
     confusions = [
-        Confusion(names[true], names[predicted], count, metrics.classes[true].images)
+        Confusion(
+            names[true],
+            names[predicted],
+            count,
+            metrics.classes[true].images,
+        )
         for true, row in enumerate(metrics.confusion)
         for predicted, count in enumerate(row)
         if count and true != predicted

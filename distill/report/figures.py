@@ -89,7 +89,12 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> go.Figure:
         customdata=images,
         hovertemplate="said %{x:.0f} %, right %{y:.0f} % of %{customdata} images<extra></extra>",
     )
-    drawn = figure([ideal, answers], height=360, across="confidence %", down="right %")
+    drawn = figure(
+        [ideal, answers],
+        height=360,
+        across="confidence %",
+        down="right %",
+    )
     drawn.update_xaxes(range=[-4, 104])
     drawn.update_yaxes(range=[-4, 104])
     drawn.update_layout(**LEGEND_ABOVE)
@@ -114,7 +119,12 @@ def curves(
     }
     dashes = ("solid", "solid", "dot")
     traces = []
-    for (label, values), shade, dash in zip(lines.items(), PALETTE, dashes, strict=False):
+    for (label, values), shade, dash in zip(
+        lines.items(),
+        PALETTE,
+        dashes,
+        strict=False,
+    ):
         if any(value is not None for value in values):
             trace = go.Scatter(
                 mode="lines+markers" if len(values) < 3 else "lines",

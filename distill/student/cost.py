@@ -197,7 +197,13 @@ def teacher_cost(card: ModelCard, *, device: str, largest: int | None = None) ->
             largest=largest,
         )
         height, width = teacher.preprocessing.input_size
-        pixels = torch.zeros(1, 3, height, width, dtype=torch.uint8)
+        pixels = torch.zeros(
+            1,
+            3,
+            height,
+            width,
+            dtype=torch.uint8,
+        )
         return measured(
             card.id,
             teacher.module,

@@ -51,7 +51,13 @@ def write_onnx(student: Path) -> Path:
 
     network, config = reopen(student)
     size = config["pretrained_cfg"]["input_size"][1]
-    sample = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    sample = torch.rand(
+        2,
+        3,
+        size,
+        size,
+        generator=torch.Generator().manual_seed(0),
+    )
     path = student / FLOAT
     try:
         with replacing(path) as partial:
@@ -131,7 +137,12 @@ def _inputs(pixels: Pixels, rows: npt.NDArray[np.int64], config: Any) -> Iterato
         for images in chunk.split(_BATCH):
             views = images.float()
             if views.shape[-1] != size:  # training images are stored larger
-                views = interpolate(views, (size, size), mode="bilinear", antialias=True)
+                views = interpolate(
+                    views,
+                    (size, size),
+                    mode="bilinear",
+                    antialias=True,
+                )
             yield ((views.numpy() / np.float32(255) - mean) / std).astype(np.float32)
 
 

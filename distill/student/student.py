@@ -119,7 +119,14 @@ class Student(nn.Module):
         cfg = (getattr(network, "pretrained_cfg", None) or {}) if spec.pretrained else {}
         for name, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(
-                name, torch.tensor(cfg.get(name) or usual).view(1, 3, 1, 1), persistent=False
+                name,
+                torch.tensor(cfg.get(name) or usual).view(
+                    1,
+                    3,
+                    1,
+                    1,
+                ),
+                persistent=False,
             )
         self._states: dict[str, Tensor] = {}  # of the present forward pass
         boundary(self.network).register_forward_hook(self._keep_low)
@@ -127,7 +134,13 @@ class Student(nn.Module):
         if isinstance(classifier, tuple):
             classifier = classifier[0]
         classifier.register_forward_pre_hook(self._keep_features)
-        noise = torch.rand(2, 3, spec.size, spec.size, generator=torch.Generator().manual_seed(0))
+        noise = torch.rand(
+            2,
+            3,
+            spec.size,
+            spec.size,
+            generator=torch.Generator().manual_seed(0),
+        )
         with torch.no_grad():
             state = self.eval()(noise)
         self.train()

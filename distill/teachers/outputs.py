@@ -146,11 +146,29 @@ def teacher_outputs(
     arrays = []
     for number, part in enumerate(inputs):
         view_key = replace(key, view=part.view)
-        arrays.append(_arrays(store, view_key, part, load, views_left=len(inputs) - number))
+        arrays.append(
+            _arrays(
+                store,
+                view_key,
+                part,
+                load,
+                views_left=len(inputs) - number,
+            )
+        )
     names = set.intersection(*(set(part) for part in arrays))
     if not names:
         raise TeacherError(f"{key.model} has no {' or '.join(key.content)} to store")
-    return TeacherOutputs(**{name: _joined(arrays, name, pixels, key) for name in sorted(names)})
+    return TeacherOutputs(
+        **{
+            name: _joined(
+                arrays,
+                name,
+                pixels,
+                key,
+            )
+            for name in sorted(names)
+        }
+    )
 
 
 def _joined(
@@ -161,7 +179,12 @@ def _joined(
 ) -> Tensor:
     """(V, N, ...) float16 from V arrays (n, ...) of the usable images."""
     shape = arrays[0][name].shape[1:]
-    joined = torch.zeros(len(arrays), len(pixels), *shape, dtype=torch.float16)
+    joined = torch.zeros(
+        len(arrays),
+        len(pixels),
+        *shape,
+        dtype=torch.float16,
+    )
     rows = torch.from_numpy(pixels.usable)
     for view, part in enumerate(arrays):
         values = torch.from_numpy(part[name])

@@ -149,7 +149,13 @@ class PreparedTeachers:
             first_logits = logits[0]
             if card.labels and len(card.labels) == logits.shape[-1]:
                 names = card.labels
-        cost = partial(ground_cost, features[0], first_logits, labels, num_classes=len(classes))
+        cost = partial(
+            ground_cost,
+            features[0],
+            first_logits,
+            labels,
+            num_classes=len(classes),
+        )
         info = TeacherInfo(
             card=card,
             feature_dim=int(features.shape[-1]),
@@ -213,7 +219,13 @@ class PreparedTeachers:
         store = TeacherStore(feature_folder())
         try:
             key = self._key(card, store, content)
-            return teacher_outputs(store, key, pixels, lambda: self.load(card), views=views)
+            return teacher_outputs(
+                store,
+                key,
+                pixels,
+                lambda: self.load(card),
+                views=views,
+            )
         except TeacherError as error:
             raise _unusable(card, error) from error
 

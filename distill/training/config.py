@@ -61,7 +61,12 @@ def training_config(options: Options, task: Task) -> TrainingConfig:
     side = working_size(task.train, 512)
     size = options.size or input_size(side)
     unlabelled = 0 if task.unlabelled is None else len(task.unlabelled)
-    sizes = batch_sizes(len(task.train), unlabelled, options.batch_size, options.labelled_share)
+    sizes = batch_sizes(
+        len(task.train),
+        unlabelled,
+        options.batch_size,
+        options.labelled_share,
+    )
     default_epochs = max(5, min(400, round(STEPS / sizes.steps)))
     defaults = OPTIMIZER_DEFAULTS[options.optimizer]
     rate = defaults.pretrained_rate if options.pretrained else defaults.rate

@@ -135,7 +135,14 @@ def control_results(
     }
     name = f"validation_{figure}"
     entry["curve"] = [epoch.get(name, epoch["validation_accuracy"]) for epoch in epochs]
-    entry["lift"] = asdict(lift_of([student], [plain], "test", figure))
+    entry["lift"] = asdict(
+        lift_of(
+            [student],
+            [plain],
+            "test",
+            figure,
+        )
+    )
     return entry
 
 
@@ -153,7 +160,15 @@ def class_mean(hits: Hits, labels: Ints) -> float:
 
     right = np.where(hits, labels, -1)  # a wrong answer, whichever it is
     present = np.unique(labels)
-    return float(recall_score(labels, right, labels=present, average="macro", zero_division=0))
+    return float(
+        recall_score(
+            labels,
+            right,
+            labels=present,
+            average="macro",
+            zero_division=0,
+        )
+    )
 
 
 def summary_lines(metrics: ClassificationMetrics, split: str) -> list[str]:

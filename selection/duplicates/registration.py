@@ -38,12 +38,22 @@ def _correlations(first: Array, second: Array) -> Array:
     side = first.shape[-1]
     small_first, small_second = shrink(first, COARSE), shrink(second, COARSE)
     warp = np.zeros((len(first), 4), dtype=np.float32)
-    warp = _register(small_first.mean(1), small_second.mean(1), warp, COARSE_STEPS)
+    warp = _register(
+        small_first.mean(1),
+        small_second.mean(1),
+        warp,
+        COARSE_STEPS,
+    )
     result = _correlation_of(small_first, small_second, warp)
     promising = np.flatnonzero(result > PROMISING)
     if len(promising) and side > COARSE:
         first, second = first[promising], second[promising]
-        warp = _register(first.mean(1), second.mean(1), warp[promising], FINE_STEPS)
+        warp = _register(
+            first.mean(1),
+            second.mean(1),
+            warp[promising],
+            FINE_STEPS,
+        )
         result[promising] = _correlation_of(first, second, warp)
     return result
 
@@ -51,12 +61,24 @@ def _correlations(first: Array, second: Array) -> Array:
 def shrink(images: Array, side: int) -> Array:
     """Images (M, 3, S, S) at (M, 3, side, side), by means; S is a multiple of ``side``."""
     count, channels, full, _ = images.shape
-    blocks = images.reshape(count, channels, side, full // side, side, full // side)
+    blocks = images.reshape(
+        count,
+        channels,
+        side,
+        full // side,
+        side,
+        full // side,
+    )
     means: Array = blocks.mean(axis=(3, 5))
     return means
 
 
-def _register(first: Array, second: Array, warp: Array, steps: int) -> Array:
+def _register(
+    first: Array,
+    second: Array,
+    warp: Array,
+    steps: int,
+) -> Array:
     """The warps (M, 4) that lay the grey ``first`` (M, S, S) over ``second``, from ``warp`` on."""
     count, side, _ = first.shape
     places = _centred(side)

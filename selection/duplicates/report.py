@@ -136,7 +136,13 @@ class DuplicateReport:
         in_train = np.isin(groups, _groups(self._splits["train"]))
         return "test" in self._given and not bool(in_train.any())
 
-    def _pair(self, group: int, splits: Sequence[str], *, other_class: bool = False) -> str:
+    def _pair(
+        self,
+        group: int,
+        splits: Sequence[str],
+        *,
+        other_class: bool = False,
+    ) -> str:
         """Two images of a group: of two classes if asked for, else of two splits if it has any."""
         members = [
             member for split in splits for member in self._members[group] if member[0] == split

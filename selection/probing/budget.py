@@ -81,7 +81,12 @@ class Budget:
         """Learn how busy the machine is from work that was done in one thread."""
         self.slowdown = max(1.0, wall_seconds / max(processor_seconds, 0.1))
 
-    def reason_to_skip(self, seconds: float, download: int | None, deadline: float) -> str | None:
+    def reason_to_skip(
+        self,
+        seconds: float,
+        download: int | None,
+        deadline: float,
+    ) -> str | None:
         """What is short for a model; ``None`` if nothing is, and its download is paid then."""
         if time.monotonic() + seconds > deadline:
             return "budget"

@@ -60,7 +60,15 @@ def evaluate_candidates(
     """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
     candidates = inputs.candidates
     shown = RankingProgress(progress or Progress.default())
-    with shown.shown(), _prober(settings, inputs.probe, budget, shown) as prober:
+    with (
+        shown.shown(),
+        _prober(
+            settings,
+            inputs.probe,
+            budget,
+            shown,
+        ) as prober,
+    ):
         evaluator = _evaluator(inputs, settings, prober, shown)
         setup = HalvingSetup(candidates.cards, [inputs.probe.size], keep=len(candidates.cards))
         if budget.limited:

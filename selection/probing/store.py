@@ -282,7 +282,12 @@ def outputs_of(
         count = min((len(values) for values in new.arrays.values()), default=0)
         if count:
             part = [digests[row] for row in rows[:count]]
-            store.write(key, part, new, seconds=time.perf_counter() - begin)
+            store.write(
+                key,
+                part,
+                new,
+                seconds=time.perf_counter() - begin,
+            )
         if count < len(rows):
             break
     return store.read(key, digests) if len(missing) else stored

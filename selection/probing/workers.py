@@ -118,7 +118,15 @@ class RayProber:
                     yield ProbeResult(card, skipped=reason)
                 else:
                     left = self.budget.left()
-                    running[self._remote.remote(card, size, self._probe, self._job, left)] = card
+                    running[
+                        self._remote.remote(
+                            card,
+                            size,
+                            self._probe,
+                            self._job,
+                            left,
+                        )
+                    ] = card
             done, _ = self.ray.wait(list(running)) if running else ([], [])
             for reference in done:
                 yield self._result(running.pop(reference), size, reference)

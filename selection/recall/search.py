@@ -90,7 +90,13 @@ def nearest_spaces(
     order = np.flatnonzero(models)
     order = order[np.argsort(bounds[order], kind="stable")]
     price = partial(index.costs, classes=classes, shares=shares)
-    costs = _price_in_order(order, bounds[order], models[order], k, price)
+    costs = _price_in_order(
+        order,
+        bounds[order],
+        models[order],
+        k,
+        price,
+    )
     touched = order[: len(costs)]
     limit = _kth_cost(costs, models[touched], k) + _SLACK
     near = np.sort(touched[costs <= limit])
@@ -146,7 +152,12 @@ def _lower_bounds(index: LabelIndex, classes: Vectors, shares: Costs) -> Vectors
     names, distances = index.nearest_names(classes, _NAMES + 1)  # (C, R + 1)
     weights = shares.astype(np.float32)
     bounds = np.zeros(index.spaces.shape[0], np.float32)  # (S,)
-    for weight, near, distance in zip(weights, names, distances, strict=True):
+    for weight, near, distance in zip(
+        weights,
+        names,
+        distances,
+        strict=True,
+    ):
         spaces, places = index.spaces_with(near[:-1])
         least = np.full(len(bounds), distance[-1])  # (S,)
         np.minimum.at(least, spaces, distance[places])

@@ -112,7 +112,12 @@ def _columns(ranking: Ranking, scores: Sequence[str], *, with_images: bool) -> l
         Column("model", is_name=True),
         *(Column(head, is_number=True, meaning=sentences[head]) for head in heads),
         *(
-            Column(head, is_number=head != LICENCE, optional=True, meaning=sentences[head])
+            Column(
+                head,
+                is_number=head != LICENCE,
+                optional=True,
+                meaning=sentences[head],
+            )
             for head in optional
         ),
     ]
@@ -169,7 +174,12 @@ def class_lines(ranking: Ranking) -> list[str]:
 
 def _worst(ranking: Ranking, shares: Sequence[float | None]) -> str:
     """The classes that are recognised worst, with their probe images."""
-    counted = zip(ranking.classes, shares, ranking.probe["images"], strict=True)
+    counted = zip(
+        ranking.classes,
+        shares,
+        ranking.probe["images"],
+        strict=True,
+    )
     known = [(share, name, images) for name, share, images in counted if share is not None]
     return ", ".join(
         f"{printable(name, 40)!r} {_percent(share)} of {images}"

@@ -79,7 +79,13 @@ def expected(ranking: Ranking) -> str | None:
     )
 
 
-def train_command(ranking: Ranking, *, task: str, file: str | None, more: Sequence[str]) -> str:
+def train_command(
+    ranking: Ranking,
+    *,
+    task: str,
+    file: str | None,
+    more: Sequence[str],
+) -> str:
     """The command that trains a student next; ``more`` are options that both commands share.
 
     ``file`` is the ranking's; None stands for one that is still to be written.

@@ -41,7 +41,10 @@ def balanced_difference(first: Sequence[Hits], second: Sequence[Hits], labels: I
 
 
 def balanced_gap_recovered(
-    student: Sequence[Hits], plain: Sequence[Hits], teacher: Hits, labels: Ints
+    student: Sequence[Hits],
+    plain: Sequence[Hits],
+    teacher: Hits,
+    labels: Ints,
 ) -> Interval | None:
     """``interval.gap_recovered`` in balanced accuracy: None unless the teacher leads plain."""
     teachers = [teacher] * len(plain)

@@ -96,7 +96,12 @@ def score_difference(
     seed = int(rng.integers(2**63))
     values, deviations = [], []
     for evidence in (first, second):
-        value, moved = _replicates(score, evidence, np.random.default_rng(seed), draws)
+        value, moved = _replicates(
+            score,
+            evidence,
+            np.random.default_rng(seed),
+            draws,
+        )
         values.append(value)
         deviations.append(moved)
     difference = values[0] - values[1]

@@ -29,7 +29,12 @@ def value(evidence: Evidence) -> float:
     prototypes = answers.T @ data.features / mass[:, None]
     costs = squared_distances(prototypes, data.features)  # (C_t, N)
     samples = np.full(count, 1 / count)
-    coupling = entropic_plan(mass / mass.sum(), samples, costs, iterations=ITERATIONS)
+    coupling = entropic_plan(
+        mass / mass.sum(),
+        samples,
+        costs,
+        iterations=ITERATIONS,
+    )
     joint = coupling.plan @ data.one_hot  # (C_t, C)
     shares = joint.sum(axis=1, keepdims=True)
     given_class = joint / np.maximum(shares, 1e-300)

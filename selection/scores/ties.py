@@ -31,7 +31,10 @@ def undecided_pairs(
             break
         if leader:
             difference = score_difference(
-                score, evidence[leader], evidence[name], rng=np.random.default_rng(0)
+                score,
+                evidence[leader],
+                evidence[name],
+                rng=np.random.default_rng(0),
             )
             undecided[leader, name] = not difference.decided
         if not leader or not undecided[leader, name]:

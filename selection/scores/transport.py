@@ -117,7 +117,13 @@ def _aggregate_debiased(evidence: Evidence, space: str) -> float:
     of_answer = self_transport(answer[None], teacher, eps=eps)[0]
     of_prior = self_transport(prior[None], task, eps=eps)[0]
     return float(
-        (of_answer + of_prior) / 2 - entropic_plan(answer, prior, across, eps=eps).objective
+        (of_answer + of_prior) / 2
+        - entropic_plan(
+            answer,
+            prior,
+            across,
+            eps=eps,
+        ).objective
     )
 
 

@@ -124,7 +124,13 @@ class Folder:
         Names of folders directly in it that are passed over.
     """
 
-    def __init__(self, root: Path, inside: str = "", *, leave_out: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        inside: str = "",
+        *,
+        leave_out: Collection[str] = (),
+    ) -> None:
         self.root, self.inside, self._leave_out = root, inside, leave_out
 
     @property

@@ -70,7 +70,12 @@ def extent_of(values: npt.NDArray[Any]) -> Extent | None:
         return None
     bright = np.quantile(finite, BRIGHT, method="higher")
     whole = bool(np.issubdtype(values.dtype, np.integer))
-    return Extent(whole, float(finite.min()), float(finite.max()), float(bright))
+    return Extent(
+        whole,
+        float(finite.min()),
+        float(finite.max()),
+        float(bright),
+    )
 
 
 def grey_scale(extents: Sequence[Extent]) -> GreyScale | None:

@@ -141,7 +141,12 @@ def _parts(
             warnings.append(f"{class_name(name)} of {origin} is a second {kind} split, not used")
             continue
         try:
-            parts[kind] = _part(loaded[names[name]], name, origin, columns)
+            parts[kind] = _part(
+                loaded[names[name]],
+                name,
+                origin,
+                columns,
+            )
         except NoLabels as error:
             if kind == "train":
                 raise
@@ -200,7 +205,12 @@ def _load(
         ) from error
 
 
-def _part(dataset: Any, split: str, origin: str, columns: Columns) -> Part:
+def _part(
+    dataset: Any,
+    split: str,
+    origin: str,
+    columns: Columns,
+) -> Part:
     import datasets
 
     described = {name: _described(kind) for name, kind in dataset.features.items()}

@@ -51,7 +51,12 @@ class Layout:
         """The path of ``folder`` as the user would type it."""
         return printable(folder.path)
 
-    def add_class(self, split: str, name: str, folder: Folder) -> None:
+    def add_class(
+        self,
+        split: str,
+        name: str,
+        folder: Folder,
+    ) -> None:
         """Take the images of ``folder`` as class ``name`` of ``split``."""
         self.classes.append(ClassFolder(split, name, folder))
 

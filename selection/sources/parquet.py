@@ -177,7 +177,13 @@ def read(
         if kind == "unlabelled":
             continue
         try:
-            parts |= _parts(folder, paths, columns, warnings, kind if len(files) > 1 else None)
+            parts |= _parts(
+                folder,
+                paths,
+                columns,
+                warnings,
+                kind if len(files) > 1 else None,
+            )
         except NoLabels as error:
             if kind == "train":
                 raise
@@ -190,8 +196,19 @@ def read(
 
 def read_split(paths: Sequence[Path]) -> Split:
     """All images and labels of Parquet files that make one split."""
-    part = _parts(paths[0].parent, list(paths), Columns(), [], "train")["train"]
-    return Split(part.source, np.arange(len(part.source)), part.labels, part.names)
+    part = _parts(
+        paths[0].parent,
+        list(paths),
+        Columns(),
+        [],
+        "train",
+    )["train"]
+    return Split(
+        part.source,
+        np.arange(len(part.source)),
+        part.labels,
+        part.names,
+    )
 
 
 def listed_columns(paths: Sequence[Path], columns: Columns) -> dict[str, list[Any]] | None:
@@ -226,7 +243,13 @@ def _parts(
     if values is not None:
         features = _features(open_parquet(paths[0]))
         names = names_in_file(folder / "labels.txt")
-        listing = ListedTable(str(paths[0]), FileIndex(paths[0].parent), values, names, features)
+        listing = ListedTable(
+            str(paths[0]),
+            FileIndex(paths[0].parent),
+            values,
+            names,
+            features,
+        )
         if not any(isinstance(value, str | dict) for rows in values.values() for value in rows[:9]):
             _image_column(open_parquet(paths[0]), paths[0], columns.image)  # refuses it
         return parts_of_table(listing, columns, warnings, kind=kind)
@@ -251,7 +274,12 @@ def _parts(
     return parts
 
 
-def _labels(folder: Path, table: Table, columns: Columns, kind: str | None) -> Labels:
+def _labels(
+    folder: Path,
+    table: Table,
+    columns: Columns,
+    kind: str | None,
+) -> Labels:
     path = table.paths[0]
     file = table.files[0]
     features = _features(file)

@@ -182,7 +182,12 @@ def cut(
 class _Units:
     """What goes in one piece: single images, and all images of one picture."""
 
-    def __init__(self, labels: Rows, count: int, groups: Rows | None) -> None:
+    def __init__(
+        self,
+        labels: Rows,
+        count: int,
+        groups: Rows | None,
+    ) -> None:
         self._labels, self._count = labels, count
         self._groups = np.full(len(labels), -1) if groups is None else groups
         grouped = np.flatnonzero(self._groups >= 0)
@@ -191,7 +196,12 @@ class _Units:
         pieces = np.split(order, starts[1:])
         self._members: dict[int, Rows] = dict(zip(numbers.tolist(), pieces, strict=False))
 
-    def first(self, shuffled: Rows, take: int, goes: npt.NDArray[np.bool_]) -> Rows:
+    def first(
+        self,
+        shuffled: Rows,
+        take: int,
+        goes: npt.NDArray[np.bool_],
+    ) -> Rows:
         """About ``take`` images of one class, in the order ``shuffled``, with their likes.
 
         Images of other classes may come along.

@@ -267,7 +267,18 @@ def _flat_patches(inputs: Tensor, size: int) -> tuple[Tensor, Tensor]:
     height, width = inputs.shape[-2] // size, inputs.shape[-1] // size
     blocks = inputs[..., : height * size, : width * size]
     blocks = blocks.unflatten(3, (width, size)).unflatten(2, (height, size))  # (B, 3, h, s, w, s)
-    patches = blocks.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    patches = (
+        blocks.permute(
+            0,
+            2,
+            4,
+            3,
+            5,
+            1,
+        )
+        .flatten(3)
+        .flatten(1, 2)
+    )
     grid = torch.tensor([[height, width]] * len(inputs), device=inputs.device)
     return patches, grid
 

@@ -157,7 +157,13 @@ class _Config(NamedTuple):
         cfg = timm_settings(config)
         name = timm_name(given, cfg.get("tag"))
         known = name.architecture in timm_architectures()
-        return cls(config, cfg, True, name.architecture if known else given, name.tag)
+        return cls(
+            config,
+            cfg,
+            True,
+            name.architecture if known else given,
+            name.tag,
+        )
 
     @property
     def classifies_images(self) -> bool:

@@ -122,13 +122,22 @@ class _Repository:
         self.client, self.id, self.sha = client, candidate.id, candidate.sha
         self.files: dict[str, str] = {}
 
-    def get(self, name: str, *, cap: int, **how: Any) -> HubResponse | None:
+    def get(
+        self,
+        name: str,
+        *,
+        cap: int,
+        **how: Any,
+    ) -> HubResponse | None:
         """One file, ``None`` where there is none of that name."""
         from huggingface_hub import errors
 
         try:
             return self.client.get(
-                self.client.file_url(self.id, self.sha, name), kind="files", cap=cap, **how
+                self.client.file_url(self.id, self.sha, name),
+                kind="files",
+                cap=cap,
+                **how,
             )
         except errors.GatedRepoError:
             raise _Faulty(

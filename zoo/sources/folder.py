@@ -57,7 +57,12 @@ def cards_of(
         numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
         chosen = ids.get(model.path) or next(each for each in numbered if each not in used)
         used.add(chosen)
-        yield card(model.path, source=source, model=chosen, root=model.inside)
+        yield card(
+            model.path,
+            source=source,
+            model=chosen,
+            root=model.inside,
+        )
 
 
 def preferred_id(model: ModelFolder) -> str:

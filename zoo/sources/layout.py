@@ -90,7 +90,10 @@ class _Search:
         yield from below
 
     def _all_below(
-        self, folder: Path, names: tuple[str, ...], entries: dict[str, os.DirEntry[str]]
+        self,
+        folder: Path,
+        names: tuple[str, ...],
+        entries: dict[str, os.DirEntry[str]],
     ) -> Iterator[ModelFolder]:
         if len(names) >= DEEPEST:
             return

@@ -120,7 +120,12 @@ def paragraph(text: str, *, width: int | None = None) -> str:
     """
     if width is None:
         return text
-    return textwrap.fill(text, max(width, 24), break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        text,
+        max(width, 24),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def terminal_width() -> int | None:
@@ -159,7 +164,12 @@ class _FittedTable:
         self.left_out = [column.head for i, column in enumerate(columns) if i not in kept]
 
     @classmethod
-    def fitted(cls, columns: Sequence[Column], rows: Rows, width: int | None) -> _FittedTable:
+    def fitted(
+        cls,
+        columns: Sequence[Column],
+        rows: Rows,
+        width: int | None,
+    ) -> _FittedTable:
         """The layout in lines of ``width`` characters; only names may be longer."""
         widths, places = _full_widths(columns, rows), list(range(len(columns)))
         if width is None:

@@ -40,7 +40,12 @@ _PROBED = 200  # values
 class LabelFile:
     """A file that may hold labels. Its errors come when it is asked for its table."""
 
-    def __init__(self, path: Path, indexes: Sequence[FileIndex], columns: Columns) -> None:
+    def __init__(
+        self,
+        path: Path,
+        indexes: Sequence[FileIndex],
+        columns: Columns,
+    ) -> None:
         self.path = path
         self._indexes = indexes
         self._columns = columns
@@ -61,7 +66,12 @@ class LabelFile:
         if values is None:
             raise UserError(f"{self.path} holds images, not their paths")
         tables = [
-            ListedTable(str(self.path), index, values, _class_names(self.path, index.root))
+            ListedTable(
+                str(self.path),
+                index,
+                values,
+                _class_names(self.path, index.root),
+            )
             for index in self._indexes
         ]
         return next((table for table in tables if table.finds_files()), tables[0])

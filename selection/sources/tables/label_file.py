@@ -46,7 +46,12 @@ def read_file(path: Path, columns: Columns, warnings: list[str]) -> LabelFileCon
             " of images and labels (CSV, TSV, JSON, JSONL, a list in TXT, Parquet)"
         )
     if path.suffix.lower() == ".parquet" and listed_columns([path], columns) is None:
-        parts, unlabelled = read_parquet(path.parent, {"train": [path]}, columns, warnings)
+        parts, unlabelled = read_parquet(
+            path.parent,
+            {"train": [path]},
+            columns,
+            warnings,
+        )
         return LabelFileContent(parts, [*unlabelled])
     folder = path.parent
     indexes = [FileIndex(folder), FileIndex(folder.resolve().parent)]
@@ -174,7 +179,12 @@ def _read_splits(
         if role in parts:
             warnings.append(f"{class_name(name)}/ is a second {role} split and is not used")
             continue
-        for part in _split_part(next(iter(chosen.values())), role, columns, warnings).values():
+        for part in _split_part(
+            next(iter(chosen.values())),
+            role,
+            columns,
+            warnings,
+        ).values():
             files = part.source
             assert isinstance(files, Files)
             paths = [posixpath.normpath(posixpath.join(name, path)) for path in files.paths]

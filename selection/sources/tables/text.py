@@ -189,7 +189,12 @@ def _rows(text: str, path: Path) -> list[list[str]]:
         delimiter = _delimiter(lines[:_SNIFFED_LINES])
         if delimiter is None:
             return [_path_and_label(line) for line in lines]
-        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=False)
+        reader = csv.reader(
+            lines,
+            delimiter=delimiter,
+            skipinitialspace=True,
+            strict=False,
+        )
         return [[cell.strip() for cell in row] for row in reader]
     except csv.Error as error:
         raise UserError(f"{path} is no readable table: {error}") from error
