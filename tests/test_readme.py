@@ -24,7 +24,7 @@ COMMANDS = [
 
 def test_the_two_lines_that_do_everything() -> None:
     assert "pip install -e . && python -m selection.rank --task digits" in COMMANDS
-    assert "pip install -e '.[test]' && python -m pytest" in COMMANDS
+    assert "pip install -e '.[test]' && python -m pytest -n 2" in COMMANDS
 
 
 @pytest.fixture(scope="module")
