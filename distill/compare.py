@@ -11,13 +11,14 @@ import typer
 
 from distill.comparison import BEST_SINGLE, COLUMNS, Comparison, compare, figures_of
 from distill.options import Device, Offline
+from distill.report.comparison_words import column_meanings, headline
 from distill.run import RunFolder
 from selection.settings import Yes
 from zoo.errors import Unavailable
 from zoo.files import check_can_write, write_json, write_text
 from zoo.terminal.command import printable, resumable, run
 from zoo.terminal.options import command_of
-from zoo.terminal.table import Column, table_text
+from zoo.terminal.table import Column, legend, paragraph, table_text, terminal_width
 
 DEFAULT_METHODS = ("plain", "average", BEST_SINGLE, "probe_kd")
 
@@ -26,14 +27,19 @@ def text_table(comparison: Comparison) -> str:
     """The table as plain text, one line a method."""
     from selection.sources.class_counts import listed
 
-    columns = [Column(head) for head in COLUMNS]
+    width = terminal_width()
+    meanings = column_meanings(comparison)
+    columns = [
+        Column(head, is_name=head == "method", optional=head == "gap recovered %")
+        for head in COLUMNS
+    ]
     rows = [[line.method, *figures_of(line)] for line in comparison.lines]
-    name, share = comparison.commonest
-    of_figure = "balanced accuracy" if comparison.figure == "balanced_accuracy" else "accuracy"
     lines = [
-        table_text(columns, rows),
-        f"balanced: test accuracy, mean over the classes; lift: points of test {of_figure}\n"
-        f"over plain; always saying {printable(name, 40)!r}: {100 * share:.1f} % on test",
+        paragraph(headline(comparison), width=width),
+        "",
+        table_text(columns, rows, width=width),
+        "",
+        legend(meanings, width=width),
     ]
     if absent := comparison.absent:
         lines.append(f"no test image of {listed(absent)}: the figures say nothing of them")

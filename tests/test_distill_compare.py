@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from distill.comparison import (
     compare,
 )
 from distill.report.comparison_page import page
+from distill.report.comparison_words import column_meanings, headline
 from distill.run import RunFolder
 from distill.train import main as train
 from selection.scores.interval import (
@@ -145,15 +147,49 @@ def comparison(folder: Path) -> Comparison:
 
 def test_the_table_says_what_is_missing_and_what_was_refused(tmp_path: Path) -> None:
     lines = text_table(comparison(tmp_path)).splitlines()
-    assert lines[1].split() == ["plain", "1", "of", "2", "50.0", "50.0", "40.0"]
-    assert "+20.0 (+10.0 to +30.0)" in lines[2]
-    assert "50.0 (20.0 to 80.0)" in lines[2]
-    assert "refused" in lines[3]
-    assert "lift: points of test accuracy" in lines[4]
-    assert "90.0 % on test" in lines[5]
-    assert lines[6].startswith(f"no test image of {HOSTILE!r}")
-    assert lines[7].startswith("kd: ")
-    assert lines[8].endswith("on test, balanced 75.0 %")
+    assert lines[0].startswith("The teachers help: ")
+    assert "changes the accuracy on test by +20.0 (+10.0 to +30.0) points" in lines[0]
+    assert lines[3].split() == ["plain", "1", "of", "2", "50.0", "50.0", "40.0"]
+    assert "+20.0 (+10.0 to +30.0)" in lines[4]
+    assert "50.0 (20.0 to 80.0)" in lines[4]
+    assert "refused" in lines[5]
+    legend = "\n".join(lines)
+    assert "gets 90.0 %" in legend
+    assert "points of accuracy on test above plain" in " ".join(legend.split())
+    absent, refused, teacher = lines[-3:]
+    assert absent.startswith(f"no test image of {HOSTILE!r}")
+    assert refused.startswith("kd: ")
+    assert teacher.endswith("on test, balanced 75.0 %")
+
+
+def test_the_table_fits_80_columns_and_explains_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = text_table(comparison(tmp_path)).splitlines()
+    assert all(len(line) <= 80 for line in lines[: lines.index("", lines.index("") + 1)])
+    for head, _ in column_meanings(comparison(tmp_path)):
+        assert any(line.strip().startswith(head) for line in lines), head
+
+
+@pytest.mark.parametrize(
+    ("lift", "words"),
+    [
+        (Interval(0.1, 0.02, 0.2), "The teachers help: "),
+        (Interval(-0.1, -0.2, -0.02), "The teachers do harm here: "),
+        (Interval(0.1, -0.02, 0.2), "Too close to call whether the teachers help: "),
+        (None, "Not known yet whether the teachers help: "),
+    ],
+)
+def test_the_first_sentence_says_whether_the_teachers_help(
+    tmp_path: Path, lift: Interval | None, words: str
+) -> None:
+    known = comparison(tmp_path)
+    lines = tuple(
+        dataclasses.replace(line, lift=lift) if line.method == "probe_kd" else line
+        for line in known.lines
+    )
+    assert headline(dataclasses.replace(known, lines=lines)).startswith(words)
 
 
 def test_the_page_stands_alone_and_disarms_names(tmp_path: Path) -> None:

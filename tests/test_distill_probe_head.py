@@ -178,3 +178,18 @@ def test_mixture_is_at_least_as_likely_as_the_best_and_the_average() -> None:
 
     best = likelihood(mixture(answers, labels))
     assert all(best >= likelihood(w) - 1e-6 for w in (*torch.eye(3), torch.full((3,), 1 / 3)))
+
+
+def test_twins_share_a_fold_so_that_no_head_answers_a_picture_it_was_fitted_on() -> None:
+    """Noise that is right out of fold by its twins alone, in more channels than pictures."""
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(60, 200, generator=generator)
+    features, labels = pictures.repeat(2, 1), (torch.arange(60) % C).repeat(2)
+    groups = torch.arange(60).repeat(2)
+    apart = fit(features, labels, num_classes=C)
+    together = fit(features, labels, num_classes=C, groups=groups)
+    assert (together.fold[:60] == together.fold[60:]).all()
+    assert apart.accuracy > 0.8
+    assert together.accuracy < 0.5
+    none = fit(features, labels, num_classes=C, groups=torch.full((120,), -1))
+    assert (none.fold == apart.fold).all()

@@ -63,6 +63,15 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def groups(self) -> Labels:
+        """(N,) equal numbers for images of one picture, -1 for all others, see ``Split``."""
+        groups = [
+            np.full(len(split), -1) if split.groups is None else split.groups
+            for split in self.splits
+        ]
+        return np.concatenate(groups) if groups else np.full(len(self), -1)
+
     def image(self, row: int) -> Image:
         """Image ``row`` as teachers are shown it, like an image of the probe."""
         split, place = located(self.splits, row)

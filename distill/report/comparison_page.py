@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.comparison import COLUMNS, Comparison, MethodResult, figures_of
+from distill.comparison import COLUMNS, Comparison, figures_of
+from distill.report.comparison_words import best_method, headline
 from distill.report.figures import confusion_map
 from distill.run import RunFolder, hits
 from selection.evidence import Floats, Ints
@@ -34,6 +35,7 @@ def page(comparison: Comparison) -> str:
     }
     values = {
         "comparison": comparison,
+        "headline": headline(comparison),
         "best": best,
         "best_teacher": comparison.best_teacher,
         "by_class": [line for line in comparison.lines if line.by_class],
@@ -46,14 +48,6 @@ def page(comparison: Comparison) -> str:
         values=values,
         figures={name: drawn for name, drawn in figures.items() if drawn is not None},
     )
-
-
-def best_method(comparison: Comparison) -> MethodResult | None:
-    """The finished method that the deciding figure says is best on validation, plain aside."""
-    finished = [
-        line for line in comparison.lines if line.deciding is not None and line.method != "plain"
-    ]
-    return max(finished, key=lambda line: line.deciding or 0.0, default=None)
 
 
 def _class_images(comparison: Comparison, runs: Mapping[int, RunFolder]) -> list[int]:

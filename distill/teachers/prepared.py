@@ -141,6 +141,7 @@ class PreparedTeachers:
             labels,
             num_classes=len(classes),
             balanced=self.balanced,
+            groups=torch.from_numpy(images.training.groups),
         )
         index = torch.arange(len(labels))
         probe_logits = [head.logits(view, index).half() for view in features]  # (N, C) each

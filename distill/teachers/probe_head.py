@@ -66,11 +66,13 @@ def fit(
     seed: int = 0,
     shrinkages: Sequence[float] = SHRINKAGES,
     balanced: bool = False,
+    groups: Tensor | None = None,
 ) -> ProbeHead:
     """Cross-fitted linear discriminant heads.
 
     ``features`` (V, N, D) or (N, D), any float type, V views of N images; ``labels`` (N,) int64, -1
-    = unlabelled. Folds are by image, stratified and seeded. A head is Fisher's linear discriminant
+    = unlabelled. Folds are by image, stratified and seeded; images with one number in ``groups``
+    (N,), other than -1, show one picture and share a fold. A head is Fisher's linear discriminant
     on standardised features with the class covariance shrunk to a multiple of the identity;
     shrinkage and temperature maximise the out-of-fold likelihood. With ``balanced`` the answers are
     those for classes that are equally common, otherwise for classes as common as the labels are.
@@ -86,6 +88,8 @@ def fit(
     std = torch.where(constant, torch.ones_like(std), std)
     x = (x - mean) / std
     known_fold = stratified(known, folds=folds, seed=seed)  # (n,)
+    if groups is not None:
+        known_fold = _with_groups_whole(known_fold, groups[rows])
     fold = torch.full_like(labels, -1)
     fold[rows] = known_fold
     counts = torch.bincount(known, minlength=num_classes)
@@ -144,6 +148,15 @@ def stratified(labels: Tensor, *, folds: int, seed: int) -> Tensor:
     order = order[labels[order].argsort(stable=True)]  # by class, in random order within
     fold = torch.empty_like(labels)
     fold[order] = torch.arange(len(labels), device=labels.device) % folds
+    return fold
+
+
+def _with_groups_whole(fold: Tensor, groups: Tensor) -> Tensor:
+    """``fold`` (n,) with the first image's fold for all images of a group (n,); -1 is no group."""
+    fold = fold.clone()
+    for group in groups[groups >= 0].unique():
+        members = groups == group
+        fold[members] = fold[members][0]
     return fold
 
 

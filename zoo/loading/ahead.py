@@ -19,11 +19,17 @@ def in_order(
     ahead: int,
     workers: int,
 ) -> Iterator[R]:
-    """``function`` of each item, in order; ``ahead`` items are in work at any time."""
+    """``function`` of each item, in order; ``ahead`` items are in work at any time.
+
+    Closed early, as by Ctrl-C, it waits for none of those in work, which may be long downloads.
+    """
     waiting = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         pending = deque(pool.submit(function, item) for item in islice(waiting, ahead))
         while pending:
             result = pending.popleft().result()
             pending.extend(pool.submit(function, item) for item in islice(waiting, 1))
             yield result
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -64,20 +64,23 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
     _running.append(name)
     _stopped_work.clear()
     _replace_unprintable()
+    alone = argv is None  # in a process of its own
     with _ending_signals() as signals:
         try:
             with _quiet_after_reader():
                 status = int(command.main(args=words, prog_name=typed, standalone_mode=False) or 0)
                 # typer itself turns Ctrl-C into a silent status
-                return _stopped(signals, typed, words) if status == _INTERRUPT else status
+                return (
+                    _stopped(signals, typed, words, alone=alone) if status == _INTERRUPT else status
+                )
             return 0
         except KeyboardInterrupt:
-            return _stopped(signals, typed, words)
+            return _stopped(signals, typed, words, alone=alone)
         except Exception as error:  # the rim, every error becomes a sentence here
             if debug:
                 raise
             if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
-                return _stopped(signals, typed, words)
+                return _stopped(signals, typed, words, alone=alone)
             return _explain(error, typed, name)
         finally:
             _running.remove(name)
@@ -137,8 +140,19 @@ def _ending_signals() -> Iterator[list[signal.Signals]]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _stopped(signals: Sequence[signal.Signals], typed: str, words: Sequence[str]) -> int:
-    """Say what is kept and the exact command that goes on; returns the status."""
+def _stopped(
+    signals: Sequence[signal.Signals],
+    typed: str,
+    words: Sequence[str],
+    *,
+    alone: bool,
+) -> int:
+    """Say what is kept and the exact command that goes on; returns the status.
+
+    In a process that is ``alone`` a second Ctrl-C ends it at once, in silence.
+    """
+    if alone and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     kept, options = _stopped_work[0] if _stopped_work else (_KEPT, ())
     missing = [option for option in options if option not in words]
     command = shlex.join([*typed.split(), *words, *missing])
