@@ -212,7 +212,7 @@ def test_the_summary_says_what_a_blind_student_is_worth() -> None:
     assert lines[2] == "  always saying 'red': 80.0 %"
     assert lines[3] == "  worst classes: green 0 of 16, blue 0 of 4, red 80 of 80"
     assert warnings_of(metrics, "test") == [
-        "the student took no test image for 'green', 'blue': read the balanced accuracy, not the"
+        "on test the student never says 'green', 'blue': read the balanced accuracy, not the"
         " accuracy"
     ]
 
@@ -280,7 +280,7 @@ def test_the_card_has_the_figures_by_class() -> None:
     assert "| test | 100 | 80.0 (71.1 to 86.7) | 33.3 (" in card
     assert "| 80.0, red |" in card
     assert "| blue | 4 | 0.0 (0.0 to 49.0) | never |" in card
-    assert "> **Warning:** the student took no test image for 'green', 'blue'" in card
+    assert "> **Warning:** on test the student never says 'green', 'blue'" in card
     assert "--class-balance logits" in card
 
 

@@ -81,14 +81,14 @@ def test_classes_that_are_lost_are_those_without_any_image(tmp_path: Path) -> No
         check_readable(train, spoilt, [])
 
 
-def test_three_are_named_and_more_stand_in_a_file() -> None:
-    reasons = {f"a/{i}.png": f"reason {i}" for i in range(4)}
+def test_six_reasons_are_named_and_more_than_three_images_stand_in_a_file() -> None:
+    reasons = {f"a/{i}.png": f"reason {i}" for i in range(7)}
     three = dict(list(reasons.items())[:3])
     (sentence,) = unreadable_warnings(three, 9)
     assert sentence.startswith("3 of 9 images") and "further" not in sentence
     first, second = unreadable_warnings(reasons, 9)
-    assert first.endswith("1 reason 2 (a/2.png); 1 further reasons")
-    assert len(Path(second.split("listed in ")[1]).read_text().splitlines()) == 4
+    assert first.endswith("1 reason 5 (a/5.png); 1 further reason")
+    assert len(Path(second.split("listed in ")[1]).read_text().splitlines()) == 7
 
 
 def test_nothing_readable_is_refused_with_the_commonest_reason(tmp_path: Path) -> None:

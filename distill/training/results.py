@@ -194,7 +194,7 @@ def warnings_of(metrics: ClassificationMetrics, split: str) -> list[str]:
         )
     if metrics.never_predicted:
         sentences.append(
-            f"the student took no {split} image for {listed(metrics.never_predicted)}: read the"
+            f"on {split} the student never says {listed(metrics.never_predicted)}: read the"
             " balanced accuracy, not the accuracy"
         )
     return sentences

@@ -156,8 +156,9 @@ def _estimate(
     epoch_steps = setup.batches.steps_an_epoch
     labelled, unlabelled = setup.batches.sizes
     total = schedule.epochs * epoch_steps
+    epochs = "1 epoch" if schedule.epochs == 1 else f"{schedule.epochs} epochs"
     note(
-        f"{total} steps ({schedule.epochs} epochs of {epoch_steps}, batch {schedule.batch_size}:"
+        f"{total} steps ({epochs} of {epoch_steps}, batch {schedule.batch_size}:"
         f" {labelled} labelled and {unlabelled} unlabelled) at {1000 * seconds:.0f} ms: about"
         f" {_duration(seconds * total)}; memory so far"
         f" {peak_memory(accelerator.device) / 2**30:.1f} GiB; run folder {run.path}"

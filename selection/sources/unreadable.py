@@ -13,7 +13,7 @@ from zoo.files import write_text
 from zoo.home import findings_folder
 from zoo.terminal.command import printable
 
-REASONS = 3  # that are told; the rest stands in the file
+REASONS = 6  # that are told; the rest stands in the file
 FEW = 3  # images that are named without a file
 
 
@@ -69,7 +69,8 @@ def commonest(reasons: Mapping[str, str]) -> str:
         example = next(name for name, text in reasons.items() if text == reason)
         parts.append(f"{count} {printable(reason, 120)} ({printable(example, 60)})")
     if len(counts) > REASONS:
-        parts.append(f"{len(counts) - REASONS} further reasons")
+        more = len(counts) - REASONS
+        parts.append(f"{more} further reason{'s' if more > 1 else ''}")
     return "; ".join(parts)
 
 
