@@ -17,7 +17,7 @@ OTHER_TIERS = ("journey", "slow", "gpu")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell ignores Ctrl-C for what it starts in the background, and the tests' own processes inherit it.
+# What a shell starts in the background ignores Ctrl-C, and so would the processes of tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no fault
