@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import sys
 import threading
 import time
@@ -16,6 +18,8 @@ from zoo.terminal.command import byte_size
 MEMORY = "TEACHER_ZOO_QUERY_MEMORY"
 SECONDS = "TEACHER_ZOO_QUERY_SECONDS"
 _DEFAULT_MEMORY, _DEFAULT_SECONDS = "2GB", "120"
+_ENDING = {signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])}
+_BLOCK_ENDED = b"\0"  # no signal has this number
 
 
 @dataclass
@@ -46,23 +50,23 @@ class QueryLimits:
 
     @contextmanager
     def bound(self, interrupt: Callable[[], object]) -> Iterator[None]:
-        """Bound the block, a part of the query; ``interrupt`` is called when its time is up."""
+        """Bound the block, a part of the query; ``interrupt`` is called when its time is up.
 
-        def expire() -> None:
-            self.expired = True
-            interrupt()
-
-        timer = threading.Timer(max(0.0, self.seconds - self._used), expire)
-        timer.daemon = True
+        It is called at Ctrl-C too, which Python itself notices only between two steps of a query.
+        """
+        left = max(0.0, self.seconds - self._used)
         begin = time.monotonic()
-        timer.start()
         try:
-            with _bounded_memory(self._data_bytes, self.memory):
+            with (
+                _watched(left, interrupt, self._expire),
+                _bounded_memory(self._data_bytes, self.memory),
+            ):
                 yield
         finally:
-            timer.cancel()
-            timer.join()  # a thread that wakes while Python ends aborts the process
             self._used += time.monotonic() - begin
+
+    def _expire(self) -> None:
+        self.expired = True
 
     def error(self, error: BaseException) -> BaseException | None:
         """What ``error`` means where it came of a limit, or of Ctrl-C; else ``None``."""
@@ -82,6 +86,44 @@ class QueryLimits:
                 f" {MEMORY}={4 * self.memory / 1e9:.3g}GB"
             )
         return None
+
+
+@contextmanager
+def _watched(
+    seconds: float,
+    interrupt: Callable[[], object],
+    expire: Callable[[], object],
+) -> Iterator[None]:
+    """Call ``interrupt`` after ``seconds``, then after ``expire``, or at a signal that ends."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    is_main = threading.current_thread() is threading.main_thread()
+    end = time.monotonic() + seconds
+
+    def watch() -> None:
+        while select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
+            number = os.read(reader, 1)
+            if number == _BLOCK_ENDED:
+                return
+            if number[0] in _ENDING:
+                interrupt()
+                return
+        expire()
+        interrupt()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    # the number of each signal is written there at once, whatever the main thread is doing
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False) if is_main else -1
+    watcher.start()
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.set_wakeup_fd(before)
+        os.write(writer, _BLOCK_ENDED)
+        watcher.join()  # a thread that wakes while Python ends aborts the process
+        os.close(reader)
+        os.close(writer)
 
 
 def memory_limit() -> int:
