@@ -235,6 +235,7 @@ def test_long_lists_of_classes_break_between_classes() -> None:
     assert sum("2 of 2" in line for line in lines) >= 2
 
 
+@pytest.mark.journey
 def test_balanced_accuracy_decides_where_classes_are_unbalanced() -> None:
     wrong_reds = SKEWED.copy()
     wrong_reds[:30] = 1  # knows the small classes, errs on 30 of the 80 red ones

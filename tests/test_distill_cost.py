@@ -109,6 +109,7 @@ def test_no_batch_is_timed_that_would_take_too_long(tmp_path: Path) -> None:
     assert clock.now < 10
 
 
+@pytest.mark.journey
 def test_student_and_teachers_stand_beside_each_other(tmp_path: Path) -> None:
     pupil = student()
     export(pupil, tmp_path / "student")

@@ -302,6 +302,7 @@ def test_pictures_with_alpha_or_palette_become_rgb() -> None:
 
 
 @pytest.mark.parametrize("name", ["pixels.u8", "digests.u8", "progress.json"])
+@pytest.mark.journey
 def test_a_flipped_bit_of_decoded_images_is_mended(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -269,6 +269,7 @@ def test_blends_count_as_unlabelled() -> None:
     assert (blended.at(0).labels == -1).all()
 
 
+@pytest.mark.journey
 def test_without_the_recipe_the_student_answers_the_same(tmp_path: Path) -> None:
     recipe = Drops()
     pupil = trained(tmp_path, recipe)

@@ -29,7 +29,7 @@ from zoo.errors import UserError
 from zoo.files import write_checked_json
 
 Shown = pytest.CaptureFixture[str]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.journey]
 
 
 def results_of(labels: Any, predicted: Any, classes: Any, *, sure: float = 0.9) -> dict[str, Any]:
@@ -243,7 +243,6 @@ def trained(world: Path) -> Iterator[Any]:
         )
 
 
-@pytest.mark.journey
 def test_train_in_python_takes_texts_and_gives_the_figures(world: Path, trained: Any) -> None:
     results = RunFolder(world / "run").results()
     assert trained.accuracy.value == results["test"]["accuracy"]
@@ -260,7 +259,6 @@ def test_train_in_python_takes_texts_and_gives_the_figures(world: Path, trained:
         train(world / "squares", "no_such_net", out=world / "other")
 
 
-@pytest.mark.journey
 def test_a_run_keeps_what_its_page_and_card_say(world: Path, trained: Any) -> None:
     run = RunFolder(world / "run")
     results, card = run.results(), (run.path / "README.md").read_text()
@@ -283,7 +281,6 @@ def test_a_run_keeps_what_its_page_and_card_say(world: Path, trained: Any) -> No
     assert trained.page.read_text().count('<img src="data:image/') == len(test["mistakes"])
 
 
-@pytest.mark.journey
 def test_resume_writes_the_page_again_where_it_is_missing(
     world: Path, trained: Any, capsys: Shown
 ) -> None:
@@ -305,7 +302,6 @@ def test_resume_writes_the_page_again_where_it_is_missing(
         trained.page.write_text(before)
 
 
-@pytest.mark.journey
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [400, 1280])
 def test_the_page_fits_phone_and_desktop(

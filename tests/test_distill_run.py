@@ -96,6 +96,7 @@ def test_checkpoints_fall_back_when_damaged_and_never_run_code(
 
 
 @pytest.mark.parametrize("name", ["config.json", "results.json"])
+@pytest.mark.journey
 def test_every_flipped_bit_of_a_run_is_noticed_or_harmless(tmp_path: Path, name: str) -> None:
     config: dict[str, Any] = {"seed": 3, "plan": {"rate": 0.002}, "flip": True, "task": "wärme"}
     run = RunFolder.create(tmp_path, config, resume=False)
@@ -181,6 +182,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert loaded["step"] == 7
 
 
+@pytest.mark.journey
 def test_two_processes_never_train_in_one_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -217,6 +217,7 @@ def test_a_vanished_teacher_is_no_loss_where_its_answers_are_stored(
     assert "headed cannot be used" in capsys.readouterr().err
 
 
+@pytest.mark.journey
 def test_nan_is_a_sentence_and_status_1(world: Path, tmp_path: Path, capsys: Shown) -> None:
     assert main([*command(world, tmp_path / "run", "--no-control"), "--rate", "1e9"]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
@@ -322,6 +323,7 @@ def test_a_teachers_columns_are_found_by_name() -> None:
     assert columns(None, ("dog",)) is None
 
 
+@pytest.mark.journey
 def test_the_onnx_student_is_written(world: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     assert main([*command(world, tmp_path / "run"), "--method", "plain", "--onnx"]) == 0
@@ -495,6 +497,7 @@ def test_a_second_training_in_the_same_folder_is_refused(
         (["--push", "birds/student"], "--offline forbids"),
     ],
 )
+@pytest.mark.journey
 def test_what_can_be_refused_is_refused_before_the_task_is_opened(
     world: Path,
     tmp_path: Path,

@@ -22,6 +22,8 @@ from benchmarks.main import VERBS, main
 from tests.places import ROOT
 from zoo.terminal.command import resumable, run, typed_as
 
+pytestmark = pytest.mark.journey
+
 Shown = pytest.CaptureFixture[str]
 
 

@@ -37,6 +37,7 @@ def exact(p: Tensor, q: Tensor, cost: Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.journey
 def test_cost_is_at_least_exact_and_tends_to_it(seed: int) -> None:
     p, q, cost = draw(seed)
     truth = exact(p, q, cost)

@@ -178,12 +178,14 @@ def test_a_model_of_a_hundred_times_the_students_size_must_earn_its_place() -> N
     assert [each.id for each in chosen.cards] == ["timm/large", "timm/base"]
 
 
+@pytest.mark.journey
 def test_a_library_is_not_asked(hub: Hub) -> None:
     with pytest.raises(UserError, match=r"3 models, 3\.9 GB, about 7 min .* needs --yes"):
         rank("digits", Settings(probe_size=30))
     assert requests(hub) == 0
 
 
+@pytest.mark.journey
 def test_much_is_refused_without_a_terminal_before_anything_is_fetched(
     hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,7 @@ def test_a_changed_copy_is_found(tmp_path: Path, change: str) -> None:
     assert len(task.test) == 8  # kept as it was given
 
 
+@pytest.mark.journey
 def test_different_pictures_are_no_copies(tmp_path: Path) -> None:
     task = Task.open(folder(tmp_path, ("a", "b"), 40))
     assert task.warnings == []
@@ -274,6 +275,7 @@ def test_registration_finds_a_shift_and_no_likeness_of_strangers() -> None:
     assert correlations(flat, flat).tolist() == [0.0]
 
 
+@pytest.mark.journey
 def test_thumbnails_are_kept_and_a_damaged_file_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

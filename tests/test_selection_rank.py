@@ -36,6 +36,8 @@ from zoo.errors import Unavailable, UserError
 from zoo.home import feature_folder
 from zoo.sources import folder
 
+pytestmark = pytest.mark.journey
+
 SMALL = folder.small_zoo()
 MODELS = ("resnet_mnist", "resnet_fashion", "resnet_cifar10")
 

@@ -21,6 +21,8 @@ from selection.recall.search import nearest_spaces
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue
 
+pytestmark = pytest.mark.journey
+
 ENCODER = NameEncoder.table()
 
 ANIMALS = ("cat", "dog", "horse", "cow", "sheep", "pig", "goat", "duck", "goose", "hen")
@@ -78,7 +80,6 @@ def draw_index(rng: np.random.Generator, spread: float) -> LabelIndex:
     return index_of(vectors, spaces, rng.integers(1, 4, len(spaces)).tolist())
 
 
-@pytest.mark.journey
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -296,7 +297,6 @@ def test_candidates_come_by_label_names_with_a_share_for_those_without(
     assert found.touched >= 4
 
 
-@pytest.mark.journey
 @pytest.mark.parametrize("most", [1, 3, 10, 25])
 def test_the_shortlist_is_the_top_k_of_brute_force(tmp_path: Path, most: int) -> None:
     rng = np.random.default_rng(most)
@@ -347,7 +347,6 @@ def test_only_the_shortlist_becomes_cards(
     assert len(made) == 2
 
 
-@pytest.mark.journey
 def test_models_that_the_budget_cannot_fetch_make_room_for_those_it_can(tmp_path: Path) -> None:
     near = [
         ModelCard(

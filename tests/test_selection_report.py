@@ -30,6 +30,8 @@ from selection.report.table import letter
 from tests.browser import CHROMIUM, Browser
 from tests.ranking_setting import row as ranking_row
 
+pytestmark = pytest.mark.journey
+
 HOSTILE = "</script><img src=http://evil.example/x onerror=\"document.title='owned'\"><!--"
 CLASSES = ("cat", HOSTILE, "ship")
 HOSTILE_DOG = "<b onclick=alert(1)>dog</b>"
@@ -489,7 +491,6 @@ def written(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.journey
 @drawn
 @pytest.mark.parametrize("width", [360, 1200])
 def test_it_is_drawn_without_errors_requests_or_sideways_scrolling(
@@ -511,7 +512,6 @@ def test_it_is_drawn_without_errors_requests_or_sideways_scrolling(
     assert browser.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
 
 
-@pytest.mark.journey
 @drawn
 def test_dark_mode_changes_page_and_pictures_while_open(browser: Browser, written: Path) -> None:
     look = (
@@ -529,7 +529,6 @@ def test_dark_mode_changes_page_and_pictures_while_open(browser: Browser, writte
     assert all(a != b for a, b in zip(dark, light, strict=True))
 
 
-@pytest.mark.journey
 @drawn
 def test_only_colours_are_looked_up_in_the_stylesheet(browser: Browser, tmp_path: Path) -> None:
     template = '{% extends "base.html.jinja" %}{% block body %}<div id="f"></div>{% endblock %}'
@@ -544,7 +543,6 @@ def test_only_colours_are_looked_up_in_the_stylesheet(browser: Browser, tmp_path
     assert browser.evaluate(f"getComputedStyle({title}).fill") == "rgb(168, 32, 44)"
 
 
-@pytest.mark.journey
 @drawn
 def test_a_hostile_name_runs_nothing(browser: Browser, written: Path) -> None:
     browser.open(written)
@@ -565,7 +563,6 @@ def test_a_hostile_name_runs_nothing(browser: Browser, written: Path) -> None:
     assert any("Content Security Policy" in line for line in browser.console)
 
 
-@pytest.mark.journey
 @drawn
 def test_the_keyboard_reaches_what_scrolls_and_names_are_given(
     browser: Browser, written: Path

@@ -215,6 +215,7 @@ def test_every_flipped_bit_is_noticed(
     assert capsys.readouterr().err.count("are damaged") == 8 * len(files[path])
 
 
+@pytest.mark.journey
 def test_no_flipped_bit_of_the_key_file_changes_an_answer(tmp_path: Path) -> None:
     store, new = TeacherStore(tmp_path), outputs(3, 2, 2)
     store.write(KEY, digests_of(3), new)

@@ -113,6 +113,7 @@ def test_by_class_finds_each_position_once(labels: list[int]) -> None:
 
 
 @given(names=st.lists(st.text(max_size=300), max_size=8))
+@pytest.mark.journey
 def test_class_names_are_printable_and_distinct(names: list[str]) -> None:
     clean = class_names(names)
     assert len(set(clean)) == len(names)
@@ -584,6 +585,7 @@ def test_a_hub_dataset_through_its_library(monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.mark.parametrize(
     ("name", "sizes"), [("tf_flowers", (2347, 587, 736)), ("cifar100", (40_000, 10_000, 10_000))]
 )
+@pytest.mark.journey
 def test_the_collected_datasets_open(name: str, sizes: tuple[int, int, int]) -> None:
     path = SHARED / "datasets" / name
     if not path.is_dir():

@@ -24,6 +24,8 @@ from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import CatalogueLocked, UserError
 from zoo.sql import COLUMNS, open_error
 
+pytestmark = pytest.mark.journey
+
 CARDS = (
     ModelCard(
         id="a/small",
@@ -84,7 +86,6 @@ cards = st.builds(
 )
 
 
-@pytest.mark.journey
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

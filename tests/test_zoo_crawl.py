@@ -16,6 +16,8 @@ from zoo.catalogue import Catalogue
 from zoo.crawl import main
 from zoo.sources import timm
 
+pytestmark = pytest.mark.journey
+
 CONFIG = {
     "architecture": "resnet18",
     "num_classes": 2,
@@ -70,7 +72,6 @@ def test_a_folder_is_added_and_summed_up(
     assert card.indexed_at is not None
 
 
-@pytest.mark.journey
 def test_what_vanished_from_a_folder_goes_and_the_rest_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,7 +86,6 @@ def test_what_vanished_from_a_folder_goes_and_the_rest_stays(
     assert ids() == ["b", "c", "d"]
 
 
-@pytest.mark.journey
 def test_ids_stay_apart_and_stay_the_same(tmp_path: Path) -> None:
     for root in ("one", "two"):
         make(tmp_path / root / "m")

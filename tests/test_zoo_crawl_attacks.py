@@ -32,6 +32,8 @@ from zoo.sources.listing import Scope, first_url, list_models, listing_before_de
 from zoo.terminal.pauses import Pauses
 from zoo.terminal.progress import Progress
 
+pytestmark = pytest.mark.journey
+
 TIMM = {"pipeline_tag": "image-classification", "library_name": "timm", "tags": ["timm"]}
 
 

@@ -26,6 +26,8 @@ from zoo.sources.ledger import DETAILS, Ledger
 from zoo.sources.listing import Scope
 from zoo.terminal.progress import Progress
 
+pytestmark = pytest.mark.journey
+
 TIMM = {
     "architecture": "resnet18",
     "num_classes": 3,
@@ -205,7 +207,6 @@ def test_escape_sequences_and_sql_in_labels_are_text(catalogue: Catalogue) -> No
     assert catalogue.count() == 1
 
 
-@pytest.mark.journey
 def test_a_server_without_ranges_is_read_no_further_than_the_header() -> None:
     large = weights(
         {"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4), "big": (10_000, 1_000)}
@@ -306,7 +307,6 @@ class _Canned(Client):
         return HubResponse(url, 206 if first else 200, body[:first], headers)
 
 
-@pytest.mark.journey
 @settings(
     max_examples=150,
     deadline=None,
@@ -335,7 +335,6 @@ def test_any_files_give_a_row_or_a_reason(
 # --- the pass
 
 
-@pytest.mark.journey
 @pytest.mark.parametrize("phase", [0, 1])
 @pytest.mark.parametrize("fault", FILE_FAULTS)
 def test_no_fault_of_the_line_changes_what_is_known(fault: str, phase: int) -> None:
@@ -348,7 +347,6 @@ def test_no_fault_of_the_line_changes_what_is_known(fault: str, phase: int) -> N
     )
 
 
-@pytest.mark.journey
 def test_every_candidate_is_asked_once_and_never_again(catalogue: Catalogue) -> None:
     with Hub(2_500) as hub:
         crawl(catalogue, client=client(hub), progress=Progress.silent())
@@ -364,7 +362,6 @@ def test_every_candidate_is_asked_once_and_never_again(catalogue: Catalogue) -> 
         assert catalogue.count("detail_state IS NOT NULL") == candidates
 
 
-@pytest.mark.journey
 def test_a_new_listing_forgets_no_details_and_a_new_revision_asks_again(
     catalogue: Catalogue,
 ) -> None:
@@ -386,7 +383,6 @@ def test_a_new_listing_forgets_no_details_and_a_new_revision_asks_again(
         assert hub.count["files"] - sent == 2
 
 
-@pytest.mark.journey
 def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalogue) -> None:
     with Hub(1_500, hostile=False) as hub:
         crawl(catalogue, client=client(hub), details="none", progress=Progress.silent())
@@ -412,7 +408,6 @@ def test_a_cut_pass_keeps_what_it_has_and_asks_the_rest_later(catalogue: Catalog
         assert max(count for (kind, _), count in hub.seen.items() if kind == "files") <= 2
 
 
-@pytest.mark.journey
 @pytest.mark.parametrize("update", [False, True])
 def test_a_crawl_cut_in_its_details_goes_on_there_and_lists_nothing_again(
     catalogue: Catalogue, update: bool
@@ -443,7 +438,6 @@ def test_a_crawl_cut_in_its_details_goes_on_there_and_lists_nothing_again(
         assert hub.count["api"] > listed
 
 
-@pytest.mark.journey
 def test_an_old_or_another_listing_is_made_anew_before_its_details(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -550,7 +544,6 @@ def test_the_raw_files_are_kept_by_revision(catalogue: Catalogue) -> None:
     assert [ledger.config("a", sha) for sha in ("1", "2", "3")] == ["new", "x", None]
 
 
-@pytest.mark.journey
 def test_models_that_did_not_answer_are_asked_again_before_the_next_listing(
     catalogue: Catalogue,
 ) -> None:

@@ -21,6 +21,8 @@ from zoo.sources.hub import crawl, fetch_details
 from zoo.sources.ledger import Ledger
 from zoo.terminal.progress import Progress
 
+pytestmark = pytest.mark.journey
+
 
 def card(name: str, sha: str = "a" * 40) -> ModelCard:
     return ModelCard(id=name, source="hub", sha=sha, indexed_at=utc_now(), family=name)

@@ -30,6 +30,8 @@ from zoo.loading.revision import cached, pinned, repository
 from zoo.sources.folder import card as folder_card
 from zoo.sources.folder import small_zoo
 
+pytestmark = pytest.mark.journey
+
 TENSORS = weights({"conv1.weight": (4, 3, 3, 3), "fc.weight": (3, 4)})
 CONFIG = json.dumps({"architecture": "resnet18", "num_classes": 3}).encode()
 
@@ -112,7 +114,6 @@ def test_shards_come_all_or_it_is_not_complete(tmp_path: Path) -> None:
     assert cached("org/model", given.sha, cache=tmp_path / "hub") is None
 
 
-@pytest.mark.journey
 @pytest.mark.parametrize("fault", FILE_FAULTS)
 def test_every_fault_of_the_line_is_overcome(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -135,7 +136,6 @@ def test_every_fault_of_the_line_is_overcome(
     assert met >= 4
 
 
-@pytest.mark.journey
 def test_a_large_file_that_was_cut_goes_on_where_it_stopped(tmp_path: Path) -> None:
     given = repo(
         model__safetensors=weights({"fc.weight": (3_000, 2_500)})
@@ -327,7 +327,6 @@ def test_a_revision_is_that_of_main_online_and_that_of_the_copy_offline(tmp_path
     assert pinned([unpinned(new)], offline=True, cache=cache)[0].sha == new.sha
 
 
-@pytest.mark.journey
 def test_where_the_hub_does_not_answer_the_copy_gives_the_revision(tmp_path: Path) -> None:
     given, cache = repo(), tmp_path / "hub"
     with Hub(repos=(given,)) as hub:

@@ -403,6 +403,7 @@ def test_a_backbone_looks_at_smaller_images(tmp_path: Path, name: str) -> None:
         assert torch.allclose(features[:, :32], outputs.last_hidden_state[:, 0], atol=1e-5)
 
 
+@pytest.mark.journey
 def test_changed_weights_of_a_backbone_are_noticed(tmp_path: Path) -> None:
     card = save(tiny("Dinov2Model"), tmp_path / "m")
     other = save(tiny("Dinov2Model", layerscale_value=0.5), tmp_path / "other")

@@ -33,6 +33,8 @@ from zoo.sql import COLUMNS, arrow_table
 from zoo.terminal.pauses import Pauses
 from zoo.terminal.progress import Progress
 
+pytestmark = pytest.mark.journey
+
 NOW = dt.datetime(2026, 9, 1)
 
 
@@ -53,7 +55,6 @@ def full(catalogue: Catalogue, hub: Hub, **options: Any) -> Any:
 # --- the law: what exists, each once
 
 
-@pytest.mark.journey
 @pytest.mark.parametrize("fault", [None, *PAGE_FAULTS])
 def test_a_crawl_ends_with_exactly_the_rows_that_exist(
     catalogue: Catalogue, fault: str | None
@@ -67,7 +68,6 @@ def test_a_crawl_ends_with_exactly_the_rows_that_exist(
     assert (job.changed, job.removed) == (0, 0)
 
 
-@pytest.mark.journey
 def test_all_faults_at_once_lose_no_row_and_bad_rows_are_kept_with_their_reason(
     catalogue: Catalogue,
 ) -> None:
@@ -85,7 +85,6 @@ def test_all_faults_at_once_lose_no_row_and_bad_rows_are_kept_with_their_reason(
     assert odd and all(error.startswith("odd ") for error in odd)
 
 
-@pytest.mark.journey
 def test_a_killed_crawl_goes_on_where_it_was(tmp_path: Path) -> None:
     """kill -9 at random moments; `pytest -m slow` does it 30 times on 50,000 models."""
     with Hub(6_000, faults=Faults(every=5, hang=1.0), hostile=False, page=100) as hub:
@@ -252,7 +251,6 @@ def test_offline_asks_nothing(catalogue: Catalogue, monkeypatch: pytest.MonkeyPa
         crawl(catalogue, endpoint="http://127.0.0.1:9", progress=Progress.silent())
 
 
-@pytest.mark.journey
 def test_one_odd_time_does_not_end_an_update(catalogue: Catalogue) -> None:
     with Hub(400, page=10, hostile=False) as hub:
         full(catalogue, hub)
@@ -261,7 +259,6 @@ def test_one_odd_time_does_not_end_an_update(catalogue: Catalogue) -> None:
         assert list_models(Ledger(catalogue), client(hub), Scope(), update=True).changed == 120
 
 
-@pytest.mark.journey
 def test_an_update_fetches_only_what_changed(catalogue: Catalogue) -> None:
     with Hub(20_000, hostile=False) as hub:
         full(catalogue, hub)
@@ -284,7 +281,6 @@ def test_an_update_without_a_crawl_before_it_is_a_full_pass(catalogue: Catalogue
         assert catalogue.count() == 1_500
 
 
-@pytest.mark.journey
 def test_a_full_pass_marks_what_is_gone_and_counts_what_became_gated(catalogue: Catalogue) -> None:
     with Hub(3_000, hostile=False) as hub:
         full(catalogue, hub)
@@ -370,7 +366,6 @@ def test_an_endless_cursor_ends(catalogue: Catalogue) -> None:
         full(catalogue, hub)
 
 
-@pytest.mark.journey
 def test_a_cursor_that_always_leads_back_ends(catalogue: Catalogue) -> None:
     with (
         Hub(300, page=100, faults=Faults(every=1, pages=("repeated-cursor",))) as hub,
@@ -394,7 +389,6 @@ def test_a_hub_that_is_not_there_is_one_sentence(
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.journey
 def test_readers_see_the_last_snapshot_while_a_pass_runs(tmp_path: Path) -> None:
     with (
         Hub(3_000, hostile=False) as hub,
@@ -451,7 +445,6 @@ class Clock:
         self.now += seconds
 
 
-@pytest.mark.journey
 def test_a_crawl_waits_for_the_next_window_before_a_429() -> None:
     clock = Clock()
     quota = Quota(pauses=Pauses(clock=lambda: clock.now, sleep=clock.sleep))
@@ -534,7 +527,6 @@ def test_a_fault_that_stays_ends_after_a_bounded_number_of_requests(fault: str) 
         assert 3 <= hub.count["api"] <= 8
 
 
-@pytest.mark.journey
 def test_a_gzip_bomb_is_not_unfolded() -> None:
     import gzip
     import tracemalloc
@@ -608,7 +600,6 @@ ROWS = JSONS | st.fixed_dictionaries(
 )
 
 
-@pytest.mark.journey
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ROWS, max_size=6))
 def test_any_json_is_a_row_or_a_recorded_fault(page: list[Any]) -> None:
@@ -622,7 +613,6 @@ def test_any_json_is_a_row_or_a_recorded_fault(page: list[Any]) -> None:
         (fault.error + fault.raw).encode()
 
 
-@pytest.mark.journey
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -750,7 +740,6 @@ def test_an_id_that_could_be_a_path_is_none(name: str) -> None:
     assert fault.error.startswith("the id")
 
 
-@pytest.mark.journey
 def test_every_command_of_the_documentation_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from zoo.errors import UserError
 from zoo.query import main
 from zoo.terminal.limits import MEMORY, SECONDS
 
+pytestmark = pytest.mark.journey
+
 MONSTERS = (
     "select repeat('x', 4000000000) as t from range(3)",
     "select list_sort(range(400000000)) as l",

@@ -29,6 +29,8 @@ from zoo.loading.preprocessing import preprocessing_of
 from zoo.sources import folder
 from zoo.teacher import Teacher
 
+pytestmark = pytest.mark.journey
+
 NAMES = ["cat", "rose", "car"]
 PIPELINE = {
     "input_size": [3, 160, 160],
@@ -680,7 +682,6 @@ def test_which_features_are_equal(features: Any, dead: bool) -> None:
     assert are_equal(features) is dead
 
 
-@pytest.mark.journey
 def test_dead_models_are_rows_with_their_reason(tmp_path: Path) -> None:
     save(tmp_path / "zoo" / "sound")
     save(tmp_path / "zoo" / "zeros", BASE, cast(torch.float32, 0))

@@ -23,6 +23,8 @@ from zoo.crawl import main as crawl
 from zoo.query import main
 from zoo.sql import COLUMNS
 
+pytestmark = pytest.mark.journey
+
 DOCUMENT = (ROOT / "docs" / "catalogue.md").read_text()
 EXAMPLES = re.findall(r"^python -m zoo\.query.*$", DOCUMENT, re.MULTILINE)
 CARDS = (
@@ -83,7 +85,6 @@ def test_there_are_ten_examples_and_more() -> None:
     assert len(EXAMPLES) >= 10
 
 
-@pytest.mark.journey
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_the_documented_commands_find_models(
     documented_home: Path,
@@ -104,7 +105,6 @@ def test_the_documented_commands_find_models(
         assert len(ask(capsys, *words).splitlines()) >= 3
 
 
-@pytest.mark.journey
 def test_the_documented_python_runs(documented_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(documented_home))
     found = re.search(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
@@ -150,7 +150,6 @@ def test_csv_json_and_pandas_agree(capsys: pytest.CaptureFixture[str]) -> None:
     assert (as_csv[2]["params_total"], as_json[2]["params_total"]) == ("", None)
 
 
-@pytest.mark.journey
 def test_parquet_is_the_whole_table(catalogue: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -255,7 +254,6 @@ def test_a_table_fits_the_terminal(
     assert [line.split()[0] for line in lines[1:4]] == ["org/a", "org/b", "org/c[31m"]
 
 
-@pytest.mark.journey
 def test_a_table_is_cut_at_fifty_rows_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     with Catalogue.open(write=True) as opened:
         opened.upsert(ModelCard(id=f"n{i}", source="hub") for i in range(60))

@@ -59,6 +59,7 @@ def write(path: Path, content: bytes) -> Path:
         max_size=4,
     )
 )
+@pytest.mark.journey
 def test_what_the_library_writes_is_read(tensors: dict[str, tuple[str, list[int]]]) -> None:
     content = save(
         {name: np.zeros(shape, dtype=dtype) for name, (dtype, shape) in tensors.items()},
