@@ -122,6 +122,14 @@ class Folder:
         The path below ``root``; empty for the task's folder itself.
     leave_out : collection of str
         Names of folders directly in it that are passed over.
+    parent : Folder, optional
+        The folder it lies in; None for the task's folder.
+    reach : tuple of str, optional
+        The real paths of the folders that are read already: the task's, and those outside of it
+        that links beside this folder and its parents lead to.
+
+    A link to a folder is followed where it leads out of the task. One that leads to a folder of
+    the same task is left out, because its images would be read twice, perhaps as another class.
     """
 
     def __init__(
@@ -130,8 +138,14 @@ class Folder:
         inside: str = "",
         *,
         leave_out: Collection[str] = (),
+        parent: Folder | None = None,
+        reach: tuple[str, ...] = (),
     ) -> None:
         self.root, self.inside, self._leave_out = root, inside, leave_out
+        self._reach = reach or (os.path.realpath(root),)
+        self.links_left_out: dict[str, str] = parent.links_left_out if parent else {}
+        """Links to folders of the same task, by path below ``root``, and the path they lead to;
+        one dictionary for a task's folder and all in it, filled as they are listed."""
 
     @property
     def path(self) -> Path:
@@ -149,19 +163,37 @@ class Folder:
     @cached_property
     def _listing(self) -> tuple[list[Folder], list[str], int]:
         below = f"{self.inside}/" if self.inside else ""
-        folders, files, broken = [], [], 0
+        folders: list[str] = []
+        files: list[str] = []
+        targets: list[str] = []
+        broken = 0
         for entry in _entries(self.path):
             inside = f"{below}{entry.name}"
             if _is(entry.is_dir):
                 if entry.name in self._leave_out:
                     continue
-                folders.append(Folder(self.root, inside))
+                if entry.is_symlink():
+                    target = os.path.realpath(entry.path)
+                    if self._leads_back(target):
+                        self.links_left_out[inside] = os.path.relpath(target, self._reach[0])
+                        continue
+                    targets.append(target)
+                folders.append(inside)
             elif os.path.splitext(entry.name)[1].lower() not in _NO_IMAGE_SUFFIXES:
                 if _is(entry.is_file):
                     files.append(inside)
                 else:  # a link to nowhere or to itself, a pipe, a socket
                     broken += 1
-        return sorted(folders, key=lambda folder: folder.name), sorted(files), broken
+        reach = (*self._reach, *targets) if targets else self._reach
+        inner = [Folder(self.root, name, parent=self, reach=reach) for name in sorted(folders)]
+        return inner, sorted(files), broken
+
+    def _leads_back(self, target: str) -> bool:
+        """Whether the folder ``target`` is read already, or holds one that is."""
+        return any(
+            _is_within(base, target) or (_is_within(target, base) and _is_searched(target, base))
+            for base in self._reach
+        )
 
     @property
     def folders(self) -> list[Folder]:
@@ -193,7 +225,7 @@ class Folder:
         return sorted(paths), broken
 
     def _walk(self) -> Iterator[Folder]:
-        """Itself and all folders below; links are followed, each folder is visited once."""
+        """Itself and all folders below, each once; links that lead out of the task are followed."""
         seen: set[tuple[int, int]] = set()
         todo = [self]
         while todo:
@@ -209,7 +241,7 @@ def find_images(folder: Path) -> tuple[list[str], int]:
     """The sorted relative paths of files that may be images, and the number of broken links.
 
     Sub-folders are searched too. Hidden files and files with a suffix of another kind are skipped.
-    Links are followed, each folder is visited once, so a loop of links ends. No file is opened.
+    Links to folders outside of it are followed; each folder is visited once. No file is opened.
     """
     return Folder(folder).images()
 
@@ -227,13 +259,23 @@ def _is(test: Callable[[], bool]) -> bool:
         return False
 
 
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _is_searched(path: str, folder: str) -> bool:
+    """Whether a walk from ``folder`` comes to ``path``, which a hidden folder keeps it from."""
+    return not any(map(_is_passed_over, os.path.relpath(path, folder).split(os.sep)))
+
+
+def _is_passed_over(name: str) -> bool:
+    """Whether ``name`` is hidden or of the system."""
+    return (name.startswith(".") and name != os.curdir) or name.lower() in _IGNORED
+
+
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [
-                entry
-                for entry in entries
-                if not entry.name.startswith(".") and entry.name.lower() not in _IGNORED
-            ]
+            return [entry for entry in entries if not _is_passed_over(entry.name)]
     except OSError as error:
         raise UserError(f"cannot read folder {folder}: {error.strerror}") from error

@@ -45,7 +45,8 @@ class Layout:
 
     def refuse(self, text: str) -> NoReturn:
         """Raise ``UserError``, with the task's path before ``text``."""
-        raise UserError(f"{printable(self.root.path)}: {text}")
+        links = f"; {self._links_text()}" if self.root.links_left_out else ""
+        raise UserError(f"{printable(self.root.path)}: {text}{links}")
 
     def path_of(self, folder: Folder) -> str:
         """The path of ``folder`` as the user would type it."""
@@ -133,6 +134,37 @@ class Layout:
             have = "has no class and is" if count == 1 else "have no class and are"
             name = folder.shown if folder.inside else self.path_of(folder)
             self.notes.append(f"{count_text(count)} directly in {name} {have} not used")
+
+    def note_links_left_out(self) -> None:
+        """Say which links to folders of the same task are left out.
+
+        Raises ``UserError`` where a folder holds nothing else: it was meant to be read.
+        """
+        links = self.root.links_left_out
+        if not links:
+            return
+        for parent in sorted({link.rpartition("/")[0] for link in links}):
+            folder = Folder(self.root.path, parent)
+            if not folder.has_images:
+                inner = [link for link in links if link.rpartition("/")[0] == parent]
+                raise UserError(
+                    f"{self.path_of(self.root)}: {folder.shown} holds nothing but links to folders"
+                    f" of the same task ({listed_texts(self._link_pairs(inner))}), which would be"
+                    " read twice; move the folders that they lead to out of the task"
+                )
+        self.notes.append(self._links_text())
+
+    def _link_pairs(self, links: Iterable[str]) -> list[str]:
+        targets = self.root.links_left_out
+        return [f"{class_name(link)} -> {class_name(targets[link])}" for link in sorted(links)]
+
+    def _links_text(self) -> str:
+        pairs = self._link_pairs(self.root.links_left_out)
+        if len(pairs) == 1:
+            return f"a link to a folder of the same task is left out ({pairs[0]})"
+        return (
+            f"{len(pairs):,} links to folders of the same task are left out ({listed_texts(pairs)})"
+        )
 
     def parts(self) -> tuple[dict[str, Part], int]:
         """The images of each split with their classes, and the number of broken links."""

@@ -59,6 +59,7 @@ def read(folder: Path, notes: list[str], *, leave_out: Collection[str] = ()) -> 
         has = f"one class only ({names[0]!r})" if names else "no training images with classes"
         layout.refuse(f"has {has}; at least two sub-folders with images are needed")
     unlabelled, more_broken = layout.pools()
+    layout.note_links_left_out()
     return FolderContent(parts, unlabelled, broken + more_broken)
 
 
