@@ -5,6 +5,7 @@ refused in one sentence that says why.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -269,6 +270,28 @@ def test_of_two_columns_of_paths_none_is_taken_silently(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="several image columns: 'image', 'mask'"):
         Task.open(tmp_path)
     check(Task.open(tmp_path, image_column="image"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ""])
+@pytest.mark.parametrize("head", ["file,label", "name,kind", ""])
+def test_labels_are_not_taken_for_files_that_are_called_by_numbers(
+    head: str, suffix: str, tmp_path: Path
+) -> None:
+    places = itertools.count()
+    rows = numbered(tmp_path / "images", name=lambda label, i: f"{next(places) // 2}.png")
+    named = [(path.removesuffix(".png") + suffix, label) for path, label in rows]
+    write(tmp_path / "labels.csv", [*([head.split(",")] if head else []), *named])
+    check(Task.open(tmp_path), NUMBERS)
+
+
+def test_one_hot_columns_are_not_taken_for_files_that_are_called_by_numbers(
+    tmp_path: Path,
+) -> None:
+    places = itertools.count()
+    rows = numbered(tmp_path, name=lambda label, i: f"{next(places) // 2}.png")
+    marks = [(path, *(int(label == c) for c in range(len(CLASSES)))) for path, label in rows]
+    write(tmp_path / "labels.csv", [("file", *CLASSES), *marks])
+    check(Task.open(tmp_path))
 
 
 def test_a_column_that_nothing_tells_is_asked_for(tmp_path: Path) -> None:

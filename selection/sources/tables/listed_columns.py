@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,7 @@ def path_column(table: ListedTable, named: str | None) -> str:
     hits = {name: table.files.fit(table.paths(name)) for name in pool}
     most = max(hits.values())
     best = [name for name in pool if most and hits[name] > most / 2]
+    best = _clearest(table, best)
     if len(best) > 1:
         best = _distinct_files(table, best)
     if len(best) > 1:
@@ -62,6 +63,21 @@ def path_column(table: ListedTable, named: str | None) -> str:
         f"{table.origin} has no column of image files (it has: {listed(present)}); name it with"
         " --image-column"
     )
+
+
+def _clearest(table: ListedTable, names: Sequence[str]) -> list[str]:
+    """Of columns that name files those that do it best: labels 0 and 1 are no files ``0.png`` and
+    ``1.png`` where another column has whole paths, or another value in every row.
+    """
+    rules: tuple[Callable[[str], bool], ...] = (
+        lambda name: like_paths(table.paths(name)),
+        lambda name: not is_label_name(name),
+        lambda name: len(set(table.paths(name))) == len(table.paths(name)),
+    )
+    clearest = list(names)
+    for rule in rules:
+        clearest = [name for name in clearest if rule(name)] or clearest
+    return clearest
 
 
 def like_paths(values: Sequence[str]) -> bool:
