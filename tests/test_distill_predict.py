@@ -69,3 +69,30 @@ def test_json_is_one_object_a_line(world: Path, capsys: pytest.CaptureFixture[st
 def test_a_folder_without_a_student_is_named(world: Path) -> None:
     with pytest.raises(UserError, match="not an exported student"):
         list(predict(world / "images", [world / "images"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "dashed"),
+    [
+        (["run", "-rf.jpg"], "-rf.jpg"),
+        (["run", "a.jpg", "-holiday"], "-holiday"),  # lies there
+        (["run", "-nothing"], None),
+        (["run", "--tops", "2", "a.jpg"], None),
+        (["run", "--tops", "2", "--", "-rf.jpg"], None),
+    ],
+)
+def test_a_file_that_begins_with_a_dash_is_told_from_an_option(
+    words: list[str],
+    dashed: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-holiday").mkdir()
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: No such option: -") and error.count("\n") == 1
+    hint = f"a file whose name begins with a dash is typed ./{dashed}, or after --; "
+    assert (hint in error) == (dashed is not None)
+    assert ("begins with a dash" in error) == (dashed is not None)

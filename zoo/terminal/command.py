@@ -22,6 +22,7 @@ from zoo.home import home
 
 _MOST_NAMED = 15  # valid names that a message lists; of more only the nearest
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|\r")
+_FILE_NAME = re.compile(r"-[^=]*\.\w{2,5}")
 _EPILOG = "--debug shows the traceback of an error, --version the version of teacher-zoo."
 _INTERRUPT = 128 + signal.SIGINT  # the status of a command that Ctrl-C stopped
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")  # they stop a command as Ctrl-C does
@@ -81,7 +82,7 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
                 raise
             if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
                 return _stopped(signals, typed, words, alone=alone)
-            return _explain(error, typed, name)
+            return _explain(error, typed, name, words)
         finally:
             _running.remove(name)
 
@@ -212,10 +213,10 @@ def version_text() -> str:
         return "teacher-zoo, not installed: it runs from its source folder"
 
 
-def _explain(error: Exception, typed: str, name: str) -> int:
+def _explain(error: Exception, typed: str, name: str, words: Sequence[str]) -> int:
     message = getattr(error, "format_message", None)
     if callable(message):  # click's usage errors, under whatever name typer carries them
-        return fail(f"{message()} ({typed} --help lists the options)", 2)
+        return fail(f"{message()} ({_dashed_path(words)}{typed} --help lists the options)", 2)
     if isinstance(error, UserError):
         return fail(str(error), 2)
     if isinstance(error, OSError) and error.filename:
@@ -225,6 +226,15 @@ def _explain(error: Exception, typed: str, name: str) -> int:
     if memory := exhausted_memory(error):
         return fail(f"{memory} is exhausted; {_LESS_MEMORY.get(name, _CLOSE_OTHERS)}", 1)
     return fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+
+
+def _dashed_path(words: Sequence[str]) -> str:
+    """How to type the first word that is a file rather than an option: ``-rf.jpg``."""
+    typed = words[: words.index("--")] if "--" in words else words
+    for word in typed:
+        if word.startswith("-") and (_FILE_NAME.fullmatch(word) or os.path.lexists(word)):
+            return f"a file whose name begins with a dash is typed ./{word}, or after --; "
+    return ""
 
 
 def exhausted_memory(error: BaseException) -> str | None:
