@@ -13,7 +13,14 @@ import typer
 from selection.settings import ImageColumn, LabelColumn, ShowFiles, Yes
 from zoo.errors import UserError
 from zoo.terminal.command import validate_choice
-from zoo.terminal.options import EXPLICIT, CatalogueFile, as_dict, check_bounds, from_dict
+from zoo.terminal.options import (
+    EXPLICIT,
+    CatalogueFile,
+    as_dict,
+    check_bounds,
+    from_dict,
+    named_as_parameters,
+)
 
 if TYPE_CHECKING:
     from zoo.card import ModelCard
@@ -130,6 +137,10 @@ class Options:
     ] = None
 
     def __post_init__(self) -> None:
+        with named_as_parameters(type(self)):
+            self._check()
+
+    def _check(self) -> None:
         check_bounds(self)
         validate_choice("optimizer", self.optimizer, OPTIMIZERS)
         validate_choice("precision", self.precision, PRECISIONS)

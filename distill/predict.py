@@ -17,7 +17,7 @@ import typer
 from zoo.errors import UserError
 from zoo.files import check_can_write, replacing
 from zoo.terminal.command import printable, run, validate_choice
-from zoo.terminal.options import command_of
+from zoo.terminal.options import check_bounds, command_of, named_as_parameters
 from zoo.terminal.progress import Progress, warn
 from zoo.terminal.spreadsheet import write_csv
 
@@ -74,7 +74,8 @@ def predict(
     Raises
     ------
     UserError
-        If ``student`` is none, or a folder among ``images`` has no image file.
+        If ``student`` is none, a folder among ``images`` has no image file, or ``top`` or
+        ``batch_size`` is less than 1.
 
     Examples
     --------
@@ -84,9 +85,12 @@ def predict(
     from distill.student.student import reopen
 
     folder = Path(student)
+    paths = [images] if isinstance(images, str | Path) else images
+    PredictOptions(student=folder, images=tuple(map(Path, paths)), top=top)  # raises UserError
+    if batch_size < 1:
+        raise UserError(f"batch_size={batch_size}: expected 1 or more")
     inner = folder / "student"
     network, config = reopen(inner if inner.is_dir() else folder)
-    paths = [images] if isinstance(images, str | Path) else images
     files = [file for path in paths for file in _files(Path(path))]
     labelled = _Classifier.of(network, config, top)
     return _predictions(labelled, files, batch_size, progress or Progress.silent())
@@ -198,6 +202,8 @@ class PredictOptions:
     out: Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")] = None
 
     def __post_init__(self) -> None:
+        with named_as_parameters(type(self)):
+            check_bounds(self)
         validate_choice("format", self.format, FORMATS)
 
 

@@ -14,7 +14,7 @@ from distill.run import RunFolder
 from zoo.errors import UserError
 from zoo.files import check_home
 from zoo.terminal.command import resumable, run
-from zoo.terminal.options import command_of, flag_of, narrow
+from zoo.terminal.options import command_of, flag_of, named_as_parameters, narrow
 from zoo.terminal.progress import warn
 from zoo.terminal.table import terminal_width
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zoo.card import ModelCard
 
 
+@named_as_parameters(TrainOptions)
 def train(
     task: str | Path,
     student: str | Path,

@@ -20,7 +20,7 @@ from zoo.errors import Unavailable, UserError
 from zoo.files import check_can_write
 from zoo.home import bandwidth_file, feature_folder
 from zoo.terminal.command import resumable, run, validate_choice
-from zoo.terminal.options import command_of, flag_of
+from zoo.terminal.options import command_of, flag_of, named_as_parameters
 
 if TYPE_CHECKING:
     from selection.committee import Committee
@@ -39,6 +39,7 @@ DETAILED = 3  # models of which the accuracy by class is kept
 __all__ = ["Settings", "main", "rank"]
 
 
+@named_as_parameters(Settings, "task")
 def rank(
     task: str | Path | Task,
     settings: Settings | None = None,

@@ -12,7 +12,7 @@ import typer
 
 from zoo.errors import UserError
 from zoo.terminal.command import byte_size
-from zoo.terminal.options import CatalogueFile
+from zoo.terminal.options import CatalogueFile, named_as_parameters
 
 ImageColumn = Annotated[
     str | None,
@@ -107,7 +107,7 @@ class Settings:
     Raises
     ------
     UserError
-        If a value makes no sense; it is named as the command's option.
+        If a value makes no sense; it is named as parameter and as the command's option.
     """
 
     where: Annotated[str | None, typer.Option(help="only models that meet this SQL expression")] = (
@@ -169,6 +169,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` if a value makes no sense."""
+        with named_as_parameters(type(self)):
+            self._check()
+
+    def _check(self) -> None:
         if self.top < 1:
             raise UserError(f"--top {self.top}: a committee needs at least 1 teacher")
         if self.probe_size < 4:

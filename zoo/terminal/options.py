@@ -36,6 +36,7 @@ Rules:
 - ``typer.Option(parser=f)``: ``f`` turns the text of the command line into the field's value. It
   raises ``UserError`` with what came and what was expected; the option's name is put before it.
 - Further checks belong into ``__post_init__`` and raise ``UserError`` with the option's name.
+  ``named_as_parameters(Options)`` around them lets the sentences fit Python, too.
 - Options that are not kept in ``config.json`` stand in a subclass; ``narrow(options, Base)`` gives
   the part that is kept.
 - A field annotated with ``EXPLICIT`` receives the names of the fields given on the command line.
@@ -47,7 +48,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -57,7 +60,7 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from zoo.errors import UserError
-from zoo.terminal.command import split_list
+from zoo.terminal.command import in_command, split_list
 
 T = TypeVar("T")
 
@@ -65,6 +68,9 @@ EXPLICIT = object()
 CatalogueFile = Annotated[Path | None, typer.Option(help="the catalogue's file")]
 
 _CONTEXT = "typer_context"
+_OPTION = re.compile(r"(?<![\w(-])--[a-z][\w-]*")
+_OPTION_AND_VALUE = re.compile(r"(--[a-z][\w-]*) ('[^']*'|[^\s:]+):")  # a sentence begins so
+_COMMAND = re.compile(r"(?=python -m |teacher-zoo )")
 _VALUE_NAMES = {str: "text", int: "whole number", float: "number", Path: "path", bool: "flag"}
 
 
@@ -187,6 +193,44 @@ def _parts(annotation: Any) -> tuple[Any, bool, bool]:
 def flag_of(options_class: type[Any], name: str) -> str:
     """The flag of the field ``name`` as typed: ``--probe-size`` of ``probe_size``."""
     return next(field.flag for field in option_fields(options_class) if field.name == name)
+
+
+@contextmanager
+def named_as_parameters(options_class: type[Any], *further: str) -> Iterator[None]:
+    """Where no command runs, ``UserError``s of the block name parameters beside options.
+
+    It may decorate a function of the Python API. The options are those of ``options_class`` and the
+    ``further`` parameters, whose options are named as they are.
+    """
+    try:
+        yield
+    except UserError as error:
+        if not in_command():
+            error.args = (parameters_text(str(error), options_class, *further), *error.args[1:])
+        raise
+
+
+def parameters_text(sentence: str, options_class: type[Any], *further: str) -> str:
+    """``sentence`` with parameters beside its options; commands that it quotes stay as they are.
+
+    ``--top 0: ...`` becomes ``top=0 (--top): ...``, ``leave out --mix`` ``leave out mix (--mix)``.
+    """
+    names = {f"--{name}": name for name in further}
+    for field in option_fields(options_class):
+        if isinstance(field.info, OptionInfo):
+            names[field.flag] = field.name
+            if field.spelling != field.flag:  # a flag that can be switched off
+                names[f"--no-{field.flag[2:]}"] = f"{field.name}=False"
+    words, *command = _COMMAND.split(sentence, maxsplit=1)
+    beginning = _OPTION_AND_VALUE.match(words)
+    if beginning and beginning[1] in names:
+        flag, value = beginning.groups()
+        words = f"{names[flag]}={value} ({flag}):{words[beginning.end() :]}"
+
+    def with_parameter(match: re.Match[str]) -> str:
+        return f"{names[match[0]]} ({match[0]})" if match[0] in names else match[0]
+
+    return "".join([_OPTION.sub(with_parameter, words), *command])
 
 
 def command_of(
