@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from selection.sources.images import CorruptImage
 from selection.sources.split import Part, Rows, class_name, spread
@@ -18,6 +19,7 @@ from selection.sources.tables.labels import to_labels
 from selection.sources.tables.listed_table import NoLabels
 from selection.sources.tables.splits import roles
 from zoo.errors import Unavailable, UserError
+from zoo.loading.endpoint import endpoint_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SPEC = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
@@ -88,7 +90,7 @@ def read(
             f"a local folder {path!r} stands where the Hub dataset was meant; give --task {path} to"
             " use it"
         )
-    loaded = _load(path, config or None, revision, offline=offline)
+    loaded = _load(path, config or None, revision, warnings, offline=offline)
     at = _revision(next(iter(loaded.values())))
     if revision is not None and at not in (None, revision):
         raise UserError(
@@ -182,27 +184,50 @@ def _load(
     path: str,
     config: str | None,
     revision: str | None,
+    warnings: list[str],
     *,
     offline: bool,
 ) -> Any:
     import datasets
 
     switched_off = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    fault = None if offline or switched_off else _connection_fault(path)
     try:
-        with _offline_libraries() if offline or switched_off else nullcontext():
-            return datasets.load_dataset(path, config, revision=revision)
+        with _offline_libraries() if offline or switched_off or fault else nullcontext():
+            loaded = datasets.load_dataset(path, config, revision=revision)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError, OSError) as error:
         mend = "check the name and the connection"
         if offline:
             mend = "--offline reads only what is on this machine, run once without it"
         raise Unavailable(
-            f"the dataset hf:{path} could not be fetched ({str(error).splitlines()[0]}); {mend},"
-            " or give a local folder"
+            f"the dataset hf:{path} could not be fetched ({fault or str(error).splitlines()[0]});"
+            f" {mend}, or give a local folder"
         ) from error
     except (ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise UserError(
             f"the dataset hf:{path} cannot be used: {str(error).splitlines()[0]}"
         ) from error
+    if fault:
+        warnings.append(f"{fault}; hf:{path} is read as this machine keeps it")
+    return loaded
+
+
+def _connection_fault(path: str) -> str | None:
+    """Why the Hub cannot be asked for the dataset ``path``; None where it answers, whatever it is.
+
+    One request tells: the libraries would try each of theirs six times, for half a minute.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session, httpx
+
+    endpoint, seconds = endpoint_of(None), constants.HF_HUB_ETAG_TIMEOUT
+    try:
+        get_session().head(f"{endpoint}/api/datasets/{quote(path)}", timeout=seconds)
+    except httpx.TimeoutException:
+        return f"{endpoint} has not answered for {seconds:g} seconds"
+    except (httpx.HTTPError, OSError) as error:
+        return f"{endpoint} cannot be reached: {error or type(error).__name__}"
+    return None
 
 
 def _part(
