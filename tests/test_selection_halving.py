@@ -16,7 +16,10 @@ from selection.probing.evaluator import empty_row
 from selection.probing.rounds import (
     LARGEST_SHARE,
     Evaluation,
+    Halving,
+    Round,
     affordable_sizes,
+    cheap_first,
     halve,
     shortlist,
     sizes,
@@ -263,3 +266,61 @@ def test_a_committee_is_chosen_where_there_still_was_a_choice() -> None:
     )
     assert len(done.rounds[-1].models) < 5 <= len(done.committee_round(5).models)
     assert done.committee_round(100) == done.rounds[0]
+
+
+def test_a_committee_of_two_is_chosen_from_a_round_of_two() -> None:
+    halving = Halving(
+        rounds=[Round(64, ("a", "b", "c")), Round(128, ("a", "b")), Round(256, ("a",))]
+    )
+    assert halving.committee_round(1).images == 256
+    assert halving.committee_round(2).images == 128
+    assert halving.committee_round(3).images == 64
+
+
+def test_a_model_that_failed_is_a_row_and_not_left_out() -> None:
+    halving = Halving()
+    (card,) = cards({"a": 0.0})
+    failed = Row(**{**empty_row(card).__dict__, "error": "broken"})
+    halving.finish_round([Evaluation(failed, skipped="the budget")], 64)
+    assert halving.rows["a"].error == "broken"
+    assert not halving.left_out
+
+
+def test_an_only_round_has_the_whole_budget() -> None:
+    values = zoo(0, 3)
+    evaluator = Fake(values)
+    done = halve(cards(values), evaluator, sizes=[40], keep=2, left=lambda: 120 - evaluator.spent)
+    assert evaluator.spent == 120
+    assert len(done.rounds[0].models) == 3
+
+
+def test_rounds_end_where_two_models_cannot_be_paid_for() -> None:
+    values = zoo(0, 3)
+    evaluator = Fake(values)
+    left = {0: 3 * 40 * 1.5, 120: 2 * 40 - 1}  # by what is spent
+    done = halve(
+        cards(values), evaluator, sizes=[40, 80], keep=3, left=lambda: left[int(evaluator.spent)]
+    )
+    assert [images for images, _ in evaluator.rounds] == [40]
+    assert done.note == "the budget ended after round 1 of 2"
+
+
+def test_a_model_whose_bound_touches_the_threshold_stays() -> None:
+    values = {"a": 1.0, "b": 1.0, "c": 0.5}
+    done = halve(
+        cards(values), Fake(values, width=0.0), sizes=[64, 128], keep=1, left=lambda: math.inf
+    )
+    assert set(done.rounds[1].models) == {"a", "b"}
+    assert done.rows["c"].dropped == "round 1 of 2: at most 0.500, and 1 others at least 1.000"
+
+
+def test_a_model_that_costs_an_equal_share_is_cheap() -> None:
+    class Priced(Fake):
+        def cost(self, card: ModelCard, size: int) -> float:
+            return self.values[card.id]
+
+    prices = {"a": 30.0, "b": 30.0, "c": 11.0, "d": 10.0}
+    order = cheap_first(cards(prices), Priced(prices), 64, 40.0)
+    assert [card.id for card in order] == ["a", "b", "d", "c"]
+    enough = cheap_first(cards(prices), Priced(prices), 64, 81.0)
+    assert [card.id for card in enough] == ["a", "b", "c", "d"]

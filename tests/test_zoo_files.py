@@ -6,20 +6,27 @@ import errno
 import json
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import zoo.files
 from zoo.catalogue import Catalogue
 from zoo.errors import TeacherError, UserError
 from zoo.files import (
+    DamagedFile,
     check_can_write,
     check_home,
+    known_fields,
+    load_checked_bytes,
     load_checked_json,
     load_json,
+    regular_file,
     remove_partial,
     replacing,
     write_bytes,
+    write_checked_bytes,
     write_checked_json,
     write_json,
     write_text,
@@ -61,6 +68,41 @@ def test_an_error_of_the_disk_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space") as caught, replacing(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a.txt")
+    with pytest.raises(OSError, match="No such") as caught, replacing(tmp_path / "a.txt"):
+        (tmp_path / "read.txt").read_text()
+    assert caught.value.filename == str(tmp_path / "read.txt")  # it names its own file
+
+
+def test_json_that_is_too_large_or_kept_elsewhere_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo.files, "_LARGEST_JSON", 2**20)
+    text = json.dumps("x" * (2**20 - 2))
+    write_text(tmp_path / "fits.json", text)
+    assert len(load_json(tmp_path / "fits.json")) == 2**20 - 2
+    write_text(tmp_path / "large.json", text + " ")
+    with pytest.raises(TeacherError, match=r"large\.json is larger than 1 MiB"):
+        load_json(tmp_path / "large.json")
+    write_text(
+        tmp_path / "config.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    )
+    with pytest.raises(TeacherError, match=r"config\.json is a Git LFS pointer: run git lfs pull"):
+        load_json(tmp_path / "config.json")
+
+
+def test_links_that_stay_inside_are_followed(tmp_path: Path) -> None:
+    inside = tmp_path / "model"
+    write_text(inside / "blobs" / "1", "{}")
+    write_text(tmp_path / "secret", "{}")
+    (inside / "config.json").symlink_to(inside / "blobs" / "1")
+    (inside / "away.json").symlink_to(tmp_path / "secret")
+    assert regular_file(inside / "config.json", inside) == inside / "config.json"
+    with pytest.raises(TeacherError, match=r"away\.json is a link to outside of"):
+        regular_file(inside / "away.json", inside)
+    with pytest.raises(TeacherError, match="blobs is not a regular file"):
+        regular_file(inside / "blobs", inside)
+    with pytest.raises(TeacherError, match=r"no none\.json"):
+        regular_file(inside / "none.json", inside)
 
 
 def test_a_folder_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
@@ -223,3 +265,39 @@ def test_the_checksum_holds_however_the_json_is_laid_out(tmp_path: Path) -> None
     stored = json.loads((tmp_path / "file").read_text(encoding="utf-8"))
     (tmp_path / "file").write_text(json.dumps(stored, sort_keys=True))
     assert load_checked_json(tmp_path / "file") == value
+
+
+def test_checked_json_that_was_changed_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    write_checked_json(file, {"seed": 1})
+    whole = file.read_text()
+    file.write_text(whole.replace('"seed": 1', '"seed": 2'))
+    with pytest.raises(DamagedFile, match=r'does not match .take the field "checksum" out'):
+        load_checked_json(file)
+    file.write_text(whole.replace("checksum", "checksun"))  # the damage is in the field's name
+    assert load_checked_json(file) == {"seed": 1}
+    file.write_text('{"seed": 2}')  # of an earlier version, or edited
+    assert load_checked_json(file) == {"seed": 2}
+    file.write_text("[1]")
+    with pytest.raises(DamagedFile, match="not a JSON object"):
+        load_checked_json(file)
+
+
+def test_checked_bytes_that_were_changed_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "last.pt"
+    write_checked_bytes(file, b"one\ntwo")
+    assert load_checked_bytes(file) == b"one\ntwo"
+    file.write_bytes(file.read_bytes().replace(b"two", b"twa"))
+    with pytest.raises(DamagedFile, match="its checksum does not match"):
+        load_checked_bytes(file)
+    file.write_bytes(b"of an earlier version\nwithout a checksum")
+    assert load_checked_bytes(file) == b"of an earlier version\nwithout a checksum"
+
+
+def test_fields_that_a_newer_version_added_are_left_out() -> None:
+    @dataclass
+    class Record:
+        seed: int
+        task: str = "digits"
+
+    assert known_fields(Record, {"seed": 3, "colour": "red"}) == {"seed": 3}
