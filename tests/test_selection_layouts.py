@@ -271,6 +271,40 @@ READ: dict[str, tuple[dict[str, int], Reading]] = {
         {"ant/Train": 10, "ant/Val": 5, "bee/Train": 10, "bee/Val": 5, "cat": 10},
         Reading(("ant", "bee", "cat"), 24, 10, 6, says=("cat/ holds no splits",)),
     ),
+    **{
+        f"{join.format('split', 'class')} with folders": (
+            {
+                f"{join.format(split, name)}/{inner}": 5
+                for split in ("train", "test")
+                for name, folders in (("cats", ("siam", "persian")), ("dogs", ("pug", "beagle")))
+                for inner in folders
+            },
+            Reading(PETS, 16, 4, 20, says=("names are read as split and class: .* are taken tog",)),
+        )
+        for join in ("{}_{}", "{}-{}", "{}.{}")
+    },
+    "class_split with folders in some": (
+        {"cats_train/old": 5, "cats_train/young": 5, "dogs_train": 10, "cats_test": 5}
+        | {"dogs_test": 5},
+        WITH_TEST._replace(says=("'cats' of the test split; the folders below are taken tog",)),
+    ),
+    "split_class with images beside folders": (
+        {"train_cats": 7, "train_cats/young": 3, "train_dogs": 10, "test_cats": 5, "test_dogs": 5},
+        WITH_TEST._replace(says=("names are read as split and class: .* are taken together",)),
+    ),
+    "split_class beside a split": (
+        {"train_cats/old": 5, "train_cats/young": 5, "train_dogs/old": 5, "train_dogs/young": 5}
+        | with_classes("test", count=5),
+        WITH_TEST._replace(says=("names are read as split and class: .* are taken together",)),
+    ),
+    "train with classes beside test_class": (
+        TRAIN | {"test_cats": 5, "test_dogs": 5},
+        WITH_TEST._replace(says=("names are read as split and class",)),
+    ),
+    "split_class beside a flat test": (
+        {"train_cats": 10, "train_dogs": 10, "test": 5},
+        NO_TEST._replace(says=("test/ holds 5 images without classes and is not used",)),
+    ),
     "names of split and class": (
         {"train_cats": 10, "train_dogs": 10, "test_cats": 5, "test_dogs": 5},
         WITH_TEST._replace(says=("names are read as split and class",)),
@@ -437,6 +471,25 @@ REFUSED: dict[str, tuple[dict[str, int], str]] = {
         {"cats/train": 9, "cats/test": 3, "dogs": 9, "fish": 9},
         "cats/ holds splits of its own .test and train., unlike dogs/ and fish/",
     ),
+    **{
+        f"{join.format('split', 'class')} with the same folders": (
+            {
+                f"{join.format(split, name)}/{age}": 5
+                for split in splits for name in PETS for age in ("old", "young")
+            },
+            "hold the same folders .old and young.: cannot tell whether the classes are cats and"
+            f" dogs, or old and young; for the first rename {first}/ to {split}/cats/, for the"
+            f" second move the images of {first}/old/ to {split}/old/, and all others likewise",
+        )
+        for join, splits, first, split in (
+            ("{}_{}", ("train", "test"), "test_cats", "test"),
+            ("{}-{}", ("train", "val", "test"), "test-cats", "test"),
+            ("{}.{}", ("train", "test"), "test.cats", "test"),
+            ("{1}_{0}", ("train", "test"), "cats_test", "test"),
+            ("x/{}_{}", ("train", "test"), "x/test_cats", "x/test"),
+            ("{}_{}", ("train",), "train_cats", "train"),
+        )
+    },
     "a zip": ({"train.zip": 0}, "holds no images; .* train.zip is an archive: unpack it"),
     "arrays": ({"x_train.npy": 0}, "holds no images; .* x_train.npy is NumPy arrays"),
     "a workbook": (

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 from selection.sources.folder import SPLITS, Files, Folder
-from selection.sources.level import Level, class_folders, keys_of, listed, listed_texts
+from selection.sources.level import Level, alike, class_folders, keys_of, listed, listed_texts
 from selection.sources.split import Part, class_name
-from selection.sources.split_names import loose_key, numbered_family, read_name
+from selection.sources.split_names import by_pairs, loose_key, numbered_family, read_name
 from zoo.errors import UserError
 from zoo.terminal.command import printable
 
@@ -215,6 +216,74 @@ class Layout:
             pools.append(Files(self.root.path, paths))
             broken += missed
         return pools, broken
+
+
+def add_pairs(layout: Layout, level: Level) -> bool:
+    """Take folders named by split and class: train_cats, train_dogs, test_cats, test_dogs.
+
+    A split of the same classes may lie beside them: test/cats, test/dogs. Folders in them are taken
+    together, unless they are the same in each: then it is not clear which of the two are the
+    classes, which is refused.
+    """
+    splits = [child for child in level.children if read_name(child.name).is_split]
+    folders = [child for child in level.children if child not in splits]
+    kinds = {level.kind_of(split) for split in splits}
+    pairs = by_pairs([child.name for child in folders], beside=kinds)
+    words = {loose_key(class_name(word)) for _, word in pairs.values()}
+    with_classes = [split for split in splits if level.keys(split)]
+    if not pairs or not all(len(words & level.keys(split)) >= 2 for split in with_classes):
+        return False
+    nested = [child for child in folders if child in level.with_classes]
+    if not splits and {split for split, _ in pairs.values()} == {"train"} and nested != folders:
+        return False  # train_station, train_track: names of classes
+    if not with_classes and nested == folders and _hold_the_same(level, pairs):
+        _refuse_pairs(layout, folders, pairs)
+    for child in folders:
+        layout.add_class(*pairs[child.name], child)
+    roles = roles_of(kinds)
+    for split in splits:
+        role = roles.get(level.kind_of(split)) if split in with_classes else None
+        if role:
+            layout.add_split(role, level.inner(split))
+        else:
+            layout.note_unused(split, has_classes=split in with_classes)
+    kind, word = pairs[folders[0].name]
+    layout.notes.append(
+        f"folder names are read as split and class: {folders[0].shown} is class"
+        f" {class_name(word)!r} of the {kind} split"
+        + "; the folders below are taken together"
+        * bool(nested)
+    )
+    return True
+
+
+def _hold_the_same(level: Level, pairs: Mapping[str, tuple[str, str]]) -> bool:
+    """Whether the folders of two classes hold mostly the same folders, and no image beside them."""
+    keys: dict[str, frozenset[str]] = {}
+    for child in level.with_classes:
+        if level.inner(child).pictures:
+            return False
+        word = pairs[child.name][1]
+        keys[word] = keys.get(word, frozenset()) | level.keys(child)
+    return any(alike(one, two) for one, two in itertools.combinations(keys.values(), 2))
+
+
+def _refuse_pairs(
+    layout: Layout,
+    folders: Sequence[Folder],
+    pairs: Mapping[str, tuple[str, str]],
+) -> NoReturn:
+    first = folders[0]
+    split, word = pairs[first.name]
+    classes = listed_texts(sorted({class_name(word) for _, word in pairs.values()}))
+    inner = [child for child in first.folders if child.has_images]
+    above = class_name(first.inside.removesuffix(first.name))
+    layout.refuse(
+        f"{listed(folders)} hold the same folders ({names_text(inner)}): cannot tell whether the"
+        f" classes are {classes}, or {names_text(inner)}; for the first rename {first.shown} to"
+        f" {above}{split}/{class_name(word)}/, for the second move the images of {inner[0].shown}"
+        f" to {above}{split}/{class_name(inner[0].name)}/, and all others likewise"
+    )
 
 
 def copies_of_siblings(level: Level) -> list[Folder]:

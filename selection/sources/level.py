@@ -74,7 +74,7 @@ class Level:
         """The largest group of children that hold mostly the same class folders; two or more."""
         largest: list[Folder] = []
         for base in self.with_classes[:_MOST_COMPARED]:
-            group = [c for c in self.with_classes if _alike(self.keys(c), self.keys(base))]
+            group = [c for c in self.with_classes if alike(self.keys(c), self.keys(base))]
             largest = max(largest, group, key=len)
         return largest if len(largest) >= 2 else []
 
@@ -114,7 +114,7 @@ def listed_texts(texts: Sequence[str], most: int = _MOST_LISTED) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
-def _alike(one: frozenset[str], two: frozenset[str]) -> bool:
+def alike(one: frozenset[str], two: frozenset[str]) -> bool:
     """Whether two folders hold mostly the same class folders: two shared, and half of the fewer."""
     shared = len(one & two)
     return shared >= 2 and 2 * shared >= min(len(one), len(two))

@@ -10,7 +10,7 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from selection.sources.folder import UNLABELLED
@@ -196,11 +196,14 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
-def by_pairs(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+def by_pairs(
+    names: Sequence[str], *, beside: Collection[str | None] = ()
+) -> dict[str, tuple[str, str]]:
     """Names that join a split's and a class's: ``train_cats`` -> ``("train", "cats")``.
 
-    Empty unless every name is such a pair, at least two classes stand in train and another split,
-    and train is among the splits.
+    Empty unless every name is such a pair, and at least two classes stand in train and, where there
+    are other splits, in one of these, too. ``beside`` are the kinds of splits that lie beside the
+    folders; with these, two classes are enough.
     """
     pairs = {}
     for name in names:
@@ -210,5 +213,9 @@ def by_pairs(names: Sequence[str]) -> dict[str, tuple[str, str]]:
         pairs[name] = (read.kind, "_".join(read.unknown))
     classes = {kind: {c for k, c in pairs.values() if k == kind} for kind, _ in pairs.values()}
     others = set(itertools.chain.from_iterable(classes[k] for k in classes if k != "train"))
-    repeated = classes.get("train", set()) & others
+    repeated = classes.get("train", set())
+    if beside:
+        repeated = repeated | others if "train" in {*beside, *classes} else set()
+    elif others:
+        repeated &= others
     return pairs if len(repeated) >= 2 and len(set(pairs.values())) == len(pairs) else {}

@@ -16,6 +16,7 @@ from selection.sources.folder import SPLITS, Files, Folder
 from selection.sources.foreign import container
 from selection.sources.layout import (
     Layout,
+    add_pairs,
     copies_of_siblings,
     count_text,
     names_text,
@@ -24,7 +25,6 @@ from selection.sources.layout import (
 from selection.sources.level import Level, keys_of, listed
 from selection.sources.split import Part, class_name
 from selection.sources.split_names import (
-    by_pairs,
     loose_key,
     may_be_class,
     numbered_family,
@@ -71,7 +71,7 @@ def _read_level(layout: Layout, folder: Folder, depth: int = 0) -> None:
         _read_only_child(layout, level, depth)
         return
     readings: Sequence[Callable[[Layout, Level], bool]] = (
-        _read_pairs,
+        add_pairs,
         _read_splits_in_classes,
         _read_train_and_others,
         _read_copies,
@@ -99,21 +99,6 @@ def _read_only_child(layout: Layout, level: Level, depth: int) -> None:
     _note_empty_splits(layout, level)
     layout.note_strays(level.folder)
     _read_level(layout, child, depth + 1)
-
-
-def _read_pairs(layout: Layout, level: Level) -> bool:
-    """Folders named by split and class: train_cats, train_dogs, test_cats, test_dogs."""
-    pairs = by_pairs([child.name for child in level.children])
-    if not pairs or level.with_classes:
-        return False
-    for child in level.children:
-        layout.add_class(*pairs[child.name], child)
-    split, name = pairs[level.children[0].name]
-    layout.notes.append(
-        f"folder names are read as split and class: {level.children[0].shown} is class"
-        f" {class_name(name)!r} of the {split} split"
-    )
-    return True
 
 
 def _read_splits_in_classes(layout: Layout, level: Level) -> bool:
