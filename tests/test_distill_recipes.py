@@ -22,8 +22,8 @@ from distill.teachers.ground_cost import GroundCost
 from distill.teachers.info import TeacherInfo
 from zoo.card import ModelCard
 from zoo.errors import UserError
+from zoo.loading.inputs.preprocessing import Preprocessing
 from zoo.loading.network import Network
-from zoo.loading.preprocessing import Preprocessing
 from zoo.split_teacher import SplitTeacher
 from zoo.teacher import Teacher
 

@@ -11,8 +11,8 @@ import torch
 from tests.places import SHARED
 from tests.tiny_families import SIDE, save, tiny
 from zoo.card import ModelCard
+from zoo.loading.inputs.preprocessing import Preprocessing
 from zoo.loading.network import Network
-from zoo.loading.preprocessing import Preprocessing
 from zoo.split_teacher import CannotSplit, SplitTeacher, _longest_chain, boundary, trunk
 from zoo.teacher import Teacher
 

@@ -25,7 +25,7 @@ from zoo.crawl import main as crawl
 from zoo.errors import TeacherError, UserError
 from zoo.loading.checkpoint.architecture import TimmName, default_cfg, timm_name
 from zoo.loading.checkpoint.names import network_names
-from zoo.loading.preprocessing import preprocessing_of
+from zoo.loading.inputs.preprocessing import preprocessing_of
 from zoo.sources import folder
 from zoo.teacher import Teacher
 

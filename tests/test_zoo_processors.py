@@ -13,8 +13,8 @@ from PIL import Image
 
 from tests.places import SHARED
 from zoo.errors import TeacherError
-from zoo.loading.preprocessing import from_config, from_transformers
-from zoo.loading.processors import family_processor
+from zoo.loading.inputs.preprocessing import from_config, from_transformers
+from zoo.loading.inputs.processors import family_processor
 
 # (processor, what its file says beyond the defaults, largest difference in grey levels of 255).
 # Exact is what rounding of floats leaves. One level or two: the library resizes tensors, not PIL's

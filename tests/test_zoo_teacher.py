@@ -20,8 +20,8 @@ from tests.places import SHARED
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.loading.construction import limit_parameters
+from zoo.loading.inputs.preprocessing import from_transformers
 from zoo.loading.network import Network, _compare
-from zoo.loading.preprocessing import from_transformers
 from zoo.teacher import Preprocessing, Teacher, load_ahead, preprocessing_of
 
 torch = pytest.importorskip("torch")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.loading.ahead import in_order
+from zoo.loading.inputs.preprocessing import Preprocessing, preprocessing_of
 from zoo.loading.network import Network
 from zoo.loading.network import load as load_network
-from zoo.loading.preprocessing import Preprocessing, preprocessing_of
 from zoo.loading.transformers_network import head_inputs
 from zoo.terminal.command import exhausted_memory
 

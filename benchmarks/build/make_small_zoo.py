@@ -23,7 +23,7 @@ from selection.sources.parquet import read_split
 from selection.sources.split import Split
 from zoo.errors import UserError
 from zoo.files import replacing, write_json, write_text
-from zoo.loading.preprocessing import Preprocessing
+from zoo.loading.inputs.preprocessing import Preprocessing
 from zoo.sources.folder import card, small_zoo
 from zoo.teacher import Teacher
 from zoo.terminal.command import run

@@ -276,8 +276,8 @@ def _network(spec: StudentSpec, classes: int) -> Any:
 
 def _reopened(folder: Path, classes: int) -> Any:
     """The network of ``folder`` with a new head, as safely as a teacher is opened."""
+    from zoo.loading.inputs.preprocessing import from_config, read_json
     from zoo.loading.network import load
-    from zoo.loading.preprocessing import from_config, read_json
 
     try:
         preprocessing = from_config(read_json(folder / "config.json"), folder)

@@ -73,7 +73,7 @@ class StoreKey:
         A GPU runs in bfloat16, so its outputs are kept apart from a CPU's. ``largest`` bounds the
         teacher's input size, see ``Teacher.load``.
         """
-        from zoo.loading.preprocessing import preprocessing_of
+        from zoo.loading.inputs.preprocessing import preprocessing_of
 
         preprocessing = preprocessing_of(card).at_most(largest).key
         return cls(

@@ -22,7 +22,7 @@ from zoo.loading.construction import (
     limit_parameters,
     skip_weight_init,
 )
-from zoo.loading.preprocessing import Preprocessing, read_json, timm_settings
+from zoo.loading.inputs.preprocessing import Preprocessing, read_json, timm_settings
 from zoo.loading.transformers_network import Built, features_of, fill, is_needed
 from zoo.loading.transformers_network import build as build_transformers
 from zoo.loading.weights import check_floats, read_headers, weight_files

@@ -23,13 +23,13 @@ from zoo.loading.backbones import (
 )
 from zoo.loading.checkpoint.architecture import timm_architectures, timm_name
 from zoo.loading.checkpoint.head import HeadShape, config_count, head_contradiction, head_shape
-from zoo.loading.preprocessing import (
+from zoo.loading.inputs.preprocessing import (
     Preprocessing,
     from_config,
     from_transformers,
     timm_settings,
 )
-from zoo.loading.processors import family_processor
+from zoo.loading.inputs.processors import family_processor
 from zoo.loading.weights import Header, check_floats
 from zoo.sources.labels import Training, label_space
 from zoo.terminal.command import printable

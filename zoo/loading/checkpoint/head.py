@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from zoo.errors import TeacherError
 from zoo.loading.checkpoint.architecture import default_cfg, timm_name
 from zoo.loading.checkpoint.names import shared_prefix
-from zoo.loading.preprocessing import timm_settings
+from zoo.loading.inputs.preprocessing import timm_settings
 
 # how the families of transformers call the last layer
 _HEADS = (

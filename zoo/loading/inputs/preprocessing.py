@@ -14,7 +14,7 @@ from zoo.errors import TeacherError
 from zoo.files import load_json
 from zoo.loading.backbones import first_architecture, tower_config
 from zoo.loading.checkpoint.architecture import default_cfg, timm_name
-from zoo.loading.processors import RESAMPLING, family_processor, pair, settings_of, triple
+from zoo.loading.inputs.processors import RESAMPLING, family_processor, pair, settings_of, triple
 
 if TYPE_CHECKING:
     from PIL import Image
