@@ -163,8 +163,8 @@ class _Classifier:
 
     def _pixels(self, file: Path) -> Tensor | str:
         """The image as the network takes it, (3, s, s), or why it cannot be read."""
-        from selection.sources.folder import read_image_file
         from selection.sources.images import CorruptImage, decode
+        from selection.sources.layouts.folder import read_image_file
 
         try:
             return self.transform(decode(read_image_file(file), grey=self.grey))
@@ -179,7 +179,7 @@ class _Classifier:
 
 def _files(path: Path) -> list[Path]:
     """The image files below a folder; any other path as it is."""
-    from selection.sources.folder import find_images
+    from selection.sources.layouts.folder import find_images
 
     if not path.is_dir():
         return [path]

@@ -127,7 +127,7 @@ def test_many_failures_are_named_once_in_the_output(
 
 
 def test_images_are_read_in_batches(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import selection.sources.folder as folder
+    import selection.sources.layouts.folder as folder
 
     read: list[str] = []
     whole = folder.read_image_file

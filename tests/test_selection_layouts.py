@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selection.sources.split import Split
-from selection.sources.split_names import (
+from selection.sources.layouts.split_names import (
     by_pairs,
     loose_key,
     numbered_family,
     read_name,
     read_names,
 )
+from selection.sources.split import Split
 from selection.task import Task
 from zoo.errors import UserError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selection.sources.folder import find_images
+from selection.sources.layouts.folder import find_images
 from selection.task import Task
 from zoo.errors import UserError
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from selection.sources.images import CorruptImage
+from selection.sources.layouts.split_names import read_name
 from selection.sources.split import Part, Rows, class_name, spread
-from selection.sources.split_names import read_name
 from selection.sources.tables.cells import encoded_image
 from selection.sources.tables.columns import Columns, label_column, listed, stored_image_column
 from selection.sources.tables.labels import to_labels

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from selection.sources.folder import SPLITS, UNLABELLED
 from selection.sources.images import CorruptImage
+from selection.sources.layouts.folder import SPLITS, UNLABELLED
 from selection.sources.split import Part, Rows, Source, Split, class_name, spread
 from selection.sources.tables.cells import encoded_image, is_encoded_text
 from selection.sources.tables.columns import (

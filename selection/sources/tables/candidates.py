@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from selection.sources.folder import sub_folders
+from selection.sources.layouts.folder import sub_folders
+from selection.sources.layouts.split_names import read_name
 from selection.sources.parquet import listed_columns
 from selection.sources.split import class_name
-from selection.sources.split_names import read_name
 from selection.sources.tables.columns import Columns
 from selection.sources.tables.labels import names_in_file
 from selection.sources.tables.listed_columns import like_paths

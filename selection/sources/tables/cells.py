@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from selection.sources.folder import Files
 from selection.sources.images import CorruptImage, as_ppm
+from selection.sources.layouts.folder import Files
 from selection.sources.split import class_name
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from selection.sources.folder import Files, Folder, find_images, sub_folders
+from selection.sources.layouts.folder import Files, Folder, find_images, sub_folders
+from selection.sources.layouts.split_names import numbered_family, read_name
 from selection.sources.parquet import listed_columns
 from selection.sources.parquet import read as read_parquet
 from selection.sources.split import Part, Source, class_name
-from selection.sources.split_names import numbered_family, read_name
 from selection.sources.tables.candidates import LabelFile, candidates, pick, refuse_box_files
 from selection.sources.tables.columns import Columns, words
 from selection.sources.tables.listed import parts_of_table

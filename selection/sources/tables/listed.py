@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from selection.sources.folder import SPLITS, Files
+from selection.sources.layouts.folder import SPLITS, Files
 from selection.sources.split import Part, Rows, class_name
 from selection.sources.tables.columns import (
     Columns,

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
-from selection.sources.folder import IMAGE_SUFFIXES, find_images
+from selection.sources.layouts.folder import IMAGE_SUFFIXES, find_images
 
 _SAMPLE = 200  # values from which the common prefix of paths of another machine is told
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from selection.sources.layout import roles_of
+from selection.sources.layouts.layout import roles_of
+from selection.sources.layouts.split_names import read_name
 from selection.sources.split import class_name
-from selection.sources.split_names import read_name
 from selection.sources.tables.columns import is_label_name, words
 
 YES = {"1", "1.0", "true", "yes"}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selection.sources.folder import IMAGE_SUFFIXES
+from selection.sources.layouts.folder import IMAGE_SUFFIXES
 from selection.sources.split import class_name
 from selection.sources.tables.columns import IMAGE_WORDS, PATH_WORDS, is_label_name, words
 from selection.sources.tables.paths import has_image_suffix

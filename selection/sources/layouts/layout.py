@@ -8,10 +8,17 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from selection.sources.folder import SPLITS, Files, Folder
-from selection.sources.level import Level, alike, class_folders, keys_of, listed, listed_texts
+from selection.sources.layouts.folder import SPLITS, Files, Folder
+from selection.sources.layouts.level import (
+    Level,
+    alike,
+    class_folders,
+    keys_of,
+    listed,
+    listed_texts,
+)
+from selection.sources.layouts.split_names import by_pairs, loose_key, numbered_family, read_name
 from selection.sources.split import Part, class_name
-from selection.sources.split_names import by_pairs, loose_key, numbered_family, read_name
 from zoo.errors import UserError
 from zoo.terminal.command import printable
 
@@ -27,7 +34,7 @@ class ClassFolder(NamedTuple):
 
 
 class Layout:
-    """What lies where in a task's folder; ``selection.sources.structure`` fills it.
+    """What lies where in a task's folder; ``selection.sources.layouts.structure`` fills it.
 
     Attributes
     ----------

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from selection.sources.folder import SPLITS, Files, Folder
 from selection.sources.foreign import container
-from selection.sources.layout import (
+from selection.sources.layouts.folder import SPLITS, Files, Folder
+from selection.sources.layouts.layout import (
     Layout,
     add_pairs,
     copies_of_siblings,
@@ -22,14 +22,14 @@ from selection.sources.layout import (
     names_text,
     roles_of,
 )
-from selection.sources.level import Level, keys_of, listed
-from selection.sources.split import Part, class_name
-from selection.sources.split_names import (
+from selection.sources.layouts.level import Level, keys_of, listed
+from selection.sources.layouts.split_names import (
     loose_key,
     may_be_class,
     numbered_family,
     read_name,
 )
+from selection.sources.split import Part, class_name
 
 _PLACES = ("validation", "test", "eval", "holdout")  # kinds of splits that nothing is learnt from
 _DEEPEST = 12  # folders around the classes that are opened

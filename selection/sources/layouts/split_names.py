@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from selection.sources.folder import UNLABELLED
+from selection.sources.layouts.folder import UNLABELLED
 
 # kind of split -> the words that name it
 _WORDS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from selection.sources.folder import Folder
+from selection.sources.layouts.folder import Folder
+from selection.sources.layouts.split_names import Name, loose_key, read_name, read_names
 from selection.sources.split import class_name
-from selection.sources.split_names import Name, loose_key, read_name, read_names
 
 _MOST_LISTED = 4
 _MOST_COMPARED = 50  # folders that all others are compared with

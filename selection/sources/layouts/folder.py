@@ -14,7 +14,7 @@ from selection.sources.images import MAX_BYTES, CorruptImage
 from selection.sources.split import Rows, class_name, spread
 from zoo.errors import UserError
 
-# the plain names of splits; selection.sources.split_names knows further ones
+# the plain names of splits; selection.sources.layouts.split_names knows further ones
 SPLITS = {
     "train": "train",
     "training": "train",

@@ -1,0 +1,1 @@
+"""Folders of images: which folders are splits, which are classes, which files are images."""
