@@ -180,7 +180,7 @@ def test_a_model_of_a_hundred_times_the_students_size_must_earn_its_place() -> N
 
 @pytest.mark.journey
 def test_a_library_is_not_asked(hub: Hub) -> None:
-    with pytest.raises(UserError, match=r"3 models, 3\.9 GB, about 7 min .* needs --yes"):
+    with pytest.raises(UserError, match=r"3 models, 3\.9 GB, about 7 min .* needs yes \(--yes\)"):
         rank("digits", Settings(probe_size=30))
     assert requests(hub) == 0
 
