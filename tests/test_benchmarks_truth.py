@@ -422,3 +422,22 @@ def test_wrong_input_is_one_line(
     told = capsys.readouterr().err
     assert said in told
     assert len(told.strip().splitlines()) == 1
+
+
+def test_cells_of_one_recipe_are_read_each_once(tmp_path: Path) -> None:
+    known = {
+        "task": "t",
+        "teacher": NONE,
+        "protocol": "pool",
+        "seed": 0,
+        "n": 9,
+        "test_accuracy": 0.5,
+    }
+    known |= {"n_test": 9, "answers": None, "seconds": 1.0, "of_a_newer_version": True}
+    cells = [("new", 0.1), ("new", 0.2), ("old", 0.3), ("old", 0.4)]
+    rows = [json.dumps(known | {"recipe": name, "accuracy": value}) for name, value in cells]
+    path = tmp_path / "cells.jsonl"
+    path.write_text("\n".join([*rows, rows[0][:30]]))
+    assert [(cell.recipe, cell.accuracy) for cell in read_cells(path)] == [("new", 0.1)]
+    assert [cell.accuracy for cell in read_cells(path, recipe="old")] == [0.3]
+    assert read_cells(path, recipe="none of these") == []

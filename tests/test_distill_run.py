@@ -389,3 +389,13 @@ def test_a_network_is_told_its_input_size_where_it_must_know_it(
     assert spec.arguments == ({"img_size": 64} if sized else {})
     student = Student.create(spec, ("a", "b"), seed=0)
     assert student.logits(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, 2)
+
+
+def test_what_the_old_run_had_and_the_new_lacks_is_named_shortly(tmp_path: Path) -> None:
+    old = {"seed": 0, "teachers": ["x" * 300]}
+    RunFolder.create(tmp_path, old, resume=False)
+    with pytest.raises(UserError) as caught:
+        RunFolder.create(tmp_path, {"seed": 0}, resume=True)
+    shown = '["' + "x" * 117 + "…"
+    assert f"made with teachers = {shown}, this command says null: resume" in str(caught.value)
+    RunFolder.create(tmp_path, old | {"teachers": ("x" * 300,)}, resume=True)  # as JSON the same

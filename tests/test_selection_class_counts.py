@@ -14,6 +14,7 @@ from selection.report.legend import KNN, meanings
 from selection.report.table import class_lines
 from selection.report.verdict import expected
 from selection.scores.knn import accuracy_by_class
+from selection.sources.class_counts import ClassCounts, some
 from selection.task import Task
 from zoo.errors import UserError
 
@@ -166,3 +167,19 @@ def test_a_ranking_of_an_earlier_version_says_nothing_more(tmp_path: Path) -> No
 def test_accuracy_by_class_is_the_mean_of_its_samples() -> None:
     shares = accuracy_by_class(np.array([1.0, 0.0, 0.5]), np.array([0, 0, 2]), 3)
     np.testing.assert_array_equal(shares, [0.5, np.nan, 0.5])
+
+
+def counted(*train: int) -> ClassCounts:
+    names = tuple(f"class {i}" for i in range(len(train)))
+    return ClassCounts(classes=names, train=train, validation=train, test=train)
+
+
+def test_ten_to_one_is_unbalanced_and_an_empty_class_counts_as_one_image() -> None:
+    assert (counted(10, 1).ratio, counted(10, 1).unbalanced) == (10, True)
+    assert (counted(19, 2).ratio, counted(19, 2).unbalanced) == (9.5, False)
+    assert counted(7, 0).ratio == 7
+
+
+def test_five_classes_are_named_and_more_are_counted() -> None:
+    assert some(["a", "b", "c", "d", "e"]) == "a, b, c, d, e"
+    assert some([*"abcde", *["x"] * 1_200]) == "a, b, c, d, e and 1,200 more"

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 from sklearn import metrics as oracle
 
 from selection.scores.balanced import (
@@ -143,6 +144,31 @@ def test_balanced_accuracy_of_equal_classes_has_the_interval_of_accuracy() -> No
     assert balanced.value == pytest.approx(plain.value)
     assert balanced.low == pytest.approx(plain.low, abs=0.006)
     assert balanced.high == pytest.approx(plain.high, abs=0.006)
+
+
+def test_a_class_without_images_is_not_blamed_on_the_student() -> None:
+    figures = classification_metrics(np.array([0, 1]), np.array([0, 0]), ("a", "b", "c"))
+    assert figures.never_predicted == ("b",)
+
+
+def test_one_class_has_jeffreys_interval() -> None:
+    balanced = balanced_accuracy([np.array([True, True, True, False])], np.zeros(4, dtype=int))
+    low, high = beta(3.5, 1.5).ppf([0.025, 0.975])
+    assert (balanced.low, balanced.high) == pytest.approx((low, high), abs=0.02)
+
+
+def test_seeds_that_disagree_leave_balanced_accuracy_open() -> None:
+    labels = np.tile([0, 1], 100)
+    balanced = balanced_accuracy([labels >= 0, labels < 0], labels)
+    assert balanced.value == 0.5
+    assert balanced.low < 0.05 and balanced.high > 0.95
+
+
+def test_a_lead_that_may_be_chance_is_no_gap() -> None:
+    labels, teacher = np.array([0, 0, 1, 1]), np.ones(4, dtype=bool)
+    plain = np.array([True, True, False, True])
+    assert balanced_difference([teacher], [plain], labels).value == 0.25
+    assert balanced_gap_recovered([teacher], [plain], teacher, labels) is None
 
 
 @pytest.mark.slow

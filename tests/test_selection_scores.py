@@ -11,7 +11,7 @@ import pytest
 from selection.evidence import Evidence
 from selection.scores.leep import expected_log_likelihood
 from selection.scores.linear_probe import STRENGTHS
-from selection.scores.nleep import responsibilities
+from selection.scores.nleep import _farthest_first, responsibilities
 from selection.scores.registry import ALIASES, SCORES, resolve
 from selection.scores.score import NotApplicable, Score
 from selection.settings import DEFAULT_SCORE
@@ -323,6 +323,34 @@ def test_nearest_neighbours_share_the_credit_of_a_tie() -> None:
     evidence = Evidence(features=features, labels=labels, classes=("a", "b"))
     # Leaving one out, its side holds 2 of its class and 3 of the other: always outvoted.
     assert SCORES["knn"].value(evidence) == 0
+
+
+def test_no_neighbour_of_a_long_tie_is_left_out() -> None:
+    """13 equal neighbours, 6 of the own class: 2.3 of 5 votes, whichever come first."""
+    features = np.repeat(np.array([[1.0, 0.0], [-1.0, 0.0]]), 14, axis=0).astype(np.float32)
+    labels = np.tile(np.repeat([0, 1], 7), 2)
+    evidence = Evidence(features=features, labels=labels, classes=("a", "b"))
+    assert SCORES["knn"].value(evidence) == 0
+
+
+@pytest.mark.parametrize("count", [16, 60])
+def test_nleep_keeps_four_fifths_of_the_variance_and_two_samples_a_cluster(count: int) -> None:
+    evidence = teacher(n=count, d=12)
+    centred = oracles.centred(evidence)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    points = centred @ axes[:, ::-1]  # (N, D) the widest axis first
+    shares = np.cumsum(np.square(points).sum(axis=0)) / np.square(points).sum()
+    kept = next(i for i, share in enumerate(shares, start=1) if share >= 0.8)
+    clusters = {16: 8, 60: 20}[count]
+    answers = responsibilities(points[:, :kept].astype(np.float32), clusters)
+    wanted = expected_log_likelihood(answers, np.eye(4)[evidence.labels])
+    assert SCORES["nleep"].value(evidence) == near(wanted, 1e-3)
+
+
+def test_clusters_begin_at_points_that_are_far_apart() -> None:
+    points = np.array([[0.0], [1.0], [10.0], [4.0]])
+    assert _farthest_first(points, 3).ravel().tolist() == [10.0, 0.0, 4.0]
+    assert _farthest_first(np.array([[0.0], [0.0], [5.0]]), 3).ravel().tolist() == [5.0, 0.0]
 
 
 def test_the_default_is_an_alias_and_records_keep_the_full_name() -> None:

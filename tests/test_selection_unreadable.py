@@ -140,3 +140,9 @@ def test_the_scale_is_part_of_every_key(tmp_path: Path) -> None:
     assert before.train.grey is not None and after.train.grey is None
     assert before.train.fingerprint(raw) != after.train.fingerprint(raw)
     assert after.train.fingerprint(raw) == hashlib.sha256(raw).digest()  # as in 0.1.0
+
+
+def test_a_stored_scale_without_extent_is_none() -> None:
+    assert GreyScale.from_config([0.0, 4096.0, 1.0]) == GreyScale(0.0, 4096.0, whole=True)
+    for wrong in ([5.0, 5.0, 0.0], [0.0, float("inf"), 0.0], [0.0, 1.0], "0 1 0", [0, "1", 0]):
+        assert GreyScale.from_config(wrong) is None

@@ -172,6 +172,16 @@ def test_bounds_hold_in_python_json_and_on_the_command_line(values: dict[str, An
     assert run(command_of(KeptOptions, lambda _: None), words, name="x") == 2
 
 
+def test_both_bounds_are_named() -> None:
+    with pytest.raises(UserError, match=r"--share 1\.5: expected 0 or more and 1 or less"):
+        KeptOptions(student="s", share=1.5)
+
+
+def test_a_whole_number_in_json_is_a_number() -> None:
+    share = from_dict(KeptOptions, {"student": "s", "share": 1}, source="f").share
+    assert share == 1.0 and type(share) is float
+
+
 def test_bounds_hold_where_the_class_does_not_check_them_itself() -> None:
     with pytest.raises(UserError, match="--epochs 0: expected 1 or more"):
         from_dict(UncheckedOptions, {"names": ["a"], "epochs": 0}, source="config.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,63 @@ def test_older_names_of_a_processor_mean_the_same(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"resample": 9}, {"rescale_factor": 0}, {"size": "x"}, {"image_mean": [1, 2]}]
+    "wrong",
+    [
+        {"resample": 6},
+        {"resample": 9},
+        {"rescale_factor": 0},
+        {"size": "x"},
+        {"image_mean": [1, 2]},
+    ],
 )
 def test_a_wrong_processor_is_the_models_fault(wrong: dict[str, Any]) -> None:
     with pytest.raises(TeacherError):
         from_transformers({"image_processor_type": "ViTImageProcessor", **wrong})
+
+
+def settings(kind: str, **values: Any) -> Any:
+    return from_transformers({"image_processor_type": f"{kind}ImageProcessor", **values})
+
+
+def test_a_network_that_takes_blue_first_has_its_means_in_that_order() -> None:
+    ours = settings("PPLCNet", image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6])
+    assert ours.channel_order == "bgr"
+    assert (ours.mean, ours.std) == (pytest.approx((0.3, 0.2, 0.1)), pytest.approx((0.6, 0.5, 0.4)))
+    assert settings("MobileViT", do_flip_channel_order=False).channel_order == "rgb"
+
+
+def test_pixels_are_scaled_moved_and_normalised_as_the_file_says() -> None:
+    ours = settings("ViT", rescale_factor=1 / 127.5, rescale_offset=True, do_normalize=False)
+    assert (ours.mean, ours.std) == (pytest.approx((0.5,) * 3), pytest.approx((0.5,) * 3))
+    plain = settings("MobileViT", image_mean=[0.5] * 3, image_std=[0.5] * 3)  # it never normalises
+    assert (plain.mean, plain.std) == ((0.0,) * 3, (1.0,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "edge", "crop_mode"),
+    [
+        ("ConvNext", 383, "center"),
+        ("ConvNext", 384, "squash"),
+        ("PoolFormer", 384, "center"),
+    ],
+)
+def test_from_384_pixels_on_convnext_stretches_the_image(
+    kind: str, edge: int, crop_mode: str
+) -> None:
+    ours = settings(kind, size={"shortest_edge": edge}, crop_pct=0.875, do_center_crop=False)
+    assert (ours.crop_mode, ours.crop_pct) == (crop_mode, 1.0 if crop_mode == "squash" else 0.875)
+
+
+def test_sizes_that_a_file_gives_are_taken() -> None:
+    assert settings("Siglip2", size={"height": 192, "width": 192}).input_size == (192, 192)
+    assert settings("Siglip2", max_num_patches=144).input_size == (192, 192)
+    stretched, cut = (settings("ViT", size=256, do_center_crop=crops) for crops in (False, True))
+    assert (stretched.input_size, stretched.crop_mode) == ((256, 256), "squash")
+    assert (cut.input_size, cut.crop_mode) == ((256, 256), "center")
+
+
+def test_the_image_is_resized_to_the_edge_that_the_file_says() -> None:
+    """timm resizes to floor(size / crop_pct)."""
+    for edge in range(224, 640):
+        ours = settings("CLIP", size={"shortest_edge": edge}, crop_size=224)
+        assert math.floor(224 / ours.crop_pct) == edge

@@ -58,6 +58,23 @@ def test_facts_are_count_rate_time_to_the_end_and_more() -> None:
     assert meter.facts(10.0) == expected
 
 
+def test_rates_from_ten_on_are_whole_and_no_end_lies_in_the_past() -> None:
+    meter = Meter("listing", unit="rows", total=100, done=0, shown=False)
+    meter.at(100)
+    assert meter.facts(10.0) == "100 of 100 rows, 10 rows/s, 0:00 to go"
+    meter.at(150)
+    assert meter.facts(16.0) == "150 of 100 rows, 9.4 rows/s, 0:00 to go"
+
+
+def test_the_last_state_stays_where_it_is_asked_for(clock: Clock, capsys: Shown) -> None:
+    for progress in (Progress.live(), Progress.silent()):
+        with progress.over("decoding", unit="images", total=4) as meter:
+            clock.now += 2
+            meter.at(4)
+            meter.conclude()
+    assert capsys.readouterr().err == "decoding: 4 of 4 images, 2.0 images/s, 0:00 to go\n"
+
+
 def test_what_was_stored_says_nothing_about_the_speed() -> None:
     meter = Meter("probing", unit="images", total=100, done=0, shown=False)
     meter.skip(50)

@@ -108,6 +108,21 @@ def test_a_sentence_is_cut_before_a_column_goes() -> None:
     assert line == "mit  a long sen…  kept"
 
 
+def test_texts_are_cut_to_eight_letters_and_no_further() -> None:
+    text = "a long sentence"
+    assert table_text([Column("t", can_cut=True)], [[text]], width=9).splitlines()[1] == "a long s…"
+    assert table_text([Column("t", can_cut=True)], [[text]], width=3).splitlines()[1] == "a long …"
+
+
+def test_a_text_that_should_not_be_cut_is_where_all_is_lost() -> None:
+    assert table_text([Column("t")], [["x" * 30]], width=12).splitlines()[1] == "x" * 11 + "…"
+
+
+def test_no_line_of_a_legend_is_longer_than_the_terminal() -> None:
+    lines = legend([("head", "x " * 40)], width=40).splitlines()
+    assert [len(line) for line in lines] == [39, 39, 23]
+
+
 def test_a_legend_keeps_heads_apart_from_sentences() -> None:
     text = legend([("s", "seconds " * 12), ("a very long name of a score", "no unit")], width=60)
     assert text.splitlines() == [
