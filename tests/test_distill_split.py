@@ -13,7 +13,8 @@ from tests.tiny_families import SIDE, save, tiny
 from zoo.card import ModelCard
 from zoo.loading.inputs.preprocessing import Preprocessing
 from zoo.loading.network import Network
-from zoo.split_teacher import CannotSplit, SplitTeacher, _longest_chain, boundary, trunk
+from zoo.loading.transformers.halves import longest_chain
+from zoo.split_teacher import CannotSplit, SplitTeacher, boundary, trunk
 from zoo.teacher import Teacher
 
 FAMILIES = {
@@ -147,7 +148,7 @@ def test_layers_of_transformers(name: str, tmp_path: Path) -> None:
     split = check(teacher)
     assert (split.prefix, split.grid) == (LAYERED[name], (4, 4))
     module: Any = teacher.module
-    name, count = _longest_chain(module)
+    name, count = longest_chain(module)
     assert count == 4
     seen: list[torch.Tensor] = []
     hook = module.get_submodule(name)[2].register_forward_hook(

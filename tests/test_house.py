@@ -18,7 +18,17 @@ import pytest
 from tests.places import ROOT
 
 FLOORS = ("zoo", "selection", "distill", "benchmarks")
-HEAVY = ("torch", "faiss", "ot", "timm", "transformers", "plotly", "datasets", "accelerate")
+HEAVY = (
+    "torch",
+    "faiss",
+    "ot",
+    "timm",
+    "transformers",
+    "tokenizers",
+    "plotly",
+    "datasets",
+    "accelerate",
+)
 COMMANDS = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for floor in FLOORS

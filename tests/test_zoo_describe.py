@@ -199,8 +199,8 @@ def test_imagenet_is_inferred_where_the_training_data_is_one() -> None:
         ({"architecture": "resnet18000"}, "the installed timm knows no architecture 'resnet18000'"),
         ({"architecture": "../../x"}, "knows no architecture '../../x'"),
         (
-            {"architectures": ["BertForSequenceClassification"]},
-            "BertForSequenceClassification is a text model",
+            {"architectures": ["LlamaForSequenceClassification"]},
+            "LlamaForSequenceClassification is a text model",
         ),
         (
             {"architectures": ["ViTForImageClassification"], "auto_map": {"AutoModel": "x.Y"}},

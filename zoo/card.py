@@ -26,6 +26,10 @@ class ModelCard:
         Class names in the order of the logits.
     label_source : str
         ``config`` (the model's own), or ``inferred:imagenet-1k`` and its like, by evidence.
+    modality : str
+        What it is shown: ``image`` or ``text``; None stands for ``image``.
+    max_length : int
+        Tokens of a text that it takes, special ones among them.
     input_size : int
         Pixels, the shorter of height and width.
     mean, std : tuple of float
@@ -76,6 +80,8 @@ class ModelCard:
     num_classes: int | None = None
     labels: tuple[str, ...] | None = None
     label_source: str | None = None
+    modality: str | None = None
+    max_length: int | None = None
     input_size: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None

@@ -8,18 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import TeacherError
+from zoo.loading.inputs.preprocessing import Preprocessing
+from zoo.loading.transformers.halves import CannotSplit, Halves, Interrupted, cut_after
 from zoo.teacher import Outputs, Teacher
+
+__all__ = ["GRID", "SHARE", "CannotSplit", "SplitTeacher", "Trunk", "boundary", "trunk"]
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SHARE = 0.75  # of a teacher's blocks that lie below the cut
 GRID = 4  # a stored state is averaged onto GRID x GRID positions
-
-
-class CannotSplit(TeacherError):
-    """The network's family is not known here; the message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,9 @@ def boundary(network: nn.Module, *, share: float = 0.5) -> nn.Module:
         names = [stage["module"] for stage in stages if isinstance(stage, dict)]
         if not names:
             raise
-        return network.get_submodule(names[_cut(len(names), share) - 1])
-    block: nn.Module = blocks[_cut(len(blocks), share) - 1]
+        return network.get_submodule(names[cut_after(len(names), share) - 1])
+    block: nn.Module = blocks[cut_after(len(blocks), share) - 1]
     return block
-
-
-def _cut(count: int, share: float) -> int:
-    return min(max(round(count * share), 1), max(count - 1, 1))
 
 
 def _chain(*parts: Any) -> Callable[[Any], Any]:
@@ -129,80 +124,6 @@ def _vit(net: Any) -> Trunk:
     )
 
 
-class _Interrupted(Exception):
-    """A network was left at the cut, with this hidden state."""
-
-    def __init__(self, hidden: Tensor) -> None:
-        self.hidden = hidden
-
-
-@dataclass(frozen=True)
-class _Halves:
-    """A network of transformers, twice, with the tensors of the one: ``lower`` ends at the cut with
-    ``_Interrupted``; ``upper`` goes on there with the hidden state that lies in ``entry``, whatever
-    its image shows.
-    """
-
-    lower: nn.Module
-    upper: nn.Module
-    entry: list[Tensor]
-
-    @classmethod
-    def of(cls, network: nn.Module, share: float) -> _Halves:
-        """The halves around the longest chain of layers; ``CannotSplit`` where there is none."""
-        from torch import nn
-
-        class Exit(nn.Module):
-            def forward(
-                self,
-                hidden_states: Tensor,
-                *_: Any,
-                **__: Any,
-            ) -> Tensor:
-                raise _Interrupted(hidden_states)
-
-        class Entry(nn.Module):
-            def forward(
-                self,
-                hidden_states: Tensor,
-                *_: Any,
-                **__: Any,
-            ) -> Tensor:
-                return entry[0] if entry else hidden_states
-
-        name, count = _longest_chain(network)
-        cut = _cut(count, share)
-        entry: list[Tensor] = []
-        lower, upper = _with_same_tensors(network), _with_same_tensors(network)
-        chain: Any = lower.get_submodule(name)
-        chain[cut] = Exit()
-        chain = upper.get_submodule(name)
-        for place in range(cut):
-            chain[place] = Entry()
-        return cls(lower, upper, entry)
-
-
-def _longest_chain(network: nn.Module) -> tuple[str, int]:
-    """The name of the list of layers that holds most parameters, and its length."""
-    from torch import nn
-
-    sizes = {
-        name: (sum(parameter.numel() for parameter in module.parameters()), len(module))
-        for name, module in network.named_modules()
-        if isinstance(module, nn.ModuleList)
-    }
-    name = max(sizes, key=lambda name: sizes[name][0], default="")
-    if not name or sizes[name][1] < 2:
-        raise CannotSplit(f"{type(network).__name__} is no chain of layers")
-    return name, sizes[name][1]
-
-
-def _with_same_tensors(network: nn.Module) -> nn.Module:
-    """A copy of the modules of ``network`` around the same parameters and buffers."""
-    tensors = [*network.parameters(), *network.buffers()]
-    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
-
-
 class SplitTeacher:
     """A frozen teacher cut in two: images to hidden states, and hidden states to outputs.
 
@@ -232,23 +153,31 @@ class SplitTeacher:
         self._check()
 
     def _cut_open(self) -> None:
+        if self.teacher.modality == "text":
+            raise CannotSplit("a network of texts is not cut yet")
         if self.teacher.library == "transformers":
-            self._halves = _Halves.of(self.teacher.module, self._share)
+            self._halves = Halves.of(self.teacher.module, self._share)
             self._lower_teacher = self.teacher.with_module(self._halves.lower)
             self._upper_teacher = self.teacher.with_module(self._halves.upper)
             self._lower, self._finish = self._until_cut, self._from_cut
             return
         chain = trunk(self.teacher.module)
-        cut = _cut(len(chain.blocks), self._share)
+        cut = cut_after(len(chain.blocks), self._share)
         self._lower = _chain(chain.before, *chain.blocks[:cut])
         upper = _chain(*chain.blocks[cut:], chain.after)
         self._finish = lambda hidden: self.teacher.finish(upper(hidden))
         self.prefix = chain.prefix
 
+    @property
+    def _input_size(self) -> tuple[int, int]:
+        """(height, width) of the teacher's images."""
+        assert isinstance(self.teacher.preprocessing, Preprocessing)
+        return self.teacher.preprocessing.input_size
+
     def _until_cut(self, inputs: Tensor) -> Tensor:
         try:
             self._lower_teacher.forward(inputs)
-        except _Interrupted as reached:
+        except Interrupted as reached:
             return reached.hidden
         raise CannotSplit(f"{type(self.teacher.module).__name__} passes over its layers")
 
@@ -279,7 +208,7 @@ class SplitTeacher:
         """(height, width) of the image of ``hidden``, where positions are turned into angles at
         each layer; else the teacher's own.
         """
-        height, width = self.teacher.preprocessing.input_size
+        height, width = self._input_size
         if hidden.ndim != 3 or not hasattr(self.teacher.module, "rope_embeddings"):
             return height, width
         patch = _patch_size(self.teacher.module)
@@ -288,7 +217,7 @@ class SplitTeacher:
 
     def _prefix_of(self, hidden: Tensor) -> int:
         """The number of tokens before the patches, by the size of the patches."""
-        height, width = self.teacher.preprocessing.input_size
+        height, width = self._input_size
         patch = _patch_size(self.teacher.module)
         if hidden.ndim != 3 or not patch:
             return 0
@@ -360,7 +289,7 @@ class SplitTeacher:
         import torch
 
         name = type(self.teacher.module).__name__
-        size = self.teacher.preprocessing.input_size
+        size = self._input_size
         generator = torch.Generator().manual_seed(0)
         inputs = self.teacher.normalise(
             torch.rand(

@@ -37,6 +37,7 @@ _SQL_TYPES = {
 COLUMNS: dict[str, str] = {
     f.name: _SQL_TYPES[str(f.type).removesuffix(" | None")] for f in fields(ModelCard)
 }
+ADDED = ("modality", "max_length")  # columns that catalogues of earlier versions lack
 # The writer's share of the 700 MB that a crawl of millions may take. One thread that need not keep
 # the order of rows can bound the row groups of a snapshot by their bytes; with more, label lists of
 # a thousand names do not fit. Fewer checkpoints make a page of a crawl cheaper; what lies in the
@@ -263,6 +264,14 @@ def create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         )
     rows = connection.execute("SELECT value FROM state WHERE key = 'schema_version'").fetchall()
     check_version(rows[0][0] if rows else None, path)
+    if tables:
+        add_columns(connection, "models")
+
+
+def add_columns(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Give ``table``, of an earlier version, the columns that were added since."""
+    for name in ADDED:
+        connection.execute(f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{name}" {COLUMNS[name]}')
 
 
 def create_view(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> None:
@@ -270,14 +279,17 @@ def create_view(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> None:
     check_version(snapshot_version(connection, snapshot), snapshot)
     source = f"read_parquet({_quoted_file(snapshot)})"
     rows = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-    missing = [name for name in COLUMNS if name not in {row[0] for row in rows}]
-    if missing:
+    missing = set(COLUMNS) - {row[0] for row in rows}
+    if missing - set(ADDED):
         raise DamagedCatalogue(
-            f"the snapshot {snapshot} lacks the column {', '.join(missing)}: it is damaged, or"
-            " another version of teacher-zoo wrote it; python -m"
+            f"the snapshot {snapshot} lacks the column {', '.join(sorted(missing))}: it is damaged,"
+            " or another version of teacher-zoo wrote it; python -m"
             f" zoo.doctor{_option_of(snapshot)} publishes it anew"
         )
-    columns = ", ".join(f'"{name}"' for name in COLUMNS)
+    columns = ", ".join(
+        f'NULL::{kind} AS "{name}"' if name in missing else f'"{name}"'
+        for name, kind in COLUMNS.items()
+    )
     connection.execute(f"CREATE VIEW models AS SELECT {columns} FROM {source}")
 
 

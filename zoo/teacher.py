@@ -1,4 +1,4 @@
-"""A card's weights, loaded and frozen: raw images in, features and logits out."""
+"""A card's weights, loaded and frozen: raw images or texts in, features and logits out."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.loading.ahead import in_order
+from zoo.loading.inputs.image_inputs import ImageInputs
 from zoo.loading.inputs.preprocessing import Preprocessing, preprocessing_of
+from zoo.loading.inputs.text_inputs import TextInputs
+from zoo.loading.inputs.tokenization import Tokenization
 from zoo.loading.network import Network
 from zoo.loading.network import load as load_network
-from zoo.loading.transformers_network import head_inputs
+from zoo.loading.transformers.network import head_inputs
 from zoo.terminal.command import exhausted_memory
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-    from PIL import Image
     from torch import Tensor, nn
 
     Array = NDArray[np.float32]
@@ -55,8 +58,10 @@ class Teacher:
         The network itself.
     device : torch.device
         On CUDA the network runs in bfloat16 by autocast; outputs are float32 everywhere.
-    preprocessing : Preprocessing
-        How it wants its images.
+    preprocessing : Preprocessing or Tokenization
+        How it wants its images, or its texts.
+    inputs : ImageInputs or TextInputs
+        What makes its inputs of them.
     feature_dim : int
         D, the width of the pooled features.
     num_classes : int
@@ -68,36 +73,32 @@ class Teacher:
     """
 
     def __init__(
-        self, card: ModelCard, network: Network, preprocessing: Preprocessing, *, device: str
+        self,
+        card: ModelCard,
+        network: Network,
+        preprocessing: Preprocessing | Tokenization,
+        *,
+        device: str,
     ) -> None:
         import torch
 
         self.card = card
         self.device = torch.device(device)
         self.preprocessing = preprocessing
+        self.inputs: ImageInputs | TextInputs
+        if isinstance(preprocessing, Tokenization):
+            self.inputs = TextInputs(preprocessing, network.module, self.device)
+        else:
+            self.inputs = ImageInputs(preprocessing, self.device)
         self.num_classes = network.num_classes
         self.labels = card.labels if card.labels and len(card.labels) == self.num_classes else None
         self.module = network.module.to(self.device).to(memory_format=torch.channels_last)
         self.library = network.library
-        self._features = network.features
+        self._network = network
         self._heads = _heads(network)
         self._last = self._heads[-1] if self._heads else None
         # whether the last layer applied to the features gives the logits: checked below
         self._linear = False
-        scale = [1 / s for s in preprocessing.std]
-        shift = [-m / s for m, s in zip(preprocessing.mean, preprocessing.std, strict=True)]
-        self._scale = torch.tensor(scale, device=self.device).view(
-            1,
-            3,
-            1,
-            1,
-        )
-        self._shift = torch.tensor(shift, device=self.device).view(
-            1,
-            3,
-            1,
-            1,
-        )
         self.feature_dim = self._check_outputs()
 
     @classmethod
@@ -135,55 +136,40 @@ class Teacher:
         preprocessing = preprocessing_of(card, folder).at_most(largest)
         return cls(card, load_network(folder, preprocessing), preprocessing, device=device)
 
-    def prepare(self, image: Image.Image) -> Tensor:
-        """``image`` resized and cut as the model wants it: (3, H, W) uint8 on the CPU.
+    @property
+    def modality(self) -> str:
+        """``image`` or ``text``."""
+        return self.inputs.modality
 
-        Safe in threads.
+    def prepare(self, sample: Any) -> Tensor:
+        """An image resized and cut as the model wants it: (3, H, W) uint8; or a text as the numbers
+        of its tokens: (n,) int64, cut at the model's length. On the CPU; safe in threads.
         """
-        import numpy as np
-        import torch
+        return self.inputs.prepare(sample)
 
-        pixels = np.array(self.preprocessing.apply(image))  # (H, W, 3), a copy that torch may own
-        return torch.from_numpy(pixels).permute(2, 0, 1)
+    def collate(self, prepared: Sequence[Tensor]) -> Tensor:
+        """Prepared samples as a batch on the CPU: images (B, 3, H, W) uint8; texts (B, 2, L) int64,
+        tokens and mask, padded to the longest.
+        """
+        return self.inputs.collate(prepared)
 
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W), uint8 or float in [0, 1] -> float32 on the device, as ``forward`` takes."""
-        import torch
-
-        pixels = pixels.to(self.device, non_blocking=True)
-        if self.preprocessing.channel_order == "bgr":
-            pixels = pixels.flip(1)
-        scale = self._scale if pixels.is_floating_point() else self._scale / 255
-        pixels = pixels.to(torch.float32, memory_format=torch.channels_last)
-        return torch.addcmul(self._shift, pixels, scale)
+    def normalise(self, batch: Tensor) -> Tensor:
+        """A batch on the device, as ``forward`` takes it: images (B, 3, H, W), uint8 or float in
+        [0, 1] -> float32; texts as they are.
+        """
+        return self.inputs.normalise(batch)
 
     def view(self, pixels: Tensor) -> Tensor:
         """A training view (B, 3, h, w), float in [0, 1] on the device, as the model's (B, 3, H, W).
 
         The view is a crop already, so it is resized and nothing more is cut off: the teacher sees
         what the student sees. Smooth filters are antialiased; a model that wants nearest neighbours
-        gets them.
+        gets them. A batch of texts stays as it is.
         """
-        import torch.nn.functional as F
-
-        size = self.preprocessing.input_size
-        if tuple(pixels.shape[-2:]) == size:
-            return self.normalise(pixels)
-        name = self.preprocessing.interpolation
-        if name == "nearest":  # PIL's rule: the pixel under the centre
-            return self.normalise(F.interpolate(pixels, size, mode="nearest-exact"))
-        mode = "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
-        resized = F.interpolate(
-            pixels,
-            size,
-            mode=mode,
-            antialias=True,
-            align_corners=False,
-        )
-        return self.normalise(resized.clamp(0, 1))
+        return self.inputs.view(pixels)
 
     def forward(self, inputs: Tensor) -> Outputs[Tensor]:
-        """(B, 3, H, W) normalised, on the device -> ``Outputs`` of tensors, without gradients."""
+        """A normalised batch, on the device -> ``Outputs`` of tensors, without gradients."""
         import torch
 
         with torch.no_grad():
@@ -195,8 +181,8 @@ class Teacher:
             if self.library == "timm":
                 module: Any = self.module
                 return self.finish(module.forward_features(inputs))
-            if self._features is not None:
-                return self._to_outputs(self._features(self.module, inputs), None)
+            if self._network.answers is not None:
+                return self._to_outputs(*self._network.answers(self.module, inputs))
             features, logits = head_inputs(self.module, inputs, self._heads)
             return self._to_outputs(_pooled(features), logits)
 
@@ -204,7 +190,8 @@ class Teacher:
         """The same teacher around ``module``, a copy of its network."""
         other = copy.copy(self)
         other.module = module
-        other._heads = _heads(Network(module, self.num_classes, self.library))
+        other._network = replace(self._network, module=module)
+        other._heads = _heads(other._network)
         other._last = other._heads[-1] if other._heads else None
         return other
 
@@ -232,42 +219,42 @@ class Teacher:
 
     def outputs(
         self,
-        images: Iterable[Image.Image],
+        samples: Iterable[Any],
         *,
         batch_size: int = 64,
         on_batch: Callable[[int], object] | None = None,
     ) -> Outputs[Array]:
-        """Run the model on images, which worker threads decode and resize meanwhile.
+        """Run the model on samples, which worker threads prepare meanwhile.
 
         Parameters
         ----------
-        images : iterable of PIL.Image.Image
-            N images of any size and mode.
+        samples : iterable of PIL.Image.Image, or of str
+            N images of any size and mode, or N texts of any length.
         batch_size : int
-            Images per forward pass.
+            Samples per forward pass.
         on_batch : callable, optional
-            Called with the number of images done; ``False`` stops, and the arrays then hold the
-            images done so far.
+            Called with the number of samples done; ``False`` stops, and the arrays then hold the
+            samples done so far.
 
         Returns
         -------
         Outputs
             numpy float32 arrays (N, D) and (N, C_t), or None without a head, in the order of
-            ``images``.
+            ``samples``.
         """
         import torch
 
         features = [torch.zeros(0, self.feature_dim)]
         logits = [torch.zeros(0, self.num_classes)]
         done = 0
-        for pixels in _batches(self.prepare, images, batch_size):
+        for prepared in _batches(self, samples, batch_size):
             if self.device.type == "cuda":
-                pixels = pixels.pin_memory()
-            batch = self.forward(self.normalise(pixels))
+                prepared = prepared.pin_memory()
+            batch = self.forward(self.normalise(prepared))
             features.append(batch.features)
             if batch.logits is not None:
                 logits.append(batch.logits)
-            done += len(pixels)
+            done += len(prepared)
             if on_batch is not None and on_batch(done) is False:
                 break
         return Outputs(
@@ -297,25 +284,18 @@ class Teacher:
             return torch.nn.functional.linear(features, weights, self._last.bias)
 
     def _check_outputs(self) -> int:
-        """Run two random images: returns D, and learns whether the last layer is linear.
+        """Run two random samples: returns D, and learns whether the last layer is linear.
 
         Raises ``TeacherError`` where the outputs are not finite or do not fit the number of
         classes.
         """
         import torch
 
-        generator = torch.Generator().manual_seed(0)
-        pixels = torch.rand(
-            2,
-            3,
-            *self.preprocessing.input_size,
-            generator=generator,
-        )
         try:
-            features, logits = self.forward(self.normalise(pixels))
+            features, logits = self.forward(self.normalise(self.inputs.example()))
         except Exception as error:
             raise TeacherError(
-                f"the network fails on an image of its own size: {type(error).__name__}: {error}"
+                f"the network fails on {self.inputs.example_name}: {type(error).__name__}: {error}"
             ) from error
         shape = None if logits is None else tuple(logits.shape)
         if features.ndim != 2 or (self.num_classes and shape != (2, self.num_classes)):
@@ -383,18 +363,12 @@ def load_ahead(
     return in_order(attempt, cards, ahead=1, workers=1)
 
 
-def _batches(
-    prepare: Callable[[Image.Image], Tensor], images: Iterable[Image.Image], batch_size: int
-) -> Iterator[Tensor]:
-    """Stacked (B, 3, H, W) uint8 batches in order; two batches are in work ahead of the caller."""
-    import torch
-
+def _batches(teacher: Teacher, samples: Iterable[Any], batch_size: int) -> Iterator[Tensor]:
+    """Batches in order; two are in work ahead of the caller."""
     workers = min(_MOST_WORKERS, os.cpu_count() or 1)
-    done = in_order(prepare, images, ahead=3 * batch_size, workers=workers)
+    done = in_order(teacher.prepare, samples, ahead=3 * batch_size, workers=workers)
     while batch := list(islice(done, batch_size)):
-        # channels last in memory, as PIL gives them and convolutions want
-        rows = [pixels.permute(1, 2, 0) for pixels in batch]
-        yield torch.stack(rows).permute(0, 3, 1, 2)
+        yield teacher.collate(batch)
 
 
 def _as_array(batches: Sequence[Tensor]) -> Array:
@@ -410,7 +384,7 @@ def _heads(network: Network) -> list[Any]:
     """
     import torch
 
-    if not network.num_classes:
+    if not network.num_classes or network.answers is not None:
         return []
     if network.library == "timm":
         module: Any = network.module

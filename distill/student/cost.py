@@ -196,19 +196,11 @@ def teacher_cost(card: ModelCard, *, device: str, largest: int | None = None) ->
             offline=True,
             largest=largest,
         )
-        height, width = teacher.preprocessing.input_size
-        pixels = torch.zeros(
-            1,
-            3,
-            height,
-            width,
-            dtype=torch.uint8,
-        )
         return measured(
             card.id,
             teacher.module,
             teacher.forward,
-            teacher.normalise(pixels),
+            teacher.normalise(teacher.inputs.example(1)),
             files=weight_files(fetch(card, offline=True)),
         )
     except (TeacherError, RuntimeError, MemoryError, OSError) as error:

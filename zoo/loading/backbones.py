@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.loading.transformers.families import encoder, refusal
+
 _CLASSIFIER = re.compile(
     r"\w{1,64}ForImageClassification(WithTeacher|Learned|Fourier|ConvProcessing)?"
 )
@@ -53,6 +55,7 @@ POOLINGS = {
     "map": "the mean over the last feature map",
     "cls of the last stage": "the class token of the last stage",
     "summary": "the summary tokens",
+    "layers and tokens": "of a text: the mean over the outputs of all layers and over its tokens",
 }
 # timm's image towers of CLIP and its like end in a projection to the space shared with texts, which
 # timm counts as classes: the tags of their weights, and the widths of that space.
@@ -197,7 +200,7 @@ _OTHERS = (
         r"|NextSentencePrediction|Seq2SeqLM|TextEncoding)|\w*(TextModel|TextModelWithProjection|LMHeadModel)"
         r"|(Bert|Roberta|XLMRoberta|DistilBert|Albert|Electra|MPNet|Deberta|DebertaV2|T5|MT5|GPT2|Llama|Mistral"
         r"|Qwen[23]|Gemma[23]?|Bart|MBart|ModernBert)(Model|EncoderModel)",
-        "is a text model",
+        "is a text model, and no encoder that is known here",
     ),
 )
 
@@ -244,6 +247,9 @@ def obstacle(config: Mapping[str, Any], architecture: str | None) -> str | None:
         return "is a part of a diffusion pipeline, which makes images: no image classifier"
     if not architecture:
         return "config.json names no architecture"
+    text = encoder(architecture)
+    if text:
+        return _head_obstacle(config, architecture, sample="a text") if text.has_head else None
     teaches = is_classifier(architecture) or backbone(architecture)
     channels = tower_config(config, architecture).get("num_channels")
     if teaches and isinstance(channels, int) and channels != 3:
@@ -252,6 +258,9 @@ def obstacle(config: Mapping[str, Any], architecture: str | None) -> str | None:
         return _head_obstacle(config, architecture)
     if backbone(architecture):
         return None
+    peculiar = refusal(architecture)
+    if peculiar:
+        return f"{architecture} is a text model that {peculiar}"
     for pattern, reason in _OTHERS:
         if re.fullmatch(pattern, architecture):
             return f"{architecture} {reason}"
@@ -266,19 +275,24 @@ def obstacle(config: Mapping[str, Any], architecture: str | None) -> str | None:
     return f"{architecture} is no image classifier and no image backbone that is known here"
 
 
-def _head_obstacle(config: Mapping[str, Any], architecture: str) -> str | None:
-    """Why a classifier's answers are no probabilities of classes, if so."""
+def _head_obstacle(
+    config: Mapping[str, Any],
+    architecture: str,
+    *,
+    sample: str = "an image",
+) -> str | None:
+    """Why a classifier's answers about ``sample`` are no probabilities of classes, if so."""
     if architecture.startswith("ImageGPT"):
         return f"{architecture} takes colour clusters instead of pixels"
     if architecture.startswith("ShieldGemma"):
         return f"{architecture} is a language model with vision; not an image encoder"
     problem = config.get("problem_type")
     if problem == "multi_label_classification":
-        return "its head is multi-label (several answers an image), one class an image is expected"
+        return f"its head is multi-label (several answers {sample}), one class {sample} is expected"
     names = config.get("id2label")
     count = config.get("num_labels", len(names) if isinstance(names, (Mapping, list)) else None)
     if problem == "regression" or count == 1:
-        return "its head is a regression (one number an image), classes are expected"
+        return f"its head is a regression (one number {sample}), classes are expected"
     return None
 
 
@@ -298,6 +312,9 @@ def is_embedding(architecture: str, tag: str, count: int | None) -> bool:
 def feature_width(config: Mapping[str, Any], architecture: str | None) -> int | None:
     """D of a backbone as far as its config tells; None where it does not."""
     known = backbone(architecture)
+    if encoder(architecture):
+        width = config.get("hidden_size", config.get("dim"))  # DistilBERT calls it so
+        return width if isinstance(width, int) else None
     if known is None:
         return None
     part: Any = config.get(known.part) if known.part else config

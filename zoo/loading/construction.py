@@ -88,7 +88,7 @@ def check_plain(value: Any, name: str, *, depth: int) -> None:
         if not abs(value) <= 1_000_000:
             raise TeacherError(f"{name} is {value}, expected at most a million")
     elif isinstance(value, str):
-        if not re.fullmatch(r"[\w.+-]{0,64}", value):
+        if not re.fullmatch(r"[\w.+|-]{0,64}", value):
             raise TeacherError(f"{name} is a text that no architecture takes")
     elif isinstance(value, (list, dict)) and depth and len(value) <= 256:
         pairs = value.items() if isinstance(value, dict) else enumerate(value)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import TeacherError
-from zoo.loading.backbones import backbone, first_architecture, is_embedding
+from zoo.loading.backbones import first_architecture, is_embedding
 from zoo.loading.checkpoint.architecture import timm_name
 from zoo.loading.checkpoint.head import with_head_of
 from zoo.loading.checkpoint.names import network_names
@@ -23,8 +23,15 @@ from zoo.loading.construction import (
     skip_weight_init,
 )
 from zoo.loading.inputs.preprocessing import Preprocessing, read_json, timm_settings
-from zoo.loading.transformers_network import Built, features_of, fill, is_needed
-from zoo.loading.transformers_network import build as build_transformers
+from zoo.loading.inputs.tokenization import Tokenization
+from zoo.loading.transformers.network import (
+    Built,
+    answers_of,
+    fill,
+    is_needed,
+    known_backbone,
+)
+from zoo.loading.transformers.network import build as build_transformers
 from zoo.loading.weights import check_floats, read_headers, weight_files
 
 if TYPE_CHECKING:
@@ -57,17 +64,18 @@ T = TypeVar("T")
 class Network:
     """``module`` in eval mode on the CPU, float32, frozen; ``num_classes`` 0 means no head.
 
-    ``library`` is ``timm`` or ``transformers``. ``features``, of a backbone of transformers, takes
-    the module and normalised images (B, 3, H, W) and gives its pooled features (B, D).
+    ``library`` is ``timm`` or ``transformers``. ``answers``, of a backbone of transformers and of
+    networks of texts, takes the module and a normalised batch and gives pooled features (B, D) and
+    logits (B, C_t), or None without a head.
     """
 
     module: nn.Module
     num_classes: int
     library: str
-    features: Callable[[Any, Tensor], Tensor] | None = None
+    answers: Callable[[Any, Tensor], tuple[Tensor, Tensor | None]] | None = None
 
 
-def load(folder: Path, preprocessing: Preprocessing) -> Network:
+def load(folder: Path, preprocessing: Preprocessing | Tokenization) -> Network:
     """The network that ``folder`` (Hub layout) describes, with its weights; ``TeacherError`` on any
     fault of either.
 
@@ -82,6 +90,7 @@ def load(folder: Path, preprocessing: Preprocessing) -> Network:
     config = with_head_of(config, header.tensors)
     shapes = {name: shape for name, (_, shape) in header.tensors.items()}
     if "architecture" in config:
+        assert isinstance(preprocessing, Preprocessing), "timm's networks look at images"
         network = _load_timm(config, preprocessing, files, shapes)
     elif "model_type" in config:
         network = _load_transformers(config, files, shapes)
@@ -120,7 +129,7 @@ def _renamed(shapes: Shapes, module: nn.Module) -> Shapes:
 
 def _load_transformers(config: dict[str, Any], files: Iterable[Path], shapes: Shapes) -> Network:
     """Of a larger network than a backbone needs, only the backbone's tensors count and are read."""
-    known = backbone(first_architecture(config))
+    known = known_backbone(first_architecture(config))
     needed = {name: shape for name, shape in shapes.items() if is_needed(name, known)}
     if not needed and known is not None:
         raise TeacherError(f"the weights have no tensor {known.prefix}*, which the backbone needs")
@@ -134,8 +143,7 @@ def _load_transformers(config: dict[str, Any], files: Iterable[Path], shapes: Sh
     if known is None:
         names = network_names(needed, built.module.state_dict())
     module = fill(built, ((names[name], tensor) for name, tensor in _tensors(files, names)))
-    pooled = None if built.backbone is None else features_of(built.backbone)
-    return Network(module, built.num_classes, "transformers", pooled)
+    return Network(module, built.num_classes, "transformers", answers_of(built))
 
 
 def _limit(shapes: Shapes) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.catalogue import Catalogue, utc_now
 from zoo.sources.details import Details
-from zoo.sql import COLUMNS, PUBLISHED, arrow_table
+from zoo.sql import COLUMNS, PUBLISHED, add_columns, arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +23,8 @@ DETAILS = (
     "num_classes",
     "labels",
     "label_source",
+    "modality",
+    "max_length",
     "input_size",
     "mean",
     "std",
@@ -72,6 +74,7 @@ class Ledger:
         self._db.execute("ALTER TABLE models ADD COLUMN IF NOT EXISTS listing BIGINT")
         columns = ", ".join(f'"{name}" {COLUMNS[name]}' for name in DETAILS)
         self._db.execute(f"CREATE TABLE IF NOT EXISTS details (id VARCHAR, sha VARCHAR, {columns})")
+        add_columns(self._db, "details")
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS faults (id VARCHAR, error VARCHAR, raw VARCHAR, seen_at"
             " TIMESTAMP)"
@@ -170,7 +173,9 @@ class Ledger:
 
         names = ", ".join(f'"{name}"' for name in DETAILS)
         with self.catalogue.transaction():
-            for batch in pq.ParquetFile(snapshot).iter_batches(_RESTORED_ROWS, columns=[*COLUMNS]):
+            file = pq.ParquetFile(snapshot)
+            present = [name for name in COLUMNS if name in file.schema_arrow.names]
+            for batch in file.iter_batches(_RESTORED_ROWS, columns=present):
                 with self.catalogue.as_page(pa.Table.from_batches([batch])):
                     self._db.execute("INSERT INTO models BY NAME SELECT * FROM page")
             self._db.execute(

@@ -18,6 +18,7 @@ _HEADS = (
     "cls_classifier",
     "classifier.linear",
     "classifier.classifier",
+    "classifier.out_proj",  # RoBERTa's, and of those that follow it
 )
 _WITHOUT_HEAD = "TimmWrapperModel"
 _LABEL_KEYS = ("id2label", "label2id", "label_names", "label_descriptions", "num_classes")

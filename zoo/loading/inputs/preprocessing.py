@@ -14,7 +14,9 @@ from zoo.errors import TeacherError
 from zoo.files import load_json
 from zoo.loading.backbones import first_architecture, tower_config
 from zoo.loading.checkpoint.architecture import default_cfg, timm_name
+from zoo.loading.inputs import tokenization
 from zoo.loading.inputs.processors import RESAMPLING, family_processor, pair, settings_of, triple
+from zoo.loading.inputs.tokenization import Tokenization
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -110,9 +112,12 @@ def _steps(preprocessing: Preprocessing) -> tuple[Callable[[Image.Image], Image.
     return lambda image: image.convert("RGB"), *transform.transforms[:-1]
 
 
-def preprocessing_of(card: ModelCard, folder: Path | None = None) -> Preprocessing:
-    """How the model of ``card`` wants its images; needs no torch and no weights, so it serves as a
-    cache key.
+def preprocessing_of(
+    card: ModelCard,
+    folder: Path | None = None,
+) -> Preprocessing | Tokenization:
+    """How the model of ``card`` wants its images, or its texts; needs no torch and no weights, so
+    it serves as a cache key.
 
     Read from ``folder``'s config (for models of a FOLDER: the card's own location) where there is
     one, since a card knows only the shorter side; otherwise from the card's fields, with timm's
@@ -121,7 +126,14 @@ def preprocessing_of(card: ModelCard, folder: Path | None = None) -> Preprocessi
     if folder is None and card.source in ("folder", "small") and card.location:
         folder = Path(card.location)
     if folder is not None and (folder / "config.json").is_file():
-        return from_config(read_json(folder / "config.json"), folder)
+        config = read_json(folder / "config.json")
+        if tokenization.is_text_config(config):
+            file = folder / tokenization.SETTINGS
+            settings = read_json(file) if file.is_file() else {}
+            return tokenization.tokenization_of(config, folder, settings)
+        return from_config(config, folder)
+    if card.modality == "text":
+        return tokenization.of_card(card)
     return _build((card.input_size, card.input_size), vars(card))
 
 

@@ -10,20 +10,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoo.errors import TeacherError
 from zoo.loading.backbones import Backbone, backbone, first_architecture, obstacle
 from zoo.loading.construction import check_plain, class_count, is_derived
+from zoo.loading.transformers.answers import answers, answers_by_length
+from zoo.loading.transformers.families import Encoder, encoder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    Answers = Callable[[Any, Tensor], tuple[Tensor, Tensor | None]]
+
+# what files of text classifiers keep of the network that they were trained from
+_OTHER_HEADS = {"pooler", "cls", "lm_head", "lm_predictions", "vocab_projector", "predictions"}
 
 
 class Built(NamedTuple):
     """A network of transformers; ``backbone`` is None for a classifier, whose head then counts.
 
-    ``num_classes`` is 0 for a backbone.
+    ``num_classes`` is 0 for a backbone. ``encoder`` is None unless it is a network of texts.
     """
 
     module: Any
     num_classes: int
     backbone: Backbone | None
+    encoder: Encoder | None = None
 
 
 def build(config: dict[str, Any]) -> Built:
@@ -32,19 +40,15 @@ def build(config: dict[str, Any]) -> Built:
     Only classes of the installed transformers that are known here are built; code that the model
     brings is never run. ``TeacherError`` says why another one is refused.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise TeacherError(
-            "a transformers model: pip install 'teacher-zoo[transformers]' to load it"
-        ) from error
+    import transformers
+
     if "auto_map" in config:
         raise TeacherError("the model brings its own code (auto_map), which is never run")
     name = first_architecture(config)
     reason = obstacle(config, name)
     if reason:
         raise TeacherError(reason)
-    known = backbone(name)
+    known = known_backbone(name)
     declared = _class_named(name)
     if config.get("model_type") != declared.config_class.model_type:
         raise TeacherError(f"model_type {config.get('model_type')!r} is not that of {name}")
@@ -64,14 +68,26 @@ def build(config: dict[str, Any]) -> Built:
         )
         if type(settings) is not declared.config_class:
             raise TeacherError(f"model_type {config['model_type']!r} is not that of {name}")
-        return Built(declared(settings), class_count(settings.num_labels), None)
+        return Built(declared(settings), class_count(settings.num_labels), None, encoder(name))
     for key in ("id2label", "label2id", "num_labels"):  # left behind by a head that is not there
         plain.pop(key, None)
     family = _class_named(known.built)
     settings = family.config_class(attn_implementation="eager", **plain)
     if hasattr(settings, "mask_ratio"):
         settings.mask_ratio = 0.0  # a masked autoencoder sees the whole image
-    return Built(family(settings, **_arguments(known)), 0, known)
+    return Built(family(settings, **_arguments(known)), 0, known, encoder(name))
+
+
+def known_backbone(name: str | None) -> Backbone | None:
+    """How the network without a head of that class name is built, of images or of texts."""
+    text = encoder(name)
+    if text is None or text.has_head:
+        return backbone(name)
+    return Backbone(
+        built=text.built,
+        pooling="layers and tokens",
+        pooler=False if text.family.pooler else None,
+    )
 
 
 def _class_named(name: str | None) -> Any:
@@ -94,7 +110,7 @@ def _without_loaders(config: dict[str, Any]) -> dict[str, Any]:
     """``config`` less the keys through which it could fetch code, kernels or other weights."""
     drop = re.compile(
         r"_.*|.*(attn|experts)_implementation|quantization_config|(torch_)?dtype|.*backbone.*|.*kernel_?config.*"
-        r"|architectures|transformers_version|use_timm.*|trust_remote_code|name_or_path"
+        r"|architectures|transformers_version|use_timm.*|trust_remote_code|name_or_path|finetuning_task|task_specific_params"
     )
     return {
         key: _without_loaders(value) if isinstance(value, dict) else value
@@ -140,14 +156,14 @@ def fill(built: Built, tensors: Iterable[tuple[str, Tensor]]) -> nn.Module:
         "missing_keys": "is missing from the weights",
         "unexpected_keys": "has no place in the network",
     }
-    if built.backbone is not None:
-        del faults["unexpected_keys"]
     constant = built.backbone.constant if built.backbone else ()
     for kind, fault in faults.items():
         keys = sorted(key if isinstance(key, str) else key[0] for key in report[kind])
         faulty = [key for key in keys if not is_derived(key) and not key.endswith("mask_token")]
         if kind == "missing_keys":
             faulty = [key for key in faulty if key not in constant]
+        if kind == "unexpected_keys":
+            faulty = [key for key in faulty if not _may_be_left(key, built)]
         if faulty:
             raise TeacherError(f"tensor {faulty[0]!r} {fault} ({len(faulty)} such)")
     network: nn.Module = loaded
@@ -155,6 +171,19 @@ def fill(built: Built, tensors: Iterable[tuple[str, Tensor]]) -> nn.Module:
         for key in set(constant) & set(report["missing_keys"]):
             network.get_parameter(key).fill_(key.endswith("weight"))
     return network
+
+
+def _may_be_left(name: str, built: Built) -> bool:
+    """Whether a tensor that has no place in the network may be in the file: those of another head.
+
+    Of an encoder of texts whatever lies in a part that the network has must have a place in it.
+    """
+    if built.encoder is None:
+        return built.backbone is not None
+    parts = name.removeprefix(f"{built.module.base_model_prefix}.").split(".")
+    if built.encoder.has_head:
+        return bool(_OTHER_HEADS & set(parts[:2]))
+    return parts[0] not in dict(built.module.named_children())
 
 
 def _renamed(tensors: Iterable[tuple[str, Tensor]], built: Built) -> Iterator[tuple[str, Tensor]]:
@@ -236,16 +265,22 @@ def run(module: Any, inputs: Tensor) -> Any:
     return module(pixel_values=inputs)
 
 
-def features_of(known: Backbone) -> Callable[[Any, Tensor], Tensor]:
-    """The function ``(module, inputs) -> features`` (B, D) of a backbone."""
+def answers_of(built: Built) -> Answers | None:
+    """The function ``(module, batch) -> (features, logits or None)``; None for an image classifier,
+    whose features are what its head sees.
+    """
+    if built.encoder is not None:
+        return answers_by_length if built.encoder.family.sees_padding else answers
+    known = built.backbone
+    if known is None:
+        return None
+    masks, pooling = known.built == "ViTMAEModel", known.pooling
 
-    masks = known.built == "ViTMAEModel"
-
-    def features(module: Any, inputs: Tensor) -> Tensor:
+    def pooled(module: Any, inputs: Tensor) -> tuple[Tensor, None]:
         outputs = _run_unmasked(module, inputs) if masks else run(module, inputs)
-        return _pool(outputs, module.config, known.pooling)
+        return _pool(outputs, module.config, pooling), None
 
-    return features
+    return pooled
 
 
 def _run_unmasked(module: Any, inputs: Tensor) -> Any:
