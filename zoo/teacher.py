@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.loading.ahead import in_order
-from zoo.loading.inputs.image_inputs import ImageInputs
+from zoo.loading.inputs.image_preparation import ImagePreparation
 from zoo.loading.inputs.preprocessing import Preprocessing, preprocessing_of
-from zoo.loading.inputs.text_inputs import TextInputs
+from zoo.loading.inputs.text_preparation import TextPreparation
 from zoo.loading.inputs.tokenization import Tokenization
 from zoo.loading.network import Network
 from zoo.loading.network import load as load_network
@@ -60,7 +60,7 @@ class Teacher:
         On CUDA the network runs in bfloat16 by autocast; outputs are float32 everywhere.
     preprocessing : Preprocessing or Tokenization
         How it wants its images, or its texts.
-    inputs : ImageInputs or TextInputs
+    inputs : ImagePreparation or TextPreparation
         What makes its inputs of them.
     feature_dim : int
         D, the width of the pooled features.
@@ -85,11 +85,11 @@ class Teacher:
         self.card = card
         self.device = torch.device(device)
         self.preprocessing = preprocessing
-        self.inputs: ImageInputs | TextInputs
+        self.inputs: ImagePreparation | TextPreparation
         if isinstance(preprocessing, Tokenization):
-            self.inputs = TextInputs(preprocessing, network.module, self.device)
+            self.inputs = TextPreparation(preprocessing, network.module, self.device)
         else:
-            self.inputs = ImageInputs(preprocessing, self.device)
+            self.inputs = ImagePreparation(preprocessing, self.device)
         self.num_classes = network.num_classes
         self.labels = card.labels if card.labels and len(card.labels) == self.num_classes else None
         self.module = network.module.to(self.device).to(memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ _CHARACTERS_A_TOKEN = 100
 _EXAMPLE_LENGTHS = (12, 7)
 
 
-class TextInputs:
+class TextPreparation:
     """How the samples of a text model become its inputs; see the methods of ``Teacher``."""
 
     modality = "text"

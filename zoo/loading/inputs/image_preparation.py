@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ImageInputs:
+class ImagePreparation:
     """How the samples of an image model become its inputs; see the methods of ``Teacher``."""
 
     modality = "image"
