@@ -292,3 +292,33 @@ def test_equal_images_are_refused() -> None:
         refuse_equal_images(pixels)
     images[5, 0, 0, 0] = 0
     refuse_equal_images(pixels)
+
+
+def test_unlabelled_images_are_of_no_class() -> None:
+    labels = np.concatenate([SKEWED, np.full(900, -1)])
+    for kind, place in (("weights", "weights"), ("logits", "log_prior")):
+        with_pool, without = (class_terms(kind, given, 3) for given in (labels, SKEWED))
+        torch.testing.assert_close(getattr(with_pool, place), getattr(without, place))
+    prior = class_terms("logits", SKEWED, 3).log_prior
+    assert prior is not None
+    torch.testing.assert_close(prior.exp(), torch.tensor([80.5, 16.5, 4.5]) / 101.5)
+
+
+def test_classes_of_one_size_go_through_their_images_in_orders_of_their_own() -> None:
+    drawn = _rows(BalancedStream(np.arange(40), np.repeat([0, 1], 20), seed=5), 0, 40)
+    rows = [row for _, row in drawn]
+    first, second = ([row % 20 for row in rows if row // 20 == label] for label in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != second
+
+
+def test_a_lift_that_may_be_chance_is_too_close_to_call() -> None:
+    reds = np.zeros(100, dtype=int)
+    better, worse = (np.where(np.arange(100) < wrong, 1, 0) for wrong in (28, 30))
+    for first, second, sign in ((better, worse, "+2.0"), (worse, better, "-2.0")):
+        first, second = (np.roll(first, 40), second)
+        said = verdict(
+            _results(first, reds, by=ACCURACY), _results(second, reds, by=ACCURACY), "kd"
+        )
+        assert said.startswith("Too close to call whether the teachers help: kd")
+        assert f"difference {sign}" in said  # and no word of the two classes without images

@@ -16,9 +16,9 @@ from PIL import Image, ImageEnhance
 
 from selection.duplicates import groups as groups_module
 from selection.duplicates import search
-from selection.duplicates.registration import correlations
-from selection.duplicates.search import find_duplicates
-from selection.duplicates.thumbnails import KEPT_FROM, thumbnails
+from selection.duplicates.registration import _warped, correlations
+from selection.duplicates.search import find_duplicates, group_numbers, near_pairs
+from selection.duplicates.thumbnails import KEPT_FROM, SIDE, Thumbnails, thumbnails
 from selection.probe import Probe
 from selection.sources.split import Rows, Split, cut
 from selection.task import Task
@@ -242,6 +242,7 @@ def test_a_group_is_torn_only_where_nothing_whole_could_go(
     [
         (search, "find_spec", lambda _name: None, "faiss is missing"),
         (search, "MOST_DECODED", 10, "more than 10 images"),
+        (search, "MOST_DECODED", 17, "more than 17 images"),
     ],
 )
 def test_without_a_search_for_likeness_equal_files_are_found_and_it_is_said(
@@ -311,3 +312,78 @@ def test_equal_pixels_in_other_bytes_are_equal(tmp_path: Path) -> None:
     save(Image.new("RGB", (16, 16), (9, 9, 12)), tmp_path / "a" / "other.png")
     sentence = said(Task.open(tmp_path), "labelled images show only")
     assert sentence.startswith("2 of 13 labelled images show only 1 picture (a/flat too.bmp = a/fl")
+
+
+def noisy(base: np.ndarray, amount: float, seed: int) -> np.ndarray:
+    """(3, S, S) uint8: ``base`` and noise of its own."""
+    noise = np.random.default_rng(seed).normal(size=base.shape) * amount
+    return np.clip(base + noise, 0, 255).astype(np.uint8)
+
+
+def pairs_of(images: Sequence[np.ndarray], side: int = 96) -> list[tuple[int, int]]:
+    sides = np.full(len(images), side, dtype=np.int32)
+    return [tuple(pair) for pair in near_pairs(np.stack(images), sides).tolist()]
+
+
+BASE = np.random.default_rng(0).integers(40, 216, (3, SIDE, SIDE)).astype(float)
+
+
+def test_in_a_crowd_only_what_is_all_but_identical_is_a_copy() -> None:
+    """Frames of one video correlate by 0.98, more than copies elsewhere need."""
+    crowd = [noisy(BASE, 7.0, seed) for seed in range(10)]
+    assert pairs_of(crowd) == []
+    assert pairs_of([*crowd, noisy(crowd[3].astype(float), 0.5, 99)]) == [(3, 10)]
+    assert pairs_of(crowd[:4]) == [(a, b) for a in range(4) for b in range(a + 1, 4)]  # no crowd
+
+
+def test_images_of_one_colour_are_never_near() -> None:
+    speck = np.full((3, SIDE, SIDE), 90, dtype=np.uint8)
+    speck[:, 3, 3] += 7  # less than a flat image may vary
+    assert pairs_of([speck, speck, speck]) == []
+    speck[:, 3, 3] += 1
+    assert pairs_of([speck, speck]) == [(0, 1)]
+
+
+def test_groups_are_numbered_in_order_of_appearance() -> None:
+    def groups(contents: Sequence[int], sides: Sequence[int]) -> list[int]:
+        content = np.array(contents, dtype=np.uint64)[:, None]
+        images = Thumbnails(
+            pixels=None, sides=np.array(sides, dtype=np.int32), contents=content, reasons={}
+        )
+        return group_numbers(images).tolist()
+
+    assert groups([9, 9, 5, 1, 5, 1, 2], [8] * 7) == [0, 0, 1, 2, 1, 2, -1]
+    assert groups([9, 9, 9], [8, 0, 8]) == [0, -1, 0]  # the second cannot be read
+    assert groups([9, 9], [0, 0]) == groups([9, 9], [0, 8]) == [-1, -1]
+
+
+def test_detail_that_differs_keeps_two_images_apart() -> None:
+    """Equal at half the detail, checked the other way round at the full one."""
+    base = np.asarray(photo(1, 64).resize((SIDE, SIDE))).transpose(2, 0, 1) * 0.4 + 70
+    board = np.indices((SIDE, SIDE)).sum(axis=0) % 2 * 2 - 1
+    first, second = ((base + sign * 40 * board)[None].astype(np.uint8) for sign in (1, -1))
+    assert correlations(first, first)[0] == pytest.approx(1, abs=1e-3)
+    assert correlations(first, second)[0] < 0.5
+
+
+def test_what_a_shift_brings_in_from_outside_does_not_count() -> None:
+    image = np.zeros((2, SIDE, SIDE), dtype=np.float32)
+    shift = np.array([[0, 3 / SIDE, 0, 0], [0, 0, 0, -5 / SIDE]], dtype=np.float32)
+    _, inside = _warped(image, shift)
+    assert inside[0].sum(axis=1).tolist() == [SIDE - 3] * SIDE  # the right columns are missing
+    assert inside[1].sum(axis=1).tolist() == [0] * 5 + [SIDE] * (SIDE - 5)
+
+
+def test_a_list_of_duplicates_that_cannot_be_written_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder(tmp_path, ("a", "b"), 6)
+    save(photo(2), tmp_path / "a" / "again.bmp")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(groups_module, "write_text", full)
+    warnings = Task.open(tmp_path).warnings
+    assert any("labelled images show only 1 picture" in text for text in warnings)
+    assert not any("listed in" in text for text in warnings)

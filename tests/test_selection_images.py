@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from selection.sources.foreign import is_heif
-from selection.sources.grey import GreyScale, extent_of, grey_scale
+from selection.sources.grey import Extent, GreyScale, extent_of, grey_scale
 from selection.sources.images import CorruptImage, decode, deep_values
 
 
@@ -363,3 +363,15 @@ def test_heic_is_read_where_the_package_is_there() -> None:
     assert shown.size in ((24, 32), (32, 24))
     with pytest.raises(CorruptImage):
         decode(buffer.getvalue()[:200])
+
+
+def test_values_beyond_sixteen_bits_or_below_nought_are_stretched() -> None:
+    assert grey_scale([Extent(True, 0, 65_535, 65_535)]) is None
+    assert grey_scale([Extent(True, 0, 65_536, 65_536)]) == GreyScale(0, 65_536, whole=False)
+    assert grey_scale([Extent(True, -1, 9, 9)]) == GreyScale(-1, 9, whole=False)
+    assert grey_scale([Extent(False, 0.0, 1.0, 1.0)]) is None
+    assert grey_scale([Extent(False, -1.0, 1.0, 1.0)]) == GreyScale(-1.0, 1.0, whole=False)
+    whole = [Extent(True, 0, 4_096, bright) for bright in (255, 256, 4_095, 4_096)]
+    assert [grey_scale([one]) for one in whole] == [
+        GreyScale(0.0, float(white), whole=True) for white in (256, 1_024, 4_096, 16_384)
+    ]

@@ -174,8 +174,10 @@ def test_numbers_of_names_end_at_the_last_name() -> None:
 
 def test_floats_are_numbers_of_classes_up_to_what_they_hold_exactly() -> None:
     assert numbers([2.0**53, float("nan")]) == ([0, -1], (str(2**53),))
-    for wrong in (2.0**53 + 2, float("inf"), 0.5):
-        with pytest.raises(UserError, match="whole numbers or text are expected"):
+    with pytest.raises(UserError, match="whole numbers or text are expected, one class an image"):
+        numbers([1.0, 2.0**53 + 2])
+    for wrong, shown in ((float("inf"), "inf"), (0.5, "0.5")):
+        with pytest.raises(UserError, match=rf"and fractions .{shown}. make a regression task"):
             numbers([1.0, wrong])
 
 
@@ -329,6 +331,9 @@ def test_of_several_files_the_one_of_the_split_or_of_the_same_letters_is_meant(
     assert index.find("IMG.png") == "a/IMG.png"
     assert index.find("img.png") == "b/img.png"
     assert index.find("ximg") == "b/ximg.png"
+    assert index.find("img.png", inside=("a", "b")) == "b/img.png"  # one has the same letters
+    images(tmp_path / "ab", "one.png")
+    assert FileIndex(tmp_path).find("b/one.png") is None
     images(tmp_path, "train/deep/0.png")
     assert FileIndex(tmp_path).find("0.png", inside=("train",)) is None  # two of the split
     assert index.fit(["0.png", "img.png"]) == 1
@@ -375,6 +380,7 @@ def test_first_folders_are_splits_where_all_are() -> None:
     assert splits_of_folders(["train/a.png", "val/b.png"]) == ["train", "validation"]
     assert splits_of_folders(["train/a.png", "cats/b.png"]) == ["train", "train"]
     assert splits_of_folders(["val/a.png", "test/b.png"]) == ["train", "train"]
+    assert splits_of_folders(["fold1/a.png", "test/b.png"]) == ["train", "train"]
     assert splits_of_folders(["train/a.png", "unlabelled/b.png"]) == ["train", "unlabelled"]
 
 
@@ -514,6 +520,27 @@ def test_names_of_classes_beside_a_table(
     written(tmp_path / "classes.txt", names)
     file = next(f for f in candidates(tmp_path, Columns()) if f.path.name == "all.lst")
     assert file.table.names == classes
+
+
+def test_a_list_of_numbers_is_not_its_own_list_of_names(tmp_path: Path) -> None:
+    images(tmp_path, *PATHS)
+    written(tmp_path / "labels.txt", lines(("0", "1", "2", "3"), ("0", "1", "0", "1"), " "))
+    (file,) = candidates(tmp_path, Columns())
+    assert file.is_usable and file.table.names is None
+
+
+def test_class_folders_in_a_split_beat_a_table_beside_them(tmp_path: Path) -> None:
+    paths = ("ant/0.png", "ant/1.png", "bee/2.png", "bee/3.png")
+    images(tmp_path / "train", *paths)
+    written(tmp_path / "train" / "rows.csv", "file,label\n" + lines(paths, LABELS))
+    assert read(tmp_path)[0] is None
+
+
+def test_a_column_that_finds_few_of_the_files_does_not_compete(tmp_path: Path) -> None:
+    images(tmp_path, *PATHS)
+    columns = {"file": PATHS, "thumb": ("1.png", "x.png", "y.png", "z.png"), "label": LABELS}
+    parts = parts_of_table(table_of(tmp_path, columns), Columns(), [])
+    assert rows_of(parts["train"]) == dict(zip(PATHS, LABELS, strict=True))
 
 
 def test_boxes_are_found_among_other_texts(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ here and compared with what the library itself answers, or refused with the righ
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,14 @@ import pytest
 
 from tests.tiny_families import CONFIGS, NAMES, SIDE, TEXT, save, shake, tiny
 from zoo.errors import TeacherError
-from zoo.loading.backbones import POOLINGS, backbone, backbones, obstacle
+from zoo.loading.backbones import (
+    POOLINGS,
+    backbone,
+    backbones,
+    feature_width,
+    obstacle,
+    tower_config,
+)
 from zoo.sources.folder import card as folder_card
 from zoo.teacher import Teacher
 
@@ -302,6 +310,45 @@ def test_every_image_family_of_the_library_is_tried_or_has_its_reason() -> None:
 
 def test_each_pooling_is_described() -> None:
     assert {backbone(name).pooling for name in backbones()} <= POOLINGS.keys()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "width"),
+    [
+        ("ViTModel", {"hidden_size": 384}, 384),
+        ("Dinov2Model", {"hidden_size": 384}, 768),  # the class token and the mean of the patches
+        ("CLIPModel", {"hidden_size": 5, "vision_config": {"hidden_size": 512}}, 512),
+        ("CLIPModel", {"hidden_size": 5}, None),
+        ("RadioModel", {"hidden_size": 384}, None),
+        ("ResNetModel", {"hidden_sizes": [64, 128]}, None),
+        ("ViTForImageClassification", {"hidden_size": 384}, None),
+    ],
+)
+def test_the_width_of_features_as_far_as_a_config_tells(
+    name: str, config: dict[str, Any], width: int | None
+) -> None:
+    assert feature_width(config, name) == width
+
+
+def test_a_tower_has_its_own_config_and_the_kind_of_the_whole_where_it_names_none() -> None:
+    whole = {"model_type": "clip", "vision_config": {"image_size": 32}}
+    assert tower_config(whole, "CLIPModel") == {"model_type": "clip", "image_size": 32}
+    whole["vision_config"] = {"model_type": "clip_vision_model"}
+    assert tower_config(whole, "CLIPModel") == {"model_type": "clip_vision_model"}
+    assert tower_config({"model_type": "vit"}, "ViTModel") == {"model_type": "vit"}
+
+
+def test_a_network_within_another_is_pooled_as_the_one_that_stands_alone() -> None:
+    alone, within = backbone("BeitModel"), backbone("BeitForMaskedImageModeling")
+    assert alone is not None and within is not None
+    assert within.prefix == "beit."
+    assert dataclasses.replace(within, prefix="", part="") == alone
+    assert alone.constant == ("pooler.layernorm.weight", "pooler.layernorm.bias")
+
+
+def test_a_part_of_a_diffusion_pipeline_is_refused_whatever_it_is_called() -> None:
+    reason = obstacle({"_diffusers_version": "0.30"}, "ViTForImageClassification")
+    assert reason == "is a part of a diffusion pipeline, which makes images: no image classifier"
 
 
 REFUSED = {

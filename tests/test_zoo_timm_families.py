@@ -71,6 +71,8 @@ def test_the_embeddings_among_timms_heads_are_known() -> None:
     [
         ("vit_base_patch16_clip_224", "openai", 10),  # trained on ten classes of somebody's
         ("vit_base_patch16_clip_224", "openai_ft_in1k", 1000),
+        ("vit_base_patch16_clip_224", "openai_ft_in1k", 512),
+        ("vit_pe_core_base_patch16_224", "mine", 1024),
         ("vit_base_patch16_224", "", 512),
         ("resnet50", "a1_in1k", 512),
     ],
