@@ -172,7 +172,9 @@ def test_outputs_of_an_earlier_format_are_not_read(
 ) -> None:
     store = TeacherStore(tmp_path)
     with monkeypatch.context() as earlier:
-        earlier.setattr(module, "_FORMAT", "2")  # before preprocessing and cuts changed
+        earlier.setattr(
+            "selection.probing.stored.key.FORMAT", "2"
+        )  # before preprocessing and cuts changed
         store.write(KEY, digests_of(20), outputs())
         assert store.read(KEY, digests_of(20)).complete
     assert not store.read(KEY, digests_of(20)).present.any()

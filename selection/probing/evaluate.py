@@ -9,33 +9,25 @@ from dataclasses import dataclass
 from selection.probe import Probe
 from selection.probing.budget import Budget
 from selection.probing.evaluator import ProbeEvaluator
+from selection.probing.inputs import RankingInputs
 from selection.probing.prober import LocalProber, Prober, ProbeStore
 from selection.probing.progress import RankingProgress
-from selection.probing.rounds import Halving, affordable_sizes, halve, shortlist, sizes
+from selection.probing.rounds import (
+    Halving,
+    affordable_sizes,
+    halve,
+    shortlist,
+    shortlist_size,
+    sizes,
+)
 from selection.probing.store import TeacherStore
-from selection.recall.candidates import Candidates
 from selection.recall.names import NameEncoder
-from selection.scores.score import Score
 from selection.settings import Settings
-from selection.task import Task
 from zoo.card import ModelCard
 from zoo.home import feature_folder
 from zoo.terminal.progress import Progress
 
-# models probed in the first round per 20 minutes of budget; longer budgets scale it linearly
-SHORTLIST = 64
 SPARE = 3  # models kept in the rounds beyond the committee's size
-
-
-@dataclass(frozen=True)
-class RankingInputs:
-    """What is ranked, on what, by what."""
-
-    task: Task
-    probe: Probe
-    candidates: Candidates
-    score: Score
-    also: tuple[Score, ...]
 
 
 @dataclass(frozen=True)
@@ -106,7 +98,7 @@ def _within_budget(
     evaluator.prober.warm_up(cards, first)
     left = budget.left()
     chosen, too_costly = shortlist(
-        cards, evaluator, size=first, most=shortlist_size(budget), left=left
+        cards, evaluator, size=first, most=shortlist_size(budget.seconds), left=left
     )
     rounds = affordable_sizes(
         chosen,
@@ -163,8 +155,3 @@ def _evaluator(
         prober,
         on_row=lambda row, cached: shown.finished(row, cached=cached),
     )
-
-
-def shortlist_size(budget: Budget) -> int:
-    """How many models a first round has at most."""
-    return max(SHORTLIST, round(SHORTLIST * budget.seconds / 1200))

@@ -12,6 +12,8 @@ from selection.evidence import Evidence
 from selection.ranking import Row, in_order
 from zoo.card import ModelCard
 
+# models probed in the first round per 20 minutes of budget; longer budgets scale it linearly
+SHORTLIST = 64
 FIRST_IMAGES = 64
 FIRST_IMAGES_A_CLASS = 4
 SMALLEST_FIRST_IMAGES = 16
@@ -198,6 +200,11 @@ def halve(
             break
         alive = _survivors(halving, chosen, keep, name) if rounds_after else []
     return halving
+
+
+def shortlist_size(seconds: float) -> int:
+    """How many models the first round has at most within a budget of ``seconds``."""
+    return max(SHORTLIST, round(SHORTLIST * seconds / 1200))
 
 
 def shortlist(

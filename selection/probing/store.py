@@ -3,99 +3,54 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import secrets
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from zoo.files import replacing, write_json
-from zoo.terminal.progress import note
+from selection.probing.stored.key import OUTPUTS, StoreKey, precision_of
+from selection.probing.stored.tensor_file import (
+    Array,
+    read_shard,
+    read_tensors,
+    split_digests,
+    write_tensors,
+)
+from zoo.files import write_json
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
     from PIL.Image import Image
 
-    from zoo.card import ModelCard
     from zoo.teacher import Teacher
 
-Array = npt.NDArray[Any]
+__all__ = [
+    "BATCH",
+    "CLASSIFIER",
+    "OUTPUTS",
+    "SHARD_ROWS",
+    "Array",
+    "NewRows",
+    "StoreKey",
+    "StoredRows",
+    "TeacherStore",
+    "outputs_of",
+    "precision_of",
+    "run_teacher",
+]
 
-OUTPUTS = ("features", "logits")
 CLASSIFIER = ("classifier_weights", "classifier_bias")
 BATCH = 64  # images that a teacher sees at once
 SHARD_ROWS = 2048  # rows of one file; a killed run loses at most so many
-# Of shards and keys. Raised also where networks are shown their images otherwise, or pooled
-# otherwise, under an unchanged key: 3 for processors and cuts of transformers' networks.
-_FORMAT = "3"
 _FLOAT16_MAX = 65504.0
 _ABANDONED_SECONDS = 600.0  # writing a shard takes well under that
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreKey:
-    """All that a teacher's stored outputs depend on, except for the image.
-
-    model, revision  the teacher's weights
-    preprocessing    ``Preprocessing.key``
-    precision        of the network: float32, or bf16 on a GPU
-    view             None for the image as it is; else which seeded views of which images
-    content          the names of the arrays that are stored
-    """
-
-    model: str
-    revision: str
-    preprocessing: str
-    precision: str = "float32"
-    view: str | None = None
-    content: tuple[str, ...] = OUTPUTS
-
-    @classmethod
-    def of(
-        cls,
-        card: ModelCard,
-        *,
-        device: str,
-        largest: int | None = None,
-        view: str | None = None,
-        content: tuple[str, ...] = OUTPUTS,
-    ) -> StoreKey:
-        """The key of a card's outputs on ``device``; ``TeacherError`` if its config is wrong.
-
-        A GPU runs in bfloat16, so its outputs are kept apart from a CPU's. ``largest`` bounds the
-        teacher's input size, see ``Teacher.load``.
-        """
-        from zoo.loading.inputs.preprocessing import preprocessing_of
-
-        preprocessing = preprocessing_of(card).at_most(largest).key
-        return cls(
-            model=card.id,
-            revision=card.revision,
-            preprocessing=preprocessing,
-            precision=precision_of(device),
-            view=view,
-            content=content,
-        )
-
-    @property
-    def digest(self) -> str:
-        """The entry's folder name: no part of a key ever becomes a path."""
-        text = json.dumps([_FORMAT, asdict(self)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32, lossless, for outputs on the image as it is; float16 for everything else."""
-        exact = self.view is None and self.content == OUTPUTS
-        return np.dtype(np.float32 if exact else np.float16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +126,7 @@ class TeacherStore:
         for path in sorted(entry.glob("rows-*.safetensors")):
             if not missing:
                 break
-            shard = _read_shard(path, key, missing)
+            shard = read_shard(path, key, missing)
             if shard is None:
                 continue
             rows, places = _matches(shard.pop("digests"), missing)
@@ -188,7 +143,7 @@ class TeacherStore:
         classifier = entry / "classifier.safetensors"
         if not arrays or not classifier.exists():
             return StoredRows(present, arrays, {}, seconds)
-        tensors = _read_tensors(classifier, key)
+        tensors = read_tensors(classifier, key)
         if tensors is None:  # without its classifier the teacher would be another one
             _remove_entry(entry)
             return StoredRows(np.zeros_like(present), {}, {}, 0.0)
@@ -223,9 +178,9 @@ class TeacherStore:
             classifier = {
                 name: np.asarray(values, np.float32) for name, values in new.classifier.items()
             }
-            _write_tensors(classifier_path, key, classifier)
+            write_tensors(classifier_path, key, classifier)
         shard = f"rows-{time.time_ns():020d}-{secrets.token_hex(4)}.safetensors"
-        _write_tensors(entry / shard, key, tensors)
+        write_tensors(entry / shard, key, tensors)
         if self.max_bytes is not None:
             self.evict(keep=key)
 
@@ -310,26 +265,15 @@ def run_teacher(
     return NewRows(arrays, dict(zip(CLASSIFIER, teacher.classifier or (), strict=False)))
 
 
-def precision_of(device: str) -> str:
-    """The precision that networks run in on ``device``, see ``Teacher.autocast``."""
-    return "bf16" if device.startswith("cuda") else "float32"
-
-
 def _matches(digests: Array, missing: dict[bytes, list[int]]) -> tuple[list[int], list[int]]:
     """The wanted rows that a shard holds and their places in it; takes them out of ``missing``."""
     rows: list[int] = []
     places: list[int] = []
-    for place, digest in enumerate(_as_bytes(digests)):
+    for place, digest in enumerate(split_digests(digests)):
         wanted = missing.pop(digest, [])
         rows += wanted
         places += [place] * len(wanted)
     return rows, places
-
-
-def _as_bytes(digests: Array) -> list[bytes]:
-    """(n, 16) uint8 as n byte strings."""
-    content = digests.tobytes()
-    return [content[start : start + 16] for start in range(0, len(content), 16)]
 
 
 def _as_dtype(name: str, values: Array, key: StoreKey) -> Array:
@@ -339,67 +283,6 @@ def _as_dtype(name: str, values: Array, key: StoreKey) -> Array:
     if key.dtype == np.float32 or values.dtype != np.float32:
         raise ValueError(f"{name} are {values.dtype}; float32 is stored")
     return np.clip(values, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
-
-
-def _write_tensors(path: Path, key: StoreKey, tensors: dict[str, Array]) -> None:
-    from safetensors.numpy import save
-
-    contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-    facts = {"format": _FORMAT, "key": key.digest, "checksum": _checksum(key, contiguous)}
-    content = save(contiguous, metadata=facts)
-    with replacing(path) as partial:
-        partial.write_bytes(content)
-
-
-def _read_shard(
-    path: Path,
-    key: StoreKey,
-    wanted: Mapping[bytes, object],
-) -> dict[str, Array] | None:
-    """The arrays of a shard that holds any of the ``wanted`` digests; None otherwise."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            digests = file.get_tensor("digests")
-    except (SafetensorError, OSError, ValueError, TypeError):
-        return _read_tensors(path, key)  # notes the damage and removes the file
-    if wanted.keys().isdisjoint(_as_bytes(digests)):
-        return None
-    return _read_tensors(path, key)
-
-
-def _read_tensors(path: Path, key: StoreKey) -> dict[str, Array] | None:
-    """The arrays of a file, or None if it does not exist; a damaged file is removed."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            facts = file.metadata() or {}
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-        expected = {"format": _FORMAT, "key": key.digest, "checksum": _checksum(key, tensors)}
-        if facts == expected:
-            return tensors
-        reason = "its checksum does not match"
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
-        reason = str(error)
-    note(f"stored outputs of {key.model} are damaged ({reason}); they are computed anew")
-    with contextlib.suppress(OSError):
-        path.unlink()
-    return None
-
-
-def _checksum(key: StoreKey, tensors: Mapping[str, Array]) -> str:
-    """crc32 over the key and the name, type, shape and bytes of every array."""
-    value = zlib.crc32(key.digest.encode())
-    for name in sorted(tensors):
-        values = tensors[name]
-        value = zlib.crc32(f"{name} {values.dtype} {values.shape}".encode(), value)
-        value = zlib.crc32(np.ascontiguousarray(values).data, value)
-    return f"{value:08x}"
 
 
 def _usage(entry: Path) -> tuple[float, int, Path]:

@@ -1,0 +1,118 @@
+"""What a ranking works on: an open task, its candidates, its probe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from selection.probe import Probe
+from selection.probing.budget import Budget, CostModel
+from selection.probing.downloads import (
+    RANK_LIMITS,
+    DownloadPlan,
+    announce_download,
+    by_value_per_byte,
+    refuse_unasked,
+)
+from selection.probing.prober import ProbeStore
+from selection.probing.rounds import LARGEST_SHARE, shortlist_size
+from selection.probing.store import TeacherStore
+from selection.recall.candidates import MOST, UNBOUNDED, Candidates, candidates
+from selection.scores.registry import resolve, resolve_all
+from selection.scores.score import Score
+from selection.settings import Settings
+from selection.task import Task
+from zoo.home import bandwidth_file, feature_folder
+from zoo.loading.revision import offline_by_environment, pinned
+
+
+@dataclass(frozen=True)
+class RankingInputs:
+    """What is ranked, on what, by what."""
+
+    task: Task
+    probe: Probe
+    candidates: Candidates
+    score: Score
+    also: tuple[Score, ...]
+
+
+def open_inputs(
+    task: str | Path | Task,
+    settings: Settings,
+    budget: Budget,
+    on_task: Callable[[Task], None] | None,
+) -> RankingInputs:
+    """Open the task, find the candidates for its classes and draw the probe."""
+    score, also = resolve(settings.score), resolve_all(settings.also)
+    if isinstance(task, str | Path):
+        task = Task.open(
+            str(task),
+            unlabelled=settings.unlabelled,
+            offline=settings.offline,
+            image_column=settings.image_column,
+            label_column=settings.label_column,
+            duplicates=settings.duplicates,
+        )
+    chosen = _candidates(task, settings, budget)
+    probe = Probe.draw(task, size=settings.probe_size, seed=settings.seed)
+    plan = _download_plan(chosen, probe, settings, budget)
+    refuse_unasked(plan, yes=settings.yes, limits=RANK_LIMITS)
+    if on_task is not None:
+        on_task(task)  # after all that can be refused: an error is one line
+    announce_download(plan, yes=settings.yes, limits=RANK_LIMITS)
+    cards = pinned(chosen.cards, offline=settings.offline)  # the first network call
+    return RankingInputs(
+        task,
+        probe,
+        replace(chosen, cards=cards),
+        score,
+        also,
+    )
+
+
+def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
+    """The models to consider, in the order in which to run them.
+
+    They are at most 50, or within a budget as many as it might pay for.
+    """
+    costs = CostModel(bandwidth_file())
+    most, largest = MOST, budget.download
+    if budget.limited:
+        # more than a first round takes: some cost more than the budget can pay
+        most = max(UNBOUNDED, shortlist_size(budget.seconds))
+        affordable = costs.largest_download(LARGEST_SHARE * budget.left())
+        largest = min(budget.download, affordable)
+    chosen = candidates(
+        task.classes,
+        catalogue=settings.catalogue,
+        where=settings.where,
+        models=settings.models,
+        offline=settings.offline or offline_by_environment(),
+        most=most,
+        largest=largest if math.isfinite(largest) else None,
+    )
+    if budget.limited:
+        return chosen  # the rounds order them by what is left
+    return replace(chosen, cards=by_value_per_byte(chosen.cards, chosen.prior, costs))
+
+
+def _download_plan(
+    chosen: Candidates,
+    probe: Probe,
+    settings: Settings,
+    budget: Budget,
+) -> DownloadPlan:
+    """What the candidates would download; those whose outputs are stored need no weights."""
+    store = ProbeStore(probe, TeacherStore(feature_folder()), device=settings.device)
+    cards = chosen.cards
+    if budget.limited:
+        cards = cards[: shortlist_size(budget.seconds)]
+    return DownloadPlan.of(
+        cards,
+        CostModel(bandwidth_file()),
+        budget=budget,
+        is_needed=lambda card: card.sha is None or store.count(card) < probe.size,
+    )
