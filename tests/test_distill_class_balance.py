@@ -24,7 +24,9 @@ from distill.training.config import training_config
 from distill.training.results import (
     ACCURACY,
     BALANCED,
+    _wrapped,
     class_mean,
+    control_results,
     lift_of,
     split_metrics,
     split_results,
@@ -322,3 +324,28 @@ def test_a_lift_that_may_be_chance_is_too_close_to_call() -> None:
         )
         assert said.startswith("Too close to call whether the teachers help: kd")
         assert f"difference {sign}" in said  # and no word of the two classes without images
+
+
+def test_a_wrong_answer_counts_for_no_class() -> None:
+    hits = np.array([False, True, True, True])
+    assert class_mean(hits, np.array([0, 0, 1, 1])) == 0.75
+    assert class_mean(hits, np.array([1, 1, 0, 0])) == 0.75
+
+
+def test_a_control_is_kept_as_figures_without_its_images() -> None:
+    student, plain = _results(SKEWED), _results(ALWAYS_RED)
+    epochs = [
+        {"validation_accuracy": 0.8},  # of a version that kept no other
+        {"validation_accuracy": 0.9, "validation_balanced_accuracy": 0.4},
+    ]
+    kept = control_results(student, plain, epochs)
+    assert kept["curve"] == [0.8, 0.4]
+    assert kept["lift"]["value"] == pytest.approx(2 / 3)
+    assert kept["test"]["accuracy"] == 0.8
+    assert not {"predicted", "labels", "confidence", "reliability"} & set(kept["test"])
+
+
+def test_a_line_of_exactly_eighty_letters_is_not_broken() -> None:
+    first, second = "x" * 69, "y" * 10
+    assert _wrapped("  worst:  ", [first, second]) == [f"  worst:  {first},", f"    {second}"]
+    assert len(f"  worst:  {first},") == 80

@@ -78,6 +78,8 @@ def test_the_gap_recovered_needs_a_gap() -> None:
     assert whole is not None
     assert whole.value == pytest.approx(1)
     assert gap_recovered([student], [plain], plain) is None
+    few = np.array([True, True, False, True])
+    assert gap_recovered([few], [few], np.ones(4, dtype=bool)) is None  # may be chance
     assert gap_recovered([student], [teacher], plain) is None
 
 

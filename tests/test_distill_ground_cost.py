@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -77,3 +78,42 @@ def test_a_teacher_without_a_head_has_no_plan() -> None:
     assert found.plan is None
     assert found.matrix.shape == (C, C)
     assert torch.allclose(found.matrix.diagonal(), torch.zeros(C), atol=1e-5)
+
+
+def test_the_mean_cost_is_that_of_the_answers_to_the_true_classes() -> None:
+    features, logits, truth = world(4, noise=2.0)
+    labels = torch.where(torch.arange(N) < 50, truth, -1)
+    found = ground_cost(features, logits, labels, num_classes=C)
+    assert float(found.matrix.mean()) == pytest.approx(1, abs=1e-5)
+    answers = logits.softmax(dim=1)
+    costs = [
+        sum(float(answers[n, i] * found.matrix[i, truth[n]]) for i in range(C_T)) for n in range(50)
+    ]
+    assert found.mean == pytest.approx(sum(costs) / 50, abs=1e-4)
+
+
+def test_a_class_without_labels_stands_at_the_mean_of_all() -> None:
+    features, _, labels = world(5)
+    labels = torch.where(labels == 2, -1, labels)
+    matrix = ground_cost(features, None, labels, num_classes=C).matrix
+    x = (features - features.mean(0)) / features.std(0, correction=0)
+    known = labels >= 0
+    places = [x[labels == 0].mean(0), x[labels == 1].mean(0), x[known].mean(0)]
+    places = torch.stack([place / place.norm() for place in places])
+    wanted = 1 - places @ places.T
+    assert torch.allclose(matrix, wanted / wanted.mean(), atol=1e-4)
+
+
+def test_a_feature_that_never_moves_is_no_trouble() -> None:
+    features, logits, labels = world(6)
+    features[:, 3] = 7.0
+    found = ground_cost(features, logits, labels, num_classes=C)
+    assert bool(torch.isfinite(found.matrix).all())
+
+
+def test_a_sharpness_is_an_exponent() -> None:
+    plan = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
+    logits = torch.log(torch.tensor([[0.64, 0.04]]))  # softened: 0.8 and 0.2
+    assert torch.allclose(carried(logits, plan, 1.0).exp(), torch.tensor([[0.4, 0.6]]), atol=1e-6)
+    squares = torch.tensor([[0.16, 0.36]]) / 0.52
+    assert torch.allclose(carried(logits, plan, 2.0).exp(), squares, atol=1e-6)

@@ -335,7 +335,7 @@ def test_no_neighbour_of_a_long_tie_is_left_out() -> None:
 
 @pytest.mark.parametrize("count", [16, 60])
 def test_nleep_keeps_four_fifths_of_the_variance_and_two_samples_a_cluster(count: int) -> None:
-    evidence = teacher(n=count, d=12)
+    evidence = teacher(n=count, d=12, apart=0.3)
     centred = oracles.centred(evidence)
     _, axes = np.linalg.eigh(centred.T @ centred)
     points = centred @ axes[:, ::-1]  # (N, D) the widest axis first

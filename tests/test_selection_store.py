@@ -456,3 +456,50 @@ def test_a_teacher_sees_each_missing_image_once_and_a_stopped_one_goes_on(
 
 def test_the_digest_of_an_image_is_the_documented_one() -> None:
     assert image_digest(b"image") == hashlib.sha256(b"image").digest()[:16]
+
+
+def test_a_damaged_classifier_takes_its_rows_with_it(tmp_path: Path) -> None:
+    store, digests = TeacherStore(tmp_path), digests_of(20)
+    store.write(KEY, digests, outputs())
+    (classifier,) = store.entry(KEY).glob("classifier.safetensors")
+    content = classifier.read_bytes()
+    classifier.write_bytes(flipped(content, 8 * len(content) - 1))
+    assert not store.read(KEY, digests).present.any()
+    assert list(store.entry(KEY).iterdir()) == []  # nothing of the old teacher meets a new one's
+    store.write(KEY, digests, outputs(seed=1))
+    assert same(store.read(KEY, digests), outputs(seed=1))
+
+
+def test_what_fits_exactly_is_kept(tmp_path: Path) -> None:
+    store, other = TeacherStore(tmp_path), replace(KEY, model="org/other")
+    for key, age in ((KEY, 200), (other, 100)):
+        store.write(key, digests_of(20), outputs())
+        for path in store.entry(key).iterdir():
+            os.utime(path, (time.time() - age, time.time() - age))
+    total = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    TeacherStore(tmp_path, max_bytes=total).evict()
+    assert list(store.keys("org/model", KEY.revision)) == [KEY]
+    TeacherStore(tmp_path, max_bytes=total - 1).evict()
+    assert list(store.keys("org/model", KEY.revision)) == []
+    assert list(store.keys("org/other", KEY.revision)) == [other]
+
+
+def test_a_teacher_that_stops_in_one_block_is_not_asked_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHARD_ROWS", 4)
+    asked: list[list[int]] = []
+
+    def compute(rows: Sequence[int]) -> NewRows:
+        asked.append(list(rows))
+        return outputs(samples=min(len(rows), 3))  # a budget ended
+
+    store = TeacherStore(tmp_path)
+    assert (
+        outputs_of(store, KEY, digests_of(10), compute).present.tolist() == [True] * 3 + [False] * 7
+    )
+    assert asked == [[0, 1, 2, 3]]
+    assert outputs_of(store, KEY, digests_of(10), compute).present.tolist() == (
+        [True] * 7 + [False] * 3
+    )
+    assert asked[1:] == [[3], [4, 5, 6, 7]]

@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 
 from selection.evidence import Evidence, Floats
 from selection.scores.image_costs import image_costs, whitened_cosines
-from selection.scores.label_geometry import SPACES, label_geometry, squared_distances
+from selection.scores.label_geometry import (
+    SPACES,
+    class_means,
+    label_geometry,
+    squared_distances,
+)
 from selection.scores.likelihood import information_gains
-from selection.scores.probe_data import prepare
+from selection.scores.probe_data import ProbeData, prepare
 from selection.scores.registry import SCORES, resolve
 from selection.scores.transport_plans import entropic_plan, self_transport
 from tests import score_oracles as oracles
@@ -350,3 +355,12 @@ def test_a_teacher_without_a_head_stands_where_one_with_empty_answers_stands() -
     empty = replace(evidence, probabilities=np.full((60, 7), 1 / 7, dtype=np.float32))
     headless = replace(evidence, probabilities=None)
     assert resolve().value(headless) == pytest.approx(resolve().value(empty), abs=0.05)
+
+
+def test_a_class_of_one_sample_stands_at_the_mean_of_the_others_without_it() -> None:
+    points = np.array([[0.0, 3.0], [2.0, 1.0], [4.0, 2.0], [9.0, 9.0]])
+    labels = np.array([0, 0, 0, 1])
+    data = ProbeData(points, labels, np.array([3.0, 1.0]), None)
+    means, left_out = class_means(points, data)
+    assert means.tolist() == [[2.0, 2.0], [9.0, 9.0]]
+    assert left_out.tolist() == [[3.0, 1.5], [2.0, 2.5], [1.0, 2.0], [2.0, 2.0]]
