@@ -336,6 +336,28 @@ def test_in_a_crowd_only_what_is_all_but_identical_is_a_copy() -> None:
     assert pairs_of(crowd[:4]) == [(a, b) for a in range(4) for b in range(a + 1, 4)]  # no crowd
 
 
+def test_what_is_identical_is_a_copy_however_near_the_crowd_is() -> None:
+    crowd = [noisy(BASE, 3.0, seed) for seed in range(10)]
+    assert pairs_of(crowd) == []
+    assert pairs_of([*crowd, noisy(crowd[3].astype(float), 1.5, 99)]) == [(3, 10)]
+
+
+def test_small_images_are_registered_in_half_the_detail(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int]] = []
+
+    def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        assert first.shape == second.shape
+        calls.append((len(first), first.shape[-1]))
+        return np.full(len(first), len(calls), dtype=np.float32)
+
+    monkeypatch.setattr(search, "correlations", correlation)
+    pixels = np.zeros((3, 3, SIDE, SIDE), dtype=np.uint8)
+    sides = np.array([SIDE, SIDE + 1, 96], dtype=np.int32)
+    found = search._registered(pixels, sides, np.array([[0, 1], [1, 2], [0, 2]]))
+    assert calls == [(1, SIDE), (2, SIDE // 2)]
+    assert found.tolist() == [2, 1, 2]
+
+
 def test_images_of_one_colour_are_never_near() -> None:
     speck = np.full((3, SIDE, SIDE), 90, dtype=np.uint8)
     speck[:, 3, 3] += 7  # less than a flat image may vary

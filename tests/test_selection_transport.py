@@ -21,6 +21,7 @@ from selection.scores.label_geometry import (
 from selection.scores.likelihood import information_gains
 from selection.scores.probe_data import ProbeData, prepare
 from selection.scores.registry import SCORES, resolve
+from selection.scores.score import NotApplicable
 from selection.scores.transport_plans import entropic_plan, self_transport
 from tests import score_oracles as oracles
 from tests.test_selection_scores import teacher
@@ -364,3 +365,14 @@ def test_a_class_of_one_sample_stands_at_the_mean_of_the_others_without_it() -> 
     means, left_out = class_means(points, data)
     assert means.tolist() == [[2.0, 2.0], [9.0, 9.0]]
     assert left_out.tolist() == [[3.0, 1.5], [2.0, 2.5], [1.0, 2.0], [2.0, 2.0]]
+    costs = image_costs(data)
+    assert costs[3, 1] == 1.0  # nothing of its class is left without it
+    assert (costs[:3, 0] != 1.0).all()
+
+
+def test_a_classifier_of_another_shape_than_the_answers_is_not_applicable() -> None:
+    evidence = teacher()
+    assert evidence.classifier_weights is not None
+    few = replace(evidence, classifier_weights=evidence.classifier_weights[:-1])
+    with pytest.raises(NotApplicable, match="are not one row of the features' width for each"):
+        label_geometry(few, "classifier")
