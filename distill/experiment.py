@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 
 from distill.data.batches import Batches, BatchSettings
-from distill.data.pixels import Pixels, open_pixels, refuse_equal_images, working_size
+from distill.data.pixels import pixel_packing, working_size
+from distill.data.samples import Samples, open_samples, refuse_equal_samples
 from distill.methods.recipe import Context
 from distill.methods.registry import METHODS, require
 from distill.methods.registry import build as build_recipe
@@ -26,7 +27,7 @@ from distill.teachers.prepared import (
     VIEW_SEED,
     PreparedTeacher,
     PreparedTeachers,
-    TaskImages,
+    TaskSamples,
     committee_cards,
 )
 from distill.training.config import TrainingConfig, training_config
@@ -97,32 +98,32 @@ class Experiment:
         return working_size(self.task.train, self.size)
 
     @cached_property
-    def pixels(self) -> Pixels:
-        """The training images, labelled ones first, at the working size."""
+    def samples(self) -> Samples:
+        """The training samples, labelled ones first."""
         splits = [self.task.train]
         if self.task.unlabelled is not None:
             splits.append(self.task.unlabelled)
-        pixels = open_pixels(splits, size=self.work_size, folder=pixel_folder())
+        samples = open_samples(splits, pixel_packing(self.work_size), folder=pixel_folder())
         if not self.task.unreadable:  # which the search for duplicates would have said
-            reasons = pixels.unreadable()
-            texts = unreadable_warnings(reasons, len(pixels))
+            reasons = samples.unreadable()
+            texts = unreadable_warnings(reasons, len(samples))
             check_readable(self.task.train, reasons, texts)
             for text in texts:
                 warn(text)
-        refuse_equal_images(pixels)
-        return pixels
+        refuse_equal_samples(samples, nouns="images")
+        return samples
 
-    def split(self, name: str) -> Pixels:
+    def split(self, name: str) -> Samples:
         """``validation`` or ``test`` as the student sees it."""
-        return open_pixels(
+        return open_samples(
             [getattr(self.task, name)],
-            size=self.size,
+            pixel_packing(self.size),
             folder=pixel_folder(),
             progress_name=f"decoding {name}",
         )
 
     @cached_property
-    def validation(self) -> Pixels:
+    def validation(self) -> Samples:
         """The validation split as the student sees it."""
         return self.split("validation")
 
@@ -135,8 +136,8 @@ class Experiment:
             views = RenderedViews(
                 augmentation=training.augmentation, seed=VIEW_SEED, count=training.views
             )
-        images = TaskImages(
-            training=self.pixels,
+        images = TaskSamples(
+            training=self.samples,
             validation=self.validation,
             classes=self.task.classes,
             views=views,
@@ -186,7 +187,7 @@ class Experiment:
             classes=len(self.task.classes),
         )
         batches = Batches.build(
-            self.pixels,
+            self.samples,
             drawing,
             teachers=tuple(
                 t.outputs.map(lambda name, values: values if name in needs else None)
@@ -229,14 +230,14 @@ class Experiment:
         """
         results: dict[str, Any] = {"decided_by": self.decided_by, "unreadable": self._unreadable()}
         for name in ("validation", "test"):
-            pixels = self.split(name)
-            labels = pixels.labels[pixels.usable]
-            logits = [student.logits(chunk) for chunk in pixels.chunks(pixels.usable)]
+            samples = self.split(name)
+            labels = samples.labels[samples.usable]
+            logits = [student.logits(chunk) for chunk in samples.chunks(samples.usable)]
             logits_of_all = torch.cat(logits)  # (n, C)
             right = logits_of_all.argmax(1).numpy() == labels
             results[name] = {
                 **split_results(labels, logits_of_all, self.task.classes),
-                **self._without_copies(name, pixels, right),
+                **self._without_copies(name, samples, right),
             }
         test = results["test"]
         test["mistakes"] = worst_mistakes(
@@ -250,8 +251,8 @@ class Experiment:
     def _unreadable(self) -> dict[str, Any]:
         """How many images could not be read, and the first of them with their reasons."""
         reasons = dict(self.task.unreadable)
-        for pixels in (self.pixels, self.validation, self.split("test")):
-            reasons |= pixels.unreadable()
+        for samples in (self.samples, self.validation, self.split("test")):
+            reasons |= samples.unreadable()
         examples = [
             {"image": printable(name, 300), "reason": printable(reason, 300)}
             for name, reason in islice(reasons.items(), UNREADABLE_KEPT)
@@ -261,14 +262,14 @@ class Experiment:
     def _without_copies(
         self,
         name: str,
-        pixels: Pixels,
+        samples: Samples,
         correct: npt.NDArray[np.bool_],
     ) -> dict[str, Any]:
         """Accuracy on the images of a split that stand in no other too, where some do."""
         task, others = self.task, {"validation", "test"} - {name}
         splits = (task.train, *(getattr(task, other) for other in others))
         copies = np.concatenate([leaks(getattr(task, name), split) for split in splits])
-        is_new = ~np.isin(pixels.usable, copies)
+        is_new = ~np.isin(samples.usable, copies)
         if is_new.all() or not is_new.any():
             return {}
         share = accuracy(correct[is_new])

@@ -310,7 +310,7 @@ def _pass_on(
         from distill.student.onnx import write_int8
 
         experiment = experiment or _open(command)[1]
-        int8 = write_int8(finished.student, experiment.pixels, experiment.split("test"))
+        int8 = write_int8(finished.student, experiment.samples, experiment.split("test"))
         print(
             f"{_file_line('int8', int8.path)}: test {100 * int8.accuracy:.1f} %,"
             f" in float32 {100 * int8.float_accuracy:.1f} %"

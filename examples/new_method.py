@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distill.batch import Batch, StudentState
+from distill.data.batch import Batch, StudentState
 from distill.methods.recipe import Context, Recipe, task_term
 from distill.methods.registry import METHODS, Method
 from distill.options import TrainOptions

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from distill.batch import Batch, StudentState, TeacherOutputs
+from distill.data.batch import Batch, StudentState, TeacherOutputs
 from distill.data.batches import Batches, BatchSettings
-from distill.data.pixels import Pixels
-from distill.data.views import Augmentation
+from distill.data.samples import Samples
+from distill.data.views import ImageAugmentation
 from distill.methods.recipe import Recipe, task_term
 from distill.student.student import Student, StudentSpec
 
@@ -31,11 +31,11 @@ def squares(count: int, *, size: int = 16, seed: int = 0) -> tuple[np.ndarray, n
     return images, labels
 
 
-def pixels(count: int = 24, *, unlabelled: int = 0, seed: int = 0) -> Pixels:
+def pixels(count: int = 24, *, unlabelled: int = 0, seed: int = 0) -> Samples:
     images, labels = squares(count + unlabelled, seed=seed)
     labels[count:] = -1
-    return Pixels(
-        images=images,
+    return Samples(
+        inputs=images,
         labels=labels,
         usable=np.arange(len(labels)),
         digest=f"{count}+{unlabelled}/{seed}",
@@ -43,7 +43,7 @@ def pixels(count: int = 24, *, unlabelled: int = 0, seed: int = 0) -> Pixels:
 
 
 def batches(
-    data: Pixels,
+    data: Samples,
     *,
     batch_size: int = 8,
     views: int = 1,
@@ -54,7 +54,7 @@ def batches(
     settings = BatchSettings(
         batch_size=batch_size,
         size=32,
-        augmentation=Augmentation(flip=False, colour=0.1),
+        augmentation=ImageAugmentation(flip=False, colour=0.1),
         seed=seed,
         views=views,
         use_unlabelled=use_unlabelled,

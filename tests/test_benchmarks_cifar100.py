@@ -87,7 +87,7 @@ def test_the_networks_are_those_of_the_papers() -> None:
 def test_the_losses_are_those_of_the_papers(name: str) -> None:
     import torch.nn.functional as F
 
-    from distill.batch import Batch, StudentState, TeacherOutputs
+    from distill.data.batch import Batch, StudentState, TeacherOutputs
 
     torch.manual_seed(0)
     mine, said, labels = torch.randn(8, 100) * 2, torch.randn(8, 100) * 3, torch.arange(8)
@@ -155,7 +155,7 @@ def test_the_images_of_a_part_are_of_all_classes_and_parts_of_files_make_the_who
         *(f"train-{i}.parquet" for i in range(3)),
     ]
     other = pixels(small(tmp_path / "packed", tmp_path / "b", images=150), "train")
-    assert np.array_equal(one.images, other.images)
+    assert np.array_equal(one.inputs, other.inputs)
     assert np.array_equal(one.labels, other.labels)
 
 

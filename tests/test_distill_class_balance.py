@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from distill.batch import Batch
+from distill.data.batch import Batch
 from distill.data.batches import Batches, BatchSettings
 from distill.data.class_balance import BalancedStream, class_terms
-from distill.data.pixels import Pixels, refuse_equal_images
-from distill.data.views import Augmentation
+from distill.data.samples import Samples, refuse_equal_samples
+from distill.data.views import ImageAugmentation
 from distill.methods.recipe import task_term
 from distill.options import Options, from_config, to_json
 from distill.student.model_card import model_card
@@ -115,11 +115,11 @@ def test_a_balanced_stream_is_a_function_of_the_position() -> None:
 
 def _batches(kind: str | None) -> Batches:
     images, _ = squares(100)
-    pixels = Pixels(images=images, labels=SKEWED, usable=np.arange(100), digest="skewed")
+    pixels = Samples(inputs=images, labels=SKEWED, usable=np.arange(100), digest="skewed")
     settings = BatchSettings(
         batch_size=30,
         size=16,
-        augmentation=Augmentation(flip=False),
+        augmentation=ImageAugmentation(flip=False),
         seed=0,
         class_balance=kind,
         classes=3,
@@ -289,11 +289,11 @@ def test_the_card_has_the_figures_by_class() -> None:
 
 def test_equal_images_are_refused() -> None:
     images = np.full((6, 3, 8, 8), 128, dtype=np.uint8)
-    pixels = Pixels(images=images, labels=SKEWED[:6], usable=np.arange(6), digest="grey")
+    pixels = Samples(inputs=images, labels=SKEWED[:6], usable=np.arange(6), digest="grey")
     with pytest.raises(UserError, match="all 6 training images are equal"):
-        refuse_equal_images(pixels)
+        refuse_equal_samples(pixels, nouns="images")
     images[5, 0, 0, 0] = 0
-    refuse_equal_images(pixels)
+    refuse_equal_samples(pixels, nouns="images")
 
 
 def test_unlabelled_images_are_of_no_class() -> None:

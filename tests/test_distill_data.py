@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from distill.data import pixels as data
-from distill.data.pixels import Stream, open_pixels, square, working_size
-from distill.data.views import Augmentation, render, uniforms
+from distill.data import samples as data
+from distill.data.pixels import pixel_packing, square, working_size
+from distill.data.samples import Stream, open_samples
+from distill.data.views import ImageAugmentation, render, uniforms
 from selection.sources.images import CorruptImage, decode, image_digest
 from tests.places import flipped
 from zoo.errors import UserError
@@ -77,49 +78,49 @@ def test_a_square_is_what_the_exported_transform_shows(size: tuple[int, int]) ->
 def test_pixels_join_the_splits_in_order_and_are_decoded_once(tmp_path: Path) -> None:
     first, second = Photos(5), Photos(3, size=(16, 16))
     second.labels = np.full(3, -1)
-    pixels = open_pixels([first, second], size=16, folder=tmp_path)
-    assert pixels.images.shape == (8, 3, 16, 16)
+    pixels = open_samples([first, second], pixel_packing(16), folder=tmp_path)
+    assert pixels.inputs.shape == (8, 3, 16, 16)
     assert pixels.labels.tolist() == [0, 1, 0, 1, 0, -1, -1, -1]
-    assert (pixels.images[6] == square(second.image(1), 16)).all()
+    assert (pixels.inputs[6] == square(second.image(1), 16)).all()
     assert pixels.digests[6].tobytes() == image_digest(second.raw(1))
-    assert (np.asarray(pixels.image(6)) == np.asarray(second.image(1))).all()
+    assert (np.asarray(pixels.sample(6)) == np.asarray(second.image(1))).all()
     reads = first.reads
-    again = open_pixels([first, second], size=16, folder=tmp_path)
+    again = open_samples([first, second], pixel_packing(16), folder=tmp_path)
     assert first.reads == reads
     assert again.digest == pixels.digest
-    assert open_pixels([first, second], size=8, folder=tmp_path).digest != pixels.digest
+    assert open_samples([first, second], pixel_packing(8), folder=tmp_path).digest != pixels.digest
 
 
 def test_a_damaged_image_is_left_out_and_all_damaged_is_an_error(tmp_path: Path) -> None:
-    pixels = open_pixels([Photos(6, bad=(1, 4))], size=8, folder=tmp_path)
+    pixels = open_samples([Photos(6, bad=(1, 4))], pixel_packing(8), folder=tmp_path)
     assert pixels.usable.tolist() == [0, 2, 3, 5]
     assert pixels.labels.tolist() == [0, -1, 0, 1, -1, 1]
     with pytest.raises(UserError, match="none of the 2 images"):
-        open_pixels([Photos(2, bad=(0, 1))], size=8, folder=tmp_path)
+        open_samples([Photos(2, bad=(0, 1))], pixel_packing(8), folder=tmp_path)
 
 
 def test_decoding_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "CHUNK", 4)
     stopped = Photos(12, fail_at=9)
     with pytest.raises(KeyboardInterrupt):
-        open_pixels([stopped], size=8, folder=tmp_path)
+        open_samples([stopped], pixel_packing(8), folder=tmp_path)
     stopped.fail_at, stopped.reads = -1, 0
-    pixels = open_pixels([stopped], size=8, folder=tmp_path)
+    pixels = open_samples([stopped], pixel_packing(8), folder=tmp_path)
     assert stopped.reads == 4  # rows 8 to 11 alone
-    assert (pixels.images[2] == square(stopped.image(2), 8)).all()
-    assert (pixels.images[11] == square(stopped.image(11), 8)).all()
+    assert (pixels.inputs[2] == square(stopped.image(2), 8)).all()
+    assert (pixels.inputs[11] == square(stopped.image(11), 8)).all()
     digests = [image_digest(stopped.raw(row)) for row in range(12)]
     assert [digest.tobytes() for digest in pixels.digests] == digests
 
 
 def test_a_truncated_memory_map_is_made_anew(tmp_path: Path) -> None:
     photos = Photos(4)
-    open_pixels([photos], size=8, folder=tmp_path)
+    open_samples([photos], pixel_packing(8), folder=tmp_path)
     for name in ("pixels.u8", "digests.u8"):
         file = next(tmp_path.rglob(name))
         file.write_bytes(file.read_bytes()[:-1])
-        pixels = open_pixels([photos], size=8, folder=tmp_path)
-        assert (pixels.images[3] == square(photos.image(3), 8)).all()
+        pixels = open_samples([photos], pixel_packing(8), folder=tmp_path)
+        assert (pixels.inputs[3] == square(photos.image(3), 8)).all()
         assert pixels.digests[3].tobytes() == image_digest(photos.raw(3))
 
 
@@ -154,34 +155,39 @@ def numbers(*values: int) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.int64)
 
 
-UNCHANGED = Augmentation(crop="none", flip=False, colour=0)
-ALL = [Augmentation(), Augmentation(crop="resize", colour=0.4), Augmentation(mix=0.5), UNCHANGED]
+UNCHANGED = ImageAugmentation(crop="none", flip=False, colour=0)
+ALL = [
+    ImageAugmentation(),
+    ImageAugmentation(crop="resize", colour=0.4),
+    ImageAugmentation(mix=0.5),
+    UNCHANGED,
+]
 
 
 @pytest.mark.parametrize("augmentation", ALL)
-def test_a_view_depends_on_seed_view_and_index_alone(augmentation: Augmentation) -> None:
+def test_a_view_depends_on_seed_view_and_index_alone(augmentation: ImageAugmentation) -> None:
     index, view = torch.arange(10), torch.arange(10) % 3
-    whole = render(images(), index, view, augmentation=augmentation, seed=7, size=16).pixels
+    whole = render(images(), index, view, augmentation=augmentation, seed=7, size=16).inputs
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
     shuffled = render(
         images(), index[order], view[order], augmentation=augmentation, seed=7, size=16
-    ).pixels
+    ).inputs
     assert torch.equal(whole[order], shuffled)
     alone = render(
         images(), index[4:5], view[4:5], augmentation=augmentation, seed=7, size=16
-    ).pixels
+    ).inputs
     assert torch.allclose(whole[4:5], alone, atol=1e-6)
     assert whole.min() >= 0
     assert whole.max() <= 1
 
 
 @pytest.mark.parametrize("augmentation", ALL[:3])
-def test_other_views_and_seeds_show_something_else(augmentation: Augmentation) -> None:
+def test_other_views_and_seeds_show_something_else(augmentation: ImageAugmentation) -> None:
     index = torch.arange(10)
     shown = [
         render(
             images(), index, torch.full_like(index, v), augmentation=augmentation, seed=s, size=16
-        ).pixels
+        ).inputs
         for s, v in ((0, 0), (0, 1), (1, 0))
     ]
     for a, b in ((0, 1), (0, 2), (1, 2)):
@@ -210,11 +216,11 @@ def test_nothing_done_is_the_image_and_a_shift_moves_whole_pixels() -> None:
     source, index = images(), torch.arange(10)
     unchanged = render(
         source, index, torch.zeros_like(index), augmentation=UNCHANGED, seed=0, size=16
-    ).pixels
+    ).inputs
     assert torch.allclose(unchanged, source.float() / 255, atol=1e-6)
-    shift = Augmentation(flip=False, colour=0)
+    shift = ImageAugmentation(flip=False, colour=0)
     moved = (
-        render(source, index, torch.zeros_like(index), augmentation=shift, seed=0, size=16).pixels
+        render(source, index, torch.zeros_like(index), augmentation=shift, seed=0, size=16).inputs
         * 255
     )
     assert (moved - moved.round()).abs().max() < 1e-3
@@ -229,9 +235,9 @@ def test_nothing_done_is_the_image_and_a_shift_moves_whole_pixels() -> None:
 
 def test_a_flip_is_exact_and_happens_to_half() -> None:
     source, index = images(200), torch.arange(200)
-    flip = Augmentation(crop="none", colour=0)
+    flip = ImageAugmentation(crop="none", colour=0)
     shown = (
-        render(source, index, torch.zeros_like(index), augmentation=flip, seed=0, size=16).pixels
+        render(source, index, torch.zeros_like(index), augmentation=flip, seed=0, size=16).inputs
         * 255
     ).round()
     same = (shown == source).flatten(1).all(1)
@@ -242,10 +248,10 @@ def test_a_flip_is_exact_and_happens_to_half() -> None:
 
 def test_a_blend_is_between_two_images_and_says_so() -> None:
     source, index = images(200), torch.arange(200)
-    blend = Augmentation(crop="none", flip=False, colour=0, mix=0.5)
+    blend = ImageAugmentation(crop="none", flip=False, colour=0, mix=0.5)
     shown = render(source, index, torch.zeros_like(index), augmentation=blend, seed=0, size=16)
     assert shown.mixed is not None
-    same = (shown.pixels - source.float() / 255).abs().amax((1, 2, 3)) < 1e-6
+    same = (shown.inputs - source.float() / 255).abs().amax((1, 2, 3)) < 1e-6
     assert torch.equal(~same, shown.mixed)
     assert 70 < int(shown.mixed.sum()) < 130
 
@@ -253,9 +259,9 @@ def test_a_blend_is_between_two_images_and_says_so() -> None:
 def test_a_damaged_image_is_no_partner_of_a_blend() -> None:
     source, index = images(40), torch.arange(1, 40)
     source[0] = 0  # what a damaged image is stored as
-    blend = Augmentation(crop="none", flip=False, colour=0, mix=1.0)
+    blend = ImageAugmentation(crop="none", flip=False, colour=0, mix=1.0)
     shown = [
-        render(source, index, view, augmentation=blend, seed=0, size=16, partners=index).pixels
+        render(source, index, view, augmentation=blend, seed=0, size=16, partners=index).inputs
         for view in (torch.full_like(index, number) for number in range(20))
     ]
     whole = source[1:].float() / 255
@@ -268,11 +274,11 @@ def test_a_damaged_image_is_no_partner_of_a_blend() -> None:
 def test_chunks_are_the_rows_in_order_and_never_all_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pixels = open_pixels([Photos(11, bad=(3,))], size=8, folder=tmp_path)
+    pixels = open_samples([Photos(11, bad=(3,))], pixel_packing(8), folder=tmp_path)
     monkeypatch.setattr(data, "CHUNK", 4)
     chunks = list(pixels.chunks(pixels.usable))
     assert [len(chunk) for chunk in chunks] == [4, 4, 2]
-    assert (torch.cat(chunks).numpy() == pixels.images[pixels.usable]).all()
+    assert (torch.cat(chunks).numpy() == pixels.inputs[pixels.usable]).all()
 
 
 def test_a_stream_passes_over_every_row_and_can_be_entered_anywhere() -> None:
@@ -308,16 +314,16 @@ def test_a_flipped_bit_of_decoded_images_is_mended(
 ) -> None:
     monkeypatch.setattr(data, "CHUNK", 4)
     split = Photos(10, bad=(2, 9))
-    whole = open_pixels([split], size=16, folder=tmp_path)
-    images, digests = np.array(whole.images), np.array(whole.digests)
+    whole = open_samples([split], pixel_packing(16), folder=tmp_path)
+    images, digests = np.array(whole.inputs), np.array(whole.digests)
     path = next(tmp_path.rglob(name))
     content = path.read_bytes()
     chunks: set[int] = set()
     for bit in range(0, 8 * len(content), 131 if len(content) < 999 else 997):
         path.write_bytes(flipped(content, bit))
         reads = split.reads
-        again = open_pixels([split], size=16, folder=tmp_path)
-        assert (again.images == images).all(), bit
+        again = open_samples([split], pixel_packing(16), folder=tmp_path)
+        assert (again.inputs == images).all(), bit
         assert (again.digests == digests).all(), bit
         assert again.usable.tolist() == [0, 1, 3, 4, 5, 6, 7, 8], bit
         assert path.read_bytes() == content, bit

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.batch import Batch, StudentState, TeacherOutputs
+from distill.data.batch import Batch, StudentState, TeacherOutputs
 from distill.data.batches import batch_sizes
 from distill.methods.recipe import Recipe, task_term
 from distill.options import Options
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def validate(student: Student) -> Mapping[str, Any]:
     data = pixels(30, seed=9)
-    answer = student.logits(enlarged(data.images)).argmax(1).numpy()
+    answer = student.logits(enlarged(data.inputs)).argmax(1).numpy()
     return {"validation_accuracy": float((answer == data.labels).mean()), "teachers": []}
 
 
@@ -233,18 +233,18 @@ def test_answers_belong_to_the_image_and_view_of_the_batch() -> None:
         assert said is not None
         assert torch.equal(said[:, 0].long() % 100, batch.index)
         view = torch.div(said[:, 0].long(), 100, rounding_mode="floor")
-        assert source.images[batch.index].shape[0] == len(view)
+        assert source.inputs[batch.index].shape[0] == len(view)
         from distill.data.views import render
 
         again = render(
-            source.images,
+            source.inputs,
             batch.index,
             view,
             augmentation=source.settings.augmentation,
             seed=source.settings.view_seed,
             size=32,
         )
-        assert torch.equal(again.pixels, batch.view)
+        assert torch.equal(again.inputs, batch.view)
 
 
 def test_one_stored_view_is_the_image_as_it_is_and_the_students_views_are_all_new() -> None:
@@ -273,7 +273,7 @@ def test_blends_count_as_unlabelled() -> None:
 def test_without_the_recipe_the_student_answers_the_same(tmp_path: Path) -> None:
     recipe = Drops()
     pupil = trained(tmp_path, recipe)
-    data = enlarged(pixels(6).images)
+    data = enlarged(pixels(6).inputs)
     before = pupil.logits(data)
     del recipe
     assert torch.equal(before, pupil.logits(data))

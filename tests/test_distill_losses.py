@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.batch import Batch
+from distill.data.batch import Batch
 from distill.methods.losses import (
     confidence_weights,
     correlation_distance,

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     """A student whose last layer tells the channels apart, as a trained one would."""
     data, pupil = pixels(60), student()
     with torch.no_grad():
-        features = pupil.eval()(enlarged(data.images).float() / 255).features
+        features = pupil.eval()(enlarged(data.inputs).float() / 255).features
         classifier = pupil.network.get_classifier()
         target = torch.nn.functional.one_hot(torch.from_numpy(data.labels), 3).float()
         weights = torch.linalg.lstsq(features - features.mean(0), target - 1 / 3).solution
@@ -53,7 +53,7 @@ def test_the_file_alone_gives_the_students_answers(folder: Path) -> None:
 
     session = runtime.InferenceSession(str(write_onnx(folder)), providers=["CPUExecutionProvider"])
     facts = json.loads(session.get_modelmeta().custom_metadata_map["preprocessing"])
-    views = enlarged(pixels(9, seed=1).images).numpy() / np.float32(255)
+    views = enlarged(pixels(9, seed=1).inputs).numpy() / np.float32(255)
     mean, std = (np.float32(facts[name]).reshape(3, 1, 1) for name in ("mean", "std"))
     logits = session.run(None, {"pixels": ((views - mean) / std).astype(np.float32)})[0]
     network, _ = reopen(folder)

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.batch import TeacherOutputs
-from distill.data.pixels import Pixels, open_pixels
-from distill.data.views import Augmentation, render
+from distill.data.batch import TeacherOutputs
+from distill.data.pixels import pixel_packing
+from distill.data.samples import Samples, open_samples
+from distill.data.views import ImageAugmentation, render
 from distill.teachers.outputs import HIDDEN, LOGITS, RenderedViews, teacher_outputs
 from distill.teachers.prepared import PreparedTeachers
 from selection.probing import store as store_module
@@ -56,15 +57,15 @@ class MeanColours:
         return MeanOutputs(features, 2 * features if self.head else None)
 
 
-AUGMENTATION = Augmentation()
+AUGMENTATION = ImageAugmentation()
 KEY = StoreKey(model="t", revision="r", preprocessing="p")
 
 
 @pytest.fixture
-def pixels() -> Pixels:
+def pixels() -> Samples:
     rng = np.random.default_rng(0)
-    return Pixels(
-        images=rng.integers(0, 256, (20, 3, 8, 8), dtype=np.uint8),
+    return Samples(
+        inputs=rng.integers(0, 256, (20, 3, 8, 8), dtype=np.uint8),
         labels=np.zeros(20, np.int64),
         usable=np.arange(20),
         digest="d",
@@ -77,13 +78,13 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_views(
-    pixels: Pixels,
+    pixels: Samples,
     folder: Path,
     teacher: Any,
     *,
     count: int = 2,
     key: StoreKey = KEY,
-    augmentation: Augmentation = AUGMENTATION,
+    augmentation: ImageAugmentation = AUGMENTATION,
     seed: int = 3,
 ) -> TeacherOutputs:
     def load() -> Any:
@@ -95,19 +96,19 @@ def on_views(
     return teacher_outputs(TeacherStore(folder), key, pixels, load, views=views)
 
 
-def seen(pixels: Pixels, index: Tensor, view: int) -> Tensor:
+def seen(pixels: Samples, index: Tensor, view: int) -> Tensor:
     """The pixels of a view, as a student sees them."""
     return render(
-        torch.from_numpy(pixels.images),
+        torch.from_numpy(pixels.inputs),
         index,
         torch.full_like(index, view),
         augmentation=AUGMENTATION,
         seed=3,
         size=8,
-    ).pixels
+    ).inputs
 
 
-def test_outputs_are_those_of_the_seeded_views(pixels: Pixels, tmp_path: Path) -> None:
+def test_outputs_are_those_of_the_seeded_views(pixels: Samples, tmp_path: Path) -> None:
     outputs = on_views(pixels, tmp_path, MeanColours())
     assert outputs.features is not None
     assert outputs.logits is not None
@@ -121,7 +122,7 @@ def test_outputs_are_those_of_the_seeded_views(pixels: Pixels, tmp_path: Path) -
 
 
 def test_lower_states_are_stored_apart_and_are_what_the_teacher_has(
-    pixels: Pixels, tmp_path: Path
+    pixels: Samples, tmp_path: Path
 ) -> None:
     teacher = Teacher.load(folder.card(write_teacher(tmp_path / "zoo")), largest=24)
     assert teacher.preprocessing.input_size == (24, 24)
@@ -138,7 +139,7 @@ def test_lower_states_are_stored_apart_and_are_what_the_teacher_has(
 
 
 def test_nothing_is_computed_twice_and_more_views_add_to_what_is_stored(
-    pixels: Pixels, tmp_path: Path
+    pixels: Samples, tmp_path: Path
 ) -> None:
     first = on_views(pixels, tmp_path, MeanColours())
     teacher = MeanColours()
@@ -150,7 +151,7 @@ def test_nothing_is_computed_twice_and_more_views_add_to_what_is_stored(
     assert torch.equal(more.features[:2], first.features)
 
 
-def test_a_stopped_run_keeps_its_shards(pixels: Pixels, tmp_path: Path) -> None:
+def test_a_stopped_run_keeps_its_shards(pixels: Samples, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         on_views(pixels, tmp_path, MeanColours(stop_after=20))
     teacher = MeanColours()
@@ -162,7 +163,7 @@ def test_a_stopped_run_keeps_its_shards(pixels: Pixels, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty"])
 def test_a_damaged_shard_is_computed_anew(
-    pixels: Pixels, tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
+    pixels: Samples, tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = on_views(pixels, tmp_path, MeanColours())
     shard = sorted(tmp_path.rglob("rows-*"))[1]
@@ -175,7 +176,7 @@ def test_a_damaged_shard_is_computed_anew(
     assert capsys.readouterr().err.count("are damaged") == 1
 
 
-def test_a_vanished_teacher_is_no_loss_where_all_is_stored(pixels: Pixels, tmp_path: Path) -> None:
+def test_a_vanished_teacher_is_no_loss_where_all_is_stored(pixels: Samples, tmp_path: Path) -> None:
     expected = on_views(pixels, tmp_path, MeanColours())
     outputs = on_views(pixels, tmp_path, TeacherError("gone"))
     assert torch.equal(outputs.features, expected.features)
@@ -191,12 +192,12 @@ def test_a_vanished_teacher_is_no_loss_where_all_is_stored(pixels: Pixels, tmp_p
         {"key": dataclasses.replace(KEY, preprocessing="x")},
         {"key": dataclasses.replace(KEY, precision="bf16")},
         {"key": dataclasses.replace(KEY, content=LOGITS)},
-        {"augmentation": Augmentation(colour=0.1)},
+        {"augmentation": ImageAugmentation(colour=0.1)},
         {"seed": 4},
     ],
 )
 def test_outputs_are_kept_apart_by_whatever_they_depend_on(
-    pixels: Pixels, tmp_path: Path, other: dict[str, Any]
+    pixels: Samples, tmp_path: Path, other: dict[str, Any]
 ) -> None:
     on_views(pixels, tmp_path, MeanColours())
     teacher = MeanColours()
@@ -207,7 +208,7 @@ def test_outputs_are_kept_apart_by_whatever_they_depend_on(
     assert teacher.images == 40
 
 
-def test_a_teacher_without_a_head_and_logits_alone(pixels: Pixels, tmp_path: Path) -> None:
+def test_a_teacher_without_a_head_and_logits_alone(pixels: Samples, tmp_path: Path) -> None:
     assert on_views(pixels, tmp_path, MeanColours(head=False)).logits is None
     key = dataclasses.replace(KEY, content=LOGITS)
     assert on_views(pixels, tmp_path / "b", MeanColours(), key=key).features is None
@@ -215,14 +216,14 @@ def test_a_teacher_without_a_head_and_logits_alone(pixels: Pixels, tmp_path: Pat
         on_views(pixels, tmp_path / "c", MeanColours(head=False), key=key)
 
 
-def test_a_teacher_that_answers_nan_is_named(pixels: Pixels, tmp_path: Path) -> None:
+def test_a_teacher_that_answers_nan_is_named(pixels: Samples, tmp_path: Path) -> None:
     for gain in (float("nan"), float("inf")):
         with pytest.raises(TeacherError, match="t answers with NaN or infinity"):
             on_views(pixels, tmp_path, MeanColours(gain=gain))
 
 
 def test_a_full_disk_keeps_what_was_written(
-    pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pixels: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = TeacherStore.write, []
 
@@ -242,7 +243,7 @@ def test_a_full_disk_keeps_what_was_written(
 
 
 def test_outputs_that_cannot_fit_are_refused_before_they_are_computed(
-    pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pixels: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(1000, 521, 479))
@@ -294,7 +295,7 @@ def test_images_as_they_are_get_the_outputs_of_a_ranking_and_only_the_rest_is_ru
         tmp_path / "home" / "features", StoreKey.of(card, device="cpu"), teacher, task, rows
     )
     whole = teacher.outputs([task.train.image(row) for row in range(len(task.train))])
-    pixels = open_pixels([task.train], size=16, folder=tmp_path / "pixels")
+    pixels = open_samples([task.train], pixel_packing(16), folder=tmp_path / "pixels")
     counting = CountingTeachers(monkeypatch)
     outputs = PreparedTeachers((card,)).outputs(card, pixels)
     trial = 2  # images that every teacher runs when it is loaded
@@ -312,7 +313,7 @@ def test_other_input_sizes_are_other_outputs(
     monkeypatch.setenv("TEACHER_ZOO_HOME", str(tmp_path / "home"))
     task = Task.open(str(write_task(tmp_path / "squares")))
     card = folder.card(write_teacher(tmp_path / "zoo" / "one"))
-    pixels = open_pixels([task.train], size=16, folder=tmp_path / "pixels")
+    pixels = open_samples([task.train], pixel_packing(16), folder=tmp_path / "pixels")
     whole = PreparedTeachers((card,)).outputs(card, pixels)
     small = PreparedTeachers((card,), teacher_size=24).outputs(card, pixels)
     assert not torch.equal(whole.features, small.features)
@@ -326,7 +327,7 @@ def test_a_damaged_image_is_not_shown_to_a_teacher(
     path = write_task(tmp_path / "squares")
     task = Task.open(str(path))
     (path / task.train.name(4)).write_bytes(b"no image")
-    pixels = open_pixels([task.train], size=16, folder=tmp_path / "pixels")
+    pixels = open_samples([task.train], pixel_packing(16), folder=tmp_path / "pixels")
     assert 4 not in pixels.usable
     card = folder.card(write_teacher(tmp_path / "zoo" / "one"))
     outputs = PreparedTeachers((card,)).outputs(card, pixels)

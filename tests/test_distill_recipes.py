@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.batch import Batch, StudentState, TeacherOutputs
+from distill.data.batch import Batch, StudentState, TeacherOutputs
 from distill.methods.recipe import Context, Recipe, refusal
 from distill.methods.registry import METHODS, build, configure
 from distill.methods.states import MapNorm

@@ -214,7 +214,7 @@ def test_two_processes_never_train_in_one_folder(
 
 def exported(folder: Path) -> Student:
     pupil = student()
-    pupil.logits(torch.from_numpy(pixels(6).images).repeat_interleave(2, 2).repeat_interleave(2, 3))
+    pupil.logits(torch.from_numpy(pixels(6).inputs).repeat_interleave(2, 2).repeat_interleave(2, 3))
     export(pupil, folder)
     return pupil
 

@@ -110,14 +110,14 @@ def _variants(device: str) -> dict[str, Callable[[], Callable[[], None]]]:
 def _batches(device: str, stored: int) -> Any:
     import torch
 
-    from distill.batch import TeacherOutputs
+    from distill.data.batch import TeacherOutputs
     from distill.data.batches import Batches, BatchSettings
-    from distill.data.pixels import Pixels
-    from distill.data.views import Augmentation
+    from distill.data.samples import Samples
+    from distill.data.views import ImageAugmentation
 
     rng = np.random.default_rng(0)
-    pixels = Pixels(
-        images=rng.integers(
+    samples = Samples(
+        inputs=rng.integers(
             0,
             256,
             (IMAGES, 3, 64, 64),
@@ -133,11 +133,11 @@ def _batches(device: str, stored: int) -> Any:
     settings = BatchSettings(
         batch_size=SETTINGS[device][2],
         size=64,
-        augmentation=Augmentation(),
+        augmentation=ImageAugmentation(),
         seed=0,
         views=2,
     )
-    return Batches.build(pixels, settings, teachers=tables, device=device)
+    return Batches.build(samples, settings, teachers=tables, device=device)
 
 
 def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], None]:
@@ -146,7 +146,7 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     """
     import torch
 
-    from distill.batch import TeacherOutputs
+    from distill.data.batch import TeacherOutputs
     from distill.methods.recipe import Context
     from distill.methods.registry import build
     from distill.student.student import Student, StudentSpec

@@ -48,7 +48,7 @@ from zoo.terminal.options import command_of
 if TYPE_CHECKING:
     import torch
 
-    from distill.batch import TeacherOutputs
+    from distill.data.batch import TeacherOutputs
     from distill.methods.recipe import Recipe
     from distill.run import RunFolder
     from distill.student.student import Student
@@ -152,7 +152,7 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
     if name == "teacher":
         export(student, run.student)
     test = pixels(setting, "test")
-    hits = student.logits(torch.from_numpy(test.images)).argmax(1).numpy() == test.labels
+    hits = student.logits(torch.from_numpy(test.inputs)).argmax(1).numpy() == test.labels
     run.finish(
         {"hits": hits.tolist()},
         f"# {name}, seed {seed}\n\n{100 * np.mean(hits):.2f} % of {len(hits)} test images.\n",
@@ -204,9 +204,9 @@ def _schedule(setting: Setting) -> Any:
 
 
 def _augmentation() -> Any:
-    from distill.data.views import Augmentation
+    from distill.data.views import ImageAugmentation
 
-    return Augmentation(crop="shift", flip=True, colour=0.0)
+    return ImageAugmentation(crop="shift", flip=True, colour=0.0)
 
 
 def _batches(setting: Setting, seed: int, table: TeacherOutputs | None) -> Any:

@@ -16,7 +16,7 @@ from zoo.files import replacing
 from zoo.home import benchmark_folder
 
 if TYPE_CHECKING:
-    from distill.data.pixels import Pixels
+    from distill.data.samples import Samples
 
 TRAIN, TEST, EPOCHS = 50_000, 10_000, 240
 
@@ -70,9 +70,10 @@ def default(device: str | None = None) -> Setting:
     )
 
 
-def pixels(setting: Setting, split: str) -> Pixels:
+def pixels(setting: Setting, split: str) -> Samples:
     """The images of ``train`` or ``test``, decoded once."""
-    from distill.data.pixels import Pixels, square
+    from distill.data.pixels import square
+    from distill.data.samples import Samples
     from selection.sources.parquet import read_split
 
     file = setting.home / f"{split}.npz"
@@ -96,8 +97,8 @@ def pixels(setting: Setting, split: str) -> Pixels:
             f"{file} holds {len(images)} images, {count} were asked for: give another --folder"
         )
     digest = hashlib.sha256(images.tobytes()).hexdigest()
-    return Pixels(
-        images=images,
+    return Samples(
+        inputs=images,
         labels=labels,
         usable=np.arange(len(images)),
         digest=digest,

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distill.batch import TeacherOutputs
+from distill.data.batch import TeacherOutputs
 from distill.data.batches import Batches, BatchSettings
-from distill.data.pixels import Pixels
-from distill.data.views import Augmentation
+from distill.data.samples import Samples
+from distill.data.views import ImageAugmentation
 from distill.methods.recipe import Context, Recipe
 from distill.methods.registry import build
 from distill.run import RunFolder
@@ -62,7 +62,7 @@ class LabelledImages:
     ``flip`` says whether a mirrored image is still one of its class.
     """
 
-    pixels: Pixels
+    samples: Samples
     classes: tuple[str, ...]
     flip: bool
 
@@ -76,13 +76,13 @@ class LabelledImages:
         flip: bool,
     ) -> LabelledImages:
         """From images (N, S, S, 3) and labels (N,)."""
-        pixels = Pixels(
-            images=student_pixels(images).numpy(),
+        samples = Samples(
+            inputs=student_pixels(images).numpy(),
             labels=labels,
             usable=np.arange(len(labels)),
             digest="",
         )
-        return cls(pixels=pixels, classes=classes, flip=flip)
+        return cls(samples=samples, classes=classes, flip=flip)
 
 
 def train(
@@ -135,13 +135,13 @@ def _batches(
     settings = BatchSettings(
         batch_size=recipe.batch,
         size=SIDE,
-        augmentation=Augmentation(crop="shift", flip=images.flip),
+        augmentation=ImageAugmentation(crop="shift", flip=images.flip),
         seed=seed,
         view_seed=seed,
         use_unlabelled=heads is not None,
     )
     teachers = tuple(TeacherOutputs(probe_logits=logits) for logits in stored)
-    return Batches.build(images.pixels, settings, teachers=teachers, device=device)
+    return Batches.build(images.samples, settings, teachers=teachers, device=device)
 
 
 def _method(

@@ -9,25 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.batch import Batch, TeacherOutputs
+from distill.data.batch import Augmentation, Batch, TeacherOutputs
 from distill.data.class_balance import BalancedStream, ClassTerms, class_terms
-from distill.data.pixels import Labels, Pixels, Stream
-from distill.data.views import Augmentation, render
+from distill.data.samples import Labels, Samples, Stream
 
-RESIDENT_SHARE = 0.5  # of the device's free memory that images may take
+RESIDENT_SHARE = 0.5  # of the device's free memory that samples may take
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
     """How training batches are drawn.
 
-    batch_size      images of a batch
-    size            of a view, in pixels
-    augmentation    what a view may do to an image
-    seed            of the order of the images; ``view_seed`` of what the views show
+    batch_size      samples of a batch
+    size            of a view: pixels a side, or tokens
+    augmentation    what a view may do to a sample
+    seed            of the order of the samples; ``view_seed`` of what the views show
     labelled_share  of a batch, in [0, 1]; None: in proportion, but at least a quarter
-    views           how many views of each image have stored outputs; 1: every pass sees new views
-    use_unlabelled  False leaves the unlabelled images out
+    views           how many views of each sample have stored outputs; 1: every pass sees new views
+    use_unlabelled  False leaves the unlabelled samples out
     class_balance   ``sampling``: every class equally often; others: see ``class_terms``
     classes         C, which ``class_balance`` needs
     """
@@ -46,18 +45,18 @@ class BatchSettings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batches:
-    """Draws batch after batch of labelled and unlabelled images.
+    """Draws batch after batch of labelled and unlabelled samples.
 
-    Each kind goes through its images in seeded passes (``Stream``), and the pass number chooses the
-    view: ``pass % views`` if the outputs of more than one view are stored, otherwise a new view in
-    every pass. Position alone decides, so a resumed run repeats nothing.
+    Each kind goes through its samples in seeded passes (``Stream``), and the pass number chooses
+    the view: ``pass % views`` if the outputs of more than one view are stored, otherwise a new view
+    in every pass. Position alone decides, so a resumed run repeats nothing.
     """
 
-    images: Tensor  # (N, 3, s, s) uint8, on the device if it fits
+    inputs: Tensor  # (N, ...) packed samples, on the device if they fit
     labels: Tensor  # (N,) int64 on the device
     usable: Tensor  # (n,) int64 on the device, the rows that could be decoded
     streams: tuple[Stream | BalancedStream, Stream]  # labelled, unlabelled
-    sizes: tuple[int, int]  # images of each kind in a batch
+    sizes: tuple[int, int]  # samples of each kind in a batch
     settings: BatchSettings
     steps_an_epoch: int
     teachers: tuple[TeacherOutputs, ...]
@@ -67,21 +66,21 @@ class Batches:
     @classmethod
     def build(
         cls,
-        pixels: Pixels,
+        samples: Samples,
         settings: BatchSettings,
         *,
         teachers: tuple[TeacherOutputs, ...] = (),
         device: str | torch.device = "cpu",
     ) -> Batches:
-        """Batches of ``pixels`` with the teachers' stored outputs.
+        """Batches of ``samples`` with the teachers' stored outputs.
 
-        An epoch is as long as it takes to see every image of the larger kind about once, also
-        without unlabelled images: methods with and without teachers are compared at the same number
-        of steps.
+        An epoch is as long as it takes to see every sample of the larger kind about once, also
+        without unlabelled samples: methods with and without teachers are compared at the same
+        number of steps.
         """
         device = torch.device(device)
-        known = pixels.labels[pixels.usable] >= 0
-        labelled, unlabelled = pixels.usable[known], pixels.usable[~known]
+        known = samples.labels[samples.usable] >= 0
+        labelled, unlabelled = samples.usable[known], samples.usable[~known]
         counts = batch_sizes(
             len(labelled), len(unlabelled), settings.batch_size, settings.labelled_share
         )
@@ -90,12 +89,12 @@ class Batches:
             sizes = (settings.batch_size, 0)
         of_labelled: Stream | BalancedStream = Stream(labelled, seed=settings.seed)
         if settings.class_balance == "sampling":
-            of_labelled = BalancedStream(labelled, pixels.labels[labelled], seed=settings.seed)
-        terms = class_terms(settings.class_balance, pixels.labels[labelled], settings.classes)
+            of_labelled = BalancedStream(labelled, samples.labels[labelled], seed=settings.seed)
+        terms = class_terms(settings.class_balance, samples.labels[labelled], settings.classes)
         return cls(
-            images=_resident(torch.from_numpy(pixels.images), device),
-            labels=torch.from_numpy(pixels.labels).to(device),
-            usable=torch.from_numpy(pixels.usable).to(device),
+            inputs=_resident(torch.from_numpy(samples.inputs), device),
+            labels=torch.from_numpy(samples.labels).to(device),
+            usable=torch.from_numpy(samples.usable).to(device),
             streams=(of_labelled, Stream(unlabelled, seed=settings.seed + 1)),
             sizes=sizes,
             settings=settings,
@@ -118,17 +117,16 @@ class Batches:
         index = self._on_device(drawn.rows[part::parts])  # (B,)
         passes = self._on_device(drawn.passes[part::parts])  # (B,)
         stored_view = passes % views
-        shown = render(
-            self.images,
+        shown = self.settings.augmentation.render(
+            self.inputs,
             index,
             stored_view if views > 1 else passes,
-            augmentation=self.settings.augmentation,
             seed=self.settings.view_seed,
             size=self.settings.size,
             partners=self.usable,
         )
         return Batch(
-            view=shown.pixels,
+            view=shown.inputs,
             labels=self.labels[index].masked_fill(shown.mixed, -1),
             index=index,
             teacher_outputs=tuple(teacher.at(stored_view, index) for teacher in self.teachers),
@@ -140,7 +138,7 @@ class Batches:
         return torch.from_numpy(values.copy()).to(self.device, non_blocking=True)
 
     def _draw(self, step: int) -> _Drawn:
-        """The images of batch ``step``, labelled ones first."""
+        """The samples of batch ``step``, labelled ones first."""
         rows, passes = [], []
         for stream, count in zip(self.streams, self.sizes, strict=True):
             for number, piece in stream.take(step * count, count):
@@ -150,14 +148,14 @@ class Batches:
 
 
 class _Drawn(NamedTuple):
-    """Images of a batch, and how often their kind was gone through before, both (B,)."""
+    """Samples of a batch, and how often their kind was gone through before, both (B,)."""
 
     rows: Labels
     passes: Labels
 
 
 class BatchSizes(NamedTuple):
-    """Images of each kind in a batch, and the steps of an epoch."""
+    """Samples of each kind in a batch, and the steps of an epoch."""
 
     labelled: int
     unlabelled: int
@@ -170,9 +168,9 @@ def batch_sizes(
     batch_size: int,
     share: float | None,
 ) -> BatchSizes:
-    """How a batch is made up of so many labelled and unlabelled images, see ``BatchSettings``.
+    """How a batch is made up of so many labelled and unlabelled samples, see ``BatchSettings``.
 
-    In an epoch every image of the larger kind is seen about once.
+    In an epoch every sample of the larger kind is seen about once.
     """
     if not unlabelled:
         return BatchSizes(batch_size, 0, max(1, round(labelled / batch_size)))
@@ -183,9 +181,9 @@ def batch_sizes(
     return BatchSizes(of_labelled, of_unlabelled, steps)
 
 
-def _resident(images: Tensor, device: torch.device) -> Tensor:
-    """``images`` on a GPU if they leave enough of its memory free, otherwise where they are."""
+def _resident(inputs: Tensor, device: torch.device) -> Tensor:
+    """``inputs`` on a GPU if they leave enough of its memory free, otherwise where they are."""
     if device.type != "cuda":
-        return images
-    fits = images.numel() < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
-    return images.to(device) if fits else images
+        return inputs
+    fits = inputs.numel() < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+    return inputs.to(device) if fits else inputs

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.data.pixels import Labels, Stream
+from distill.data.samples import Labels, Stream
 
 EFFECTIVE_BETA = 0.999  # of the effective number of images
 

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from distill.data.batch import View
+
 _DRAWS = 12
 _GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's increment
 _LOG_RATIO = 0.28768207  # log(4 / 3)
@@ -19,7 +21,7 @@ _GRAY = (0.299, 0.587, 0.114)  # of red, green, blue
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
+class ImageAugmentation:
     """What a view may do to an image.
 
     crop     ``shift`` (moved by up to an eighth of its size in whole pixels, borders reflected: for
@@ -44,12 +46,26 @@ class Augmentation:
         settings = [f"{name}={value}" for name, value in sorted(asdict(self).items())]
         return ",".join(settings) + ";2"
 
-
-class View(NamedTuple):
-    """``pixels`` (B, 3, s, s) float32 in [0, 1]; ``mixed`` (B,) bool, which of them are blends."""
-
-    pixels: Tensor
-    mixed: Tensor
+    def render(
+        self,
+        inputs: Tensor,
+        index: Tensor,
+        view: Tensor,
+        *,
+        seed: int,
+        size: int,
+        partners: Tensor | None = None,
+    ) -> View:
+        """The views of images, see the function ``render``."""
+        return render(
+            inputs,
+            index,
+            view,
+            augmentation=self,
+            seed=seed,
+            size=size,
+            partners=partners,
+        )
 
 
 def uniforms(seed: int, view: Tensor, index: Tensor) -> Tensor:
@@ -70,7 +86,7 @@ def render(
     index: Tensor,
     view: Tensor,
     *,
-    augmentation: Augmentation,
+    augmentation: ImageAugmentation,
     seed: int,
     size: int,
     partners: Tensor | None = None,
@@ -112,7 +128,7 @@ def _partner(
 
 
 def _augmented(
-    images: Tensor, index: Tensor, draws: Tensor, augmentation: Augmentation, size: int
+    images: Tensor, index: Tensor, draws: Tensor, augmentation: ImageAugmentation, size: int
 ) -> Tensor:
     source = images[index.to(images.device)].to(index.device).float().div_(255.0)  # (B, 3, s, s)
     pixels = _moved(source, draws, augmentation, size)
@@ -136,7 +152,7 @@ class _Window(NamedTuple):
 def _moved(
     source: Tensor,
     draws: Tensor,
-    augmentation: Augmentation,
+    augmentation: ImageAugmentation,
     size: int,
 ) -> Tensor:
     """Crop, flip and resize as one bilinear lookup; a whole-pixel shift at the same size is exact.
@@ -164,7 +180,7 @@ def _moved(
     )
 
 
-def _window(draws: Tensor, augmentation: Augmentation, side: int) -> _Window:
+def _window(draws: Tensor, augmentation: ImageAugmentation, side: int) -> _Window:
     """The window that ``draws`` (B, 12) choose in images of ``side`` pixels."""
     whole, centre = torch.ones_like(draws[:, 0]), torch.zeros_like(draws[:, 0])
     if augmentation.crop == "shift":

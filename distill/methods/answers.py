@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from distill.batch import Batch, StudentState, TeacherOutputs
+from distill.data.batch import Batch, StudentState, TeacherOutputs
 from distill.methods.configs import AnswersConfig
 from distill.methods.losses import confidence_weights, decoupled, dist, softened_kl, standardised
 from distill.methods.recipe import Context, Recipe, task_term

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from distill.batch import Batch, StudentState, TeacherOutputs
+from distill.data.batch import Batch, StudentState, TeacherOutputs
 from distill.methods.answers import ProbeTerm
 from distill.methods.configs import CommitteeConfig
 from distill.methods.losses import standardised_error

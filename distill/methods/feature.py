@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.batch import Batch, StudentState
+from distill.data.batch import Batch, StudentState
 from distill.methods.answers import ProbeTerm
 from distill.methods.configs import FeatureConfig
 from distill.methods.losses import feature_distance

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from distill.batch import Batch, StudentState
+from distill.data.batch import Batch, StudentState
 from distill.methods.configs import PlainConfig
 from distill.teachers.info import TeacherInfo
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from distill.batch import TeacherOutputs
+from distill.data.batch import TeacherOutputs
 from distill.teachers.info import TeacherInfo
 from zoo.split_teacher import GRID, SplitTeacher
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from distill.batch import Batch, StudentState, TeacherOutputs
+from distill.data.batch import Batch, StudentState, TeacherOutputs
 from distill.methods.answers import ProbeTerm
 from distill.methods.configs import TalkConfig
 from distill.methods.losses import standardised_error

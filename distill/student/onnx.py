@@ -17,7 +17,7 @@ from zoo.errors import Unavailable, UserError
 from zoo.files import replacing
 
 if TYPE_CHECKING:
-    from distill.data.pixels import Pixels
+    from distill.data.samples import Samples
 
 FLOAT, INT8 = "model.onnx", "model.int8.onnx"
 CALIBRATION_IMAGES = 256  # of the training split, which give the ranges of the activations
@@ -84,7 +84,7 @@ def write_onnx(student: Path) -> Path:
     return path
 
 
-def write_int8(student: Path, training: Pixels, test: Pixels) -> Int8Student:
+def write_int8(student: Path, training: Samples, test: Samples) -> Int8Student:
     """Write ``model.int8.onnx``: weights and activations in 8 bits, for small processors.
 
     Weights are quantised by output channel; the ranges of the activations are those on
@@ -126,14 +126,14 @@ class _CalibrationBatches:
         return None if batch is None else {"pixels": batch}
 
 
-def _inputs(pixels: Pixels, rows: npt.NDArray[np.int64], config: Any) -> Iterator[Floats]:
+def _inputs(samples: Samples, rows: npt.NDArray[np.int64], config: Any) -> Iterator[Floats]:
     """The images ``rows`` as the network takes them: (at most 32, 3, s, s), normalised."""
     from torch.nn.functional import interpolate
 
     cfg = config["pretrained_cfg"]
     size = cfg["input_size"][1]
     mean, std = (np.asarray(cfg[name], np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
-    for chunk in pixels.chunks(rows):
+    for chunk in samples.chunks(rows):
         for images in chunk.split(_BATCH):
             views = images.float()
             if views.shape[-1] != size:  # training images are stored larger
@@ -154,15 +154,15 @@ def _logits(path: Path, inputs: Floats) -> Floats:
     return logits
 
 
-def _accuracy(path: Path, pixels: Pixels, config: Any) -> float:
+def _accuracy(path: Path, samples: Samples, config: Any) -> float:
     from onnxruntime import InferenceSession
 
     session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
     predicted = [
         session.run(None, {"pixels": batch})[0].argmax(1)
-        for batch in _inputs(pixels, pixels.usable, config)
+        for batch in _inputs(samples, samples.usable, config)
     ]
-    return float((np.concatenate(predicted) == pixels.labels[pixels.usable]).mean())
+    return float((np.concatenate(predicted) == samples.labels[samples.usable]).mean())
 
 
 def _require_same(logits: Floats, expected: Floats) -> None:

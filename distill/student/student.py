@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.batch import StudentState
+from distill.data.batch import StudentState
 from selection.sources.grey import GreyScale
 from zoo.errors import TeacherError, UserError
 from zoo.files import write_bytes, write_json

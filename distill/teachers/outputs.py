@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.batch import TeacherOutputs
-from distill.data.pixels import Pixels
-from distill.data.views import Augmentation, render
+from distill.data.batch import Augmentation, TeacherOutputs
+from distill.data.samples import Samples
 from selection.probing.store import (
     BATCH,
     CLASSIFIER,
@@ -64,22 +63,22 @@ class TeacherInputs(Protocol):
         ...
 
 
-class ImageInputs:
+class SampleInputs:
     """The images as they are, with the teacher's preprocessing: what ``selection.rank`` shows."""
 
     view = None
 
-    def __init__(self, pixels: Pixels) -> None:
-        self.pixels = pixels
-        self.digests = [pixels.digests[row].tobytes() for row in pixels.usable]
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+        self.digests = [samples.digests[row].tobytes() for row in samples.usable]
 
     def batches(self, teacher: Teacher, places: Sequence[int]) -> Iterator[Tensor]:
         """See ``TeacherInputs``; the next batch is decoded while the teacher runs."""
 
         def prepared(place: int) -> Tensor:
-            image = self.pixels.image(int(self.pixels.usable[place]))
-            pixels: Tensor = teacher.prepare(image)
-            return pixels
+            sample = self.samples.sample(int(self.samples.usable[place]))
+            inputs: Tensor = teacher.prepare(sample)
+            return inputs
 
         waiting: deque[Iterator[Tensor]] = deque()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -96,38 +95,37 @@ class ViewInputs:
 
     def __init__(
         self,
-        pixels: Pixels,
+        samples: Samples,
         views: RenderedViews,
         number: int,
     ) -> None:
-        self.pixels, self.views, self.number = pixels, views, number
+        self.samples, self.views, self.number = samples, views, number
         name = f"{views.augmentation.key} seed {views.seed} view {number}"
-        self.view = f"{name} of {pixels.digest}"
+        self.view = f"{name} of {samples.digest}"
         # a view is drawn by the image's row in the training set, so the row is its digest
-        self.digests = [int(row).to_bytes(16, "big") for row in pixels.usable]
+        self.digests = [int(row).to_bytes(16, "big") for row in samples.usable]
 
     def batches(self, teacher: Teacher, places: Sequence[int]) -> Iterator[Tensor]:
         """See ``TeacherInputs``."""
-        images = torch.from_numpy(self.pixels.images)
-        usable = torch.from_numpy(self.pixels.usable).to(teacher.device)
+        inputs = torch.from_numpy(self.samples.inputs)
+        usable = torch.from_numpy(self.samples.usable).to(teacher.device)
         for start in range(0, len(places), BATCH):
             index = usable[list(places[start : start + BATCH])]
-            shown = render(
-                images,
+            shown = self.views.augmentation.render(
+                inputs,
                 index,
                 torch.full_like(index, self.number),
-                augmentation=self.views.augmentation,
                 seed=self.views.seed,
-                size=self.pixels.size,
+                size=self.samples.size,
                 partners=usable,
             )
-            yield teacher.view(shown.pixels)
+            yield teacher.view(shown.inputs)
 
 
 def teacher_outputs(
     store: TeacherStore,
     key: StoreKey,
-    pixels: Pixels,
+    samples: Samples,
     load: Callable[[], Teacher],
     *,
     views: RenderedViews | None = None,
@@ -140,9 +138,9 @@ def teacher_outputs(
     """
     inputs: list[TeacherInputs] = []
     if views is None:
-        inputs.append(ImageInputs(pixels))
+        inputs.append(SampleInputs(samples))
     else:
-        inputs += [ViewInputs(pixels, views, number) for number in range(views.count)]
+        inputs += [ViewInputs(samples, views, number) for number in range(views.count)]
     arrays = []
     for number, part in enumerate(inputs):
         view_key = replace(key, view=part.view)
@@ -163,7 +161,7 @@ def teacher_outputs(
             name: _joined(
                 arrays,
                 name,
-                pixels,
+                samples,
                 key,
             )
             for name in sorted(names)
@@ -174,18 +172,18 @@ def teacher_outputs(
 def _joined(
     arrays: Sequence[Arrays],
     name: str,
-    pixels: Pixels,
+    samples: Samples,
     key: StoreKey,
 ) -> Tensor:
     """(V, N, ...) float16 from V arrays (n, ...) of the usable images."""
     shape = arrays[0][name].shape[1:]
     joined = torch.zeros(
         len(arrays),
-        len(pixels),
+        len(samples),
         *shape,
         dtype=torch.float16,
     )
-    rows = torch.from_numpy(pixels.usable)
+    rows = torch.from_numpy(samples.usable)
     for view, part in enumerate(arrays):
         values = torch.from_numpy(part[name])
         if not bool(torch.isfinite(values).all()):

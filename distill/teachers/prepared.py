@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from distill.batch import TeacherOutputs
-from distill.data.pixels import Pixels
+from distill.data.batch import TeacherOutputs
+from distill.data.samples import Samples
 from distill.teachers.info import TeacherInfo
 from distill.teachers.outputs import HIDDEN, RenderedViews, teacher_outputs
 from selection.probing.store import OUTPUTS, StoreKey, TeacherStore, precision_of
@@ -48,7 +48,7 @@ class PreparedTeacher:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TaskImages:
+class TaskSamples:
     """The images that the teachers of a run are shown.
 
     training    the training images
@@ -57,8 +57,8 @@ class TaskImages:
     views       the views of the training images; None: the images as they are
     """
 
-    training: Pixels
-    validation: Pixels
+    training: Samples
+    validation: Samples
     classes: tuple[str, ...]
     views: RenderedViews | None = None
 
@@ -99,7 +99,7 @@ class PreparedTeachers:
             )
         return tuple(infos)
 
-    def prepare(self, images: TaskImages, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
+    def prepare(self, images: TaskSamples, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
         """Every teacher, in order, with ``split`` also its lower states. What is stored is read."""
         for card in self.cards:
             if (card.id, split) not in self._prepared:
@@ -113,7 +113,7 @@ class PreparedTeachers:
     def _teacher(
         self,
         card: ModelCard,
-        images: TaskImages,
+        images: TaskSamples,
         *,
         split: bool,
     ) -> PreparedTeacher:
@@ -176,10 +176,10 @@ class PreparedTeachers:
         self,
         card: ModelCard,
         head: ProbeHead,
-        pixels: Pixels,
+        samples: Samples,
     ) -> Tensor:
         """(n, C) float32 logits of a teacher's ``head`` on other images than the training ones."""
-        features = self.outputs(card, pixels).features
+        features = self.outputs(card, samples).features
         assert features is not None
         return head.predict(features[0])
 
@@ -208,12 +208,12 @@ class PreparedTeachers:
     def outputs(
         self,
         card: ModelCard,
-        pixels: Pixels,
+        samples: Samples,
         *,
         views: RenderedViews | None = None,
         content: tuple[str, ...] = OUTPUTS,
     ) -> TeacherOutputs:
-        """The outputs of one teacher on ``pixels`` as they are, or on ``views`` of them.
+        """The outputs of one teacher on ``samples`` as they are, or on ``views`` of them.
 
         ``Unavailable`` if the store lacks some and the teacher cannot be loaded.
         """
@@ -223,7 +223,7 @@ class PreparedTeachers:
             return teacher_outputs(
                 store,
                 key,
-                pixels,
+                samples,
                 lambda: self.load(card),
                 views=views,
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from distill.data.batches import batch_sizes
 from distill.data.pixels import working_size
-from distill.data.views import Augmentation
+from distill.data.views import ImageAugmentation
 from distill.options import STEPS, Options
 from distill.student.student import StudentSpec, input_size
 from distill.training.loop import Schedule
@@ -49,7 +49,7 @@ class TrainingConfig:
 
     student: StudentSpec
     schedule: Schedule
-    augmentation: Augmentation
+    augmentation: ImageAugmentation
     views: int = 1
     labelled_share: float | None = None
     precision: str = "fp32"
@@ -100,14 +100,14 @@ def _class_balance(option: str, counts: ClassCounts) -> str | None:
     return None if option == "none" else option
 
 
-def _augmentation(options: Options, classes: tuple[str, ...], side: int) -> Augmentation:
+def _augmentation(options: Options, classes: tuple[str, ...], side: int) -> ImageAugmentation:
     """Shifts for images of 64 pixels or less, random windows for larger ones.
 
     Left and right are exchanged unless the classes are digits or letters, which change their
     meaning by it.
     """
     letters = all(len(name) <= 1 or name.isdigit() for name in classes)
-    return Augmentation(
+    return ImageAugmentation(
         crop="shift" if side <= 64 else "resize",
         flip=not letters if options.flip is None else options.flip,
         mix=options.mix,

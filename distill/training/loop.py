@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from distill.batch import Batch
+from distill.data.batch import Batch
 from distill.data.batches import Batches
 from distill.methods.recipe import Recipe
 from distill.run import RunFolder

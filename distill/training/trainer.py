@@ -185,7 +185,7 @@ def train_control(experiment: Experiment, options: Options) -> RunFolder:
     training = asdict(alone.training)
     if training["class_balance"] is None:  # as earlier versions named it
         del training["class_balance"]
-    identity = [experiment.task.digest, training, len(experiment.pixels), options.seed]
+    identity = [experiment.task.digest, training, len(experiment.samples), options.seed]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     note("first the plain control, to tell whether the teachers help (--no-control leaves it out)")
     return train(alone, plain, control_folder() / digest, own=True)

@@ -67,7 +67,7 @@ class CorruptImage(ValueError):
     """These bytes are no image that can be used; the message says why.
 
     The callers decide what follows: a probe draws another image (``selection.probe``), a training
-    run leaves the image out (``distill.data.pixels``), ``distill.predict`` reports it.
+    run leaves the image out (``distill.data.samples``), ``distill.predict`` reports it.
     """
 
 

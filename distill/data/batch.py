@@ -4,20 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
+
+
+class View(NamedTuple):
+    """What is shown of B samples.
+
+    ``inputs`` (B, 3, s, s) float32 in [0, 1], or (B, L) int64 tokens; ``mixed`` (B,) bool, which of
+    them are blends.
+    """
+
+    inputs: Tensor
+    mixed: Tensor
+
+
+class Augmentation(Protocol):
+    """What a view may do to a sample; the task's kind has one."""
+
+    @property
+    def key(self) -> str:
+        """Stable text for the key of stored outputs."""
+        ...
+
+    def render(
+        self,
+        inputs: Tensor,
+        index: Tensor,
+        view: Tensor,
+        *,
+        seed: int,
+        size: int,
+        partners: Tensor | None = None,
+    ) -> View:
+        """The views ``view`` (B,) of the packed samples ``inputs`` (N, ...) at ``index`` (B,).
+
+        A pure function of (seed, view, index), the same on every device and in any order. ``size``
+        is that of the student's input; ``partners`` (P,), ascending, the rows that a sample may be
+        blended with, None: all of them.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TeacherOutputs:
     """The outputs of one teacher.
 
-    Stored they are (V, N, ...) float16, by view and image; of a batch (B, ...) float32.
+    Stored they are (V, N, ...) float16, by view and sample; of a batch (B, ...) float32.
 
     features      (..., D_t), pooled
     logits        (..., C_t), of the teacher's own head; None for a teacher without a head
-    hidden        (..., c, g, g), its lower state as ``SplitTeacher.pooled`` gives it
-    probe_logits  (..., C) in the task's label space, calibrated; out of fold on labelled images
+    hidden        (..., c, g, g'), its lower state as ``SplitTeacher.pooled`` gives it
+    probe_logits  (..., C) in the task's label space, calibrated; out of fold on labelled samples
 
     None where the teacher has no such output, or the recipe does not need it.
     """
@@ -33,7 +72,7 @@ class TeacherOutputs:
         return TeacherOutputs(**{name: change(name, values) for name, values in present.items()})
 
     def at(self, view: Tensor, index: Tensor) -> TeacherOutputs:
-        """The outputs on view ``view`` (B,) of image ``index`` (B,)."""
+        """The outputs on view ``view`` (B,) of sample ``index`` (B,)."""
         return self.map(lambda name, values: values[view, index].float())
 
 
@@ -41,11 +80,11 @@ class TeacherOutputs:
 class Batch:
     """One training batch.
 
-    view     (B, 3, h, w) float in [0, 1], on the student's device, before any normalisation
-    labels   (B,) int64 in [0, C), or -1 where an image is unlabelled
-    index    (B,) int64, the image's index in the training set
+    view     as `View.inputs`, on the student's device, before any normalisation
+    labels   (B,) int64 in [0, C), or -1 where a sample is unlabelled
+    index    (B,) int64, the sample's index in the training set
     teacher_outputs  one entry a teacher, in the order of ``Context.teachers``
-    class_weights    (C,) weights of each class's images in the cross-entropy; None: all 1
+    class_weights    (C,) weights of each class's samples in the cross-entropy; None: all 1
     log_prior        (C,) added to the logits in the cross-entropy; None: nothing
     """
 
@@ -63,7 +102,7 @@ class StudentState:
 
     logits    (B, C)
     features  (B, D_s), pooled, before the classifier
-    hidden    (B, c, h', w'), the last stage's map before pooling (tokens of a ViT as (B, c, n, 1))
+    hidden    (B, c, h', w'), the last stage's map before pooling (tokens as (B, c, n, 1))
     low       (B, c_l, h_l, w_l), an earlier stage's map, at ``zoo.split_teacher.boundary``
     """
 
