@@ -585,6 +585,8 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "lists with semicolons": (table_of(lambda i, c: ";".join(_both(i, c))), _MULTI_LABEL),
     "lists in quotes": (table_of(lambda i, c: f'"{",".join(_both(i, c))}"'), _MULTI_LABEL),
     "lists of Python": (table_of(lambda i, c: f'"{list(_both(i, c))}"'), _MULTI_LABEL),
+    "lists with blanks": (table_of(lambda i, c: ("wet", "dry", "wet dry")[c]), _MULTI_LABEL),
+    "minus one and one": (table_of(lambda i, c: 1 - 2 * (i % 2)), "1 and -1 only, .* as 0 and 1"),
     "many hot": (many_hot, _MULTI_LABEL),
     "many hot list": (many_hot_list, _MULTI_LABEL),
     "a row a label": (one_row_a_label, _MULTI_LABEL),

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from selection.sources.split import Rows, class_name, class_names
+from selection.sources.tables.label_lists import refuse_multi_label, single_labels
 from zoo.errors import UserError
 
 # how the libraries that write tables spell a missing value; None and NA may be classes
 _MISSING = {"", "nan", "null", "n/a", "#n/a", "<na>"}
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-_NUMBERS = re.compile(r"\d+(?:\s+\d+)+")
-_SEPARATORS = "|;,"
-_CLEARLY_LISTS = 0.8  # share of texts with a separator whose every part is a label elsewhere too
 
 
 class Labels(NamedTuple):
@@ -47,8 +44,7 @@ def to_labels(values: Any, names: Sequence[str] | None, origin: str) -> Labels:
         values = _as_text(values, origin)
     if kinds.is_string(values.type) or kinds.is_large_string(values.type):
         texts = [class_name(text) for text in values.fill_null("").to_pylist()]
-        _refuse_lists(texts, origin)
-        return text_labels(texts)
+        return text_labels(single_labels(texts, origin))
     if kinds.is_floating(values.type) or kinds.is_decimal(values.type):
         values = _whole_numbers(values, origin)
     try:
@@ -96,14 +92,6 @@ def names_in_file(path: Path) -> list[str] | None:
         return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
-
-
-def refuse_multi_label(origin: str, example: str) -> UserError:
-    """The error for a table with several labels an image."""
-    return UserError(
-        f"{origin} holds several labels an image ({class_name(example)}): a multi-label task, which"
-        " is not supported; give one label an image, or name another column with --label-column"
-    )
 
 
 def _single_items(values: Any, origin: str) -> Any:
@@ -180,26 +168,9 @@ def _without_ignored(numbers: Rows, origin: str) -> Rows:
             f"the label column of {origin} holds several negative numbers ({shown}), and -1 stands"
             " for no label; write classes as text or as numbers from 0"
         )
+    if set(np.unique(numbers)) == {-1, 1}:
+        raise UserError(
+            f"the label column of {origin} holds 1 and -1 only, and -1 stands for no label; write"
+            " the two classes as text, or as 0 and 1"
+        )
     return np.where(numbers < 0, -1, numbers)
-
-
-def _refuse_lists(texts: Iterable[str], origin: str) -> None:
-    """Raise ``UserError`` where texts such as ``cat|dog`` are lists of labels."""
-    distinct = sorted(set(texts) - {""})
-    numbers = [text for text in distinct if _NUMBERS.fullmatch(text)]
-    if 2 * len(numbers) > len(distinct):
-        raise refuse_multi_label(f"the label column of {origin}", numbers[0])
-    for separator in _SEPARATORS:
-        split = {
-            text: {part for part in map(_bare, text.split(separator)) if part} for text in distinct
-        }
-        lists = [text for text, parts in split.items() if len(parts) > 1]
-        uses = Counter(part for parts in split.values() for part in parts)
-        clear = [text for text in lists if all(uses[part] > 1 for part in split[text])]
-        if lists and len(clear) >= _CLEARLY_LISTS * len(lists):
-            raise refuse_multi_label(f"the label column of {origin}", repr(clear[0]))
-
-
-def _bare(part: str) -> str:
-    """One item of a list as text, without brackets and quotes."""
-    return part.strip(" []()'\"{}")

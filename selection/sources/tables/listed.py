@@ -11,10 +11,8 @@ from selection.sources.split import Part, Rows, class_name
 from selection.sources.tables.columns import (
     Columns,
 )
-from selection.sources.tables.labels import (
-    Labels,
-    refuse_multi_label,
-)
+from selection.sources.tables.label_lists import refuse_multi_label
+from selection.sources.tables.labels import Labels
 from selection.sources.tables.listed_columns import (
     path_column,
     read_labels,

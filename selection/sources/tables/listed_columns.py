@@ -20,7 +20,8 @@ from selection.sources.tables.columns import (
     named_column,
     words,
 )
-from selection.sources.tables.labels import Labels, refuse_multi_label, text_labels, to_labels
+from selection.sources.tables.label_lists import refuse_multi_label
+from selection.sources.tables.labels import Labels, text_labels, to_labels
 from selection.sources.tables.listed_table import ListedTable, NoLabels
 from selection.sources.tables.paths import has_image_suffix
 from selection.sources.tables.splits import NO, YES
