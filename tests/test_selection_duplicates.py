@@ -409,3 +409,29 @@ def test_a_list_of_duplicates_that_cannot_be_written_is_no_fault(
     warnings = Task.open(tmp_path).warnings
     assert any("labelled images show only 1 picture" in text for text in warnings)
     assert not any("listed in" in text for text in warnings)
+
+
+def cuttings(right: int, down: int) -> np.ndarray:
+    """(4, 3, S, S) float: a part of each of four photos, moved by so many pixels."""
+    photos = np.stack([np.asarray(photo(i, 128).resize((64, 64))) for i in range(4)])
+    places = slice(10 + down, 10 + down + SIDE), slice(10 + right, 10 + right + SIDE)
+    return photos.transpose(0, 3, 1, 2)[:, :, *places].astype(float)
+
+
+def test_registration_knows_contrast_and_moves_no_further_than_a_tenth() -> None:
+    whole = cuttings(0, 0)
+    pale = (0.4 * whole).astype(np.uint8)
+    assert (correlations(pale, cuttings(3, 2).astype(np.uint8)) > 0.995).all()
+    far = correlations(whole.astype(np.uint8), cuttings(6, 0).astype(np.uint8))
+    assert (far < 0.9).all()  # a fifth of the side: another picture
+
+
+def test_as_many_images_as_are_searched_are_not_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Task.open(folder(tmp_path, ("a", "b"), 6), duplicates=False).train
+    monkeypatch.setattr(search, "find_spec", lambda _name: None)
+    monkeypatch.setattr(groups_module, "MOST_DECODED", len(train))
+    warnings: list[str] = []
+    groups_module.with_groups({"train": train}, warnings)
+    assert warnings[0].endswith("not nearly equal images: faiss is missing")
