@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distill.options import Options, from_config, settings_of
+from distill.options import Options, from_config
 from distill.run import RunFolder
+from distill.training.compared_methods import BEST_SINGLE, method_options, same_runs
+from distill.training.method_result import COLUMNS, MethodResult, figures_of
 from zoo.errors import Unavailable, UserError
-from zoo.terminal.command import validate_choice
 from zoo.terminal.progress import note, warn
 
 if TYPE_CHECKING:
@@ -19,51 +20,17 @@ if TYPE_CHECKING:
     from distill.teachers.prepared import PreparedTeacher
     from selection.scores.interval import Hits, Interval
 
+__all__ = [
+    "BEST_SINGLE",
+    "COLUMNS",
+    "Comparison",
+    "MethodResult",
+    "TeacherAccuracy",
+    "compare",
+    "figures_of",
+]
+
 Results = Mapping[str, Any]  # results.json of a run
-
-# probe_kd from the committee's best teacher alone, best by its head on the validation split
-BEST_SINGLE = "best_single"
-COLUMNS = (
-    "method",
-    "seeds",
-    "validation %",
-    "test %",
-    "balanced %",
-    "lift, points",
-    "gap recovered %",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodResult:
-    """One method over its finished seeds, in shares of the test split.
-
-    balanced   balanced accuracy on the test split
-    by_class   (C,) the share of each class's test images that is right; None without images
-    deciding   on validation, the figure that decides which method is best
-    lift       over plain at the same seeds
-    recovered  the closed share of the gap between plain and the best teacher, where there is a gap
-    error      why the method cannot be run at all
-    same_as    the method that is the same run here and stands for it
-    """
-
-    method: str
-    seeds: tuple[int, ...]
-    missing: tuple[int, ...]
-    validation: float | None = None
-    test: float | None = None
-    balanced: float | None = None
-    by_class: tuple[float | None, ...] = ()
-    deciding: float | None = None
-    lift: Interval | None = None
-    recovered: Interval | None = None
-    error: str | None = None
-    same_as: str | None = None
-
-    @property
-    def reason(self) -> str | None:
-        """Why there are no figures, where that will not change."""
-        return f"the same run as {self.same_as} here" if self.same_as else self.error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +108,8 @@ def compare(
 
     config = source.config()
     options, cards = from_config(config, source=str(source.path / "config.json"))
-    options_of = {method: _method_options(method, options) for method in methods}
-    same = _same_runs(options_of, config["method"], teachers=len(cards))
+    options_of = {method: method_options(method, options) for method in methods}
+    same = same_runs(options_of, config["method"], teachers=len(cards))
     experiment = prepare(
         options,
         device=device,
@@ -167,62 +134,17 @@ def compare(
         figure=experiment.decided_by,
         commonest=_commonest(experiment),
     )
-    results = []
-    for method in methods:
-        if method in same:
-            result = MethodResult(
-                method=method,
-                seeds=(),
-                missing=(),
-                same_as=same[method],
-            )
-        else:
-            result = _result(method, comparison, refused.get(method))
-        results.append(result)
-    return replace(comparison, lines=tuple(results))
+    lines = tuple(
+        _of_same_run(method, same[method])
+        if method in same
+        else _result(method, comparison, refused.get(method))
+        for method in methods
+    )
+    return replace(comparison, lines=lines)
 
 
-def _method_options(method: str, options: Options) -> Options:
-    """The options of ``method``, ``name:a=1:b=2``. Raises ``UserError`` if there is none such."""
-    from distill.methods.registry import METHODS, configure
-
-    name, *settings = method.split(":")
-    validate_choice("method", name, [*METHODS, BEST_SINGLE])
-    if name != options.method or settings:
-        options = replace(options, method=name, settings=tuple(settings))
-    configure(_trained_method(name), settings_of(options.settings))
-    return options
-
-
-def _trained_method(name: str) -> str:
-    return "probe_kd" if name == BEST_SINGLE else name
-
-
-def _same_runs(
-    options_of: Mapping[str, Options], source_method: str, *, teachers: int
-) -> dict[str, str]:
-    """The methods that are the same run as another, with that other.
-
-    The source run stands for probe_kd, and probe_kd for the rest.
-    """
-    from distill.methods.configs import AnswersConfig
-    from distill.methods.registry import METHODS, configure
-
-    first: dict[Any, str] = {}
-    same: dict[str, str] = {}
-    for method in sorted(options_of, key=lambda m: (m != source_method, m != "probe_kd")):
-        options = options_of[method]
-        name = _trained_method(options.method)
-        config = configure(name, settings_of(options.settings))
-        if isinstance(config, AnswersConfig) and config.weighting == "equal" and teachers <= 1:
-            config = replace(config, weighting="fitted")  # one teacher has the whole weight
-        best_of_several = options.method == BEST_SINGLE and teachers > 1
-        kept = first.setdefault((METHODS[name].needs, config, best_of_several), method)
-        if kept != method:
-            same[method] = kept
-            why = ", with one teacher" if teachers == 1 else ""
-            note(f"{method} is the same run as {kept} here{why}: trained once")
-    return same
+def _of_same_run(method: str, other: str) -> MethodResult:
+    return MethodResult(method=method, seeds=(), missing=(), same_as=other)
 
 
 def _folder(source: RunFolder, method: str, seed: int) -> RunFolder:
@@ -412,20 +334,3 @@ def _mean_by_class(runs: Sequence[Results], classes: Sequence[str]) -> tuple[flo
         of_class = right[labels == label]
         shares.append(float(of_class.mean()) if len(of_class) else None)
     return tuple(shares)
-
-
-def figures_of(line: MethodResult) -> list[str]:
-    """The cells of a method's row after its name (``COLUMNS``), as text."""
-    seeds = f"{len(line.seeds)} of {len(line.seeds) + len(line.missing)}"
-    if line.test is None:
-        state = "same run" if line.same_as else "refused" if line.error else "missing"
-        return ["" if line.same_as else seeds, state, "", "", "", ""]
-    closed = line.recovered.as_points() if line.recovered else "no gap" if line.lift else ""
-    return [
-        seeds,
-        f"{100 * (line.validation or 0):.1f}",
-        f"{100 * line.test:.1f}",
-        f"{100 * (line.balanced or 0):.1f}",
-        line.lift.as_points(sign=True) if line.lift else "",
-        closed,
-    ]

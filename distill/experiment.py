@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from distill.data.samples import Samples, open_samples, refuse_equal_samples
 from distill.methods.recipe import Context
 from distill.methods.registry import METHODS, require
 from distill.methods.registry import build as build_recipe
-from distill.options import Options, to_json
+from distill.options import Options
 from distill.report.mistakes import worst_mistakes
 from distill.student.student import Student
 from distill.teachers.outputs import RenderedViews
@@ -41,7 +41,7 @@ from selection.probing.downloads import (
     announce_download,
     refuse_unasked,
 )
-from selection.ranking import Ranking, versions
+from selection.ranking import Ranking
 from selection.report.class_table import warn_of
 from selection.scores.interval import accuracy
 from selection.sources.tables.columns import Columns
@@ -57,18 +57,6 @@ if TYPE_CHECKING:
 
 
 UNREADABLE_KEPT = 100  # images that results.json names with their reasons
-CARD = (
-    "id",
-    "source",
-    "location",
-    "sha",
-    "license",
-    "labels",
-    "architecture",
-    "input_size",
-    "num_classes",
-    "feature_dim",
-)
 
 
 @dataclass(eq=False)
@@ -372,37 +360,3 @@ def _require_held_out(task: Task) -> None:
                 f"the task {task.name} has no {name} image: no class has the four images that a"
                 f" training, a validation and a test split need; add images, or a {name} folder"
             )
-
-
-def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
-    """What ``config.json`` says of a run."""
-    task, training = experiment.task, experiment.training
-    resolved = {
-        "epochs": training.schedule.epochs,
-        "rate": training.schedule.rate,
-        "views": training.views,
-        "size": training.student.size,
-        "flip": training.augmentation.flip,
-        "image_column": task.columns.image,
-        "label_column": task.columns.label,
-        "class_balance": training.class_balance or "none",
-    }  # so that another machine's defaults do not change a resumed run
-    return {
-        "options": to_json(options) | resolved,
-        "method": options.method,
-        "seed": options.seed,
-        "plan": asdict(training),  # the name that run folders have had from the beginning
-        "classes": list(task.classes),
-        "task": {
-            "name": task.name,
-            "digest": task.digest,
-            "split_seed": task.split_seed,
-            "revision": task.revision,
-            "labelled": len(task.train),
-            "unlabelled": len(task.unlabelled) if task.unlabelled is not None else 0,
-        },
-        "teachers": [
-            {name: getattr(card, name) for name in CARD} for card in experiment.committee.cards
-        ],
-        "versions": versions(),
-    }

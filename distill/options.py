@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selection.settings import ImageColumn, LabelColumn, ShowFiles, Yes
+from selection.settings import FindDuplicates, ImageColumn, LabelColumn, ShowFiles, Yes
 from zoo.errors import UserError
 from zoo.terminal.command import validate_choice
 from zoo.terminal.options import (
@@ -86,12 +86,7 @@ class Options:
     ] = None
     image_column: ImageColumn = None
     label_column: LabelColumn = None
-    duplicates: Annotated[
-        bool,
-        typer.Option(
-            help="look for images that show the same picture and keep them on one side of every cut"
-        ),
-    ] = True
+    duplicates: FindDuplicates = True
     pretrained: Annotated[
         bool, typer.Option(help="start from the student's pretrained weights")
     ] = False

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +179,8 @@ class Ranking:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the committee, and a table of the models; names are escaped."""
+        from html import escape
+
         frame = self.to_frame().reindex(columns=list(_NOTEBOOK_COLUMNS))
         names = escape(", ".join(self.committee) or "none")
         table = frame.to_html(

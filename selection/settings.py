@@ -21,6 +21,12 @@ ImageColumn = Annotated[
 LabelColumn = Annotated[
     str | None, typer.Option(help="a table's column of labels, where its name does not tell")
 ]
+FindDuplicates = Annotated[
+    bool,
+    typer.Option(
+        help="look for images that show the same picture and keep them on one side of every cut"
+    ),
+]
 Yes = Annotated[
     bool,
     typer.Option("--yes", help="download without a question, however much it is"),
@@ -146,12 +152,7 @@ class Settings:
     ] = None
     image_column: ImageColumn = None
     label_column: LabelColumn = None
-    duplicates: Annotated[
-        bool,
-        typer.Option(
-            help="look for images that show the same picture and keep them on one side of every cut"
-        ),
-    ] = True
+    duplicates: FindDuplicates = True
     seed: Annotated[int, typer.Option(help="seed of the probe")] = 0
     offline: Annotated[
         bool,

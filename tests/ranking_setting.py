@@ -1,10 +1,10 @@
-"""Rows of a ranking for the tests of rankings, tables and pages."""
+"""Rankings and their rows for the tests of rankings, tables and pages."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from selection.ranking import Row
+from selection.ranking import Ranking, Row
 
 
 def row(
@@ -26,3 +26,18 @@ def row(
         value=value,
         **fields,
     )
+
+
+def ranking(*rows: Row, **fields: Any) -> Ranking:
+    """A ranking of ``rows``; ``fields`` are those of ``Ranking`` that a test looks at."""
+    defaults: dict[str, Any] = {
+        "task": "t",
+        "classes": ("x", "y"),
+        "split": {},
+        "probe": {"size": 500},
+        "score": "knn",
+        "catalogue": "c",
+        "versions": {},
+        "committee": (),
+    }
+    return Ranking(rows=rows, **defaults | fields)

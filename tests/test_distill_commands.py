@@ -19,9 +19,9 @@ from distill.options import Options, from_config, to_json
 from distill.run import RunFolder
 from distill.train import _summary
 from distill.train import main as train
-from selection.ranking import Ranking
 from selection.task import Task
 from tests.distill_setting import CLASSES, train_options, write_task
+from tests.ranking_setting import ranking as ranking_of
 from zoo.card import ModelCard
 from zoo.errors import UserError
 
@@ -183,17 +183,7 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def ranking(path: Path) -> Path:
     """A ranking whose committee is replaced in the test."""
-    Ranking(
-        task="squares",
-        classes=CLASSES,
-        split={},
-        probe={},
-        score="knn",
-        catalogue="none",
-        versions={},
-        rows=(),
-        committee=(),
-    ).save(path)
+    ranking_of(task="squares", classes=CLASSES).save(path)
     return path
 
 

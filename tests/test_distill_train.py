@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-from distill.experiment import prepare, to_config
+from distill.experiment import prepare
 from distill.options import Options, settings_of
 from distill.run import RunFolder
 from distill.teachers.prepared import columns
 from distill.train import main
 from distill.training.live import TrainingView
 from distill.training.results import verdict
+from distill.training.run_config import to_config
 from selection.probing.store import TeacherStore
 from tests.distill_setting import train_options, write_ranking, write_task, write_teacher
 from tests.places import ROOT, flipped

@@ -16,6 +16,7 @@ from selection.report.verdict import expected
 from selection.scores.knn import accuracy_by_class
 from selection.sources.class_counts import ClassCounts, some
 from selection.task import Task
+from tests.ranking_setting import ranking
 from zoo.errors import UserError
 
 
@@ -124,16 +125,11 @@ def _ranking(images: list[int]) -> Ranking:
         probe_size=sum(images),
         expected={"accuracy": 0.9, "low": 0.8, "high": 0.95, "level": 0.8},
     )
-    return Ranking(
+    return ranking(
+        row,
         task="bolts",
         classes=("defect", "ok"),
-        split={},
         probe={"size": sum(images), "images": images},
-        score="knn",
-        catalogue="none",
-        versions={},
-        rows=(row,),
-        committee=(),
     )
 
 

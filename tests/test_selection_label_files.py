@@ -444,8 +444,9 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
 
 
 def test_training_reads_the_columns_that_were_ranked(tmp_path: Path) -> None:
-    from distill.experiment import prepare, to_config
+    from distill.experiment import prepare
     from distill.options import Options, from_config
+    from distill.training.run_config import to_config
     from selection.ranking import Ranking
     from selection.task import SPLIT_SEED
 

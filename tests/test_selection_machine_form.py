@@ -13,6 +13,7 @@ import pytest
 from selection.rank import RankOptions, main
 from selection.ranking import Ranking
 from selection.report.machine_form import print_machine_form
+from tests.ranking_setting import ranking as ranking_of
 from tests.ranking_setting import row
 from zoo.errors import UserError
 
@@ -21,18 +22,9 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture
 def ranking() -> Ranking:
-    return Ranking(
-        task="t",
-        classes=("x", "y"),
-        split={},
-        probe={"size": 500},
-        score="knn",
-        catalogue="c",
-        versions={},
-        rows=(
-            row("=first()", 0.5, group=1, knn=0.25, scores={"leep": -0.5}, warnings=("=w",)),
-            row(HOSTILE, None, error="@broken"),
-        ),
+    return ranking_of(
+        row("=first()", 0.5, group=1, knn=0.25, scores={"leep": -0.5}, warnings=("=w",)),
+        row(HOSTILE, None, error="@broken"),
         committee=("=first()",),
     )
 

@@ -9,23 +9,13 @@ import pytest
 from selection.ranking import PACKAGED, Ranking, Row
 from selection.report.table import left_unprobed, show, summary
 from selection.report.verdict import train_command, verdict
+from tests.ranking_setting import ranking as ranking_of
 from tests.ranking_setting import row as ranking_row
 from zoo.terminal.command import typed_as
 
 
 def ranking(*rows: Row, committee: tuple[str, ...] = ("a",), **candidates: object) -> Ranking:
-    return Ranking(
-        task="t",
-        classes=("x", "y"),
-        split={},
-        probe={"size": 500},
-        score="knn",
-        catalogue="c",
-        versions={},
-        rows=rows,
-        committee=committee,
-        candidates=candidates,
-    )
+    return ranking_of(*rows, committee=committee, candidates=candidates)
 
 
 def row(model: str, value: float | None, size: int, group: int | None) -> Row:

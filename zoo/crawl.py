@@ -7,18 +7,19 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import UserError
-from zoo.sources import layout
-from zoo.sources.layout import ModelFolder
 from zoo.sql import quote
 from zoo.terminal.command import printable, resumable, run
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_of
+
+if TYPE_CHECKING:
+    from zoo.sources.layout import ModelFolder
 
 # name of a source -> module whose cards() yields all its models; the weights lie on the Hub
 SOURCES = {"timm": "zoo.sources.timm"}
@@ -134,6 +135,7 @@ def _crawl_list(file: Path | None, source: str, limit: int | None) -> None:
 
 def _crawl_folder(file: Path | None, source: str, limit: int | None) -> None:
     from zoo.sources import folder
+    from zoo.sources.layout import find_models
 
     root = folder.small_zoo() if source == "small" else Path(source).expanduser()
     if not root.exists():
@@ -142,7 +144,7 @@ def _crawl_folder(file: Path | None, source: str, limit: int | None) -> None:
             " model"
         )
     root = root.resolve()
-    models = layout.find_models(root)  # raises UserError before there is a catalogue
+    models = find_models(root)  # raises UserError before there is a catalogue
     kind = "small" if source == "small" else "folder"
     with Catalogue.open(file, write=True) as catalogue:
         own = catalogue.locations(f"source = {quote(kind)}")
@@ -172,9 +174,11 @@ def _same_names(catalogue: Catalogue, models: Iterable[ModelFolder]) -> set[str]
 
 def _lies_in(location: str | None, root: Path) -> bool:
     """Whether a crawl of ``root`` looks at ``location``."""
+    from zoo.sources.layout import DEEPEST
+
     if location is None or not Path(location).is_relative_to(root):
         return False
-    return len(Path(location).relative_to(root).parts) <= layout.DEEPEST
+    return len(Path(location).relative_to(root).parts) <= DEEPEST
 
 
 def _store(

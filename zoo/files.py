@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 import os
-import secrets
 import shutil
 import stat
 import zlib
@@ -93,7 +91,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     target = _behind_links(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    name = f"{_partial_prefix(target)}{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}"
+    name = f"{_partial_prefix(target)}{os.getpid()}-{os.urandom(4).hex()}{_PARTIAL}"
     partial = target.with_name(name)
     try:
         yield partial
@@ -163,6 +161,8 @@ def remove_partial(path: Path) -> list[Path]:
 
     The caller makes sure that nobody is writing ``path`` now.
     """
+    import glob
+
     target = _behind_links(path)
     partials = sorted(target.parent.glob(f"{glob.escape(_partial_prefix(target))}*{_PARTIAL}"))
     for partial in partials:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import errno
-import glob
 import os
 import re
 import shlex
@@ -75,6 +74,8 @@ def quote(text: str) -> str:
 
 def _quoted_file(file: Path) -> str:
     """``file`` as a literal for ``read_parquet``, which takes ``*``, ``?`` and ``[`` for a glob."""
+    import glob
+
     return quote(glob.escape(str(file)))
 
 

@@ -83,9 +83,7 @@ def fit(
     rows = (labels >= 0).nonzero()[:, 0]
     known = labels[rows]
     x = _labelled_features(views, rows, known)  # (V, n, D)
-    mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)  # (D,) each
-    constant = std <= 1e-6 * std.max()  # a channel that never moves says nothing
-    std = torch.where(constant, torch.ones_like(std), std)
+    mean, std = _mean_and_std(x)
     x = (x - mean) / std
     known_fold = stratified(known, folds=folds, seed=seed)  # (n,)
     if groups is not None:
@@ -103,10 +101,7 @@ def fit(
     best: ProbeHead | None = None
     for shrinkage in shrinkages:
         heads = [scatter.head(shrinkage) for scatter in scatters]
-        left_out = torch.empty(*x.shape[:2], num_classes, device=x.device)  # (V, n, C)
-        for f, head in enumerate(heads):
-            in_fold = known_fold == f
-            left_out[:, in_fold] = x[:, in_fold] @ head.weights.T + head.bias
+        left_out = _left_out_logits(heads, x, known_fold)  # (V, n, C)
         scale, likelihood = calibrate(left_out, prior, known)
         if best is not None and likelihood <= best.likelihood:
             continue
@@ -122,6 +117,22 @@ def fit(
         )
     assert best is not None
     return best
+
+
+def _mean_and_std(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the standard deviation, (D,) each, of the channels of ``x`` (V, n, D)."""
+    mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
+    constant = std <= 1e-6 * std.max()  # a channel that never moves says nothing
+    return mean, torch.where(constant, torch.ones_like(std), std)
+
+
+def _left_out_logits(heads: Sequence[_LinearHead], x: Tensor, fold: Tensor) -> Tensor:
+    """(V, n, C) logits of each image of ``x`` (V, n, D) by the head of its ``fold`` (n,)."""
+    logits = torch.empty(*x.shape[:2], len(heads[0].bias), device=x.device)
+    for f, head in enumerate(heads):
+        in_fold = fold == f
+        logits[:, in_fold] = x[:, in_fold] @ head.weights.T + head.bias
+    return logits
 
 
 def _labelled_features(views: Tensor, rows: Tensor, known: Tensor) -> Tensor:

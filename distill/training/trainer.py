@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distill.experiment import Experiment, to_config
+from distill.experiment import Experiment
 from distill.options import Options, settings_of
 from distill.report.run_page import write_page
 from distill.run import RunFolder
@@ -21,6 +21,7 @@ from distill.training.live import TrainingView
 from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator
 from distill.training.results import ACCURACY, control_results, verdict
+from distill.training.run_config import to_config
 from zoo.home import control_folder
 from zoo.terminal.progress import note
 

@@ -118,8 +118,7 @@ def candidates(
             raise UserError(_nothing_loadable(known, name, offline=offline))
         too_large = 0
         if largest is not None and not offline and loadable > most:
-            is_small = f"coalesce(weight_bytes, 4 * params_total) <= {largest:.0f}"
-            usable = _all_of(usable, f"{is_here} OR {is_small}")
+            usable = _all_of(usable, f"{is_here} OR {_is_small(largest)}")
             too_large = loadable - opened.count(usable)
         is_filtered = bool(where or models or is_here)
         shortlist = _shortlist(
@@ -140,6 +139,11 @@ def candidates(
         touched=shortlist.touched,
         prior=shortlist.prior,
     )
+
+
+def _is_small(largest: float) -> str:
+    """SQL: the weights have at most ``largest`` bytes."""
+    return f"coalesce(weight_bytes, 4 * params_total) <= {largest:.0f}"
 
 
 def check_filters(catalogue: Path | None, *, where: str | None, models: Sequence[str]) -> None:

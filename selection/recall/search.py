@@ -76,13 +76,9 @@ def nearest_spaces(
         For no class, ``k`` below 1, a prior of another shape, negative or all zero, or ``models``
         of another shape.
     """
-    if models is None:
-        is_permitted = np.ones(len(index.ids), np.bool_)
-        models = index.models_per_space(is_permitted)
-    if models.shape != (index.spaces.shape[0],):
-        raise ValueError(f"models of shape {models.shape} for {index.spaces.shape[0]} label spaces")
     if k < 1:
         raise ValueError(f"k = {k}; expected at least 1")
+    models = _models_per_space(index, models)
     shares = _shares(len(classes), prior)
     bounds = np.zeros(len(models), np.float32)
     if k < models.sum():
@@ -110,6 +106,16 @@ def nearest_spaces(
         touched=np.sort(touched),
         total=len(order),
     )
+
+
+def _models_per_space(index: LabelIndex, models: Ints | None) -> Ints:
+    """(S,) how many permitted models each space has: ``models``, checked, or all of the index."""
+    if models is None:
+        is_permitted = np.ones(len(index.ids), np.bool_)
+        return index.models_per_space(is_permitted)
+    if models.shape != (index.spaces.shape[0],):
+        raise ValueError(f"models of shape {models.shape} for {index.spaces.shape[0]} label spaces")
+    return models
 
 
 def _price_in_order(

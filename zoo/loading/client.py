@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
@@ -166,6 +164,8 @@ class Client:
             token=self.credentials.token or False, library_name="teacher-zoo"
         )
         self._reached = False
+        import logging
+
         # A line of log for every retry would break the progress display; the last fault is raised.
         logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
 
@@ -302,6 +302,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal():
         return float(text[:9])
+    from email.utils import parsedate_to_datetime
+
     try:
         until, now = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("date", ""))
         return max(0.0, (until - now).total_seconds())  # by the server's own clock

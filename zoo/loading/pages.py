@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -155,6 +154,8 @@ def _refused_property(url: str, message: str, *, sure: bool) -> str | None:
 
 def _date(header: str | None) -> dt.datetime | None:
     """The server's clock in UTC, where it tells it."""
+    from email.utils import parsedate_to_datetime
+
     try:
         return parsedate_to_datetime(header or "").astimezone(dt.UTC).replace(tzinfo=None)
     except (ValueError, TypeError, OverflowError):

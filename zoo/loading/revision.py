@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -73,6 +71,8 @@ def _state(path: Path) -> tuple[int, ...]:
 
 @lru_cache(maxsize=10_000)
 def _content_revision(files: tuple[tuple[Path, tuple[int, ...]], ...]) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     for path, _ in files:
         with path.open("rb") as file:
@@ -117,6 +117,8 @@ def _lacks_commit(card: ModelCard) -> bool:
 
 def _hub_commits(client: Client, repos: Iterable[str]) -> dict[str, str]:
     """The commit of ``main`` of each repository, as far as the Hub tells it."""
+    from concurrent.futures import ThreadPoolExecutor
+
     commits: dict[str, str] = {}
     authors = Counter(repo.partition("/")[0] for repo in repos)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -184,12 +183,7 @@ class _Repository:
         """The header of the weights, ``None`` for weights in shards; ``TeacherError`` says why
         there is neither.
         """
-        answer = self.get(
-            WEIGHTS,
-            cap=_HEADER_FIRST,
-            first=_HEADER_FIRST,
-            enough=_has_header,
-        )
+        answer = self._beginning_of_weights(_HEADER_FIRST)
         if answer is None:
             index = self.json(INDEX)
             if index is None:
@@ -198,12 +192,7 @@ class _Repository:
             return None
         end = 8 + header_length(answer.body)
         if len(answer.body) < min(end, _file_bytes(answer)):
-            answer = self.get(
-                WEIGHTS,
-                cap=end,
-                first=end,
-                enough=_has_header,
-            )
+            answer = self._beginning_of_weights(end)
             if answer is None:
                 raise TeacherError(f"{WEIGHTS} vanished while it was read")
         if len(answer.body) < end:
@@ -212,8 +201,14 @@ class _Repository:
             )
         return parse_header(answer.body[8:end], file_bytes=_file_bytes(answer))
 
+    def _beginning_of_weights(self, size: int) -> HubResponse | None:
+        """The first ``size`` bytes of the weights, or fewer once the header is whole."""
+        return self.get(WEIGHTS, cap=size, first=size, enough=_has_header)
+
 
 def _whole(answer: HubResponse) -> None:
+    import hashlib
+
     tag = answer.headers.get("etag", "").removeprefix("W/").strip('"')
     digest = hashlib.sha1(b"blob %d\0" % len(answer.body) + answer.body).hexdigest()
     if re.fullmatch(r"[0-9a-f]{40}", tag) and tag != digest:

@@ -60,13 +60,7 @@ def crawl(
     can be cut at any moment and goes on where it was. Raises ``Unavailable`` where the Hub stops
     answering; what came is kept.
     """
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        raise UserError(
-            "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it, or crawl --source timm or a"
-            " FOLDER"
-        )
+    _require_online()
     client = client or Client(endpoint, token=token or None)
     if (sentence := client.credentials.sentence(client.endpoint)) and in_command():
         note(sentence)
@@ -103,6 +97,17 @@ def crawl(
             " doubles it (hf auth login)"
         )
     return sentences
+
+
+def _require_online() -> None:
+    """Raise ``UserError`` where the user forbids the network."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(
+            "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it, or crawl --source timm or a"
+            " FOLDER"
+        )
 
 
 def fetch_details(

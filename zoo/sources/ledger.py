@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.catalogue import Catalogue, utc_now
-from zoo.sources.details import Details
 from zoo.sql import COLUMNS, PUBLISHED, add_columns, arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from zoo.sources.details import Details
 
 # What the details pass knows better than a listing. They are kept by revision, so that a new
 # listing forgets none.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from typing import TextIO
 
 # a spreadsheet takes a text that begins so for a formula, and may run it; full-width signs too
@@ -20,6 +18,8 @@ def write_csv(file: TextIO, names: Sequence[str], rows: Iterable[Sequence[object
     Numbers are written as they are, ``None`` as nothing, lists and objects as JSON. A text that a
     spreadsheet would take for a formula gets an apostrophe before it.
     """
+    import csv
+
     # with this end of a line the writer quotes both of its characters within a text
     writer = csv.writer(_UnixLines(file), lineterminator="\r\n")
     if names:
@@ -55,6 +55,8 @@ def csv_cell(value: object) -> object:
 
 def as_json(value: object) -> str:
     """``value`` as one line of JSON; what JSON has no form for is a text."""
+    from decimal import Decimal
+
     return json.dumps(
         value,
         ensure_ascii=False,

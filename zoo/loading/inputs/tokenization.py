@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -158,6 +157,8 @@ def _state(path: Path) -> tuple[int, int, int]:
 @lru_cache(maxsize=10_000)
 def _digest(files: tuple[tuple[Path, int, int, int], ...]) -> str:
     """12 hex digits of the sha256 over the files."""
+    import hashlib
+
     digest = hashlib.sha256()
     for path, *_ in files:
         with path.open("rb") as file:
