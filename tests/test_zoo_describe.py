@@ -13,15 +13,9 @@ from hypothesis import strategies as st
 from zoo.card import ModelCard
 from zoo.loading.checkpoint.architecture import timm_architectures
 from zoo.loading.weights import Header
-from zoo.sources.describe import (
-    as_fraction,
-    as_lines,
-    card_data,
-    describe,
-    front_matter,
-    license_name,
-    not_loadable,
-)
+from zoo.sources.describe import describe, not_loadable
+from zoo.sources.front_matter import card_data, front_matter, license_name
+from zoo.sources.values import as_fraction, as_lines
 
 PIPELINE = {
     "input_size": [3, 160, 192],

@@ -1,12 +1,11 @@
-"""A model's files as fields of ``ModelCard``: pure functions over hostile input.
+"""A model's config.json as fields of ``ModelCard``: pure functions over hostile input.
 
-None of them raises on any JSON or YAML value: a part that cannot be understood is left out, and
+None of them raises on any JSON value: a part that cannot be understood is left out, and
 ``detail_error`` is the reason.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,12 +30,11 @@ from zoo.loading.inputs.preprocessing import (
 )
 from zoo.loading.inputs.processors import family_processor
 from zoo.loading.weights import Header, check_floats
+from zoo.sources.front_matter import license_name
 from zoo.sources.labels import Training, label_space
+from zoo.sources.values import ODD_VALUES, Fields, as_count, as_fraction, as_line, first_line
 from zoo.terminal.command import printable
 
-Fields = dict[str, Any]
-_LARGEST_FRONT_MATTER = 64 * 2**10
-_MOST_TEXTS = 200
 _LARGEST_SIZE = 1_000_000  # of anything that a network is built with
 _SIZES = (
     "num_classes",
@@ -50,27 +48,6 @@ _SIZES = (
     "image_size",
     "patch_size",
 )
-# what a value of an unexpected type or size raises
-_ODD_VALUES = (
-    ValueError,
-    TypeError,
-    RecursionError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-)
-_LONGEST_TEXT = 200
-_ACCURACIES = ("accuracy", "top-1", "top1")
-_LICENSES = {
-    "apache-2": "apache-2.0",
-    "apache2": "apache-2.0",
-    "apache2.0": "apache-2.0",
-    "apache": "apache-2.0",
-    "bsd-2": "bsd-2-clause",
-    "bsd-3": "bsd-3-clause",
-    "mit-license": "mit",
-    "apache-license-2.0": "apache-2.0",
-}
 
 
 def describe(
@@ -267,7 +244,7 @@ def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
         tower = tower_config(known.whole, known.architecture)
         if _lacks_processor(known, processor):
             return _pipeline(from_transformers(family_processor(tower))), None
-    except (TeacherError, *_ODD_VALUES) as error:
+    except (TeacherError, *ODD_VALUES) as error:
         return {}, f"the input pipeline cannot be read: {printable(error, 200)}"
     return {"input_size": as_count(tower.get("image_size")) or None}, None
 
@@ -293,135 +270,3 @@ def _obstacle(known: _Config) -> str | None:
     if known.architecture not in timm_architectures():
         return f"the installed timm knows no architecture {known.architecture!r}"
     return None
-
-
-# --- the model card's front matter
-
-
-def front_matter(readme: str) -> Fields:
-    """The fields that the YAML block at the top of a README gives; ``detail_error`` where it is no
-    valid YAML.
-    """
-    block = re.match(
-        r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$",
-        readme[:_LARGEST_FRONT_MATTER],
-        re.DOTALL | re.MULTILINE,
-    )
-    if not block:
-        return {}
-    try:
-        return card_data(_yaml(block[1]))
-    except _ODD_VALUES as error:
-        return {
-            "detail_error": f"the card's front matter is no valid YAML: {printable(error, 200)}"
-        }
-
-
-def card_data(data: object) -> Fields:
-    """The fields of parsed front matter (the Hub's ``cardData``); whatever has an odd type is left
-    out or made a text.
-    """
-    if not isinstance(data, Mapping):
-        return {}
-    data = {str(name).casefold(): value for name, value in data.items()} | {**data}
-    language = data.get("language")
-    license_ = data.get("license", data.get("licence"))
-    fields: Fields = {
-        "license": license_name(license_, other=data.get("license_name")),
-        "datasets": as_lines(data.get("datasets")),
-        "base_model": as_lines(data.get("base_model")),
-        "languages": as_lines("no" if language is False else language),  # YAML's Norwegian
-        "tags": as_lines(data.get("tags")),
-        "pipeline_tag": as_line(data.get("pipeline_tag")),
-        "library_name": as_line(data.get("library_name")),
-        "accuracy": _accuracy(data),
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def license_name(value: object, *, other: object = None) -> str | None:
-    """The licence in the Hub's spelling (``apache-2.0``); several are joined by commas, ``other``
-    names an own one.
-    """
-    names = []
-    for line in as_lines(value) or ():
-        name = re.sub(r"[\s_]+", "-", line.lower())
-        names.append(_LICENSES.get(name, name))
-    if names == ["other"] and as_line(other):
-        return license_name(other)
-    return ",".join(names) or None
-
-
-def as_fraction(value: object) -> float | None:
-    """``value`` as a fraction in [0, 1]; numbers above 1 are taken for percentages."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
-        return None
-    return value / 100 if value > 1 else float(value)
-
-
-def as_count(value: object) -> int | None:
-    """``value`` as a count, ``None`` where it is none."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if type(value) is int and 0 <= value < 2**53 else None
-
-
-def as_line(value: object) -> str | None:
-    """``value`` as one short printable line that UTF-8 can hold, ``None`` where it is no text or
-    empty.
-    """
-    if not isinstance(value, str):
-        return None
-    if len(value) <= _LONGEST_TEXT and value.isprintable():  # nearly all of the millions
-        return value.strip() or None
-    return printable(value[: 4 * _LONGEST_TEXT], _LONGEST_TEXT) or None
-
-
-def first_line(values: object) -> str | None:
-    """The first of a list of texts."""
-    return as_line(values[0]) if isinstance(values, list) and values else None
-
-
-def as_lines(value: object) -> tuple[str, ...] | None:
-    """One text or a list of them as a tuple; anything else in it is left out; ``None`` where
-    nothing remains.
-    """
-    items = list(value) if isinstance(value, (list, tuple)) else [value]
-    lines = [as_line(item) for item in items[:_MOST_TEXTS]]
-    return tuple(line for line in lines if line) or None
-
-
-def _accuracy(data: Mapping[Any, Any]) -> float | None:
-    """A field ``accuracy``, or the first accuracy among the results of a ``model-index``."""
-    direct = as_fraction(data.get("accuracy"))
-    if direct is not None:
-        return direct
-    for model in _mappings(data.get("model-index")):
-        for result in _mappings(model.get("results")):
-            for metric in _mappings(result.get("metrics")):
-                accuracy = as_fraction(metric.get("value"))
-                if accuracy is not None and str(metric.get("type"))[:20].lower() in _ACCURACIES:
-                    return accuracy
-    return None
-
-
-def _mappings(value: object) -> list[Mapping[Any, Any]]:
-    items = value[:20] if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, Mapping)]
-
-
-def _yaml(source: str) -> object:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Refuses aliases: nested in lists and merge keys they grow without bound (a YAML bomb)."""
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise ValueError("aliases are not read")
-            return super().compose_node(parent, index)
-
-    try:
-        return yaml.load(source, Loader=Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None

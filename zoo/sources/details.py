@@ -10,7 +10,8 @@ from zoo.errors import TeacherError, Unavailable
 from zoo.loading.backbones import backbone
 from zoo.loading.client import Client, DamagedResponse, HubResponse, TooLarge, parse
 from zoo.loading.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
-from zoo.sources.describe import describe, first_line, not_loadable
+from zoo.sources.describe import describe, not_loadable
+from zoo.sources.values import first_line
 from zoo.terminal.command import printable
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"

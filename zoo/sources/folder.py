@@ -15,7 +15,8 @@ from zoo.files import load_json, regular_file
 from zoo.loading.checkpoint.formats import foreign_model
 from zoo.loading.revision import content_revision, reach_of
 from zoo.loading.weights import INDEX, read_headers, weight_files
-from zoo.sources.describe import describe, front_matter, not_loadable
+from zoo.sources.describe import describe, not_loadable
+from zoo.sources.front_matter import front_matter
 from zoo.sources.layout import ModelFolder, find_models
 from zoo.terminal.command import printable
 

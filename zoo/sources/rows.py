@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from zoo.sources.describe import as_count, as_line, first_line
+from zoo.sources.values import as_count, as_line, first_line
 from zoo.terminal.command import printable
 
 Row = dict[str, Any]
