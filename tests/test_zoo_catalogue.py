@@ -22,7 +22,8 @@ from tests.places import ROOT
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import CatalogueLocked, UserError
-from zoo.sql import COLUMNS, open_error
+from zoo.sql.columns import COLUMNS
+from zoo.sql.faults import open_error
 
 pytestmark = pytest.mark.journey
 

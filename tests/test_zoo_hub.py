@@ -29,7 +29,8 @@ from zoo.sources.hub import crawl
 from zoo.sources.ledger import Ledger
 from zoo.sources.listing import GONE, Scope, first_url, list_models
 from zoo.sources.rows import EXPAND, read, read_row
-from zoo.sql import COLUMNS, arrow_table
+from zoo.sql.columns import COLUMNS
+from zoo.sql.tables import arrow_table
 from zoo.terminal.pauses import Pauses
 from zoo.terminal.progress import Progress
 

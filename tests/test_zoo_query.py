@@ -21,7 +21,7 @@ from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.crawl import main as crawl
 from zoo.query import main
-from zoo.sql import COLUMNS
+from zoo.sql.columns import COLUMNS
 
 pytestmark = pytest.mark.journey
 

@@ -14,20 +14,12 @@ from zoo.card import ModelCard
 from zoo.errors import UserError
 from zoo.files import replacing
 from zoo.home import default_catalogue
-from zoo.sql import (
-    COLUMNS,
-    PUBLISHED,
-    SCHEMA_VERSION,
-    arrow_table,
-    check_replaceable,
-    column,
-    open_database,
-    open_snapshot,
-    query_error,
-    quote,
-    select,
-    snapshot_of,
-)
+from zoo.sql.columns import COLUMNS, column
+from zoo.sql.connection import PUBLISHED, check_replaceable, open_database, open_snapshot
+from zoo.sql.faults import query_error
+from zoo.sql.paths import snapshot_of
+from zoo.sql.statement import quote, select
+from zoo.sql.tables import SCHEMA_VERSION, arrow_table
 from zoo.terminal.limits import QueryLimits
 
 if TYPE_CHECKING:

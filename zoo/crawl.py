@@ -14,7 +14,7 @@ import typer
 from zoo.card import ModelCard
 from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import UserError
-from zoo.sql import quote
+from zoo.sql.statement import quote
 from zoo.terminal.command import printable, resumable, run
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_of
 

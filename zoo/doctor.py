@@ -15,7 +15,8 @@ from zoo.errors import CatalogueLocked, DamagedCatalogue, UserError
 from zoo.files import remove_partial
 from zoo.home import default_catalogue
 from zoo.sources.ledger import CANDIDATES, Ledger
-from zoo.sql import COLUMNS, column, damaged
+from zoo.sql.columns import COLUMNS, column
+from zoo.sql.faults import damaged
 from zoo.terminal.command import printable, run
 from zoo.terminal.options import CatalogueFile, command_of
 

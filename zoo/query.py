@@ -12,7 +12,8 @@ import typer
 
 from zoo.catalogue import Catalogue
 from zoo.errors import UserError
-from zoo.sql import COLUMNS, select
+from zoo.sql.columns import COLUMNS
+from zoo.sql.statement import select
 from zoo.terminal.command import printable, run, validate_choice
 from zoo.terminal.options import CatalogueFile, check_bounds, command_of
 from zoo.terminal.spreadsheet import as_json, print_utf8, write_csv

@@ -22,7 +22,7 @@ from zoo.catalogue import Catalogue, snapshot_of
 from zoo.errors import UserError
 from zoo.home import default_catalogue
 from zoo.sources import folder
-from zoo.sql import quote
+from zoo.sql.statement import quote
 from zoo.terminal.command import printable
 
 MOST = 50  # without a budget, at most so many models are probed

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.catalogue import Catalogue, utc_now
-from zoo.sql import COLUMNS, PUBLISHED, add_columns, arrow_table
+from zoo.sql.columns import COLUMNS
+from zoo.sql.connection import PUBLISHED
+from zoo.sql.tables import add_columns, arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa

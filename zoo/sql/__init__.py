@@ -1,0 +1,1 @@
+"""DuckDB under the catalogue."""
