@@ -15,7 +15,7 @@ import typer
 from benchmarks.record import BenchRecord, machine, read, versions
 from benchmarks.truth.table import CELLS, NONE, Cell, read_cells
 from zoo.errors import UserError
-from zoo.files import check_can_write, write_text
+from zoo.files import check_can_write_text, write_text
 from zoo.terminal.command import run
 from zoo.terminal.options import command_of
 
@@ -223,7 +223,7 @@ def draw(options: ReportOptions) -> None:
             f"no records (*.jsonl) in {records}; make some: python -m benchmarks.run truth"
         )
     path = options.out / "benchmarks.html"
-    check_can_write(path)
+    check_can_write_text(path)
     write_text(path, page(records))
     print(f"page in {path}")
 

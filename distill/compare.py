@@ -15,7 +15,7 @@ from distill.report.comparison_words import column_meanings, headline
 from distill.run import RunFolder
 from selection.settings import Yes
 from zoo.errors import Unavailable
-from zoo.files import check_can_write, write_json, write_text
+from zoo.files import check_can_write_text, write_json, write_text
 from zoo.terminal.command import printable, resumable, run
 from zoo.terminal.options import command_of
 from zoo.terminal.table import Column, legend, paragraph, table_text, terminal_width
@@ -107,7 +107,7 @@ def compare_methods(options: CompareOptions) -> int:
     from distill.training.processes import resolve_device
 
     target = options.out or options.source / "compare.html"
-    check_can_write(target)
+    check_can_write_text(target)
     methods = list(dict.fromkeys(options.methods))
     if "plain" not in methods:
         methods.insert(0, "plain")  # every lift is over it

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from zoo.errors import UserError
-from zoo.files import check_can_write, replacing
+from zoo.files import check_can_write_text, replacing
 from zoo.terminal.command import printable, run, validate_choice
 from zoo.terminal.options import check_bounds, command_of, named_as_parameters
 from zoo.terminal.progress import Progress, warn
@@ -210,7 +210,7 @@ class PredictOptions:
 def predict_images(options: PredictOptions) -> int:
     """Print the class of each image and its probability."""
     if options.out:
-        check_can_write(options.out)
+        check_can_write_text(options.out)
     # where the predictions run over the screen themselves, a bar would break them
     on_screen = options.out is None and sys.stdout.isatty()
     predictions = predict(

@@ -16,7 +16,7 @@ from selection.probing.budget import Budget
 from selection.ranking import Ranking
 from selection.settings import Settings, ShowFiles
 from zoo.errors import UserError
-from zoo.files import check_can_write
+from zoo.files import check_can_write_text
 from zoo.home import feature_folder
 from zoo.terminal.command import resumable, run, validate_choice
 from zoo.terminal.options import command_of, flag_of, named_as_parameters
@@ -127,7 +127,7 @@ class RankOptions(Settings, TaskOption):
         places = {Path(self.task).resolve(): "--task"}
         for flag, path in (("--out", self.out), ("--report", self.report)):
             if path is not None:
-                check_can_write(path)
+                check_can_write_text(path)
                 other = places.setdefault(path.resolve(), flag)
                 if other != flag:
                     raise UserError(f"{other} and {flag} name the same file {path}; give two")

@@ -125,6 +125,24 @@ def test_a_reader_that_has_gone_is_no_error(words: str) -> None:
     os.close(writing)
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_error(closed: str, tmp_path: Path) -> None:
+    """As a scheduler starts programs; Python has None in place of the stream."""
+    for words in ("query --version", "doctor"):
+        command = f"{sys.executable} -m benchmarks.main {words} {closed}"
+        environment = os.environ | {"TEACHER_ZOO_HOME": str(tmp_path)}
+        done = subprocess.run(
+            ["sh", "-c", command],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+            env=environment,
+        )
+        assert "NoneType" not in done.stderr
+        assert done.returncode == (0 if "--version" in words else 2), done.stderr
+
+
 def interrupted(names: Annotated[list[str] | None, typer.Option("--name")] = None) -> None:
     raise KeyboardInterrupt
 

@@ -395,6 +395,21 @@ READ |= {
         WITH_TEST._replace(says=("val/ holds no image",)),
     ),
 }
+READ |= {
+    "a run trained into the task": (
+        with_classes(".")
+        | {f"run/{name}": 0 for name in ("config.json", "metrics.jsonl", "checkpoint/last.pt")}
+        | {"run/tensorboard": 2, "new/config.json": 0, "new/checkpoint": 1},
+        Reading(
+            PETS,
+            12,
+            4,
+            4,
+            says=("class folder 'new' holds no image", "class folder 'run' holds no image"),
+        ),
+    ),
+}
+
 REFUSED: dict[str, tuple[dict[str, int], str]] = {
     "train and test without classes": ({"train": 8, "test": 4}, rf"test/ and train/ hold .*{FLAT}"),
     "the same, wrapped": (
@@ -433,6 +448,11 @@ REFUSED: dict[str, tuple[dict[str, int], str]] = {
     "more numbers than persons": (
         {f"person{i}/{k:02d}": 5 for i in (1, 2) for k in (1, 2, 3)},
         "person1/ and person2/ hold the same folders .01, 02 and 03.: cannot tell",
+    ),
+    # Kaggle's breast histopathology: 0 and 1 are the classes
+    "classes 0 and 1 of each patient": (
+        with_classes("8863", "8864", "8865", classes=("0", "1")),
+        "8863/, 8864/ and 8865/ hold the same folders .0 and 1.: cannot tell",
     ),
     "numbers in two collections": (
         {"images/1": 5, "images/2": 5, "photos/1": 5, "photos/2": 5},

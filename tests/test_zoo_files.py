@@ -17,6 +17,7 @@ from zoo.errors import TeacherError, UserError
 from zoo.files import (
     DamagedFile,
     check_can_write,
+    check_can_write_text,
     check_home,
     known_fields,
     load_checked_bytes,
@@ -211,6 +212,18 @@ def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path, kind: str)
             write(path)
     after = path.lstat()
     assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)
+
+
+def test_an_image_is_not_replaced_by_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    for content in (b"\xff\xd8\xff\xe0 JFIF", b"GIF89a\x10\0\x10\0"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"photo\.jpg is there already and is no text"):
+            check_can_write_text(path)
+        assert path.read_bytes() == content
+    for text in ("", '{"rows": []}', "ä" * 2048, "\ufeff" + "ab" * 2047 + "ä"):
+        path.write_text(text, encoding="utf-8")
+        check_can_write_text(path)
 
 
 def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -124,6 +125,31 @@ def check_can_write(path: Path) -> None:
         raise UserError(f"{path} cannot be written: the folder {folder} is read-only for you")
     if target.exists() and not os.access(target, os.W_OK):
         raise UserError(f"{path} cannot be written: the file is read-only for you")
+
+
+def check_can_write_text(path: Path) -> None:
+    """As ``check_can_write``, and raise ``UserError`` where the file holds no text: an image that
+    was named by mistake would be lost.
+    """
+    check_can_write(path)
+    if path.is_file() and not _is_text(path):
+        raise UserError(
+            f"{path} is there already and is no text, so it is not replaced; give another name, or"
+            " remove it first"
+        )
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins with text, or is empty, or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(4096)
+        codecs.getincrementaldecoder("utf-8")().decode(beginning)
+    except OSError:
+        return True
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in beginning
 
 
 def check_home() -> None:

@@ -52,6 +52,7 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, *, name
     import typer
     from typer.main import get_command
 
+    _open_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -101,6 +102,13 @@ def resumable(kept: str | Callable[[], str], *options: str) -> Iterator[None]:
         if not _stopped_work:
             _stopped_work.append((kept if isinstance(kept, str) else kept(), options))
         raise
+
+
+def _open_closed_streams() -> None:
+    """Let what is printed vanish where a stream is closed (``>&-``), which Python makes None."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _replace_unprintable() -> None:

@@ -167,7 +167,10 @@ class Folder:
         files: list[str] = []
         targets: list[str] = []
         broken = 0
-        for entry in _entries(self.path):
+        entries = _entries(self.path)
+        if self.inside and _is_run({entry.name for entry in entries}):
+            return [], [], 0
+        for entry in entries:
             inside = f"{below}{entry.name}"
             if _is(entry.is_dir):
                 if entry.name in self._leave_out:
@@ -257,6 +260,11 @@ def _is(test: Callable[[], bool]) -> bool:
         return test()
     except OSError:
         return False
+
+
+def _is_run(names: set[str]) -> bool:
+    """Whether a folder with these names is one of ``distill.train --out``, made in the task."""
+    return "config.json" in names and bool({"checkpoint", "metrics.jsonl"} & names)
 
 
 def _is_within(path: str, folder: str) -> bool:

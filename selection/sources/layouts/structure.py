@@ -226,9 +226,10 @@ def _refuse_same(
 ) -> bool:
     """Refuse folders that hold the same; False where they are classes with numbered folders."""
     shared = level.inner(level.same[0]).folders
-    numbered = numbered_family([folder.name for folder in shared])
+    names = [folder.name for folder in shared]
     plain = any(level.name_of(child).is_plain for child in level.same)
-    if numbered and len(shared) <= len(level.same) and not plain:
+    from_zero = sorted(names) == sorted(map(str, range(len(names))))  # patient1/0, patient1/1
+    if numbered_family(names) and len(shared) <= len(level.same) and not plain and not from_zero:
         return False  # person1/01, person1/02, person2/01
     same = f"{listed(level.same)} hold the same folders ({names_text(shared)})"
     if places and not rest:
