@@ -117,7 +117,7 @@ def test_unreadable_images_are_said_once_with_and_without_the_search_for_duplica
         path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     experiment = plain(folder, duplicates=duplicates)
     damaged = sum(experiment.task.train.name(i).startswith("red") for i in range(24))
-    assert (len(experiment.pixels.usable) < len(experiment.pixels)) == (damaged > 0)
+    assert (len(experiment.samples.usable) < len(experiment.samples)) == (damaged > 0)
     said = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
     assert any("a Git LFS pointer, not the image: run git lfs pull" in line for line in said)
     assert sum("images cannot be read and are left out" in line for line in said) == 1

@@ -23,14 +23,14 @@ def test_images_are_fed_in_batches_of_32_normalised() -> None:
     fed = np.concatenate(batches)
     assert fed.dtype == np.float32
     mean, std = (np.reshape(values, (3, 1, 1)) for values in ([0.5, 0.25, 0.0], [0.5, 0.25, 1.0]))
-    assert fed == pytest.approx((data.images[rows] / 255 - mean) / std, abs=1e-5)
+    assert fed == pytest.approx((data.inputs[rows] / 255 - mean) / std, abs=1e-5)
 
 
 def test_images_that_are_stored_larger_are_made_smaller() -> None:
     data = pixels(3)
     (batch,) = _inputs(data, np.arange(3), config(8))
     assert batch.shape == (3, 3, 8, 8)
-    blocks = data.images.reshape(3, 3, 8, 2, 8, 2).mean(axis=(3, 5)) / 255
+    blocks = data.inputs.reshape(3, 3, 8, 2, 8, 2).mean(axis=(3, 5)) / 255
     assert np.corrcoef(batch[:, 2].ravel(), blocks[:, 2].ravel())[0, 1] > 0.95
 
 

@@ -45,7 +45,7 @@ def test_a_folder_that_only_wraps_another_is_opened(tmp_path: Path) -> None:
         *classes,
         "test/test/1.png",
         *("val/pets/cats/1.png", "val/pets/dogs/1.png"),
-        *("other/pets/cats/1.png", "other/2.png"),  # a picture beside: no wrapper
+        *("other/pets/cats/1.png", "other/pets/dogs/1.png", "other/2.png"),  # a picture: no wrapper
         "more/pets/birds/1.png",  # one folder in it: pets may be a class
         *("some/cats/old/1.png", "some/cats/new/1.png"),  # cats is a class beside
     )
