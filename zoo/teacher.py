@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
@@ -19,6 +19,7 @@ from zoo.loading.inputs.text_preparation import TextPreparation
 from zoo.loading.inputs.tokenization import Tokenization
 from zoo.loading.network import Network
 from zoo.loading.network import load as load_network
+from zoo.loading.outputs import Outputs, as_array, pooled
 from zoo.loading.transformers.network import head_inputs
 from zoo.terminal.command import exhausted_memory
 
@@ -33,18 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Loaded", "Outputs", "Preprocessing", "Teacher", "load_ahead", "preprocessing_of"]
 
 _MOST_WORKERS = 16
-T = TypeVar("T")
-
-
-class Outputs(NamedTuple, Generic[T]):
-    """What a teacher answers; ``T`` is a torch tensor or a numpy array.
-
-    ``features`` (B, D) float32 are pooled, before the head; ``logits`` (B, C_t) float32, or None
-    without a head.
-    """
-
-    features: T
-    logits: T | None
 
 
 class Teacher:
@@ -184,7 +173,7 @@ class Teacher:
             if self._network.answers is not None:
                 return self._to_outputs(*self._network.answers(self.module, inputs))
             features, logits = head_inputs(self.module, inputs, self._heads)
-            return self._to_outputs(_pooled(features), logits)
+            return self._to_outputs(pooled(features), logits)
 
     def with_module(self, module: nn.Module) -> Teacher:
         """The same teacher around ``module``, a copy of its network."""
@@ -200,7 +189,7 @@ class Teacher:
         it.
         """
         module: Any = self.module
-        features = _pooled(module.forward_head(hidden, pre_logits=True))
+        features = pooled(module.forward_head(hidden, pre_logits=True))
         needs_head = self.num_classes and not self._linear
         return self._to_outputs(features, module.forward_head(hidden) if needs_head else None)
 
@@ -258,8 +247,8 @@ class Teacher:
             if on_batch is not None and on_batch(done) is False:
                 break
         return Outputs(
-            _as_array(features),
-            _as_array(logits) if self.num_classes else None,
+            as_array(features),
+            as_array(logits) if self.num_classes else None,
         )
 
     @property
@@ -371,13 +360,6 @@ def _batches(teacher: Teacher, samples: Iterable[Any], batch_size: int) -> Itera
         yield teacher.collate(batch)
 
 
-def _as_array(batches: Sequence[Tensor]) -> Array:
-    import torch
-
-    array: Array = torch.cat([batch.cpu() for batch in batches]).numpy()
-    return array
-
-
 def _heads(network: Network) -> list[Any]:
     """The linear layers or 1 x 1 convolutions with one output per class; two where a network was
     distilled, and then averages their answers.
@@ -398,10 +380,3 @@ def _heads(network: Network) -> list[Any]:
     if not heads:
         raise TeacherError("the network has no linear head with one output a class")
     return heads[-2:] if type(network.module).__name__.endswith("WithTeacher") else heads[-1:]
-
-
-def _pooled(features: Tensor) -> Tensor:
-    """(B, D) from (B, D), tokens (B, n, D) or a map (B, D, h, w), by their mean."""
-    if features.ndim == 3:
-        return features.mean(1)
-    return features.flatten(2).mean(2) if features.ndim == 4 else features
