@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 # first bytes -> what it is, and what to do; the first that fits
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
@@ -66,6 +67,9 @@ _CONTAINERS: dict[str, str] = {
     **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth"), "a pickle, which is never opened"),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "a spreadsheet: save it as CSV"),
 }
+# tags of TIFF
+_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _PLANAR, _SAMPLE_FORMAT = 258, 277, 284, 339
+_MOST_CHANNELS = 6  # that Pillow opens: CMYK and two more; of more it also logs a line
 _RAW = "a camera's raw file ({}): develop it to JPEG or TIFF"
 _HEIF = "HEIC photograph: pip install pillow-heif, or teacher-zoo[heic], then it is read"
 _AVIF = "AVIF image, which this Pillow cannot read: pip install --upgrade pillow"
@@ -128,18 +132,51 @@ def raw_photograph(raw: bytes) -> str | None:
     return None
 
 
+def unusual_tiff(raw: bytes) -> tuple[str, bool]:
+    """What is said of a TIFF whose channels cannot be read, and whether that is sure by its tags.
+
+    Of some others Pillow itself says so. Empty for bytes that are no TIFF.
+    """
+    if raw[:4] not in (b"II*\x00", b"MM\x00*"):
+        return "", False
+    channels, bits, planes, kind = (
+        _tag_value(raw, tag, little=raw[:2] == b"II") or 1
+        for tag in (_SAMPLES_PER_PIXEL, _BITS_PER_SAMPLE, _PLANAR, _SAMPLE_FORMAT)
+    )
+    is_planar = planes == 2 and channels > 1
+    words = (
+        f"a TIFF of {channels} channel{'s' if channels > 1 else ''}{', in planes' * is_planar},"
+        f" {'floating point' if kind == 3 else 'whole numbers'} of {bits} bits, which is not read:"
+        " write the one or three channels to look at as PNG, 8 or 16 bits"
+    )
+    return words, channels > _MOST_CHANNELS or (is_planar and bits > 8)
+
+
 def _has_tag(head: bytes, tag: int, order: str) -> bool:
     """Whether the first directory of a TIFF has an entry ``tag``."""
-    little = order == "little"
+    return _entry(head, tag, little=order == "little") is not None
 
-    def number(start: int, size: int) -> int:
-        return int.from_bytes(head[start : start + size], "little" if little else "big")
 
-    start = number(4, 4)
-    if not 8 <= start <= len(head) - 2:
-        return False
-    entries = min(number(start, 2), 512)
-    return any(number(start + 2 + 12 * i, 2) == tag for i in range(entries))
+def _entry(raw: bytes, tag: int, *, little: bool) -> int | None:
+    """Where the entry ``tag`` of the first directory of a TIFF starts; None where there is none."""
+    order: Literal["little", "big"] = "little" if little else "big"
+    start = int.from_bytes(raw[4:8], order)
+    if not 8 <= start <= len(raw) - 2:
+        return None
+    entries = min(int.from_bytes(raw[start : start + 2], order), 512)
+    places = range(start + 2, start + 2 + 12 * entries, 12)
+    return next((p for p in places if int.from_bytes(raw[p : p + 2], order) == tag), None)
+
+
+def _tag_value(raw: bytes, tag: int, *, little: bool) -> int | None:
+    """The first of the 16-bit numbers that the entry ``tag`` holds, or names the place of."""
+    place = _entry(raw, tag, little=little)
+    if place is None:
+        return None
+    order: Literal["little", "big"] = "little" if little else "big"
+    count = int.from_bytes(raw[place + 4 : place + 8], order)
+    at = place + 8 if count <= 2 else int.from_bytes(raw[place + 8 : place + 12], order)
+    return int.from_bytes(raw[at : at + 2], order)
 
 
 def _brands(raw: bytes) -> set[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from selection.sources.foreign import is_heif, raw_photograph, what_it_is
+from selection.sources.foreign import is_heif, raw_photograph, unusual_tiff, what_it_is
 from selection.sources.grey import GreyScale
 
 T = TypeVar("T")
@@ -153,6 +153,9 @@ def _open(raw: bytes) -> Image.Image:
         _register_heif()
     if words := raw_photograph(raw):
         raise CorruptImage(words)
+    tiff_words, is_unread = unusual_tiff(raw)
+    if is_unread:  # of planes of 16 bits Pillow makes noise
+        raise CorruptImage(tiff_words)
     reason = ""
     for name in _FORMATS:
         if name not in Image.OPEN:
@@ -165,7 +168,10 @@ def _open(raw: bytes) -> Image.Image:
             opened: Image.Image = factory(io.BytesIO(raw), "")
             return opened
         except _NOT_THIS_FORMAT as error:
-            reason = f"damaged {name}: {error}" if accept is not None else reason
+            if name == "TIFF" and str(error) == "unknown pixel mode":
+                reason = tiff_words
+            elif accept is not None:
+                reason = f"damaged {name}: {error}"
     raise CorruptImage(reason or what_it_is(raw) or "no image format that is known here")
 
 
@@ -263,6 +269,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Gray (h, w) of 16 or 32 bits, or floating point, to uint8."""
+    if not np.isfinite(values).any():
+        raise CorruptImage("no finite pixel values")
     low = float(np.nanmin(values))
     high = float(np.nanmax(values))
     is_whole = np.issubdtype(values.dtype, np.integer)
