@@ -5,53 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.comparison import BEST_SINGLE, COLUMNS, Comparison, compare, figures_of
 from distill.options import Device, Offline
-from distill.report.comparison_words import column_meanings, headline
 from distill.run import RunFolder
+from distill.training.compared_methods import BEST_SINGLE
 from selection.settings import Yes
 from zoo.errors import Unavailable
 from zoo.files import check_can_write_text, write_json, write_text
-from zoo.terminal.command import printable, resumable, run
+from zoo.terminal.command import resumable, run
 from zoo.terminal.options import command_of
-from zoo.terminal.table import Column, legend, paragraph, table_text, terminal_width
+
+if TYPE_CHECKING:
+    from distill.comparison import Comparison
 
 DEFAULT_METHODS = ("plain", "average", BEST_SINGLE, "probe_kd")
-
-
-def text_table(comparison: Comparison) -> str:
-    """The table as plain text, one line a method."""
-    from selection.sources.class_counts import listed
-
-    width = terminal_width()
-    meanings = column_meanings(comparison)
-    columns = [
-        Column(head, is_name=head == "method", optional=head == "gap recovered %")
-        for head in COLUMNS
-    ]
-    rows = [[line.method, *figures_of(line)] for line in comparison.lines]
-    lines = [
-        paragraph(headline(comparison), width=width),
-        "",
-        table_text(columns, rows, width=width),
-        "",
-        legend(meanings, width=width),
-    ]
-    if absent := comparison.absent:
-        lines.append(f"no test image of {listed(absent)}: the figures say nothing of them")
-    lines += [
-        f"{line.method}: {printable(line.reason, 300)}" for line in comparison.lines if line.reason
-    ]
-    lines += [
-        f"teacher {printable(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test,"
-        f" balanced {100 * t.balanced:.1f} %"
-        for t in comparison.teachers
-    ]
-    return "\n".join(lines)
 
 
 def _record(comparison: Comparison) -> dict[str, Any]:
@@ -103,7 +73,9 @@ def compare_methods(options: CompareOptions) -> int:
     """Train several methods and seeds on the same splits, and set them side by side with
     intervals.
     """
+    from distill.comparison import compare
     from distill.report.comparison_page import page
+    from distill.report.comparison_table import text_table
     from distill.training.processes import resolve_device
 
     target = options.out or options.source / "compare.html"

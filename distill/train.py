@@ -16,7 +16,6 @@ from zoo.files import check_home
 from zoo.terminal.command import resumable, run
 from zoo.terminal.options import command_of, flag_of, named_as_parameters, narrow
 from zoo.terminal.progress import warn
-from zoo.terminal.table import terminal_width
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment
@@ -271,6 +270,7 @@ def _summary(finished: RunFolder) -> None:
     from distill.report.run_page import PAGE
     from distill.student.cost import cost_lines
     from distill.training.results import split_metrics, summary_lines, warnings_of
+    from zoo.terminal.table import terminal_width
 
     results, classes = finished.results(), finished.config()["classes"]
     for split in ("validation", "test"):

@@ -228,7 +228,7 @@ def test_an_interrupted_comparison_says_what_is_kept_and_how_to_go_on(
     def interrupt(*_: object, **__: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("distill.compare.compare", interrupt)
+    monkeypatch.setattr("distill.comparison.compare", interrupt)
     run = RunFolder.create(tmp_path / "run", {}, resume=False).path
     assert compare([str(run), "--seeds", "2", "--device", "cpu"]) == 130
     assert capsys.readouterr().err == (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distill.compare import main, text_table
+from distill.compare import main
 from distill.comparison import (
     Comparison,
     MethodResult,
@@ -20,6 +20,7 @@ from distill.comparison import (
     compare,
 )
 from distill.report.comparison_page import page
+from distill.report.comparison_table import text_table
 from distill.report.comparison_words import column_meanings, headline
 from distill.run import RunFolder
 from distill.train import main as train

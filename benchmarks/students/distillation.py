@@ -122,9 +122,9 @@ def measure(
     Settings were chosen on validation images; each student reads the test split once, when it is
     finished.
     """
-    from distill.compare import text_table
     from distill.comparison import compare
     from distill.report.comparison_page import page
+    from distill.report.comparison_table import text_table
     from distill.run import RunFolder
 
     source = _source(block)
