@@ -14,14 +14,17 @@ import numpy as np
 import pytest
 import torch
 
+from distill.comparison import BEST_SINGLE
+from distill.methods.registry import METHODS
 from distill.options import Options, TrainOptions, to_json
 from distill.report.advice import advice, largest_confusions
-from distill.report.figures import most_confused
+from distill.report.figures import curves, method_lines, most_confused
 from distill.report.mistakes import WORST, pictures_of, worst_mistakes
 from distill.report.run_page import page, write_page
 from distill.run import RunFolder
 from distill.train import main, train
 from distill.training.results import control_results, split_metrics, split_results
+from selection.report.plots import PALETTE
 from selection.task import Task
 from tests.browser import CHROMIUM, Browser
 from tests.distill_setting import write_ranking, write_task, write_teacher
@@ -93,6 +96,25 @@ def test_the_page_of_two_classes_has_the_right_figures(tmp_path: Path) -> None:
     assert cells["text"] == [[40, 10], [2, 48]]
     answers = drawn["calibration"]["data"][1]
     assert answers["x"] == [pytest.approx(90)] and answers["y"] == [pytest.approx(88)]
+
+
+def test_a_method_has_one_colour_on_every_page() -> None:
+    blue = method_lines(["plain"])[0]
+    assert blue == {"color": PALETTE[0], "width": 2, "dash": "solid"}
+    methods = [*METHODS, BEST_SINGLE]
+    lines = dict(zip(methods, method_lines(methods), strict=True))
+    for method in methods[1:]:
+        assert method_lines([method, "plain"]) == [lines[method], blue]
+        assert method_lines(["probe_kd:weight=2", method])[1] == (
+            lines[method] | ({"dash": "dash"} if method == "probe_kd" else {})
+        )
+    assert len({(line["color"], line["dash"]) for line in lines.values()}) == len(methods)
+
+    epochs = [{"validation_accuracy": 0.5, "train_accuracy": 0.6}] * 3
+    student, control, training = curves(epochs, [0.4] * 3, method="transport").data
+    assert student.line.color == training.line.color == lines["transport"]["color"]
+    assert control.name == "plain control" and control.line.color == blue["color"]
+    assert (student.line.dash, control.line.dash, training.line.dash) == ("solid", "solid", "dot")
 
 
 def test_the_largest_confusions_come_first() -> None:

@@ -33,6 +33,23 @@ def test_each_class_has_a_row_with_its_images_in_each_split(flowers: Task) -> No
     )
 
 
+def test_images_that_cannot_be_read_are_not_counted(flowers: Task) -> None:
+    names = [flowers.train.name(i) for i in range(24)]
+    unread = [next(name for name in names if "rose" in name), flowers.test.name(0)]
+    pool = flowers.unlabelled
+    assert pool is not None
+    flowers.unreadable = dict.fromkeys([*unread, pool.name(0)], "no image")
+    assert class_table(flowers) == "\n".join(
+        [
+            "flowers: 2 classes, 14 to 19 images each, 33 labelled images, 2 more that cannot be"
+            " read, 3 without labels; validation cut from train",
+            "class  train  validation  test",
+            "daisy      8           2     4",
+            "rose      15           4     0",
+        ]
+    )
+
+
 def test_of_many_classes_the_largest_and_the_smallest_are_shown(tmp_path: Path) -> None:
     folder(tmp_path, {f"c{i:03d}": 3 + i % 10 for i in range(100)})
     lines = class_table(Task.open(tmp_path)).splitlines()

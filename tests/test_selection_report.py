@@ -513,6 +513,52 @@ def test_it_is_drawn_without_errors_requests_or_sideways_scrolling(
 
 
 @drawn
+@pytest.mark.parametrize("width", [400, 1280])
+def test_long_sections_are_folded_and_drawn_when_they_are_unfolded(
+    browser: Browser, report: Report, tmp_path: Path, width: int
+) -> None:
+    sections = (
+        "Object.fromEntries([...document.querySelectorAll('details.section')].map(section =>"
+        " [section.querySelector('summary').textContent.trim().replace(/\\s+/g, ' '),"
+        " section.open]))"
+    )
+    write(replace(report, examples=report.examples[:4]), tmp_path / "short.html")
+    browser.open(tmp_path / "short.html", width=width)
+    assert browser.evaluate(sections) == {
+        "From their classes to mine 3 teachers": True,
+        "What they see in my images 4 images": True,
+        "What the columns mean 10 columns": False,
+    }
+
+    shares = np.full((30, 3), 1 / 30)
+    plan = replace(
+        report.plans[0],
+        teacher_classes=tuple(f"class {i}" for i in range(30)),
+        shares=shares,
+        other_shares=np.zeros(3),
+    )
+    write(replace(report, plans=(plan,)), tmp_path / "long.html")
+    browser.open(tmp_path / "long.html", width=width)
+    assert browser.evaluate(sections) == {
+        "From their classes to mine 3 teachers": False,
+        f"What they see in my images {len(report.examples)} images": False,
+        "What the columns mean 10 columns": False,
+    }
+    figure = "document.querySelectorAll('#plan0 svg.main-svg').length"
+    assert browser.evaluate(figure) == 0
+    browser.evaluate(
+        "document.querySelector('details.section').open = true;"
+        "new Promise(done => setTimeout(done, 200))"
+    )
+    assert browser.evaluate(figure) > 0
+    inside = "document.querySelector('#plan0').closest('.scroll').getBoundingClientRect()"
+    drawn_width = "document.querySelector('#plan0 svg.main-svg').getBoundingClientRect().width"
+    assert browser.evaluate(drawn_width) >= browser.evaluate(f"{inside}.width")
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    assert browser.console == []
+
+
+@drawn
 def test_dark_mode_changes_page_and_pictures_while_open(browser: Browser, written: Path) -> None:
     look = (
         "[['body', 'backgroundColor'], ['#intervals .xtick text', 'fill'], ['#intervals .points"

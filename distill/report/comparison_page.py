@@ -12,16 +12,14 @@ import numpy as np
 
 from distill.comparison import COLUMNS, Comparison, figures_of
 from distill.report.comparison_words import best_method, headline
-from distill.report.figures import confusion_map
+from distill.report.figures import confusion_map, method_lines
 from distill.run import RunFolder, hits
 from selection.evidence import Floats, Ints
 from selection.report.document import render
-from selection.report.plots import PALETTE, Cells, figure, heatmap, label, labels
+from selection.report.plots import Cells, figure, heatmap, label, labels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-_DASHES = ("solid", "dash", "dot")  # in turn, where there are more methods than colours
 
 
 def page(comparison: Comparison) -> str:
@@ -64,23 +62,19 @@ def _curves(comparison: Comparison) -> go.Figure | None:
     import plotly.graph_objects as go
 
     traces = []
-    for place, line in enumerate(comparison.lines):
+    styles = method_lines([line.method for line in comparison.lines])
+    for line, style in zip(comparison.lines, styles, strict=True):
         runs = comparison.of(line.method)
         if not runs:
             continue
         mean = _mean_curve(list(runs.values()), f"validation_{comparison.figure}")
-        turn, place_in_turn = divmod(place, len(PALETTE))
         traces.append(
             go.Scatter(
                 mode="lines",
                 name=label(line.method),
                 x=list(range(1, len(mean) + 1)),
                 y=mean,
-                line={
-                    "color": PALETTE[place_in_turn],
-                    "width": 2,
-                    "dash": _DASHES[turn % len(_DASHES)],
-                },
+                line=style,
             )
         )
     if not traces:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.methods.registry import METHODS
 from distill.training.results import ACCURACY
 from selection.evidence import Floats
 from selection.report.plots import (
@@ -24,7 +25,27 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 40  # of a confusion matrix; of more, those of the largest confusions
 _COUNTED = 8  # classes up to which each cell has its count
+_DASHES = ("solid", "dash", "dashdot", "longdash")  # a dotted line is of training images
 _NAME_LENGTH = 24  # characters of a class
+
+
+def method_lines(methods: Sequence[str]) -> list[dict[str, Any]]:
+    """The line of each method: a method has one colour and one dash on every page.
+
+    Where one method stands with several settings, ``transport:probe=0``, their dashes differ.
+    """
+    places = {name: place for place, name in enumerate(METHODS)}
+    lines: list[dict[str, Any]] = []
+    for method in methods:
+        # best_single, a way to compare and no method of a run, comes behind the methods
+        place_of_method = places.get(method.partition(":")[0], len(places))
+        turn, place = divmod(place_of_method, len(PALETTE))
+        line = {"color": PALETTE[place], "width": 2, "dash": _DASHES[turn]}
+        while line in lines and turn + 1 < len(_DASHES):
+            turn += 1
+            line = line | {"dash": _DASHES[turn]}
+        lines.append(line)
+    return lines
 
 
 def confusion_map(counts: Floats, classes: Sequence[str]) -> go.Figure:
@@ -106,9 +127,13 @@ def curves(
     epochs: Sequence[Mapping[str, Any]],
     control: Sequence[float],
     *,
+    method: str,
     decided_by: str = ACCURACY,
 ) -> go.Figure:
-    """Validation figures by epoch, of the student and of its control, and training accuracy."""
+    """Validation figures by epoch, of the student and of its control, and training accuracy.
+
+    The lines have the colours of ``method``, by which the student was trained, and of plain.
+    """
     import plotly.graph_objects as go
 
     name = f"validation_{decided_by}"
@@ -117,21 +142,17 @@ def curves(
         "plain control": list(control),
         "student, training images": [epoch.get("train_accuracy") for epoch in epochs],
     }
-    dashes = ("solid", "solid", "dot")
+    student, plain = method_lines([method, "plain"])
+    styles = (student, plain, student | {"dash": "dot"})
     traces = []
-    for (label, values), shade, dash in zip(
-        lines.items(),
-        PALETTE,
-        dashes,
-        strict=False,
-    ):
+    for (label, values), style in zip(lines.items(), styles, strict=True):
         if any(value is not None for value in values):
             trace = go.Scatter(
                 mode="lines+markers" if len(values) < 3 else "lines",
                 name=label,
                 x=list(range(1, len(values) + 1)),
                 y=[None if value is None else round(100 * value, 2) for value in values],
-                line={"color": shade, "width": 2, "dash": dash},
+                line=style,
             )
             traces.append(trace)
     drawn = figure(traces, height=400, across="epoch", down="right %")

@@ -154,5 +154,10 @@ def _figures(
     if bins := results["test"].get("reliability"):
         figures["calibration"] = calibration(bins)
     if epochs := run.metrics():
-        figures["curves"] = curves(epochs, control, decided_by=deciding_figure(results))
+        figures["curves"] = curves(
+            epochs,
+            control,
+            method=run.config()["method"],
+            decided_by=deciding_figure(results),
+        )
     return figures

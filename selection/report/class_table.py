@@ -15,6 +15,7 @@ from zoo.terminal.progress import warn
 from zoo.terminal.table import Column, table_text
 
 if TYPE_CHECKING:
+    from selection.evidence import Ints
     from selection.sources.split import Split
     from selection.task import Task
 
@@ -47,13 +48,13 @@ def warn_of(task: Task) -> None:
 def class_table(task: Task, *, width: int | None = None) -> str:
     """The task in one line, and the number of images of each class in each split.
 
-    Of many classes those with the most and with the fewest training images are shown.
+    Of many classes those with the most and with the fewest training images are shown. Images that
+    cannot be read are not counted, as far as the search for duplicates has read them.
     """
     splits = _splits(task)
-    counts = np.stack(
-        [np.bincount(split.labels, minlength=len(task.classes)) for split in splits.values()],
-        axis=1,
-    )  # (C, 3)
+    labels = [_readable_labels(task, split) for split in splits.values()]
+    counts = np.stack([np.bincount(some, minlength=len(task.classes)) for some in labels], axis=1)
+    # (C, 3)
     columns = [Column("class", is_name=True), *(Column(name, is_number=True) for name in splits)]
     rows: list[list[str]] = []
     for label in _shown(counts):
@@ -63,6 +64,14 @@ def class_table(task: Task, *, width: int | None = None) -> str:
             name = printable(task.classes[label], _NAME_LENGTH)
             rows.append([name, *(f"{count:,}" for count in counts[label])])
     return "\n".join([_headline(task, counts), table_text(columns, rows, width=width)])
+
+
+def _readable_labels(task: Task, split: Split) -> Ints:
+    """The labels of the images of ``split`` that can be read."""
+    if not task.unreadable:
+        return split.labels
+    rows = [i for i in range(len(split)) if split.name(i) not in task.unreadable]
+    return split.labels[rows]
 
 
 def first_files(task: Task) -> Iterator[str]:
@@ -83,6 +92,8 @@ def _splits(task: Task) -> dict[str, Split]:
 def _headline(task: Task, counts: np.ndarray) -> str:
     """``flowers: 5 classes, 600 images; test and validation are cut from train``."""
     parts = [f"{counts.sum():,} labelled images"]
+    if unread := sum(map(len, _splits(task).values())) - counts.sum():
+        parts.append(f"{unread:,} more that cannot be read")
     if task.unlabelled is not None:
         parts.append(f"{len(task.unlabelled):,} without labels")
     low, high = counts.sum(1).min(), counts.sum(1).max()

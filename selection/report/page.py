@@ -25,6 +25,8 @@ from zoo.terminal.table import short_count
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_SHORT = 24  # rows up to which a section is unfolded
+_FEW = 4  # images, or explanations, up to which it is
 _FEWEST_SIZES = 3  # models whose sizes are worth a picture
 
 
@@ -49,6 +51,9 @@ def page(report: Report) -> str:
         "further_scores": sorted({name for row in ranking.rows for name in row.scores}),
         "splits": list(ranking.split.get("images", ())),
         "most_drawn": MOST_ROWS,
+        "short": _SHORT,
+        "few": _FEW,
+        "plan_rows": sum(len(plan.teacher_classes) for plan in report.plans),
         "first_synonym": first_synonym,
         "image_source": image_source,
         "letter": letter,

@@ -16,10 +16,17 @@ function coloured(value) {
     return [key, plain && /color(scale)?$/.test(key) ? resolve(inner) : coloured(inner)];
   }));
 }
+// In a folded section a figure has no width: it is drawn when the section is unfolded.
 function draw() {
   for (const [id, figure] of Object.entries(figures)) {
+    if (document.getElementById(id).closest("details:not([open])")) continue;
     Plotly.react(id, coloured(figure.data), coloured(figure.layout), { displayModeBar: false, responsive: true });
   }
 }
 draw();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+document.addEventListener("toggle", (event) => { if (event.target.open) draw(); }, true);
+addEventListener("beforeprint", () => {
+  for (const section of document.querySelectorAll("details.section")) section.open = true;
+  draw();
+});
