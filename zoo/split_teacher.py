@@ -5,138 +5,41 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.loading.inputs.preprocessing import Preprocessing
+from zoo.loading.inputs.text_preparation import TextPreparation
+from zoo.loading.transformers import text_cut
 from zoo.loading.transformers.halves import CannotSplit, Halves, Interrupted, cut_after
+from zoo.loading.trunks import Trunk, boundary, chain, trunk
 from zoo.teacher import Outputs, Teacher
 
 __all__ = ["GRID", "SHARE", "CannotSplit", "SplitTeacher", "Trunk", "boundary", "trunk"]
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 SHARE = 0.75  # of a teacher's blocks that lie below the cut
 GRID = 4  # a stored state is averaged onto GRID x GRID positions
 
 
-@dataclass(frozen=True)
-class Trunk:
-    """A network as a chain: ``before``, then ``blocks`` one after another, then ``after``, which
-    feeds the head.
-
-    ``prefix`` is the number of tokens that stand before the patches (0 for maps).
-    """
-
-    before: Callable[[Any], Any]
-    blocks: tuple[Any, ...]
-    after: Callable[[Any], Any]
-    prefix: int = 0
-
-
-def trunk(network: nn.Module) -> Trunk:
-    """The chain of a ResNet-, EfficientNet- (and MobileNet-), ConvNeXt-, RegNet- or ViT-like
-    network of timm. Raises ``CannotSplit`` for others.
-    """
-    for family in (_resnet, _efficientnet, _convnext, _regnet, _vit):
-        try:
-            return family(network)
-        except AttributeError:
-            continue
-    raise CannotSplit(
-        f"{type(network).__name__} is not ResNet-, MobileNet-, EfficientNet-, ConvNeXt- or"
-        " ViT-like, so it cannot be run from the middle"
-    )
-
-
-def boundary(network: nn.Module, *, share: float = 0.5) -> nn.Module:
-    """The block whose output is the state after ``share`` of the blocks; for families unknown here,
-    by timm's own list.
-    """
-    try:
-        blocks = trunk(network).blocks
-    except CannotSplit:
-        stages = getattr(network, "feature_info", None) or []
-        names = [stage["module"] for stage in stages if isinstance(stage, dict)]
-        if not names:
-            raise
-        return network.get_submodule(names[cut_after(len(names), share) - 1])
-    block: nn.Module = blocks[cut_after(len(blocks), share) - 1]
-    return block
-
-
-def _chain(*parts: Any) -> Callable[[Any], Any]:
-    def run(x: Any) -> Any:
-        for part in parts:
-            x = part(x)
-        return x
-
-    return run
-
-
-def _flat(stages: Any) -> tuple[Any, ...]:
-    blocks: list[Any] = []
-    for stage in stages:
-        blocks += stage if hasattr(stage, "__iter__") else [stage]
-    return tuple(blocks)
-
-
-def _resnet(net: Any) -> Trunk:
-    before = _chain(
-        net.conv1,
-        net.bn1,
-        net.act1,
-        net.maxpool,
-    )
-    return Trunk(before, _flat((net.layer1, net.layer2, net.layer3, net.layer4)), _chain())
-
-
-def _efficientnet(net: Any) -> Trunk:
-    # MobileNetV3 has it in the head
-    after = _chain(net.conv_head, net.bn2) if hasattr(net, "bn2") else _chain()
-    return Trunk(_chain(net.conv_stem, net.bn1), _flat(net.blocks), after)
-
-
-def _convnext(net: Any) -> Trunk:
-    blocks = tuple(part for stage in net.stages for part in (stage.downsample, *stage.blocks))
-    return Trunk(_chain(net.stem), blocks, _chain(net.norm_pre))
-
-
-def _regnet(net: Any) -> Trunk:
-    stages = (net.s1, net.s2, net.s3, net.s4)
-    blocks = _flat(stage.children() for stage in stages)
-    return Trunk(_chain(net.stem), blocks, _chain(net.final_conv))
-
-
-def _vit(net: Any) -> Trunk:
-    before = _chain(
-        net.patch_embed,
-        net._pos_embed,
-        net.patch_drop,
-        net.norm_pre,
-    )
-    return Trunk(
-        before,
-        tuple(net.blocks),
-        _chain(net.norm),
-        prefix=int(net.num_prefix_tokens),
-    )
-
-
 class SplitTeacher:
-    """A frozen teacher cut in two: images to hidden states, and hidden states to outputs.
+    """A frozen teacher cut in two: images or texts to hidden states, and these to outputs.
+
+    A state of texts is a map (B, c, n, 1), one position a token; ``upper`` takes any n. Its
+    features are then the mean over the upper layers alone.
 
     Attributes
     ----------
     card : ModelCard
         The teacher's card.
     state : tuple of int
-        Shape of the hidden state of one image: (c, h, w), or (n, c) for tokens.
+        Shape of the hidden state of one image: (c, h, w), or (n, c) for tokens; of texts (c, 16,
+        1), as they are stored.
     channels : int
         c.
     grid : tuple of int
-        (h, w) of the map or of the patches.
+        (h, w) of the map or of the patches; (16, 1) of texts.
     prefix : int
         The number of tokens before the patches.
     feature_dim, num_classes : int
@@ -153,20 +56,29 @@ class SplitTeacher:
         self._check()
 
     def _cut_open(self) -> None:
-        if self.teacher.modality == "text":
-            raise CannotSplit("a network of texts is not cut yet")
+        self._text: text_cut.TextCut | None = None
+        if isinstance(self.teacher.inputs, TextPreparation):
+            self._cut_text(self.teacher.inputs)
+            return
         if self.teacher.library == "transformers":
             self._halves = Halves.of(self.teacher.module, self._share)
             self._lower_teacher = self.teacher.with_module(self._halves.lower)
             self._upper_teacher = self.teacher.with_module(self._halves.upper)
             self._lower, self._finish = self._until_cut, self._from_cut
             return
-        chain = trunk(self.teacher.module)
-        cut = cut_after(len(chain.blocks), self._share)
-        self._lower = _chain(chain.before, *chain.blocks[:cut])
-        upper = _chain(*chain.blocks[cut:], chain.after)
+        whole = trunk(self.teacher.module)
+        cut = cut_after(len(whole.blocks), self._share)
+        self._lower = chain(whole.before, *whole.blocks[:cut])
+        upper = chain(*whole.blocks[cut:], whole.after)
         self._finish = lambda hidden: self.teacher.finish(upper(hidden))
-        self.prefix = chain.prefix
+        self.prefix = whole.prefix
+
+    def _cut_text(self, inputs: TextPreparation) -> None:
+        example = self.teacher.normalise(inputs.example())
+        self._text = text_cut.TextCut(
+            self.teacher.module, example, padding=inputs.padding, share=self._share
+        )
+        self._lower, self.prefix = self._text.lower, 0
 
     @property
     def _input_size(self) -> tuple[int, int]:
@@ -225,7 +137,7 @@ class SplitTeacher:
 
     def lower(self, inputs: Tensor) -> Tensor:
         """(B, 3, H, W) normalised as ``Teacher.view`` does -> the hidden state (B, c, h, w) or (B,
-        n, c); no gradient.
+        n, c); of texts (B, 2, L) -> (B, c, L, 1). No gradient.
         """
         import torch
 
@@ -233,12 +145,23 @@ class SplitTeacher:
             hidden: Tensor = self._lower(inputs)
             return hidden.float()
 
-    def upper(self, hidden: Tensor) -> Outputs[Tensor]:
+    def upper(self, hidden: Tensor, inputs: Tensor | None = None) -> Outputs[Tensor]:
         """``Outputs`` of the frozen upper layers, float32, with gradient to ``hidden``; maps may
-        have any height and width.
+        have any height and width. The ``inputs`` that a state is of tell which tokens of texts are
+        padding; without them none is.
         """
         with self.teacher.autocast():
-            return self._finish(hidden)
+            if self._text is None:
+                return self._finish(hidden)
+            features, logits = self._text.upper(hidden, None if inputs is None else inputs[:, 1])
+            return Outputs(features.float(), None if logits is None else logits.float())
+
+    def stored_state(self, inputs: Tensor) -> Tensor:
+        """The state of a batch as it is stored: ``pooled(lower(inputs))``, of texts over the tokens
+        that are no padding.
+        """
+        hidden = self.lower(inputs)
+        return self.pooled(hidden) if self._text is None else text_cut.pooled(hidden, inputs[:, 1])
 
     def as_map(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
         """The state as ``(map (B, c, h, w), prefix tokens (B, p, c) or None)``."""
@@ -258,9 +181,12 @@ class SplitTeacher:
 
     def pooled(self, hidden: Tensor, size: int = GRID) -> Tensor:
         """The state averaged onto ``size`` x ``size`` positions, (B, c, size, size): small enough
-        to be stored.
+        to be stored. A state of texts, without padding, is averaged onto (16, 1).
         """
         import torch.nn.functional as F
+
+        if self._text is not None:
+            return text_cut.pooled(hidden)
 
         return F.adaptive_avg_pool2d(self.as_map(hidden)[0], size)
 
@@ -288,17 +214,12 @@ class SplitTeacher:
         """Set the shapes from one image; ``CannotSplit`` if the halves differ from the whole."""
         import torch
 
+        if self._text is not None:
+            self._check_text(self._text)
+            return
+
         name = type(self.teacher.module).__name__
-        size = self._input_size
-        generator = torch.Generator().manual_seed(0)
-        inputs = self.teacher.normalise(
-            torch.rand(
-                1,
-                3,
-                *size,
-                generator=generator,
-            )
-        )
+        inputs = self.teacher.normalise(self.teacher.inputs.example(1))
         whole = self.teacher.forward(inputs).features
         try:
             hidden = self.lower(inputs)
@@ -311,12 +232,7 @@ class SplitTeacher:
                 f"{name} cannot be run from the middle: its layers need more than the state before"
                 " them"
             ) from error
-        relative = 0.05 if self.teacher.device.type == "cuda" else 1e-4
-        tolerance = relative * (1 + float(whole.abs().max()))
-        if again.shape != whole.shape or (again - whole).abs().max() > tolerance:
-            raise CannotSplit(
-                f"{name} does not give the same answer from the middle as from the image"
-            )
+        self._check_equal(again, whole)
         self.state: tuple[int, ...] = tuple(hidden.shape[1:])
         if len(self.state) == 3:
             self.channels, height, width = self.state
@@ -329,6 +245,40 @@ class SplitTeacher:
             raise CannotSplit(f"{name} has {patches} patches, which are no square")
         self.grid = (side, side)
         self._check_small(hidden)
+
+    def _check_text(self, halves: text_cut.TextCut) -> None:
+        """As ``_check``, from two texts of different length, and from a state without a text."""
+        import torch
+
+        name = type(self.teacher.module).__name__
+        inputs = self.teacher.normalise(self.teacher.inputs.example())
+        try:
+            with torch.no_grad():
+                hidden = self.lower(inputs)
+                again = self.upper(hidden, inputs)
+                with self.teacher.autocast():
+                    features, logits = halves.whole(inputs)
+                self.upper(text_cut.pooled(hidden))
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise CannotSplit(
+                f"{name} cannot be run from the middle: its layers need more than the state before"
+                " them"
+            ) from error
+        self._check_equal(again.features, features)
+        if logits is not None and again.logits is not None:
+            self._check_equal(again.logits, logits)
+        self.channels, self.grid = hidden.shape[1], text_cut.GRID
+        self.state = (self.channels, *self.grid)
+
+    def _check_equal(self, again: Tensor, whole: Tensor) -> None:
+        """``CannotSplit`` unless both halves together answer as the whole."""
+        relative = 0.05 if self.teacher.device.type == "cuda" else 1e-4
+        tolerance = relative * (1 + float(whole.abs().max()))
+        if again.shape != whole.shape or (again - whole).abs().max() > tolerance:
+            raise CannotSplit(
+                f"{type(self.teacher.module).__name__} does not give the same answer from the"
+                " middle as from the start"
+            )
 
     def _check_small(self, hidden: Tensor) -> None:
         """``CannotSplit`` where the upper half takes no state of ``GRID`` x ``GRID`` positions."""
