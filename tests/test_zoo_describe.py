@@ -59,6 +59,7 @@ def header(**shapes: tuple[int, ...]) -> Header:
 def test_timm_in_its_new_form() -> None:
     assert describe(TIMM) == {
         "library_name": "timm",
+        "modality": "image",
         "architecture": "resnet18",
         "num_classes": 2,
         "labels": ("cat", "dog"),
@@ -105,6 +106,7 @@ def test_transformers() -> None:
 
 def test_what_is_not_given_is_timms_own_setting_or_not_invented() -> None:
     assert describe({"architecture": "resnet18"}) == {
+        "modality": "image",
         "library_name": "timm",
         "architecture": "resnet18",
         "input_size": 224,

@@ -52,6 +52,7 @@ def test_a_sound_model(tmp_path: Path) -> None:
         id="pets",
         source="folder",
         location=str(made),
+        modality="image",
         library_name="timm",
         architecture="resnet18",
         num_classes=2,

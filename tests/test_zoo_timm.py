@@ -30,6 +30,7 @@ def test_a_classifier_of_imagenet(cards: dict[str, ModelCard]) -> None:
         source="timm",
         location="timm/resnet18.a1_in1k",
         author="timm",
+        modality="image",
         library_name="timm",
         pipeline_tag="image-classification",
         license="apache-2.0",

@@ -74,6 +74,10 @@ class SplitTeacher:
         self.prefix = whole.prefix
 
     def _cut_text(self, inputs: TextPreparation) -> None:
+        if self.teacher.sees_padding:
+            raise CannotSplit(
+                f"{type(self.teacher.module).__name__} lets padding change its hidden state"
+            )
         example = self.teacher.normalise(inputs.example())
         self._text = text_cut.TextCut(
             self.teacher.module, example, padding=inputs.padding, share=self._share

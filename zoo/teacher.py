@@ -57,6 +57,8 @@ class Teacher:
         C_t, the number of logits; 0 without a head.
     library : str
         ``timm`` or ``transformers``.
+    sees_padding : bool
+        Whether texts of one batch must be of one length before the layers, see ``Network``.
     labels : tuple of str, optional
         C_t class names in the order of the logits, where they are known.
     """
@@ -84,6 +86,7 @@ class Teacher:
         self.module = network.module.to(self.device).to(memory_format=torch.channels_last)
         self.library = network.library
         self._network = network
+        self.sees_padding = network.sees_padding
         self._heads = _heads(network)
         self._last = self._heads[-1] if self._heads else None
         # whether the last layer applied to the features gives the logits: checked below

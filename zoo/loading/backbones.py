@@ -233,6 +233,18 @@ def backbone(architecture: str | None) -> Backbone | None:
     return _ALONE.get(architecture or "")
 
 
+def known_backbone(name: str | None) -> Backbone | None:
+    """How the network without a head of that class name is built, of images or of texts."""
+    text = encoder(name)
+    if text is None or text.has_head:
+        return backbone(name)
+    return Backbone(
+        built=text.built,
+        pooling="layers and tokens",
+        pooler=False if text.family.pooler else None,
+    )
+
+
 def backbones() -> tuple[str, ...]:
     """The class names of all known backbones, in alphabetical order."""
     return tuple(sorted(_ALONE | _WITHIN))

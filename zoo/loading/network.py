@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import TeacherError
-from zoo.loading.backbones import first_architecture, is_embedding
+from zoo.loading.backbones import first_architecture, is_embedding, known_backbone
 from zoo.loading.checkpoint.architecture import timm_name
 from zoo.loading.checkpoint.head import with_head_of
 from zoo.loading.checkpoint.names import network_names
@@ -29,7 +29,6 @@ from zoo.loading.transformers.network import (
     answers_of,
     fill,
     is_needed,
-    known_backbone,
 )
 from zoo.loading.transformers.network import build as build_transformers
 from zoo.loading.weights import check_floats, read_headers, weight_files
@@ -66,13 +65,15 @@ class Network:
 
     ``library`` is ``timm`` or ``transformers``. ``answers``, of a backbone of transformers and of
     networks of texts, takes the module and a normalised batch and gives pooled features (B, D) and
-    logits (B, C_t), or None without a head.
+    logits (B, C_t), or None without a head. ``sees_padding``: of a text network whose states change
+    with the padding beside them.
     """
 
     module: nn.Module
     num_classes: int
     library: str
     answers: Callable[[Any, Tensor], tuple[Tensor, Tensor | None]] | None = None
+    sees_padding: bool = False
 
 
 def load(folder: Path, preprocessing: Preprocessing | Tokenization) -> Network:
@@ -143,7 +144,13 @@ def _load_transformers(config: dict[str, Any], files: Iterable[Path], shapes: Sh
     if known is None:
         names = network_names(needed, built.module.state_dict())
     module = fill(built, ((names[name], tensor) for name, tensor in _tensors(files, names)))
-    return Network(module, built.num_classes, "transformers", answers_of(built))
+    return Network(
+        module,
+        built.num_classes,
+        "transformers",
+        answers_of(built),
+        built.encoder is not None and built.encoder.family.sees_padding,
+    )
 
 
 def _limit(shapes: Shapes) -> int:

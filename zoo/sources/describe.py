@@ -6,17 +6,17 @@ None of them raises on any JSON value: a part that cannot be understood is left 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.errors import TeacherError
 from zoo.loading.backbones import (
-    backbone,
     feature_width,
     is_classifier,
     is_embedding,
+    known_backbone,
     obstacle,
     tower_config,
 )
@@ -29,6 +29,8 @@ from zoo.loading.inputs.preprocessing import (
     timm_settings,
 )
 from zoo.loading.inputs.processors import family_processor
+from zoo.loading.inputs.tokenization import max_length, missing_tokenizer
+from zoo.loading.transformers.families import encoder
 from zoo.loading.weights import Header, check_floats
 from zoo.sources.front_matter import license_name
 from zoo.sources.labels import Training, label_space
@@ -54,6 +56,8 @@ def describe(
     config: object,
     *,
     processor: object = None,
+    tokenizer: object = None,
+    files: Collection[str] | None = None,
     weights: Header | None = None,
     datasets: Sequence[str] | None = None,
     card: Mapping[str, Any] | None = None,
@@ -61,11 +65,13 @@ def describe(
     """The fields that follow from a parsed ``config.json``, in timm's form (new or old flat) or
     transformers'.
 
-    ``processor`` is the parsed ``preprocessor_config.json``; ``weights`` the header of the
-    safetensors file, whose head has the last word on the number of classes; ``datasets`` what the
-    card names as training data, and ``card`` the model's ``id`` and the fields of its front matter:
-    ImageNet's labels are inferred only where these or timm's tag speak for an ImageNet.
-    ``loadable`` is whether this tool can load the model as far as these files tell.
+    ``processor`` is the parsed ``preprocessor_config.json``, ``tokenizer`` the parsed
+    ``tokenizer_config.json``, ``files`` the names of the model's files where they are known (a text
+    model needs a tokenizer among them); ``weights`` the header of the safetensors file, whose head
+    has the last word on the number of classes; ``datasets`` what the card names as training data,
+    and ``card`` the model's ``id`` and the fields of its front matter: ImageNet's labels are
+    inferred only where these or timm's tag speak for an ImageNet. ``loadable`` is whether this tool
+    can load the model as far as these files tell.
     """
     if not isinstance(config, Mapping):
         wrong = f"config.json holds a {type(config).__name__}, an object is expected"
@@ -77,7 +83,10 @@ def describe(
         }
     known = _Config.of(config)
     faults, classes = _classes(known, weights, _training(known, datasets, card or {}))
-    pipeline, obstacle = _input(known, processor)
+    if known.is_text:
+        pipeline, obstacle = _text_input(known, tokenizer, files)
+    else:
+        pipeline, obstacle = _input(known, processor)
     if _lacks_processor(known, processor) and not obstacle:
         faults.append(
             "no preprocessor_config.json: images are prepared as models of"
@@ -89,6 +98,7 @@ def describe(
         "library_name": "timm" if known.timm else "transformers" if transformers else None,
         "architecture": known.architecture,
         "model_type": as_line(config.get("model_type")),
+        "modality": known.modality,
         "license": license_name(known.cfg.get("license")),
         "accuracy": as_fraction(config.get("accuracy", known.cfg.get("accuracy"))),
         "custom_code": bool(config.get("auto_map")),
@@ -148,7 +158,18 @@ class _Config(NamedTuple):
 
     @property
     def is_headless(self) -> bool:
-        return not self.timm and backbone(self.architecture) is not None
+        return not self.timm and known_backbone(self.architecture) is not None
+
+    @property
+    def is_text(self) -> bool:
+        return not self.timm and encoder(self.architecture) is not None
+
+    @property
+    def modality(self) -> str | None:
+        """``text`` or ``image``, None for networks of another kind."""
+        if self.is_text:
+            return "text"
+        return "image" if self.classifies_images or self.is_headless else None
 
 
 def _classes(
@@ -184,6 +205,8 @@ def _classes(
 
 
 def _width(known: _Config, head: HeadShape | None) -> int | None:
+    if known.is_text:
+        return as_count(feature_width(known.whole, known.architecture)) or None
     features = known.whole.get("num_features" if known.timm else "hidden_size")
     return (head.width if head else None) or as_count(features) or None
 
@@ -249,10 +272,21 @@ def _input(known: _Config, processor: object) -> tuple[Fields, str | None]:
     return {"input_size": as_count(tower.get("image_size")) or None}, None
 
 
+def _text_input(
+    known: _Config, tokenizer: object, files: Collection[str] | None
+) -> tuple[Fields, str | None]:
+    """The longest text that is taken, and why texts cannot be tokenised, if so."""
+    missing = missing_tokenizer(files) if files is not None else None
+    try:
+        settings = tokenizer if isinstance(tokenizer, Mapping) else {}
+        return {"max_length": max_length(known.whole, settings)}, missing
+    except TeacherError as error:
+        return {}, missing or str(error)
+
+
 def _lacks_processor(known: _Config, processor: object) -> bool:
     """Whether an image model of transformers brings no file that says how images are prepared."""
-    looks_at_images = known.is_headless or known.classifies_images
-    return looks_at_images and not known.timm and not isinstance(processor, Mapping)
+    return known.modality == "image" and not known.timm and not isinstance(processor, Mapping)
 
 
 def _pipeline(preprocessing: Preprocessing) -> Fields:

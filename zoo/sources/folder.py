@@ -4,6 +4,7 @@ machine.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from zoo.card import ModelCard
 from zoo.errors import TeacherError
 from zoo.files import load_json, regular_file
 from zoo.loading.checkpoint.formats import foreign_model
+from zoo.loading.inputs.tokenization import SETTINGS
 from zoo.loading.revision import content_revision, reach_of
 from zoo.loading.weights import INDEX, read_headers, weight_files
 from zoo.sources.describe import describe, not_loadable
@@ -90,14 +92,12 @@ def card(
     front = fields = front_matter(_readme(folder / "README.md", inside))
     try:
         config = _config(folder, inside)
-        processor_file = folder / "preprocessor_config.json"
-        processor = (
-            load_json(regular_file(processor_file, inside)) if processor_file.is_file() else None
-        )
         describe_with = partial(
             describe,
             config,
-            processor=processor,
+            processor=_side_file(folder, "preprocessor_config.json", inside),
+            tokenizer=_side_file(folder, SETTINGS, inside),
+            files=_regular_names(folder, inside),
             card={"id": model or folder.name} | front,
         )
         fields = describe_with() | front
@@ -138,6 +138,21 @@ def _config(folder: Path, inside: Path) -> object:
             raise TeacherError(foreign)
         weight_files(folder)  # its reason says more: weights of another library
     return load_json(regular_file(path, inside))
+
+
+def _side_file(folder: Path, name: str, inside: Path) -> object:
+    """The parsed JSON file of that name, None where there is none."""
+    path = folder / name
+    return load_json(regular_file(path, inside)) if path.is_file() else None
+
+
+def _regular_names(folder: Path, inside: Path) -> list[str]:
+    """The names of the files that may be read: links out of ``inside`` are not followed."""
+    names = []
+    for path in folder.iterdir():
+        with contextlib.suppress(TeacherError, OSError):
+            names.append(regular_file(path, inside).name)
+    return names
 
 
 def _weights(folder: Path, inside: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from zoo.loading.transformers.families import encoder
 from zoo.sources.values import as_count, as_line, first_line
 from zoo.terminal.command import printable
 
@@ -32,6 +33,8 @@ _ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(?:/[\w-][\w.-]{0,95})?", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{40}")
 _MOST_TAGS = 500
 _MOST_ODD = 8  # values that one fault names
+# tasks of the Hub whose models read texts, and may teach
+TEXT_TAGS = ("text-classification", "feature-extraction", "sentence-similarity", "fill-mask")
 _RELATIONS = ("quantized", "finetune", "adapter", "merge")
 _FORMATS = (
     "safetensors",
@@ -110,6 +113,7 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[Row | None, Fault | None
         "model_type": values.text("model_type", config),
         "params_total": values.parameters(),
         "architecture": first_line(config.get("architectures")),
+        "modality": _modality(raw, first_line(config.get("architectures"))),
         **tags,
         "base_model": tags["base_model"] or _bases(raw),
         "loadable": False if reason else None,
@@ -117,6 +121,12 @@ def read_row(raw: object, *, now: dt.datetime) -> tuple[Row | None, Fault | None
     }
     odd = ", ".join(values.faults)
     return row, _fault(model, f"odd {odd}", raw) if odd else None
+
+
+def _modality(raw: Mapping[str, Any], architecture: str | None) -> str | None:
+    """``text`` where the tag of the task or the class says so; other models' is left open."""
+    is_text = raw.get("pipeline_tag") in TEXT_TAGS or encoder(architecture) is not None
+    return "text" if is_text else None
 
 
 def _fault(model: str | None, error: str, raw: object) -> Fault:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -135,7 +135,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
     return files
 
 
-def missing_tokenizer(names: Any) -> str | None:
+def missing_tokenizer(names: Iterable[str]) -> str | None:
     """Why files of these names hold no tokenizer, None where they do."""
     present = set(names)
     if any(present.issuperset(files) for files in TOKENIZER_FILES):

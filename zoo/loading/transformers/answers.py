@@ -24,8 +24,9 @@ def answers_by_length(module: Any, batch: Tensor) -> tuple[Tensor, Tensor | None
     import torch
 
     lengths = batch[:, 1].sum(1)
-    features, logits = list[Tensor](), list[Tensor]()
-    order = list[Tensor]()
+    order: list[Tensor] = []
+    features: list[Tensor] = []
+    logits: list[Tensor] = []
     for length in lengths.unique().tolist():
         rows = (lengths == length).nonzero().flatten()
         answer = answers(module, batch[rows, :, :length])

@@ -79,11 +79,19 @@ class Halves:
         entry: list[Tensor] = []
         lower, upper = with_same_tensors(network), with_same_tensors(network)
         chain: Any = lower.get_submodule(name)
-        chain[cut] = Exit()
+        chain[cut] = _in_place_of(chain[cut], Exit())
         chain = upper.get_submodule(name)
         for place in range(cut):
-            chain[place] = Entry()
+            chain[place] = _in_place_of(chain[place], Entry())
         return cls(lower, upper, entry, count - cut)
+
+
+def _in_place_of(layer: nn.Module, substitute: nn.Module) -> nn.Module:
+    """``substitute`` with the plain settings of ``layer``: some networks read them as they run."""
+    for name, value in vars(layer).items():
+        if isinstance(value, (str, int, float)) and not name.startswith("_"):
+            setattr(substitute, name, value)
+    return substitute
 
 
 def longest_chain(network: nn.Module) -> tuple[str, int]:

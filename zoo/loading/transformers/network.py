@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import TeacherError
-from zoo.loading.backbones import Backbone, backbone, first_architecture, obstacle
+from zoo.loading.backbones import Backbone, first_architecture, known_backbone, obstacle
 from zoo.loading.construction import check_plain, class_count, is_derived
 from zoo.loading.transformers.answers import answers, answers_by_length
 from zoo.loading.transformers.families import Encoder, encoder
@@ -76,18 +76,6 @@ def build(config: dict[str, Any]) -> Built:
     if hasattr(settings, "mask_ratio"):
         settings.mask_ratio = 0.0  # a masked autoencoder sees the whole image
     return Built(family(settings, **_arguments(known)), 0, known, encoder(name))
-
-
-def known_backbone(name: str | None) -> Backbone | None:
-    """How the network without a head of that class name is built, of images or of texts."""
-    text = encoder(name)
-    if text is None or text.has_head:
-        return backbone(name)
-    return Backbone(
-        built=text.built,
-        pooling="layers and tokens",
-        pooler=False if text.family.pooler else None,
-    )
 
 
 def _class_named(name: str | None) -> Any:
