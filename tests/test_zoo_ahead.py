@@ -9,7 +9,7 @@ import sys
 import threading
 
 from tests.places import ROOT
-from zoo.loading.ahead import in_order
+from zoo.loading.inputs.ahead import in_order
 
 
 def test_results_come_in_order_whatever_ends_first() -> None:

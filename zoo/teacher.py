@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.card import ModelCard
 from zoo.errors import TeacherError
-from zoo.loading.ahead import in_order
+from zoo.loading.inputs.ahead import in_order
 from zoo.loading.inputs.image_preparation import ImagePreparation
 from zoo.loading.inputs.preprocessing import Preprocessing, preprocessing_of
 from zoo.loading.inputs.text_preparation import TextPreparation
