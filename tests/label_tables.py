@@ -406,7 +406,25 @@ def parquet_with_a_split_column(root: Path) -> None:
     parquet(root, columns)
 
 
+def class_folders_and_tables_of_flat_splits(root: Path) -> None:  # as GTSRB of Kaggle
+    for split, each in (("Valid", 2), ("Test", 3)):
+        rows = [(f"{split}/{path}", name) for path, name in pictures(root / split, each)]
+        write(root / f"{split}.csv", [("Path", "ClassId"), *rows])
+    rows = pictures(root / "Train", 6, in_class_folders)
+    write(root / "Train.csv", [("Path", "ClassId"), *((f"Train/{p}", n) for p, n in rows)])
+
+
+def one_json_of_splits(root: Path) -> None:
+    splits = {}
+    for split, each in SPLITS:
+        rows = pictures(root / "images" / split, each)
+        splits[split] = [{"image": f"images/{split}/{p}", "label": name} for p, name in rows]
+    dump(root / "dataset.json", splits)
+
+
 WITH_SPLITS: tuple[Make, ...] = (
+    class_folders_and_tables_of_flat_splits,
+    one_json_of_splits,
     imagefolder,
     split_column,
     paths_in_folders_of_splits,
@@ -558,6 +576,20 @@ def nothing_is_there(root: Path) -> None:
     write(root / "train.txt", [(f"/nowhere/a{i}.jpg", i % 3) for i in range(9)], " ")
 
 
+def label_studio_json(root: Path) -> None:
+    pictures(root / "images")
+    tasks = [{"id": i, "data": {"image": "/a.png"}, "annotations": []} for i in range(3)]
+    dump(root / "export.json", tasks)
+
+
+def unknown_label_column(root: Path) -> None:  # as HAM10000
+    rows = []
+    for part in "12":
+        names = pictures(root / f"HAM_images_part_{part}", 2, lambda c, i, p=part: f"{p}{c}{i}.png")
+        rows += [(path, name, 30) for path, name in names]
+    write(root / "meta.csv", [("image_id", "dx", "age"), *rows])
+
+
 def only_a_header(root: Path) -> None:
     pictures(root)
     table(root, [])
@@ -586,6 +618,11 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "lists in quotes": (table_of(lambda i, c: f'"{",".join(_both(i, c))}"'), _MULTI_LABEL),
     "lists of Python": (table_of(lambda i, c: f'"{list(_both(i, c))}"'), _MULTI_LABEL),
     "lists with blanks": (table_of(lambda i, c: ("wet", "dry", "wet dry")[c]), _MULTI_LABEL),
+    "JSON of Label Studio": (label_studio_json, "export of Label Studio.* as CSV or JSON-MIN"),
+    "a label column of its own name": (
+        unknown_label_column,
+        r"meta.csv lists images that are here; .*--label-column COLUMN .*image_id, dx, age",
+    ),
     "minus one and one": (table_of(lambda i, c: 1 - 2 * (i % 2)), "1 and -1 only, .* as 0 and 1"),
     "many hot": (many_hot, _MULTI_LABEL),
     "many hot list": (many_hot_list, _MULTI_LABEL),

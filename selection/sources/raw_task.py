@@ -127,7 +127,10 @@ def _read_folder(path: Path, columns: Columns) -> RawTask:
         return RawTask(name, labelled.parts, labelled.unlabelled, warnings=warnings)
     columns.require_unused(name)
     leave_out = labelled.folders if labelled else ()
-    content = structure.read(path, warnings, leave_out=leave_out)
+    try:
+        content = structure.read(path, warnings, leave_out=leave_out)
+    except UserError as error:
+        raise UserError(f"{error}{label_file.unused_text(path, columns)}") from error
     parts = content.parts | (labelled.parts if labelled else {})
     return RawTask(
         name,

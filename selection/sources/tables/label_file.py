@@ -13,7 +13,7 @@ from selection.sources.parquet import listed_columns
 from selection.sources.parquet import read as read_parquet
 from selection.sources.split import Part, Source, class_name
 from selection.sources.tables.candidates import LabelFile, candidates, pick, refuse_box_files
-from selection.sources.tables.columns import Columns, words
+from selection.sources.tables.columns import Columns, listed, words
 from selection.sources.tables.listed import parts_of_table
 from selection.sources.tables.listed_table import NoLabels
 from selection.sources.tables.paths import FileIndex
@@ -76,7 +76,8 @@ def read_folder(folder: Path, columns: Columns, warnings: list[str]) -> LabelFil
     classes = _class_folders(root)
     inner = {child.name: _class_folders(child) for child in root.folders if _is_plain(child)}
     splits = _split_folders(root)
-    files = candidates(folder, columns)
+    all_files = candidates(folder, columns)
+    files = all_files
     if len(classes) > 1 or any(len(inner[name]) > 1 for name in splits):
         files = _instead_of_folders(files, classes, columns, warnings)
     chosen = pick(folder, files)
@@ -89,8 +90,9 @@ def read_folder(folder: Path, columns: Columns, warnings: list[str]) -> LabelFil
         for name in splits
         if len(inner[name]) < 2
     }
-    if any(of_splits.values()):
-        return _read_splits(folder, splits, of_splits, columns, warnings)
+    content = _beside_splits(folder, all_files, of_splits, splits, columns, warnings)
+    if content or any(of_splits.values()):
+        return content or _read_splits(folder, splits, of_splits, columns, warnings)
     wrapped = any(len(names) > 1 for names in inner.values())
     if wrapped and chosen and columns == Columns() and not any(f.is_table for f in chosen.values()):
         for file in chosen.values():
@@ -192,6 +194,42 @@ def _read_splits(
     return LabelFileContent(parts, [], tuple(folders))
 
 
+def _beside_splits(
+    folder: Path,
+    files: Sequence[LabelFile],
+    of_splits: dict[str, dict[str | None, LabelFile]],
+    splits: dict[str, str],
+    columns: Columns,
+    warnings: list[str],
+) -> LabelFileContent | None:
+    """Files beside folders of splits without classes: ``Test.csv`` of ``Test/``, where ``Train/``
+    has class folders. None where no file is called as such a folder and lists its images alone.
+    """
+    parts: dict[str, Part] = {}
+    folders = []
+    for name, inside in of_splits.items():
+        role = splits[name]
+        named = [f for f in files if f.split == read_name(name).kind and f.is_usable]
+        if inside or role == "train" or role in parts or len(named) != 1:
+            continue
+        notes: list[str] = []
+        try:
+            part = _split_part(named[0], role, columns, notes).get(role)
+        except UserError as error:
+            warnings.append(f"no {role} split is read from a file: {error}")
+            continue
+        if part is None or not isinstance(part.source, Files):
+            continue
+        if all(path.startswith(f"{name}/") for path in part.source.paths):
+            parts[role] = part
+            folders.append(name)
+            warnings += notes
+            warnings.append(
+                f"the labels of {class_name(name)}/ are read from {class_name(named[0].path.name)}"
+            )
+    return LabelFileContent(parts, [], tuple(folders)) if parts else None
+
+
 def _split_part(
     candidate: LabelFile,
     role: str,
@@ -232,6 +270,20 @@ def _note_unlisted(
             f"{len(rest)} images in {folder} have no label in its file of labels and are not used"
             f" (such as {class_name(rest[0])})"
         )
+
+
+def unused_text(folder: Path, columns: Columns) -> str:
+    """What is said of a file that lists the images of a folder which is refused; empty without."""
+    for file in candidates(folder, columns):
+        if file.error is not None and (file.is_table or file.path.suffix.lower() == ".json"):
+            return f". {class_name(file.path.name)} is no labels file: {file.error}"
+        if file.error is None and len(file.table.columns) > 1 and file.table.finds_files():
+            names = listed(list(file.table.columns))
+            return (
+                f". {class_name(file.path.name)} lists images that are here; to use it: --task"
+                f" {file.path} --label-column COLUMN (it has: {names})"
+            )
+    return ""
 
 
 def _divides_otherwise(file: LabelFile) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from selection.sources.layouts.folder import IMAGE_SUFFIXES
+from selection.sources.layouts.split_names import read_name
 from selection.sources.split import class_name
 from selection.sources.tables.columns import IMAGE_WORDS, PATH_WORDS, is_label_name, words
 from selection.sources.tables.paths import has_image_suffix
@@ -94,7 +95,7 @@ def _of_json(value: Any, path: Path) -> TextColumns:
         inner = [part for part in value.values() if isinstance(part, list)]
         if len(inner) == 1 and inner[0] and isinstance(inner[0][0], Mapping | list):
             return _of_json(inner[0], path)  # {"data": [...]}
-        if columns := _of_mapping(value, path):
+        if columns := _of_splits(value, path) or _of_mapping(value, path):
             return columns
     if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
         return _of_records(value, path)
@@ -104,6 +105,18 @@ def _of_json(value: Any, path: Path) -> TextColumns:
         f"{path} holds no paths and labels; expected a list of objects such as"
         ' {"file_name": "a.jpg", "label": "cat"}, or an object of paths and labels'
     )
+
+
+def _of_splits(value: Mapping[str, Any], path: Path) -> TextColumns | None:
+    """Records under the names of their splits: ``{"train": [{...}], "test": [{...}]}``."""
+    are_records = all(
+        isinstance(part, list) and part and all(isinstance(one, Mapping) for one in part)
+        for part in value.values()
+    )
+    if len(value) < 2 or not are_records or not all(read_name(name).is_split for name in value):
+        return None
+    records = [{**one, "split": name} for name, part in value.items() for one in part]
+    return _of_records(records, path)
 
 
 def _is_pair(value: Any) -> bool:
@@ -174,6 +187,11 @@ def _of_records(records: Sequence[Any], path: Path) -> TextColumns:
             ' {"file_name": "a.jpg", "label": "cat"}'
         )
     _refuse_json_boxes(records[0], path)
+    if {"data", "annotations"} <= set(records[0]):
+        raise UserError(
+            f"{path} looks like a JSON export of Label Studio, which is not read; export the labels"
+            " as CSV or JSON-MIN"
+        )
     names = dict.fromkeys(name for record in records for name in record)
     return {name: [record.get(name) for record in records] for name in names}
 
