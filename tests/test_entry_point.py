@@ -143,6 +143,27 @@ def test_a_closed_stream_is_no_error(closed: str, tmp_path: Path) -> None:
         assert done.returncode == (0 if "--version" in words else 2), done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    code = (
+        "import sys; from zoo.terminal.command import run\n"
+        "def much() -> None:\n    print('x' * 100_000)\n"
+        "sys.exit(run(much, [], name='zoo.query'))"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+    assert done.stderr.splitlines()[0] == (
+        "error: the disk is full; free some space and run again, what was finished is kept"
+    )
+
+
 def interrupted(names: Annotated[list[str] | None, typer.Option("--name")] = None) -> None:
     raise KeyboardInterrupt
 

@@ -38,6 +38,8 @@ _LESS_MEMORY = {
     " models that were probed are kept",
 }
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 _running: list[str] = []  # names of the commands that run in this process
 _stopped_work: list[tuple[str, tuple[str, ...]]] = []  # of the command that is being stopped
 _typed: ContextVar[str | None] = ContextVar("typed", default=None)
@@ -227,7 +229,7 @@ def _explain(error: Exception, typed: str, name: str, words: Sequence[str]) -> i
         return fail(f"{message()} ({_dashed_path(words)}{typed} --help lists the options)", 2)
     if isinstance(error, UserError):
         return fail(str(error), 2)
-    if isinstance(error, OSError) and error.filename:
+    if isinstance(error, OSError) and (error.filename or error.errno in _DISK_FULL):
         return _explain_file(error)
     if isinstance(error, Unavailable | TeacherError):
         return fail(str(error), 1)
@@ -260,9 +262,10 @@ def exhausted_memory(error: BaseException) -> str | None:
 def _explain_file(error: OSError) -> int:
     """Say which file could not be read or written, and how to mend it."""
     file, reason, place = str(error.filename), error.strerror or "it cannot be used", home()
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _DISK_FULL:
+        where = f" ({file})" if error.filename else ""  # none: of stdout, or of a library
         return fail(
-            f"the disk is full ({file}); free some space and run again, what was finished is kept",
+            f"the disk is full{where}; free some space and run again, what was finished is kept",
             1,
         )
     unusable = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) or not place.is_dir()
