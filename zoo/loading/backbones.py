@@ -281,7 +281,7 @@ def obstacle(config: Mapping[str, Any], architecture: str | None) -> str | None:
     ) or "Vision2Seq" in (architecture):
         if "vision_config" in config or "encoder" in config:
             return f"{architecture} is a language model with vision; not an image encoder"
-        return f"{architecture} is a text model"
+        return f"{architecture} is a text model that writes, and no encoder"
     if architecture == "VisionEncoderDecoderModel":
         return f"{architecture} is a language model with vision; not an image encoder"
     return f"{architecture} is no image classifier and no image backbone that is known here"

@@ -16,6 +16,13 @@ from zoo.card import ModelCard
 from zoo.errors import TeacherError, Unavailable
 from zoo.files import load_json, regular_file
 from zoo.loading.client import Client
+from zoo.loading.inputs.preprocessing import read_json
+from zoo.loading.inputs.tokenization import (
+    SETTINGS,
+    TOKENIZER_FILES,
+    is_text_config,
+    missing_tokenizer,
+)
 from zoo.loading.revision import (
     MAIN,
     cached,
@@ -74,7 +81,7 @@ def fetch(
     )
     revision = card.sha or MAIN
     folder = cached(repo, revision, cache=cache)
-    if folder is not None:
+    if folder is not None and (offline or not _lacks_tokenizer(folder)):
         return folder
     if offline:
         raise TeacherError(
@@ -87,6 +94,13 @@ def fetch(
         cache=cache,
         wait=wait,
     ).run(revision)
+
+
+def _lacks_tokenizer(folder: Path) -> bool:
+    """Whether the copy of a text model was made by something that did not want its tokenizer."""
+    return is_text_config(read_json(folder / "config.json")) and bool(
+        missing_tokenizer(path.name for path in folder.iterdir())
+    )
 
 
 def is_local(card: ModelCard, *, cache: Path | None = None) -> bool:
@@ -177,7 +191,8 @@ class _Download:
         try:
             info = model_info(self.client, self.repo, revision)
             sha, files = info["sha"], remote_files(info)
-            names = (*_SIDE_FILES, *self._weights(sha, files))
+            weights = self._weights(sha, files)
+            names = (*_SIDE_FILES, *self._tokenizer(sha, files), *weights)
             wanted = [files[name] for name in names if name in files]
             self._check_space(sha, wanted)
             return [self._file(sha, file) for file in wanted][-1].parent
@@ -185,6 +200,16 @@ class _Download:
             raise
         except Exception as error:  # noqa: BLE001 - every fault of one model is its row's reason
             raise TeacherError(self._reason(error, revision)) from None
+
+    def _tokenizer(self, sha: str, files: Mapping[str, RemoteFile]) -> tuple[str, ...]:
+        """The names of the tokenizer's files; none where it is no text model."""
+        if not is_text_config(read_json(self._file(sha, files["config.json"]))):
+            return ()
+        missing = missing_tokenizer(files)
+        if missing:
+            raise TeacherError(f"{self.repo}: {missing}")
+        present = next(names for names in TOKENIZER_FILES if files.keys() >= set(names))
+        return (SETTINGS, *present)
 
     def _weights(self, sha: str, files: Mapping[str, RemoteFile]) -> list[str]:
         """The names of the safetensors files."""

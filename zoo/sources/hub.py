@@ -12,8 +12,9 @@ from zoo.catalogue import Catalogue
 from zoo.errors import Unavailable, UserError
 from zoo.loading.client import Client
 from zoo.sources.details import Candidate, Details, fetch
-from zoo.sources.ledger import Ledger
+from zoo.sources.ledger import CANDIDATES, Ledger
 from zoo.sources.listing import Scope, details_ended, list_models, listing_before_details
+from zoo.sources.rows import TEXT_TAGS
 from zoo.terminal.command import in_command, resumable
 from zoo.terminal.progress import Progress, note
 
@@ -65,6 +66,8 @@ def crawl(
     if (sentence := client.credentials.sentence(client.endpoint)) and in_command():
         note(sentence)
     scope, ledger = scope or Scope(), Ledger(catalogue)
+    if details is None and scope.pipeline_tag in TEXT_TAGS:  # asked for by its tag
+        details = f"({CANDIDATES}) OR (gated IS NULL AND pipeline_tag = '{scope.pipeline_tag}')"
     progress = progress or Progress.default()
     if details not in (None, "none"):
         catalogue.count(details)  # raises UserError before the listing takes half an hour

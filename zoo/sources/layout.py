@@ -19,6 +19,8 @@ _CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"
 _OTHER_CACHED = ("datasets--", "spaces--", "kernels--")
 _STUDENT = "student"  # a run folder keeps its model in it, and its own config.json beside
+# how sentence-transformers saves an encoder: its parts by number, listed in a file
+_SENTENCES, _ENCODER = "modules.json", "0_Transformer"
 _RUN_FILES = ("metrics.jsonl", "checkpoint")
 
 
@@ -78,6 +80,9 @@ class _Search:
             return
         if _STUDENT in entries and any(name in entries for name in _RUN_FILES):
             yield from self.models(folder / _STUDENT, (*names, _STUDENT))
+            return
+        if _SENTENCES in entries and _ENCODER in entries and _CONFIG not in entries:
+            yield self._model(folder / _ENCODER, names)._replace(name=folder.name)
             return
         content = _content_of(entries)
         if content.config and content.weights:

@@ -78,10 +78,21 @@ class Ledger:
         columns = ", ".join(f'"{name}" {COLUMNS[name]}' for name in DETAILS)
         self._db.execute(f"CREATE TABLE IF NOT EXISTS details (id VARCHAR, sha VARCHAR, {columns})")
         add_columns(self._db, "details")
+        self._forget_refused_texts()
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS faults (id VARCHAR, error VARCHAR, raw VARCHAR, seen_at"
             " TIMESTAMP)"
         )
+
+    def _forget_refused_texts(self) -> None:
+        """Ask again for the details of encoders that an earlier version refused as text models."""
+        refused = "not_loadable_reason LIKE '% is a text model'"
+        with self.catalogue.transaction():
+            self._db.execute(f"DELETE FROM details WHERE {refused}")
+            self._db.execute(
+                "UPDATE models SET detail_state = NULL, loadable = NULL, not_loadable_reason = NULL"
+                f" WHERE source = 'hub' AND {refused}"
+            )
 
     def next_listing(self) -> int:
         """The number of a listing that begins; each is larger than all before."""
