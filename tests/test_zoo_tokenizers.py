@@ -281,7 +281,11 @@ def test_a_text_model_of_the_hub_is_found_by_its_task_and_loaded(
             crawl(catalogue, Scope(pipeline_tag="fill-mask"), endpoint=hub.url)
         with Catalogue.open(database) as catalogue:
             [card] = catalogue.cards(models=["org/m"])
-        assert (card.modality, card.max_length, card.loadable) == ("text", 30, True)
+        assert (card.modality, card.max_length, card.loadable) == (
+            "text",
+            40,
+            True,
+        )  # by its config
         folder = fetch(card, endpoint=hub.url, cache=tmp_path / "hub", wait=0.01)
         names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
         assert {path.name for path in folder.iterdir()} == names

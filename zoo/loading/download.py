@@ -192,6 +192,7 @@ class _Download:
             info = model_info(self.client, self.repo, revision)
             sha, files = info["sha"], remote_files(info)
             weights = self._weights(sha, files)
+            self._check_space(sha, [files[name] for name in weights])
             names = (*_SIDE_FILES, *self._tokenizer(sha, files), *weights)
             wanted = [files[name] for name in names if name in files]
             self._check_space(sha, wanted)

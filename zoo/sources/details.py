@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 from zoo.errors import TeacherError, Unavailable
 from zoo.loading.backbones import backbone
 from zoo.loading.client import Client, DamagedResponse, HubResponse, TooLarge, parse
-from zoo.loading.inputs.tokenization import SETTINGS
-from zoo.loading.transformers.families import encoder
 from zoo.loading.weights import INDEX, WEIGHTS, Header, header_length, parse_header, shard_names
 from zoo.sources.describe import describe, not_loadable
 from zoo.sources.values import first_line
@@ -46,9 +44,10 @@ def fetch(client: Client, candidate: Candidate) -> Details:
     reason.
 
     Asked for, in this order: config.json always; preprocessor_config.json of vision models of
-    transformers, or tokenizer_config.json of text encoders; the header of model.safetensors where a
-    listing and the config leave something open. Raises ``Unavailable`` where the Hub does not
-    answer: then nothing is known of the model, and the next run asks again.
+    transformers; the header of model.safetensors where a listing and the config leave something
+    open. (A tokenizer's own maximum length is read when it is loaded: a request for each of so many
+    text models is too much.) Raises ``Unavailable`` where the Hub does not answer: then nothing is
+    known of the model, and the next run asks again.
     """
     repository = _Repository(client, candidate)
     try:
@@ -76,8 +75,6 @@ def _described(repository: _Repository, candidate: Candidate) -> dict[str, Any]:
         raise _Faulty(f"config.json holds a {type(config).__name__}, an object is expected")
     vision = _vision(candidate, config)
     processor = repository.json(PROCESSOR) if vision and "architecture" not in config else None
-    text = encoder(first_line(config.get("architectures"))) is not None
-    tokenizer = repository.json(SETTINGS) if text and "architecture" not in config else None
     header, reason = None, None
     if candidate.weight_format not in (None, "safetensors"):
         reason = f"no safetensors weights ({candidate.weight_format} only)"
@@ -89,7 +86,6 @@ def _described(repository: _Repository, candidate: Candidate) -> dict[str, Any]:
     fields = describe(
         config,
         processor=processor,
-        tokenizer=tokenizer,
         weights=header,
         datasets=candidate.datasets,
         card={"id": candidate.id},
