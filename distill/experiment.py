@@ -94,7 +94,7 @@ class Experiment:
         samples = open_samples(splits, pixel_packing(self.work_size), folder=pixel_folder())
         if not self.task.unreadable:  # which the search for duplicates would have said
             reasons = samples.unreadable()
-            texts = unreadable_warnings(reasons, len(samples))
+            texts = unreadable_warnings(reasons, len(samples), self.task.kind)
             check_readable(self.task.train, reasons, texts)
             for text in texts:
                 warn(text)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from selection.duplicates.groups import UnreadableImages
+from selection.duplicates.groups import UnreadableSamples
+from selection.kinds.kind import Kind
 from selection.sources.assembled import SPLIT_SEED, assemble
 from selection.sources.class_counts import ClassCounts
 from selection.sources.images import CorruptImage
@@ -20,7 +21,7 @@ __all__ = ["SPLIT_SEED", "CorruptImage", "Split", "Task"]
 
 @dataclass(eq=False)
 class Task:
-    """C classes with labelled images in three splits, and images without labels.
+    """C classes with labelled samples in three splits, and samples without labels.
 
     Open one with `Task.open`.
 
@@ -31,9 +32,9 @@ class Task:
     classes : tuple of str
         The C class names.
     train, validation, test : Split
-        Labelled images, labels in [0, C). Every class has at least two images in ``train``.
+        Labelled samples, labels in [0, C). Every class has at least two in ``train``.
     unlabelled : Split or None
-        All images without a label (-1).
+        All samples without a label (-1).
     broken_links : int
         File links of the folder whose target is missing.
     warnings : list of str
@@ -47,7 +48,7 @@ class Task:
     columns : Columns
         The columns of images and labels that the user named.
     unreadable : dict of str to str
-        Image names and why they cannot be read; only where duplicates were looked for.
+        Names of samples and why they cannot be read; only where duplicates were looked for.
 
     Examples
     --------
@@ -68,17 +69,22 @@ class Task:
     cut: tuple[str, ...] = ()
     revision: str | None = None
     columns: Columns = field(default_factory=Columns)
-    unreadable: UnreadableImages = field(default_factory=dict)
+    unreadable: UnreadableSamples = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """What the samples are: images, texts."""
+        return self.train.kind
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the digests of the labelled splits: which images, in order, and how cut."""
+        """sha256 over the digests of the labelled splits: which samples, in order, and how cut."""
         digests = [split.digest for split in (self.train, self.validation, self.test)]
         return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
     @cached_property
     def class_counts(self) -> ClassCounts:
-        """How many images each class has in each labelled split."""
+        """How many samples each class has in each labelled split."""
         return ClassCounts.of(
             self.classes,
             train=self.train.labels,
@@ -153,5 +159,5 @@ class Task:
             columns=columns,
             unreadable=assembled.unreadable,
         )
-        task.warnings += task.class_counts.warnings()
+        task.warnings += task.class_counts.warnings(task.kind)
         return task

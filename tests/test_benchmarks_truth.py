@@ -229,7 +229,7 @@ def test_ranking_and_truth_tables_run_a_teacher_on_no_image_twice(
     assert len(features) == len(pixels) == len(different)
     assert "logits" in arrays
     place = {as_ppm(image): row for row, image in enumerate(pixels)}
-    rows = [place[as_ppm(np.asarray(image))] for image in probe.images]
+    rows = [place[as_ppm(np.asarray(image))] for image in probe.samples]
     assert (features[rows] == result.outputs.features).all()
 
 

@@ -53,11 +53,11 @@ class Photos:
         Image.fromarray(pixels).save(buffer, "PNG")
         return buffer.getvalue()
 
-    def image(self, i: int, *, shorter: int | None = None) -> Image.Image:
-        return decode(self.raw(i), shorter=shorter)
+    def sample(self, i: int) -> Image.Image:
+        return decode(self.raw(i))
 
-    def decode(self, encoded: bytes, *, shorter: int | None = None) -> Image.Image:
-        return decode(encoded, shorter=shorter)
+    def decode(self, encoded: bytes) -> Image.Image:
+        return decode(encoded)
 
     def fingerprint(self, encoded: bytes) -> bytes:
         return hashlib.sha256(encoded).digest()
@@ -67,7 +67,7 @@ class Photos:
 def test_a_square_is_what_the_exported_transform_shows(size: tuple[int, int]) -> None:
     import timm.data
 
-    image = Photos(1, size=size).image(0)
+    image = Photos(1, size=size).sample(0)
     transform = timm.data.create_transform(
         (3, 16, 16), interpolation="bilinear", crop_pct=1.0, mean=(0, 0, 0), std=(1, 1, 1)
     )
@@ -81,9 +81,9 @@ def test_pixels_join_the_splits_in_order_and_are_decoded_once(tmp_path: Path) ->
     pixels = open_samples([first, second], pixel_packing(16), folder=tmp_path)
     assert pixels.inputs.shape == (8, 3, 16, 16)
     assert pixels.labels.tolist() == [0, 1, 0, 1, 0, -1, -1, -1]
-    assert (pixels.inputs[6] == square(second.image(1), 16)).all()
+    assert (pixels.inputs[6] == square(second.sample(1), 16)).all()
     assert pixels.digests[6].tobytes() == image_digest(second.raw(1))
-    assert (np.asarray(pixels.sample(6)) == np.asarray(second.image(1))).all()
+    assert (np.asarray(pixels.sample(6)) == np.asarray(second.sample(1))).all()
     reads = first.reads
     again = open_samples([first, second], pixel_packing(16), folder=tmp_path)
     assert first.reads == reads
@@ -107,8 +107,8 @@ def test_decoding_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.M
     stopped.fail_at, stopped.reads = -1, 0
     pixels = open_samples([stopped], pixel_packing(8), folder=tmp_path)
     assert stopped.reads == 4  # rows 8 to 11 alone
-    assert (pixels.inputs[2] == square(stopped.image(2), 8)).all()
-    assert (pixels.inputs[11] == square(stopped.image(11), 8)).all()
+    assert (pixels.inputs[2] == square(stopped.sample(2), 8)).all()
+    assert (pixels.inputs[11] == square(stopped.sample(11), 8)).all()
     digests = [image_digest(stopped.raw(row)) for row in range(12)]
     assert [digest.tobytes() for digest in pixels.digests] == digests
 
@@ -120,7 +120,7 @@ def test_a_truncated_memory_map_is_made_anew(tmp_path: Path) -> None:
         file = next(tmp_path.rglob(name))
         file.write_bytes(file.read_bytes()[:-1])
         pixels = open_samples([photos], pixel_packing(8), folder=tmp_path)
-        assert (pixels.inputs[3] == square(photos.image(3), 8)).all()
+        assert (pixels.inputs[3] == square(photos.sample(3), 8)).all()
         assert pixels.digests[3].tobytes() == image_digest(photos.raw(3))
 
 

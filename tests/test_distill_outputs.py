@@ -276,7 +276,7 @@ def stored_directly(
     from selection.probing.store import NewRows
     from selection.sources.images import image_digest
 
-    images = [task.train.image(row, shorter=512) for row in rows]
+    images = [task.train.sample(row) for row in rows]
     outputs = teacher.outputs(images)
     arrays = {"features": outputs.features, "logits": outputs.logits}
     digests = [image_digest(task.train.raw(row)) for row in rows]
@@ -294,7 +294,7 @@ def test_images_as_they_are_get_the_outputs_of_a_ranking_and_only_the_rest_is_ru
     stored_directly(
         tmp_path / "home" / "features", StoreKey.of(card, device="cpu"), teacher, task, rows
     )
-    whole = teacher.outputs([task.train.image(row) for row in range(len(task.train))])
+    whole = teacher.outputs([task.train.sample(row) for row in range(len(task.train))])
     pixels = open_samples([task.train], pixel_packing(16), folder=tmp_path / "pixels")
     counting = CountingTeachers(monkeypatch)
     outputs = PreparedTeachers((card,)).outputs(card, pixels)

@@ -19,7 +19,7 @@ from distill.methods.registry import METHODS
 from distill.options import Options, TrainOptions, to_json
 from distill.report.advice import advice, largest_confusions
 from distill.report.figures import curves, method_lines, most_confused
-from distill.report.mistakes import WORST, pictures_of, worst_mistakes
+from distill.report.mistakes import WORST, previews_of, worst_mistakes
 from distill.report.run_page import page, write_page
 from distill.run import RunFolder
 from distill.train import main, train
@@ -224,10 +224,12 @@ def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
     assert first["confidence"] == pytest.approx(0.9)
     assert first["image"] == split.name(int(rows[-1]))
     assert first["predicted"] == (first["label"] + 1) % 3
-    pictures = pictures_of(split, mistakes)
+    pictures = previews_of(split, mistakes)
     assert set(pictures) == {m["row"] for m in mistakes}
-    assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())  # small images
-    assert pictures_of(split, [{"row": 10**6}]) == {}
+    assert all(
+        preview.picture.startswith(b"\x89PNG") for preview in pictures.values()
+    )  # small images
+    assert previews_of(split, [{"row": 10**6}]) == {}
 
 
 # --- the command and its twin in Python

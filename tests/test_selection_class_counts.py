@@ -107,7 +107,7 @@ def test_one_image_that_differs_is_enough(tmp_path: Path) -> None:
     for i in range(10):
         Image.new("RGB", (8, 8), (i, 0, 0)).save(root / "b" / f"{i}.png")
     probe = Probe.draw(Task.open(root), size=12)
-    assert probe.class_images == [6, 6]
+    assert probe.class_counts == [6, 6]
 
 
 def _ranking(images: list[int]) -> Ranking:

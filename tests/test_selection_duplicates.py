@@ -19,6 +19,7 @@ from selection.duplicates import search
 from selection.duplicates.registration import _warped, correlations
 from selection.duplicates.search import find_duplicates, group_numbers, near_pairs
 from selection.duplicates.thumbnails import KEPT_FROM, SIDE, Thumbnails, thumbnails
+from selection.kinds.image import IMAGE
 from selection.probe import Probe
 from selection.sources.split import Rows, Split, cut
 from selection.task import Task
@@ -284,7 +285,7 @@ def test_thumbnails_are_kept_and_a_damaged_file_is_made_again(
     for i in range(KEPT_FROM):
         save(photo(i, 12), tmp_path / "task" / "ab"[i % 2] / f"{i}.png")
     train = Task.open(tmp_path / "task", duplicates=False).train
-    train = Split(train.source, np.arange(KEPT_FROM), np.zeros(KEPT_FROM, np.int64), ("a",))
+    train = Split(train.source, np.arange(KEPT_FROM), np.zeros(KEPT_FROM, np.int64), ("a",), IMAGE)
     made = thumbnails(train, decoded=True)
     (file,) = [kept for kept in thumbnail_folder().glob("*.npz") if "groups" not in kept.name]
     monkeypatch.setattr(Split, "decode", None)  # nothing is decoded again

@@ -54,7 +54,7 @@ def name_of(make: Make) -> str:
 
 
 def reds(split: Split) -> list[int]:
-    return [split.image(i).getpixel((0, 0))[0] for i in range(len(split))]  # type: ignore[index]
+    return [split.sample(i).getpixel((0, 0))[0] for i in range(len(split))]  # type: ignore[index]
 
 
 def check(task: Task, classes: Sequence[str] = CLASSES, images: int = EACH * len(CLASSES)) -> None:

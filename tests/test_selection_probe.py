@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from selection.kinds.image import IMAGE
 from selection.probe import Probe
 from selection.sources.images import CorruptImage
 from selection.sources.split import Rows, Split
@@ -56,16 +57,20 @@ def task_of(
     )
     source = Memory(len(labels) + 50, broken, shade)
     classes = tuple(names[: len(counts)])
-    train = Split(source, np.arange(len(labels)), labels, classes)
+    train = Split(source, np.arange(len(labels)), labels, classes, IMAGE)
     rest = Split(
-        source, np.arange(len(labels), len(labels) + 50), np.zeros(50, dtype=np.int64), classes
+        source,
+        np.arange(len(labels), len(labels) + 50),
+        np.zeros(50, dtype=np.int64),
+        classes,
+        IMAGE,
     )
     return Task("t", classes, train, rest, rest)
 
 
 def rows(probe: Probe) -> list[int]:
     return [
-        red * 256 + green for red, green, _ in (image.getpixel((0, 0)) for image in probe.images)
+        red * 256 + green for red, green, _ in (image.getpixel((0, 0)) for image in probe.samples)
     ]  # type: ignore[misc]
 
 
@@ -179,7 +184,11 @@ def test_digest_covers_pixels_labels_and_names() -> None:
     assert len(set(digests)) == 4
     swapped = task_of([20, 20])
     swapped.train = Split(
-        swapped.train.source, swapped.train.rows, 1 - swapped.train.labels, swapped.train.classes
+        swapped.train.source,
+        swapped.train.rows,
+        1 - swapped.train.labels,
+        swapped.train.classes,
+        IMAGE,
     )
     assert Probe.draw(swapped, size=40).digest != Probe.draw(task_of([20, 20]), size=40).digest
 

@@ -19,6 +19,7 @@ from PIL import Image
 from plotly.graph_objects import Figure
 
 from selection.evidence import Evidence
+from selection.kinds.image import IMAGE
 from selection.ranking import Ranking, Row
 from selection.report.class_plan import class_plan, transport_plan
 from selection.report.document import SHARED_TEMPLATES, render
@@ -110,7 +111,7 @@ def report() -> Report:
     ]
     plans = tuple(plan for model, seen in answers.items() if (plan := class_plan(model, seen)))
     shown = make_examples(
-        images, [f"{i} {HOSTILE}.jpg" for i in range(7)], evidence().labels, answers
+        images, [f"{i} {HOSTILE}.jpg" for i in range(7)], evidence().labels, answers, kind=IMAGE
     )
     return Report(
         ranking=ranking,
@@ -212,7 +213,7 @@ def test_examples_take_classes_in_turn_and_skip_teachers_without_classes(report:
 def test_thumbnails_are_small_and_carry_no_metadata(report: Report) -> None:
     noisy = Image.new("RGB", (2000, 1000))
     noisy.info["comment"] = b"secret place"
-    made = make_examples([noisy] * 7, ["n"] * 7, evidence().labels, {"m": evidence()})[0].thumbnail
+    made = IMAGE.preview(noisy).picture
     assert b"secret" not in made
     assert max(Image.open(io.BytesIO(made)).size) == 192
 

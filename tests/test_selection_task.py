@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from selection.kinds.image import IMAGE
 from selection.sources.images import CorruptImage
 from selection.sources.split import Split, by_class, class_names, cut
 from selection.task import SPLIT_SEED, Task
@@ -73,7 +74,7 @@ def parquet(
 
 
 def colours(split: Split) -> list[int]:
-    return [split.image(i).getpixel((0, 0))[0] for i in range(len(split))]  # type: ignore[index]
+    return [split.sample(i).getpixel((0, 0))[0] for i in range(len(split))]  # type: ignore[index]
 
 
 def everything(task: Task) -> list[str]:
@@ -268,7 +269,7 @@ def test_unlabelled_images_come_from_three_places(tmp_path: Path) -> None:
         + [f"deep/er/{i}.png" for i in (60, 61, 62, 63)]
     )
     assert task.unlabelled.labels.tolist() == [-1] * 7
-    assert sorted(task.unlabelled.image(i).getpixel((0, 0))[2] for i in range(7)) == [
+    assert sorted(task.unlabelled.sample(i).getpixel((0, 0))[2] for i in range(7)) == [
         50,
         51,
         52,
@@ -393,7 +394,7 @@ def test_a_test_split_without_labels_is_cut_from_train(tmp_path: Path) -> None:
 def test_a_row_without_bytes_is_a_corrupt_image(tmp_path: Path) -> None:
     parquet(tmp_path / "train.parquet", [None] * 4, pa.array([0, 1, 0, 1]), ["a", "b"])
     with pytest.raises(CorruptImage, match="no image bytes"):
-        Task.open(str(tmp_path), duplicates=False).train.image(0)
+        Task.open(str(tmp_path), duplicates=False).train.sample(0)
     with pytest.raises(UserError, match=r"cannot, 4 the row holds no image bytes .train.parquet#0"):
         Task.open(str(tmp_path))
 
@@ -444,8 +445,8 @@ def test_digest_is_of_content_not_of_place(tmp_path: Path) -> None:
 def test_digest_sees_labels_names_and_rows() -> None:
     split = Task.open("digits").test
     others = [
-        Split(split.source, split.rows, split.labels[::-1].copy(), split.classes),
-        Split(split.source, split.rows, split.labels, split.classes[::-1]),
+        Split(split.source, split.rows, split.labels[::-1].copy(), split.classes, IMAGE),
+        Split(split.source, split.rows, split.labels, split.classes[::-1], IMAGE),
         split.subset(range(1, len(split))),
         split.subset([1, 0, *range(2, len(split))]),
     ]
@@ -479,7 +480,9 @@ def test_parquet_digest_sees_every_sampled_byte_and_the_rows(tmp_path: Path) -> 
     path = tmp_path / "train.parquet"
     parquet(path, [png(0, i) for i in range(8)], pa.array([0, 1] * 4), ["a", "b"])
     task = Task.open(str(tmp_path))
-    other = Split(task.train.source, task.train.rows[1:2], task.train.labels[:1], task.classes)
+    other = Split(
+        task.train.source, task.train.rows[1:2], task.train.labels[:1], task.classes, IMAGE
+    )
     assert task.train.subset([0]).digest != other.digest
     first = task.digest
     content = bytearray(path.read_bytes())
@@ -514,7 +517,7 @@ def test_digits_are_scikit_learns() -> None:
         row = int(task.train.rows[i])
         expected = np.rint(pixels[row].reshape(8, 8) * 255 / 16)
         assert (
-            np.array_equal(np.asarray(task.train.image(i))[..., 1], expected)
+            np.array_equal(np.asarray(task.train.sample(i))[..., 1], expected)
             and task.train.labels[i] == labels[row]
         )
 
@@ -594,4 +597,4 @@ def test_the_collected_datasets_open(name: str, sizes: tuple[int, int, int]) -> 
     task = Task.open(str(path), duplicates=False)
     assert (len(task.train), len(task.validation), len(task.test)) == sizes
     assert list(task.classes) == (path / "labels.txt").read_text().split("\n")[: len(task.classes)]
-    assert task.train.image(7).mode == "RGB"
+    assert task.train.sample(7).mode == "RGB"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selection.kinds.image import IMAGE
 from selection.probe import Probe
 from selection.sources.grey import GreyScale
 from selection.sources.unreadable import check_readable, unreadable_warnings
@@ -84,9 +85,9 @@ def test_classes_that_are_lost_are_those_without_any_image(tmp_path: Path) -> No
 def test_six_reasons_are_named_and_more_than_three_images_stand_in_a_file() -> None:
     reasons = {f"a/{i}.png": f"reason {i}" for i in range(7)}
     three = dict(list(reasons.items())[:3])
-    (sentence,) = unreadable_warnings(three, 9)
+    (sentence,) = unreadable_warnings(three, 9, IMAGE)
     assert sentence.startswith("3 of 9 images") and "further" not in sentence
-    first, second = unreadable_warnings(reasons, 9)
+    first, second = unreadable_warnings(reasons, 9, IMAGE)
     assert first.endswith("1 reason 5 (a/5.png); 1 further reason")
     assert len(Path(second.split("listed in ")[1]).read_text().splitlines()) == 7
 
@@ -120,10 +121,13 @@ def test_twelve_bits_are_the_pixels_of_eight(tmp_path: Path) -> None:
                 values = noise(10 * number + i, dtype) << (bits - 8)
                 Image.fromarray(values).save(tmp_path / str(bits) / name / f"{i}.png")
     eight, twelve = Task.open(tmp_path / "8"), Task.open(tmp_path / "12")
-    assert (eight.train.grey, twelve.train.grey) == (None, GreyScale(0.0, 4096.0, whole=True))
+    assert (eight.train.decoding, twelve.train.decoding) == (
+        None,
+        GreyScale(0.0, 4096.0, whole=True),
+    )
     for split in ("train", "validation", "test"):
         deep, plain = getattr(twelve, split), getattr(eight, split)
-        assert all(np.array_equal(deep.image(i), plain.image(i)) for i in range(len(plain)))
+        assert all(np.array_equal(deep.sample(i), plain.sample(i)) for i in range(len(plain)))
 
 
 def test_the_scale_is_part_of_every_key(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_the_scale_is_part_of_every_key(tmp_path: Path) -> None:
     raw = before.train.raw(0)
     Image.fromarray(noise(99, np.uint16) << 8).save(tmp_path / "a" / "0.png")  # now 16 bits
     after = Task.open(tmp_path)
-    assert before.train.grey is not None and after.train.grey is None
+    assert before.train.decoding is not None and after.train.decoding is None
     assert before.train.fingerprint(raw) != after.train.fingerprint(raw)
     assert after.train.fingerprint(raw) == hashlib.sha256(raw).digest()  # as in 0.1.0
 

@@ -123,7 +123,7 @@ def _pixels(split: Split, preprocessing: Preprocessing) -> Tensor:
     import numpy as np
     import torch
 
-    images = np.stack([np.asarray(preprocessing.apply(image)) for image in split.images()])
+    images = np.stack([np.asarray(preprocessing.apply(image)) for image in split.samples()])
     return (
         torch.from_numpy(images)
         .permute(
@@ -287,7 +287,7 @@ def _measure(folder: Path, test: Split) -> dict[str, Any]:
     """The accuracy of the saved model on the test split, through the ``Teacher`` that ranking
     uses, as fields of its config.
     """
-    logits = Teacher.load(card(folder)).outputs(test.images(), batch_size=256).logits
+    logits = Teacher.load(card(folder)).outputs(test.samples(), batch_size=256).logits
     assert logits is not None, "a trained classifier has a head"
     accuracy = float((logits.argmax(1) == test.labels).mean())
     count = len(test.labels)

@@ -61,7 +61,7 @@ class Copies:
 
     def raw(self, row: int) -> bytes:
         buffer = io.BytesIO()
-        self._change(self._split.image(row)).save(buffer, "PNG")
+        self._change(self._split.sample(row)).save(buffer, "PNG")
         return buffer.getvalue()
 
     def name(self, row: int) -> str:
@@ -100,6 +100,7 @@ def run(out: Path) -> list[BenchRecord]:
                 rows,
                 np.full_like(rows, -1),
                 chosen.classes,
+                chosen.kind,
             )
             groups = find_duplicates({"images": images, "copies": copies}).groups
             originals = groups["images"][np.flatnonzero(alone < 0)[:COPIES]]

@@ -87,7 +87,7 @@ def pixels(setting: Setting, split: str) -> Samples:
             )
         whole = read_split(paths)
         kept = _in_turn(whole.labels)[:count]
-        decoded = np.stack([square(whole.image(int(row)), 32) for row in kept])
+        decoded = np.stack([square(whole.sample(int(row)), 32) for row in kept])
         with replacing(file) as partial, partial.open("wb") as out:
             np.savez(out, images=decoded, labels=whole.labels[kept])
     with np.load(file) as stored:

@@ -193,7 +193,7 @@ def _decode(path: Path, side: int, decoded: Path) -> None:
     from selection.sources.parquet import read_split
 
     split = read_split([path])
-    pixels = np.stack([np.asarray(ImageOps.fit(image, (side, side))) for image in split.images()])
+    pixels = np.stack([np.asarray(ImageOps.fit(image, (side, side))) for image in split.samples()])
     order = np.random.default_rng(_ORDER_SEED).permutation(len(pixels))
     by_class = {
         name.replace("/", " "): pixels[order[split.labels[order] == c]]

@@ -46,7 +46,7 @@ def working_size(split: Split, size: int, *, sample: int = 16) -> int:
     sides = []
     for row in np.linspace(0, len(split) - 1, num=min(sample, len(split))).astype(int):
         try:
-            sides.append(min(split.image(int(row)).size))
+            sides.append(min(split.decode(split.raw(int(row))).size))
         except ValueError:
             continue
     return int(min(np.median(sides), 2 * size)) if sides else size

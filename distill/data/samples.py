@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from selection.sources.images import PROBE_SIDE, CorruptImage
+from selection.kinds.kind import CorruptSample
 from zoo.errors import UserError
 from zoo.files import DamagedFile, load_checked_json, write_checked_json
 from zoo.terminal.progress import Progress, note
@@ -94,7 +94,7 @@ class Samples:
     def sample(self, row: int) -> Any:
         """Sample ``row`` as teachers are shown it, like a sample of the probe."""
         split, place = located(self.splits, row)
-        return split.image(place, shorter=PROBE_SIDE)
+        return split.sample(place)
 
     def unreadable(self) -> dict[str, str]:
         """The names of the samples that could not be decoded, and why: each is read once more."""
@@ -102,8 +102,8 @@ class Samples:
         for row in np.setdiff1d(np.arange(len(self)), self.usable):
             split, place = located(self.splits, int(row))
             try:
-                split.image(place, shorter=PROBE_SIDE)
-            except CorruptImage as error:
+                split.sample(place)
+            except CorruptSample as error:
                 reasons[split.name(place)] = str(error)
         return reasons
 
@@ -286,7 +286,7 @@ def _decode_row(splits: Sequence[Split], packing: Packing, row: int) -> _Decoded
     try:
         encoded = split.raw(place)
         values = packing.pack(split.decode(encoded))
-    except CorruptImage:  # one bad photograph must not end a run
+    except CorruptSample:  # one bad photograph must not end a run
         zeros = np.zeros(packing.shape, packing.dtype)
         return _DecodedSample(zeros, bytes(16), damaged=True)
     return _DecodedSample(values, split.fingerprint(encoded)[:16])

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selection.report.report import thumbnail
-from selection.sources.images import PROBE_SIDE, CorruptImage
+from selection.kinds.kind import CorruptSample, Preview
 from zoo.terminal.command import printable
 
 if TYPE_CHECKING:
@@ -45,16 +44,16 @@ def worst_mistakes(
     ]
 
 
-def pictures_of(split: Split, mistakes: Sequence[Mapping[str, Any]]) -> dict[int, bytes]:
-    """Small JPEG or PNG files of the images of ``mistakes``, by their places in ``split``.
+def previews_of(split: Split, mistakes: Sequence[Mapping[str, Any]]) -> dict[int, Preview]:
+    """What a page shows of the samples of ``mistakes``, by their places in ``split``.
 
     What cannot be read any more is left out.
     """
-    pictures = {}
+    previews = {}
     for mistake in mistakes:
         row = int(mistake["row"])
         try:
-            pictures[row] = thumbnail(split.image(row, shorter=PROBE_SIDE))
-        except (CorruptImage, IndexError):
+            previews[row] = split.kind.preview(split.sample(row))
+        except (CorruptSample, IndexError):
             continue
-    return pictures
+    return previews

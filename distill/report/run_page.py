@@ -16,12 +16,11 @@ from distill.report.figures import (
     curves,
     most_confused,
 )
-from distill.report.mistakes import pictures_of
+from distill.report.mistakes import previews_of
 from distill.run import RunFolder
 from distill.student.cost import HEADS, cost_notes, cost_rows
 from distill.training.results import deciding_figure, split_metrics
 from selection.report.document import render
-from selection.report.page import image_source
 from selection.scores.classification import ClassificationMetrics
 from zoo.errors import Unavailable, UserError
 from zoo.files import write_text
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
+    from selection.kinds.kind import Preview
     from selection.task import Task
 
 PAGE = "report.html"
@@ -45,19 +45,19 @@ def write_page(run: RunFolder, open_task: Callable[[], Task]) -> None:
     ``open_task`` gives the run's task, which holds the pictures; where it cannot be opened, or is
     not the one of the run, the page has none and says so.
     """
-    pictures: dict[int, bytes] = {}
+    previews: dict[int, Preview] = {}
     lack = None
     mistakes = run.results()["test"].get("mistakes")
     if mistakes:
         try:
-            pictures = _pictures(run, open_task())
+            previews = _previews(run, open_task())
         except (UserError, Unavailable, OSError) as error:
             lack = str(error)
         else:
-            if not pictures:
+            if not previews:
                 lack = "the images of the task are not those that the student was tested on"
     try:
-        write_text(run.path / PAGE, page(run, pictures, lack=lack))
+        write_text(run.path / PAGE, page(run, previews, lack=lack))
     except ImportError as error:  # the student is trained all the same
         warn(
             f"no page of the run: {error.name} is missing; install plotly and jinja2, then"
@@ -65,17 +65,17 @@ def write_page(run: RunFolder, open_task: Callable[[], Task]) -> None:
         )
 
 
-def _pictures(run: RunFolder, task: Task) -> dict[int, bytes]:
+def _previews(run: RunFolder, task: Task) -> dict[int, Preview]:
     """Of the worst mistakes; empty where ``task`` is not in the state of the run."""
     if task.digest != run.config()["task"]["digest"]:
         return {}
-    return pictures_of(task.test, run.results()["test"]["mistakes"])
+    return previews_of(task.test, run.results()["test"]["mistakes"])
 
 
-def page(run: RunFolder, pictures: Mapping[int, bytes], *, lack: str | None = None) -> str:
+def page(run: RunFolder, previews: Mapping[int, Preview], *, lack: str | None = None) -> str:
     """The page as text; see the template ``run.html.jinja``.
 
-    ``pictures`` are images of the test split by their places in it; ``lack`` says why there are
+    ``previews`` show samples of the test split by their places in it; ``lack`` says why there are
     none.
     """
     config, results = run.config(), run.results()
@@ -97,7 +97,7 @@ def page(run: RunFolder, pictures: Mapping[int, bytes], *, lack: str | None = No
         "by_class": sorted(test.classes, key=_recall),
         "plain_recalls": _plain_recalls(control),
         "mistakes": results["test"].get("mistakes"),
-        "pictures": {row: image_source(picture) for row, picture in pictures.items()},
+        "previews": previews,
         "lack": lack,
         "unreadable": results.get("unreadable"),
         "drawn_classes": len(_drawn(test)),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.data.batch import StudentState
+from selection.kinds.kind import Decoding
 from selection.sources.grey import GreyScale
 from zoo.errors import TeacherError, UserError
 from zoo.files import write_bytes, write_json
@@ -311,7 +312,7 @@ def _as_map(hidden: Tensor, width: int | None) -> Tensor:
     return hidden.permute(0, 3, 1, 2) if channels_last else hidden
 
 
-def export(student: Student, folder: Path, *, grey: GreyScale | None = None) -> None:
+def export(student: Student, folder: Path, *, grey: Decoding | None = None) -> None:
     """Write ``config.json`` (timm's Hub layout, with label names) and ``model.safetensors``.
 
     ``timm.create_model("local-dir:FOLDER", pretrained=True)`` then opens it without this package.
@@ -333,7 +334,7 @@ def export(student: Student, folder: Path, *, grey: GreyScale | None = None) -> 
             "num_features": int(network.num_features),
             **({"model_args": spec.arguments} if spec.arguments else {}),
             "label_names": list(student.classes),
-            **({"grey_scale": grey.as_config()} if grey else {}),
+            **({"grey_scale": grey.as_config()} if isinstance(grey, GreyScale) else {}),
             "pretrained_cfg": {
                 "input_size": [3, spec.size, spec.size],
                 "fixed_input_size": bool(cfg.get("fixed_input_size", False)),

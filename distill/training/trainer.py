@@ -135,7 +135,7 @@ def _finish(
         plain = control.results()
         results["verdict"] = verdict(results, plain, options.method)
         results["control"] = control_results(results, plain, control.metrics())
-    export(student, run.student, grey=experiment.task.train.grey)
+    export(student, run.student, grey=experiment.task.train.decoding)
     if report:
         note("timing the student and its teachers")
         results["cost"] = measure_costs(

@@ -9,32 +9,29 @@ from pathlib import Path
 import numpy as np
 
 from selection.duplicates.report import DuplicateReport, leaks
-from selection.duplicates.search import MOST_DECODED, find_duplicates
 from selection.sources.split import Split
 from zoo.files import write_text
 from zoo.home import findings_folder
 
-UnreadableImages = dict[str, str]  # image name -> why it cannot be read
+UnreadableSamples = dict[str, str]  # name of a sample -> why it cannot be read
 
 
 def with_groups(
     splits: dict[str, Split],
     warnings: list[str],
-) -> tuple[dict[str, Split], UnreadableImages]:
-    """The splits as they were given with their ``groups``, and the images that cannot be read."""
-    found = find_duplicates(splits)
-    if not found.decoded:
-        is_large = sum(map(len, splits.values())) > MOST_DECODED
-        why = f"there are more than {MOST_DECODED} images" if is_large else "faiss is missing"
-        warnings.append(f"only equal files count as duplicates, not nearly equal images: {why}")
+) -> tuple[dict[str, Split], UnreadableSamples]:
+    """The splits as they were given with their ``groups``, and the samples that cannot be read."""
+    copies = splits["train"].kind.find_copies(splits)
+    if copies.note:
+        warnings.append(copies.note)
     unreadable = {
-        splits[kind].name(row): reason
-        for kind, reasons in found.unreadable.items()
+        splits[name].name(row): reason
+        for name, reasons in copies.unreadable.items()
         for row, reason in reasons.items()
     }
     grouped = {
-        kind: dataclasses.replace(split, groups=found.groups[kind])
-        for kind, split in splits.items()
+        name: dataclasses.replace(split, groups=copies.groups[name])
+        for name, split in splits.items()
     }
     return grouped, unreadable
 
@@ -44,7 +41,7 @@ def without_copies(
     given: set[str],
     warnings: list[str],
 ) -> dict[str, Split]:
-    """The cut splits, unlabelled copies of labelled images left out; says what was found.
+    """The cut splits, unlabelled copies of labelled samples left out; says what was found.
 
     The whole list is written under ``$TEACHER_ZOO_HOME/findings``.
     """
@@ -56,7 +53,7 @@ def without_copies(
     if pool is not None:
         copies = np.unique(
             np.concatenate(
-                [leaks(pool, split) for kind, split in splits.items() if kind != "unlabelled"]
+                [leaks(pool, split) for name, split in splits.items() if name != "unlabelled"]
             )
         )
         if len(copies):
@@ -74,7 +71,7 @@ def without_copies(
 
 def _write(findings: DuplicateReport, splits: dict[str, Split]) -> Path | None:
     """The list of duplicates, in a file that is named by the task's content; None: no place."""
-    digests = " ".join(f"{kind} {split.digest}" for kind, split in splits.items())
+    digests = " ".join(f"{name} {split.digest}" for name, split in splits.items())
     name = hashlib.sha256(digests.encode()).hexdigest()[:16]
     file = findings_folder() / name / "duplicates.tsv"
     try:

@@ -18,6 +18,7 @@ class DuplicateReport:
 
     def __init__(self, splits: Mapping[str, Split], given: set[str]) -> None:
         self._splits = splits
+        self._kind = splits["train"].kind
         self._given = given
         self._name_of = {
             (name, i): split.name(i)
@@ -38,13 +39,13 @@ class DuplicateReport:
         return [sentence for sentence in found if sentence]
 
     def pool_sentence(self, copies: Rows) -> str:
-        """What is said of the unlabelled ``copies`` (n,) of labelled images."""
+        """What is said of the unlabelled ``copies`` (n,) of labelled samples."""
         pool = self._splits["unlabelled"]
         groups = dict.fromkeys(_groups(pool)[copies].tolist())
         pairs = [self._pool_pair(group) for group in list(groups)[:EXAMPLES]]
         return (
-            f"{len(copies)} of {len(pool)} unlabelled images are copies of labelled ones"
-            f" ({', '.join(pairs)}) and are left out"
+            f"{len(copies)} of {len(pool)} unlabelled {self._kind.nouns} are copies of labelled"
+            f" ones ({', '.join(pairs)}) and are left out"
         )
 
     def _pool_pair(self, group: int) -> str:
@@ -54,7 +55,7 @@ class DuplicateReport:
         return f"{self._name_of[unlabelled]} = {self._name_of[labelled]}"
 
     def lines(self) -> Iterator[str]:
-        """One line a picture: split, class and name of each of its images."""
+        """One line a group of copies: split, class and name of each."""
         for members in self._members.values():
             yield "\t".join(
                 f"{split}\t{printable(self._class(split, i))}\t{printable(self._name_of[split, i])}"
@@ -77,8 +78,9 @@ class DuplicateReport:
         together = "; they stay on one side of every cut" if len(cut) > 1 else ""
         count = int((sizes > 1).sum())
         return (
-            f"{sizes[sizes > 1].sum()} of {len(groups)} labelled images show only"
-            f" {count} picture{'s' if count > 1 else ''} ({', '.join(pairs)}){together}"
+            f"{sizes[sizes > 1].sum()} of {len(groups)} labelled {self._kind.nouns} show only"
+            f" {count} {self._kind.content}{'s' if count > 1 else ''}"
+            f" ({', '.join(pairs)}){together}"
         )
 
     def _conflicts(self) -> str:
@@ -92,12 +94,12 @@ class DuplicateReport:
         shown = ", ".join(self._pair(group, LABELLED, other_class=True) for group in pairs[:3])
         one = len(pairs) == 1
         return (
-            f"{len(pairs)} picture{'' if one else 's'} stand{'s' if one else ''} under two classes"
-            f" ({shown}): all labels but one are wrong"
+            f"{len(pairs)} {self._kind.content}{'' if one else 's'} stand{'s' if one else ''} under"
+            f" two classes ({shown}): all labels but one are wrong"
         )
 
     def _broken_cut(self) -> str:
-        """Classes that could be cut through one picture only."""
+        """Classes that could be cut through copies only."""
         train = self._splits["train"]
         torn: set[str] = set()
         for name in ("test", "validation"):
@@ -109,12 +111,12 @@ class DuplicateReport:
             return ""
         names = ", ".join(repr(name) for name in sorted(torn)[:5])
         return (
-            f"copies of one picture stand on both sides of the cut, since there is too little else"
-            f" in {names}: accuracy there says nothing"
+            f"copies of one {self._kind.content} stand on both sides of the cut, since there is"
+            f" too little else in {names}: accuracy there says nothing"
         )
 
     def _leak(self, name: str) -> str:
-        """Images of a given split that stand in another labelled split too."""
+        """Samples of a given split that stand in another labelled split too."""
         split = self._splits[name]
         others = [other for other in LABELLED if other != name and other in self._splits]
         leaked = np.unique(np.concatenate([leaks(split, self._splits[other]) for other in others]))
@@ -125,7 +127,7 @@ class DuplicateReport:
         where = "train" if "validation" not in self._given else "train or validation"
         where = where if name == "test" else "train or test"
         return (
-            f"{len(leaked)} of {len(split)} {name} images also stand in {where}"
+            f"{len(leaked)} of {len(split)} {name} {self._kind.nouns} also stand in {where}"
             f" ({', '.join(pairs)}): accuracy on {name} is too high. The split is kept as you gave"
             " it"
         )
@@ -143,7 +145,7 @@ class DuplicateReport:
         *,
         other_class: bool = False,
     ) -> str:
-        """Two images of a group: of two classes if asked for, else of two splits if it has any."""
+        """Two samples of a group: of two classes if asked for, else of two splits if it has any."""
         members = [
             member for split in splits for member in self._members[group] if member[0] == split
         ]
@@ -157,15 +159,15 @@ class DuplicateReport:
 
 
 def leaks(split: Split, other: Split) -> Rows:
-    """The positions in ``split`` of images that show a picture of ``other``."""
+    """The positions in ``split`` of samples that have a copy in ``other``."""
     groups = _groups(split)
     return np.flatnonzero((groups >= 0) & np.isin(groups, _groups(other)))
 
 
 def one_of_each(split: Split) -> list[Rows]:
-    """The positions of each class in ``split`` (n,), of a picture only the first.
+    """The positions of each class in ``split`` (n,), of copies only the first.
 
-    All of a class that holds fewer than two pictures.
+    All of a class that holds fewer than two different samples.
     """
     groups = _groups(split)
     _, first = np.unique(groups, return_index=True)

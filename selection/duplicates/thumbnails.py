@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from selection.sources.images import CorruptImage, image_digest
+from selection.sources.grey import GreyScale
+from selection.sources.images import CorruptImage, decode, image_digest
 from selection.sources.split import Rows, Split
 from zoo.files import replacing
 from zoo.home import thumbnail_folder
@@ -103,10 +104,14 @@ def _make(split: Split, *, decoded: bool) -> Thumbnails:
 _NO_PIXELS = np.zeros((3, SIDE, SIDE), dtype=np.uint8)
 
 
+def _scale(split: Split) -> GreyScale | None:
+    return split.decoding if isinstance(split.decoding, GreyScale) else None
+
+
 def _thumbnail(split: Split, row: int) -> _Thumbnail:
     try:
         raw = split.raw(row)
-        image = split.decode(raw, shorter=DECODED_SIDE)
+        image = decode(raw, shorter=DECODED_SIDE, grey=_scale(split))
     except CorruptImage as error:
         return _Thumbnail(_NO_PIXELS, 0, b"", str(error))
     content = image_digest(raw)

@@ -157,8 +157,8 @@ class ProbeStore:
         """
 
         def run(rows: Sequence[int]) -> NewRows:
-            images = [self.probe.images[start + row] for row in rows]
-            return run_teacher(teacher, images, on_batch=on_batch)
+            samples = [self.probe.samples[start + row] for row in rows]
+            return run_teacher(teacher, samples, on_batch=on_batch)
 
         key = StoreKey.of(teacher.card, device=str(teacher.device))
         digests = self.probe.digests[start:end]
@@ -330,7 +330,7 @@ def beginning(probe: Probe, size: int) -> Probe:
         return probe
     return replace(
         probe,
-        images=probe.images[:size],
+        samples=probe.samples[:size],
         labels=probe.labels[:size],
         names=probe.names[:size],
         digests=probe.digests[:size],

@@ -72,7 +72,7 @@ def ranked_probe(
             "size": probe.size,
             "seed": probe.seed,
             "digest": probe.digest,
-            "images": probe.class_images,
+            "images": probe.class_counts,
         },
         score=inputs.score.name,
         catalogue=candidates.catalogue,
@@ -183,7 +183,9 @@ def _warnings(task: Task, probe: Probe, rows: Sequence[Row]) -> list[str]:
 
     warnings = [*task.warnings, *probe.warnings]
     if not task.unreadable:  # not looked at as a whole: what the probe met
-        warnings += unreadable_warnings(probe.unreadable, probe.size + len(probe.unreadable))
+        warnings += unreadable_warnings(
+            probe.unreadable, probe.size + len(probe.unreadable), task.kind
+        )
     for row in rows:
         warnings += row.warnings
     return warnings

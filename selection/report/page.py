@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,17 +54,10 @@ def page(report: Report) -> str:
         "few": _FEW,
         "plan_rows": sum(len(plan.teacher_classes) for plan in report.plans),
         "first_synonym": first_synonym,
-        "image_source": image_source,
         "letter": letter,
         "size": short_count,
     }
     return render(SHARED_TEMPLATES / "ranking.html.jinja", values=values, figures=_figures(report))
-
-
-def image_source(image: bytes) -> str:
-    """The bytes of a PNG or JPEG as an address that needs no file."""
-    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _summary(ranking: Ranking) -> str:

@@ -1,29 +1,26 @@
-"""What the page of a ranking shows: the ranking, its best teachers' classes, and some images."""
+"""What the page of a ranking shows: the ranking, its best teachers' classes, and some samples."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from selection.evidence import Evidence, Ints
+from selection.kinds.kind import Kind, Preview
 from selection.ranking import Ranking, Row
 from selection.report.class_plan import ClassPlan, class_plan
 from selection.scores.registry import SCORES
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from selection.probe import Probe
 
 _TEACHERS = 3  # whose classes and predictions the page shows
 _EXAMPLES = 12
 _GUESSES = 3
-_THUMBNAIL = 96  # pixels, the longer side
 
 
 class Guess(NamedTuple):
@@ -35,14 +32,14 @@ class Guess(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A probe image and the likeliest classes of the best teachers for it.
+    """A probe sample and the likeliest classes of the best teachers for it.
 
-    ``thumbnail`` is a small JPEG or PNG; ``guesses`` maps models to their classes, likeliest first.
+    ``guesses`` maps models to their classes, likeliest first.
     """
 
     name: str
     label: str
-    thumbnail: bytes
+    preview: Preview
     guesses: Mapping[str, tuple[Guess, ...]]
 
 
@@ -72,14 +69,15 @@ def make_report(ranking: Ranking, probe: Probe, evidence: Mapping[str, Evidence]
     best = ranking.finalists[:_TEACHERS]
     answers = {row.model: evidence[row.model] for row in best}
     plans = [class_plan(name, answer) for name, answer in answers.items()]
-    # a ranking within a budget may have read fewer images than the probe has
+    # a ranking within a budget may have read fewer samples than the probe has
     sizes = [len(answer.labels) for answer in answers.values()]
     read = slice(min(sizes, default=0))
     examples = make_examples(
-        probe.images[read],
+        probe.samples[read],
         probe.names[read],
         probe.labels[read],
         answers,
+        kind=probe.kind,
     )
     return Report(
         ranking=ranking,
@@ -90,14 +88,16 @@ def make_report(ranking: Ranking, probe: Probe, evidence: Mapping[str, Evidence]
 
 
 def make_examples(
-    images: Sequence[Image.Image],
+    samples: Sequence[Any],
     names: Sequence[str],
     labels: Ints,
     evidence: Mapping[str, Evidence],
+    *,
+    kind: Kind,
 ) -> tuple[Example, ...]:
-    """The first probe images of each class in turn, with the likeliest classes of every teacher.
+    """The first probe samples of each class in turn, with the likeliest classes of every teacher.
 
-    ``images`` and ``names`` (N) and ``labels`` (N,) are the probe's; ``evidence`` maps models to
+    ``samples`` and ``names`` (N) and ``labels`` (N,) are the probe's; ``evidence`` maps models to
     what they answered.
     """
     if not evidence:
@@ -111,7 +111,7 @@ def make_examples(
         example = Example(
             name=names[row],
             label=classes[int(labels[row])],
-            thumbnail=thumbnail(images[row]),
+            preview=kind.preview(samples[row]),
             guesses={model: _likeliest(answer, row) for model, answer in with_classes.items()},
         )
         examples.append(example)
@@ -135,17 +135,3 @@ def _likeliest(evidence: Evidence, row: int) -> tuple[Guess, ...]:
         name = names[i] if names else f"class {i}"
         guesses.append(Guess(name, float(probabilities[i])))
     return tuple(guesses)
-
-
-def thumbnail(image: Image.Image) -> bytes:
-    """A small JPEG of twice the pixels shown, for dense screens; small images stay as they are, as
-    PNG.
-    """
-    small, out = image.convert("RGB"), io.BytesIO()
-    small.info = {}  # comments and profiles of the original must not be published
-    if max(small.size) <= _THUMBNAIL // 2:
-        small.save(out, "PNG")
-    else:
-        small.thumbnail((_THUMBNAIL * 2, _THUMBNAIL * 2))
-        small.save(out, "JPEG", quality=80)
-    return out.getvalue()

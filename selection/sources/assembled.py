@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selection.duplicates.groups import UnreadableImages, with_groups, without_copies
+from selection.duplicates.groups import UnreadableSamples, with_groups, without_copies
 from selection.sources.layouts.level import listed_texts
 from selection.sources.raw_task import RawTask
-from selection.sources.split import Joined, Part, Rows, Source, Split, cut, with_grey_scale
+from selection.sources.split import Joined, Part, Rows, Split, cut, with_decoding
 from selection.sources.unreadable import check_readable, unreadable_warnings
 from zoo.errors import UserError
 
@@ -24,13 +24,13 @@ class AssembledTask(NamedTuple):
     """The splits ``train``, ``validation``, ``test`` and, where there is one, ``unlabelled``.
 
     cut         which of them were cut from ``train``
-    unreadable  image names and why they cannot be read; only where duplicates were looked for
+    unreadable  names of samples and why they cannot be read; only where duplicates were looked for
     """
 
     classes: tuple[str, ...]
     splits: dict[str, Split]
     cut: tuple[str, ...]
-    unreadable: UnreadableImages
+    unreadable: UnreadableSamples
 
 
 def assemble(raw: RawTask, *, duplicates: bool) -> AssembledTask:
@@ -41,15 +41,16 @@ def assemble(raw: RawTask, *, duplicates: bool) -> AssembledTask:
     warnings = raw.warnings
     train = raw.parts["train"]
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.names))
-    classes = _classes(raw.name, train.names, counts, warnings)
+    classes = _classes(raw, counts)
     splits = _given_splits(raw, classes)
     given = set(splits) - {"train"}
-    grey = with_grey_scale(splits["train"]).grey
-    splits = {name: replace(split, grey=grey) for name, split in splits.items()}
-    unreadable: UnreadableImages = {}
+    decoding = with_decoding(splits["train"]).decoding
+    splits = {name: replace(split, decoding=decoding) for name, split in splits.items()}
+    unreadable: UnreadableSamples = {}
     if duplicates:
         splits, unreadable = with_groups(splits, warnings)
-        warnings += unreadable_warnings(unreadable, sum(map(len, splits.values())))
+        total = sum(map(len, splits.values()))
+        warnings += unreadable_warnings(unreadable, total, raw.kind)
         check_readable(splits["train"], unreadable, warnings)
     missing = tuple(name for name in ("test", "validation") if name not in given)
     _cut_missing(splits, missing, len(classes))
@@ -57,19 +58,19 @@ def assemble(raw: RawTask, *, duplicates: bool) -> AssembledTask:
 
 
 def _given_splits(raw: RawTask, classes: tuple[str, ...]) -> dict[str, Split]:
-    """The splits that the source has, and all images without a label."""
+    """The splits that the source has, and all samples without a label."""
     label_of = {name: label for label, name in enumerate(classes)}
     splits = {
         name: _split(
+            raw,
             part,
             label_of,
             name,
-            raw.warnings,
         )
         for name, part in raw.parts.items()
     }
     splits = {name: split for name, split in splits.items() if len(split)}
-    pool = _unlabelled(raw.parts["train"], raw.unlabelled, classes)
+    pool = _unlabelled(raw, classes)
     if pool is not None:
         splits["unlabelled"] = pool
     return splits
@@ -90,21 +91,18 @@ def _cut_missing(splits: dict[str, Split], missing: Sequence[str], classes: int)
         splits[name], splits["train"] = train.subset(go), train.subset(stay)
 
 
-def _classes(
-    task: str,
-    names: tuple[str, ...],
-    counts: Rows,
-    warnings: list[str],
-) -> tuple[str, ...]:
-    """The names with at least two training images; the others are warned of."""
-    counted = list(zip(names, counts, strict=True))
+def _classes(raw: RawTask, counts: Rows) -> tuple[str, ...]:
+    """The names that ``counts`` (C,) gives two training samples; the others are warned of."""
+    warnings, nouns = raw.warnings, raw.kind.nouns
+    counted = list(zip(raw.parts["train"].names, counts, strict=True))
     kept = tuple(name for name, count in counted if count >= 2)
     dropped = [f"{name!r} ({count})" for name, count in counted if count < 2]
     if len(kept) < 2:
         usable = f"one class only ({kept[0]!r})" if kept else "no class"
         raise UserError(
-            f"the task {task} has {usable} with two or more labelled training images; two classes"
-            " are needed" + (f" (too few images: {', '.join(dropped[:5])})" if dropped else "")
+            f"the task {raw.name} has {usable} with two or more labelled training {nouns}; two"
+            " classes are needed"
+            + (f" (too few {nouns}: {', '.join(dropped[:5])})" if dropped else "")
         )
     same = _differ_in_case(kept)
     if same:
@@ -116,39 +114,40 @@ def _classes(
         more = f" and {len(dropped) - 5} more" if len(dropped) > 5 else ""
         warnings.append(
             f"dropped {len(dropped)} class{'es' if len(dropped) > 1 else ''} with fewer than two"
-            f" training images: {', '.join(dropped[:5])}{more}"
+            f" training {nouns}: {', '.join(dropped[:5])}{more}"
         )
     return kept
 
 
 def _split(
+    raw: RawTask,
     part: Part,
     label_of: dict[str, int],
     split: str,
-    warnings: list[str],
 ) -> Split:
-    """The labelled images of the kept classes."""
+    """The labelled samples of the kept classes."""
+    nouns = raw.kind.nouns
     new_labels = [label_of.get(name, -1) for name in part.names]
     table = np.array([*new_labels, -1], dtype=np.int64)  # label -1 reads the last entry
     labels = table[part.labels]
     rows = np.flatnonzero(labels >= 0)
     if split != "train" and len(rows) < len(labels):
-        warnings.append(
-            f"{len(labels) - len(rows)} of {len(labels)} {split} images have"
-            f" {_why_not_used(part, labels)}, and are not used"
+        raw.warnings.append(
+            f"{len(labels) - len(rows)} of {len(labels)} {split} {nouns} have"
+            f" {_why_not_used(part, labels, nouns)}, and are not used"
             + ("" if len(rows) else f"; a {split} split is cut from train")
         )
-    return Split(part.source, rows, labels[rows], tuple(label_of))
+    return Split(part.source, rows, labels[rows], tuple(label_of), raw.kind)
 
 
-def _why_not_used(part: Part, labels: Rows) -> str:
-    """What images of ``part`` lack whose label among the classes, in ``labels``, is -1."""
+def _why_not_used(part: Part, labels: Rows, nouns: str) -> str:
+    """What samples of ``part`` lack whose label among the classes, in ``labels``, is -1."""
     lost = np.unique(part.labels[labels < 0])
     if lost[-1] < 0:
         return "no label"
     names = listed_texts([repr(part.names[label]) for label in lost if label >= 0])
     no_label = "no label or " if lost[0] < 0 else ""
-    return f"{no_label}a class without training images ({names})"
+    return f"{no_label}a class without training {nouns} ({names})"
 
 
 def _differ_in_case(names: Sequence[str]) -> list[str]:
@@ -161,12 +160,13 @@ def _differ_in_case(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _unlabelled(train: Part, more: Sequence[Source], classes: tuple[str, ...]) -> Split | None:
-    """The images of ``train`` without a label, and all of ``more``."""
-    source = Joined([train.source, *more])
+def _unlabelled(raw: RawTask, classes: tuple[str, ...]) -> Split | None:
+    """The training samples without a label, and those of the pool."""
+    train = raw.parts["train"]
+    source = Joined([train.source, *raw.unlabelled])
     is_unlabelled = np.ones(len(source), dtype=bool)
     is_unlabelled[: len(train.source)] = train.labels == -1
     rows = np.flatnonzero(is_unlabelled)
     if not len(rows):
         return None
-    return Split(source, rows, np.full_like(rows, -1), classes)
+    return Split(source, rows, np.full_like(rows, -1), classes, raw.kind)

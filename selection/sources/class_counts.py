@@ -1,4 +1,4 @@
-"""How many images each class of a task has in each split."""
+"""How many samples each class of a task has in each split."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from selection.kinds.kind import Kind
 from selection.sources.split import Rows
 from zoo.terminal.command import printable
 
@@ -18,9 +19,9 @@ SHOWN = 5  # classes of a sentence
 
 @dataclass(frozen=True, kw_only=True)
 class ClassCounts:
-    """Labelled images of each of C ``classes`` in each split, (C,) tuples in their order.
+    """Labelled samples of each of C ``classes`` in each split, (C,) tuples in their order.
 
-    Images that cannot be read count too.
+    Samples that cannot be read count too.
     """
 
     classes: tuple[str, ...]
@@ -38,45 +39,45 @@ class ClassCounts:
         return cls(classes=classes, **counts)
 
     def commonest(self, split: str) -> tuple[str, float]:
-        """The class with the most images of ``split`` and its share of them in [0, 1]."""
+        """The class with the most samples of ``split`` and its share of them in [0, 1]."""
         counts = getattr(self, split)
         most = max(range(len(counts)), key=counts.__getitem__)
         return self.classes[most], counts[most] / max(sum(counts), 1)
 
     def by_split(self) -> dict[str, list[int]]:
-        """Images of each class by split, as JSON files hold them."""
+        """Samples of each class by split, as JSON files hold them."""
         return {name: list(getattr(self, name)) for name in ("train", "validation", "test")}
 
-    def warnings(self) -> list[str]:
-        """Sentences on unbalanced classes, and on those that a split has no image of."""
+    def warnings(self, kind: Kind) -> list[str]:
+        """Sentences on unbalanced classes, and on those that a split has no sample of."""
         sentences = []
         if self.unbalanced:
             most, least = int(np.argmax(self.train)), int(np.argmin(self.train))
             sentences.append(
-                f"unbalanced classes, {self.ratio:.0f} to 1: {self._counted(most)},"
-                f" {self._counted(least)}; read balanced accuracy and the accuracy by class, not"
-                " accuracy alone"
+                f"unbalanced classes, {self.ratio:.0f} to 1: {self._counted(most, kind)},"
+                f" {self._counted(least, kind)}; read balanced accuracy and the accuracy by class,"
+                " not accuracy alone"
             )
         absent: dict[str, list[str]] = {}
         for label in range(len(self.classes)):
             splits = [name for name in ("validation", "test") if not getattr(self, name)[label]]
             if splits:
-                absent.setdefault(" and no ".join(splits), []).append(self._counted(label))
+                absent.setdefault(" and no ".join(splits), []).append(self._counted(label, kind))
         for splits_text, names in absent.items():
             sentences.append(
-                f"no {splits_text} image of {some(names)}: how well"
+                f"no {splits_text} {kind.noun} of {some(names)}: how well"
                 f" {'it is' if len(names) == 1 else 'they are'} recognised cannot be measured there"
             )
         return sentences
 
-    def _counted(self, label: int) -> str:
+    def _counted(self, label: int, kind: Kind) -> str:
         count = self.train[label]
         name = printable(self.classes[label], 40)
-        return f"{name!r} ({count} training image{'' if count == 1 else 's'})"
+        return f"{name!r} ({count} training {kind.noun if count == 1 else kind.nouns})"
 
     @property
     def ratio(self) -> float:
-        """Training images of the commonest class for one of the rarest, at least 1."""
+        """Training samples of the commonest class for one of the rarest, at least 1."""
         return max(self.train) / max(min(self.train), 1)
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from selection.kinds.kind import CorruptSample
 from selection.sources.foreign import is_heif, raw_photograph, unusual_tiff, what_it_is
 from selection.sources.grey import GreyScale
 
@@ -63,7 +64,7 @@ _UPRIGHT = {
 }
 
 
-class CorruptImage(ValueError):
+class CorruptImage(CorruptSample):
     """These bytes are no image that can be used; the message says why.
 
     The callers decide what follows: a probe draws another image (``selection.probe``), a training

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from selection.kinds.image import IMAGE
 from selection.sources.images import CorruptImage
 from selection.sources.layouts.folder import SPLITS, UNLABELLED
 from selection.sources.split import Part, Rows, Source, Split, class_name, spread
@@ -208,6 +209,7 @@ def read_split(paths: Sequence[Path]) -> Split:
         np.arange(len(part.source)),
         part.labels,
         part.names,
+        IMAGE,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from selection.kinds.image import IMAGE
+from selection.kinds.kind import Kind
 from selection.sources import hub as hub_task
 from selection.sources import parquet as parquet_task
 from selection.sources.digits import digits
@@ -30,6 +32,7 @@ class RawTask:
     broken_links: int = 0
     revision: str | None = None
     warnings: list[str] = field(default_factory=list)
+    kind: Kind = IMAGE
 
 
 def read_task(

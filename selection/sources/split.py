@@ -1,8 +1,9 @@
-"""One split of a task: labels, and images that are read on demand."""
+"""One split of a task: labels, and samples that are read on demand."""
 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import hashlib
 import itertools
 import os
@@ -14,25 +15,23 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from selection.sources.grey import Extent, GreyScale, extent_of, grey_scale
-from selection.sources.images import CorruptImage, decode, deep_values
+from selection.kinds.kind import CorruptSample, Decoding, Kind
 from zoo.terminal.command import printable
 
 Rows = npt.NDArray[np.int64]
 
 
 class Source(Protocol):
-    """Encoded images in a folder, Parquet files or memory; safe to read from several threads."""
+    """Encoded samples in a folder, a table or memory; safe to read from several threads."""
 
     def __len__(self) -> int: ...
 
     def raw(self, row: int) -> bytes:
-        """The encoded bytes of one image; raises ``CorruptImage`` where there are none."""
+        """The encoded bytes of one sample; raises ``CorruptSample`` where there are none."""
 
     def name(self, row: int) -> str:
-        """A short name of one image for messages and reports."""
+        """A short name of one sample for messages and reports."""
 
     def stamp(self, rows: Rows) -> Iterator[bytes]:
         """What a digest of ``rows`` is made of: names, sizes and a sample of bytes.
@@ -43,52 +42,58 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """n images of a source.
+    """n samples of a source.
 
-    rows     (n,) int64, their places in ``source``
-    labels   (n,) int64 in [0, C), or -1 where unlabelled
-    classes  the C class names
-    groups   (n,) int64, equal numbers for images of one picture, in other splits of the task too;
-             -1: the only one; None: not searched
-    grey     what is black and white in deep images, the same for the whole task; None: 16 bits
+    rows      (n,) int64, their places in ``source``
+    labels    (n,) int64 in [0, C), or -1 where unlabelled
+    classes   the C class names
+    kind      what the samples are
+    groups    (n,) int64, equal numbers for copies of one sample, in other splits of the task too;
+              -1: the only one; None: not searched
+    decoding  how they are decoded, the same for the whole task; None: their bytes say it
     """
 
     source: Source
     rows: Rows
     labels: Rows
     classes: tuple[str, ...]
+    kind: Kind
     groups: Rows | None = None
-    grey: GreyScale | None = None
+    decoding: Decoding | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def raw(self, i: int) -> bytes:
-        """The encoded bytes of image ``i``; raises ``CorruptImage`` (a ``ValueError``)."""
+        """The encoded bytes of sample ``i``; raises ``CorruptSample`` (a ``ValueError``)."""
         return self.source.raw(int(self.rows[i]))
 
-    def image(self, i: int, *, shorter: int | None = None) -> Image.Image:
-        """Image ``i`` as RGB, see ``selection.sources.images.decode``; raises ``CorruptImage``."""
-        return self.decode(self.raw(i), shorter=shorter)
+    def sample(self, i: int) -> Any:
+        """Sample ``i`` as teachers are shown it; raises ``CorruptSample``."""
+        return self.shown(self.raw(i))
 
-    def decode(self, encoded: bytes, *, shorter: int | None = None) -> Image.Image:
-        """``encoded``, the bytes of an image of this task, as RGB; raises ``CorruptImage``."""
-        return decode(encoded, shorter=shorter, grey=self.grey)
+    def shown(self, encoded: bytes) -> Any:
+        """``encoded``, the bytes of a sample of this task, as teachers are shown it."""
+        return self.kind.show(encoded, self.decoding)
+
+    def decode(self, encoded: bytes) -> Any:
+        """``encoded``, the bytes of a sample of this task, as it is; raises ``CorruptSample``."""
+        return self.kind.decode(encoded, self.decoding)
 
     def fingerprint(self, encoded: bytes) -> bytes:
-        """32 bytes that identify the pixels of ``encoded``: sha256 of the bytes and the scale."""
-        return hashlib.sha256(encoded + (self.grey.key if self.grey else b"")).digest()
+        """32 bytes that identify a decoded sample: sha256 of ``encoded`` and the decoding."""
+        return hashlib.sha256(encoded + (self.decoding.key if self.decoding else b"")).digest()
 
-    def images(self) -> Iterator[Image.Image]:
-        """All images in order, decoded one by one; raises ``CorruptImage``."""
-        return (self.image(i) for i in range(len(self)))
+    def samples(self) -> Iterator[Any]:
+        """All samples in order, decoded one by one; raises ``CorruptSample``."""
+        return (self.decode(self.raw(i)) for i in range(len(self)))
 
     def name(self, i: int) -> str:
-        """The name of image ``i``: its path in the task's folder, or its file and row."""
+        """The name of sample ``i``: its path in the task's folder, or its file and row."""
         return self.source.name(int(self.rows[i]))
 
     def subset(self, positions: Rows | Sequence[int]) -> Split:
-        """The images at ``positions`` of this split, in that order."""
+        """The samples at ``positions`` of this split, in that order."""
         chosen = np.asarray(positions, dtype=np.int64)
         return replace(
             self,
@@ -99,10 +104,10 @@ class Split:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over class names, labels, image names, file sizes and a sample of bytes, in order.
+        """sha256 over class names, labels, names, file sizes and some of the bytes, in order.
 
         Cheap on purpose (no whole read of 300,000 files): an edit that keeps a file's size can go
-        unseen. The probe's digest covers every byte of the images that it drew.
+        unseen. The probe's digest covers every byte of the samples that it drew.
         """
         digest = hashlib.sha256()
         names = "\0".join(self.classes)
@@ -111,8 +116,8 @@ class Split:
         for part in self.source.stamp(self.rows):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
-        if self.grey is not None:
-            digest.update(self.grey.key)
+        if self.decoding is not None:
+            digest.update(self.decoding.key)
         return digest.hexdigest()
 
 
@@ -163,8 +168,8 @@ def cut(
 ) -> tuple[Rows, Rows]:
     """Cut ``labels`` (n,) in two, stratified: positions that stay and positions that go, ascending.
 
-    Of a class of n images ``round(share * n)`` go, at least one if n >= 3, and at least two stay.
-    Images with one number in ``groups`` (n,), other than -1, go or stay together; a class that has
+    Of a class of n samples ``round(share * n)`` go, at least one if n >= 3, and at least two stay.
+    Samples with one number in ``groups`` (n,), other than -1, go or stay together; a class that has
     nothing but one such group is cut through it.
     """
     goes = np.zeros(len(labels), dtype=bool)
@@ -180,7 +185,7 @@ def cut(
 
 
 class _Units:
-    """What goes in one piece: single images, and all images of one picture."""
+    """What goes in one piece: single samples, and all copies of one sample."""
 
     def __init__(
         self,
@@ -202,9 +207,9 @@ class _Units:
         take: int,
         goes: npt.NDArray[np.bool_],
     ) -> Rows:
-        """About ``take`` images of one class, in the order ``shuffled``, with their likes.
+        """About ``take`` samples of one class, in the order ``shuffled``, with their likes.
 
-        Images of other classes may come along.
+        Samples of other classes may come along.
         """
         if (self._groups[shuffled] < 0).all():
             return shuffled[:take]
@@ -232,7 +237,7 @@ class _Units:
         return larger if larger is not None else shuffled[:take]
 
     def _unit(self, row: int, seen: set[int]) -> Rows | None:
-        """The images that go with ``row``, once; None for a group that was ``seen``."""
+        """The samples that go with ``row``, once; None for a group that was ``seen``."""
         group = int(self._groups[row])
         if group < 0:
             return np.array([row])
@@ -250,18 +255,13 @@ def spread(count: int, most: int = 32) -> list[int]:
     return [int(place) for place in places.round()]
 
 
-def with_grey_scale(split: Split) -> Split:
-    """``split`` with the scale that 32 of its images call for."""
-    extents: list[Extent] = []
+def with_decoding(split: Split) -> Split:
+    """``split`` with the decoding that 32 of its samples call for."""
+    encoded: list[bytes] = []
     for position in spread(len(split)):
-        try:
-            values = deep_values(split.raw(position))
-        except CorruptImage:
-            continue
-        extent = None if values is None else extent_of(values)
-        if extent is not None:
-            extents.append(extent)
-    return replace(split, grey=grey_scale(extents))
+        with contextlib.suppress(CorruptSample):
+            encoded.append(split.raw(position))
+    return replace(split, decoding=split.kind.decoding_of(encoded))
 
 
 @dataclass(frozen=True, eq=False)

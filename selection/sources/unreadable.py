@@ -1,4 +1,4 @@
-"""Images that cannot be read, in sentences and in a file."""
+"""Samples that cannot be read, in sentences and in a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from selection.kinds.kind import Kind
 from selection.sources.split import Split, by_class
 from zoo.errors import UserError
 from zoo.files import write_text
@@ -14,29 +15,30 @@ from zoo.home import findings_folder
 from zoo.terminal.command import printable
 
 REASONS = 6  # that are told; the rest stands in the file
-FEW = 3  # images that are named without a file
+FEW = 3  # samples that are named without a file
 
 
-def unreadable_warnings(reasons: Mapping[str, str], total: int) -> list[str]:
-    """What is said of images that cannot be read: the commonest reasons, an image of each.
+def unreadable_warnings(reasons: Mapping[str, str], total: int, kind: Kind) -> list[str]:
+    """What is said of samples that cannot be read: the commonest reasons, a sample of each.
 
-    ``reasons`` are by image name, ``total`` counts all images. More than a few are listed in a file
-    under ``$TEACHER_ZOO_HOME/findings``, whose path the last sentence names.
+    ``reasons`` are by a sample's name, ``total`` counts all samples. More than a few are listed in
+    a file under ``$TEACHER_ZOO_HOME/findings``, whose path the last sentence names.
     """
     if not reasons:
         return []
     sentences = [
-        f"{len(reasons)} of {total} images cannot be read and are left out: {commonest(reasons)}"
+        f"{len(reasons)} of {total} {kind.nouns} cannot be read and are left out:"
+        f" {commonest(reasons)}"
     ]
     if len(reasons) > FEW:
         file = _write(reasons)
         if file is not None:
-            sentences.append(f"all images that cannot be read are listed in {file}")
+            sentences.append(f"all {kind.nouns} that cannot be read are listed in {file}")
     return sentences
 
 
 def check_readable(train: Split, reasons: Mapping[str, str], warnings: list[str]) -> None:
-    """Say which classes have no training image that can be read.
+    """Say which classes have no training sample that can be read.
 
     Raises ``UserError`` with the commonest reason where fewer than two classes have two.
     """
@@ -48,7 +50,8 @@ def check_readable(train: Split, reasons: Mapping[str, str], warnings: list[str]
     ]
     if sum(count >= 2 for count in readable) < 2:
         raise UserError(
-            f"fewer than two classes have two images that can be read: {len(reasons)} cannot,"
+            f"fewer than two classes have two {train.kind.nouns} that can be read: {len(reasons)}"
+            " cannot,"
             f" {commonest(reasons)}"
         )
     lost = [name for name, count in zip(train.classes, readable, strict=True) if not count]
@@ -56,13 +59,13 @@ def check_readable(train: Split, reasons: Mapping[str, str], warnings: list[str]
         names = ", ".join(repr(name) for name in lost[:5])
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
         warnings.append(
-            f"no image at all of {names}{more} can be read: the student will never say"
+            f"no {train.kind.noun} at all of {names}{more} can be read: the student will never say"
             f" {'it' if len(lost) == 1 else 'them'}"
         )
 
 
 def commonest(reasons: Mapping[str, str]) -> str:
-    """The commonest reasons, how often each occurs, and an image of each."""
+    """The commonest reasons, how often each occurs, and a sample of each."""
     counts = Counter(reasons.values()).most_common()
     parts = []
     for reason, count in counts[:REASONS]:

@@ -1,0 +1,102 @@
+"""The kind of a task: what its samples are, and all that follows from it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class CorruptSample(ValueError):
+    """A sample that cannot be read; the message is the reason."""
+
+
+class Decoding(Protocol):
+    """How the samples of one task are decoded, where their bytes alone do not say it."""
+
+    @property
+    def key(self) -> bytes:
+        """What the digest of a sample carries beside its bytes."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class CopyGroups:
+    """The samples of a task that are copies of each other.
+
+    groups      split name -> (n,) int64: equal numbers for copies of one sample, -1: no other
+    unreadable  split name -> position -> why that sample cannot be read
+    note        what was not searched, for the user; empty where everything was
+    """
+
+    groups: Mapping[str, npt.NDArray[np.int64]]
+    unreadable: Mapping[str, Mapping[int, str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a page shows of a sample: a small ``picture`` (JPEG or PNG), or else a ``text``."""
+
+    picture: bytes = b""
+    text: str = ""
+
+    @property
+    def address(self) -> str:
+        """The picture as an address that needs no file; empty where there is none."""
+        kind = "png" if self.picture.startswith(b"\x89PNG") else "jpeg"
+        encoded = base64.b64encode(self.picture).decode()
+        return f"data:image/{kind};base64,{encoded}" if encoded else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is true of one kind of task and of no other.
+
+    Attributes
+    ----------
+    name : str
+        What ``--kind`` calls it.
+    noun, nouns : str
+        One sample in words for messages, and several.
+    content : str
+        What two copies share: a ``picture``, a ``wording``.
+    modalities : tuple of str
+        Which teachers can be shown its samples (``ModelCard.modality``).
+    decode : callable
+        The bytes of a sample and the ``Decoding`` of its task -> the sample; ``CorruptSample``.
+    show : callable
+        The same, as teachers are shown it.
+    shown_as : str
+        What teachers are shown, in a few words: part of a probe's digest.
+    decoding_of : callable
+        The bytes of some samples of a task -> its ``Decoding``; None: their bytes say all.
+    find_copies : callable
+        The splits of a task by name -> ``CopyGroups``.
+    preview : callable
+        A sample -> what a page shows of it.
+    equal : callable
+        Two or more samples -> whether all are the same to a teacher, and in what words; else None.
+    """
+
+    name: str
+    noun: str
+    nouns: str
+    content: str
+    modalities: tuple[str, ...]
+    decode: Callable[[bytes, Decoding | None], Any]
+    show: Callable[[bytes, Decoding | None], Any]
+    shown_as: str
+    decoding_of: Callable[[Iterable[bytes]], Decoding | None]
+    find_copies: Callable[[Mapping[str, Any]], CopyGroups]
+    preview: Callable[[Any], Preview]
+    equal: Callable[[Sequence[Any]], str | None]
+
+    def count(self, number: int) -> str:
+        """``1 image``, ``2,000 images``."""
+        return f"{number:,} {self.noun if number == 1 else self.nouns}"
