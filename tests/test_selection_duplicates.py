@@ -258,8 +258,6 @@ def test_without_a_search_for_likeness_equal_files_are_found_and_it_is_said(
     shutil.copy(tmp_path / "a" / "001.png", tmp_path / "a" / "equal.png")
     save(photo(2), tmp_path / "a" / "alike.jpg", quality=80)
     monkeypatch.setattr(module, name, value)
-    if name == "MOST_DECODED":
-        monkeypatch.setattr(groups_module, name, value)
     task = Task.open(tmp_path)
     assert why in said(task, "only equal files count as duplicates")
     sentence = said(task, "labelled images show only")
@@ -432,7 +430,7 @@ def test_as_many_images_as_are_searched_are_not_too_many(
 ) -> None:
     train = Task.open(folder(tmp_path, ("a", "b"), 6), duplicates=False).train
     monkeypatch.setattr(search, "find_spec", lambda _name: None)
-    monkeypatch.setattr(groups_module, "MOST_DECODED", len(train))
+    monkeypatch.setattr(search, "MOST_DECODED", len(train))
     warnings: list[str] = []
     groups_module.with_groups({"train": train}, warnings)
     assert warnings[0].endswith("not nearly equal images: faiss is missing")
