@@ -24,6 +24,7 @@ from distill.report.run_page import page, write_page
 from distill.run import RunFolder
 from distill.train import main, train
 from distill.training.results import control_results, split_metrics, split_results
+from selection.kinds.kind import Preview
 from selection.report.plots import PALETTE
 from selection.task import Task
 from tests.browser import CHROMIUM, Browser
@@ -171,12 +172,15 @@ def test_names_of_strangers_stay_text(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>\x1b[31m"
     results = results_of(LABELS, PREDICTED, (evil, "dog"))
     results["test"]["mistakes"] = [
-        {"image": evil, "row": 0, "label": 0, "predicted": 1, "confidence": 0.9}
+        {"image": evil, "row": row, "label": 0, "predicted": 1, "confidence": 0.9} for row in (0, 1)
     ]
     results["unreadable"] = {"images": 1, "examples": [{"image": evil, "reason": evil}]}
     results["verdict"] = evil
     run = run_of(tmp_path / "run", results, (evil, "dog"), teachers=[{"id": evil}])
-    text = page(run, {0: b"\x89PNG"}, lack=evil)
+    previews = {0: Preview(picture=b"\x89PNG"), 1: Preview(text=f"a text {evil}")}
+    text = page(run, previews, lack=evil)
+    assert 'src="data:image/png;base64,iVBORw=="' in text
+    assert "a text &lt;img src=x" in text
     assert "<img src=x" not in text
     assert "\x1b" not in text
     assert "&lt;img src=x" in text
