@@ -14,12 +14,13 @@ import numpy.typing as npt
 import torch
 
 from distill.data.batches import Batches, BatchSettings
-from distill.data.pixels import pixel_packing, working_size
 from distill.data.samples import Samples, open_samples, refuse_equal_samples
+from distill.kinds.kind import Packings, TrainingKind
+from distill.kinds.registry import TRAINING_KINDS, kind_of_student, training_kind
 from distill.methods.recipe import Context
 from distill.methods.registry import METHODS, require
 from distill.methods.registry import build as build_recipe
-from distill.options import Options
+from distill.options import MISSING_STUDENT, Options
 from distill.report.mistakes import worst_mistakes
 from distill.student.student import Student
 from distill.teachers.outputs import RenderedViews
@@ -50,6 +51,7 @@ from selection.task import Task
 from zoo.errors import UserError
 from zoo.home import bandwidth_file, pixel_folder
 from zoo.terminal.command import printable
+from zoo.terminal.options import flag_of
 from zoo.terminal.progress import warn
 
 if TYPE_CHECKING:
@@ -81,9 +83,14 @@ class Experiment:
         return BALANCED if self.task.class_counts.unbalanced else ACCURACY
 
     @cached_property
-    def work_size(self) -> int:
-        """The size at which training images are stored, and rendered views are drawn from."""
-        return working_size(self.task.train, self.size)
+    def kind(self) -> TrainingKind:
+        """What is true of the task's kind of samples alone."""
+        return training_kind(self.task)
+
+    @cached_property
+    def packings(self) -> Packings:
+        """How the samples are stored for the student."""
+        return self.kind.packings(self.task, self.training.student)
 
     @cached_property
     def samples(self) -> Samples:
@@ -91,21 +98,21 @@ class Experiment:
         splits = [self.task.train]
         if self.task.unlabelled is not None:
             splits.append(self.task.unlabelled)
-        samples = open_samples(splits, pixel_packing(self.work_size), folder=pixel_folder())
+        samples = open_samples(splits, self.packings.training, folder=pixel_folder())
         if not self.task.unreadable:  # which the search for duplicates would have said
             reasons = samples.unreadable()
             texts = unreadable_warnings(reasons, len(samples), self.task.kind)
             check_readable(self.task.train, reasons, texts)
             for text in texts:
                 warn(text)
-        refuse_equal_samples(samples, nouns="images")
+        refuse_equal_samples(samples, nouns=self.kind.nouns)
         return samples
 
     def split(self, name: str) -> Samples:
         """``validation`` or ``test`` as the student sees it."""
         return open_samples(
             [getattr(self.task, name)],
-            pixel_packing(self.size),
+            self.packings.held_out,
             folder=pixel_folder(),
             progress_name=f"decoding {name}",
         )
@@ -146,13 +153,14 @@ class Experiment:
         alone, for as many steps as the other methods.
         """
         training, needs = self.training, METHODS[method].needs
-        student = Student.create(training.student, self.task.classes, seed=seed)
+        student = training.student.create(self.task.classes, seed=seed)
         split = "split" in needs
         context = Context(
             classes=self.task.classes,
             feature_dim=student.feature_dim,
             hidden_shape=student.hidden_shape,
             low_shape=student.low_shape,
+            grid=self.kind.grid,
             teachers=self.committee.infos(self.task.classes, split=split) if needs else (),
             seed=seed,
         )
@@ -165,7 +173,7 @@ class Experiment:
             size=self.size,
             augmentation=training.augmentation
             if teachers
-            else replace(training.augmentation, mix=0.0),
+            else training.augmentation.without_blends(),
             seed=seed,
             view_seed=VIEW_SEED if teachers else seed + 1,
             labelled_share=training.labelled_share,
@@ -270,7 +278,7 @@ class Experiment:
 
     def without_teachers(self) -> Experiment:
         """The same task and images with no teacher, for the plain control."""
-        augmentation = replace(self.training.augmentation, mix=0.0)
+        augmentation = self.training.augmentation.without_blends()
         training = replace(self.training, views=1, augmentation=augmentation)
         return replace(self.with_teachers(()), training=training)
 
@@ -313,6 +321,7 @@ def prepare(
         offline=offline,
         duplicates=options.duplicates,
     )
+    options = _of_kind(options, task)
     _require_held_out(task)
     if ranking is not None and ranking.split.get("digest") not in (None, task.digest):
         warn(
@@ -352,11 +361,40 @@ def _columns(options: Options, ranking: Ranking | None) -> Columns:
     )
 
 
+def _of_kind(options: Options, task: Task) -> Options:
+    """``options`` with the default student of the task's kind.
+
+    ``UserError`` where the student or an option is for another kind of samples, or cannot be made.
+    """
+    kind = training_kind(task)
+    for name in kind.foreign:
+        value = getattr(options, name)
+        if value not in (getattr(Options(), name), 1):
+            others = [other for other in TRAINING_KINDS.values() if name not in other.foreign]
+            raise UserError(
+                f"{flag_of(Options, name)} is for tasks of {others[0].nouns}, {task.name} is one of"
+                f" {kind.nouns}: leave it out"
+            )
+    if not options.student:
+        if kind.default_student is None:
+            raise UserError(MISSING_STUDENT)
+        return replace(options, student=kind.default_student)
+    of_student = kind_of_student(options.student)
+    if of_student is not kind:
+        kind.check_student(options)
+        raise UserError(
+            f"--student {options.student} is for {of_student.nouns}, {task.name} is a task of"
+            f" {kind.nouns}: give another --student"
+        )
+    return options
+
+
 def _require_held_out(task: Task) -> None:
     """Raise ``UserError`` where a student could be neither validated nor tested."""
+    noun = training_kind(task).noun
     for name in ("validation", "test"):
         if not len(getattr(task, name)):
             raise UserError(
-                f"the task {task.name} has no {name} image: no class has the four images that a"
-                f" training, a validation and a test split need; add images, or a {name} folder"
+                f"the task {task.name} has no {name} {noun}: no class has the four {noun}s that a"
+                f" training, a validation and a test split need; add {noun}s, or a {name} folder"
             )

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from zoo.card import ModelCard
 
 DEFAULT_METHOD = "probe_kd"
+MISSING_STUDENT = (
+    "--student is missing; give both, for example --task mydata --student mobilenetv3_small_050"
+)
 STEPS = 2_000  # of a run when --epochs is not given: minutes on two cores for a small student
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("fp32", "bf16")
@@ -96,6 +99,10 @@ class Options:
     ] = 0
     size: Annotated[
         int | None, typer.Option(min=8, help="the student's input in pixels (default 64)")
+    ] = None
+    max_length: Annotated[
+        int | None,
+        typer.Option(min=8, max=512, help="tokens of a text (default: what 95 % of them have)"),
     ] = None
     views: Annotated[
         int | None,

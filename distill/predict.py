@@ -1,14 +1,14 @@
-"""``python -m distill.predict``: what does the student see in these images?"""
+"""``python -m distill.predict``: what does the student say of these images or texts?"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -22,12 +22,10 @@ from zoo.terminal.progress import Progress, warn
 from zoo.terminal.spreadsheet import write_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from torch import Tensor
 
-    from PIL.Image import Image
-    from torch import Tensor, nn
-
-    from selection.sources.grey import GreyScale
+    from distill.kinds.kind import Readable, TrainingKind
+    from distill.student.student import ExportedStudent
 
 FORMATS = ("table", "json", "csv")
 _MOST_WARNINGS = 20  # images that are named on stderr where the output has every reason
@@ -35,160 +33,138 @@ _MOST_WARNINGS = 20  # images that are named on stderr where the output has ever
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image: its likeliest classes with probabilities in [0, 1], or why it was not read."""
+    """One sample: its likeliest classes with probabilities in [0, 1], or why it was not read.
 
-    image: str
+    ``sample`` is the name of an image's file, or a text itself.
+    """
+
+    sample: str
     classes: tuple[tuple[str, float], ...] = ()
     error: str | None = None
 
 
 def predict(
     student: str | Path,
-    images: str | Path | Sequence[str | Path],
+    samples: str | Path | Sequence[str | Path],
     *,
     top: int = 1,
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
-    """The classes of images by an exported student, with its preprocessing.
+    """The classes of images or texts by an exported student, with its preprocessing.
 
     Parameters
     ----------
     student : str or Path
         The ``student`` folder of a run, or the run itself.
-    images : str, Path or a sequence of them
-        Image files; a folder stands for the image files below it.
+    samples : str, Path or a sequence of them
+        Image files; a folder stands for the image files below it. For a student of texts: texts; a
+        ``.txt`` file stands for its lines, a table (CSV, TSV, JSONL, Parquet) for its column of
+        texts, ``-`` for the lines of stdin.
     top : int
-        So many classes of each image, likeliest first.
+        So many classes of each sample, likeliest first.
     batch_size : int
-        Images in memory at a time.
+        Samples in memory at a time.
     progress : Progress, optional
-        Shows how many images are done; silent by default.
+        Shows how many samples are done; silent by default.
 
     Returns
     -------
     iterator of Prediction
-        One for each image, in order, while they are read. What is no image is a prediction with
+        One for each sample, in order, while they are read. What cannot be read is a prediction with
         its ``error``.
 
     Raises
     ------
     UserError
-        If ``student`` is none, a folder among ``images`` has no image file, or ``top`` or
-        ``batch_size`` is less than 1.
+        If ``student`` is none, a folder among ``samples`` has no image file, a table has no texts,
+        or ``top`` or ``batch_size`` is less than 1.
 
     Examples
     --------
     ``[answer.classes[0] for answer in predict("run/student", "photo.jpg")]`` is a list with the
     likeliest class and its probability.
     """
-    from distill.student.student import reopen
-
-    folder = Path(student)
-    paths = [images] if isinstance(images, str | Path) else images
-    PredictOptions(student=folder, images=tuple(map(Path, paths)), top=top)  # raises UserError
+    given = [samples] if isinstance(samples, str | Path) else list(samples)
+    PredictOptions(student=Path(student), samples=tuple(map(str, given)), top=top)  # UserError
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size}: expected 1 or more")
-    inner = folder / "student"
-    network, config = reopen(inner if inner.is_dir() else folder)
-    files = [file for path in paths for file in _files(Path(path))]
-    labelled = _Classifier.of(network, config, top)
-    return _predictions(labelled, files, batch_size, progress or Progress.silent())
+    classifier = _Classifier.of(student_folder(Path(student)), top)
+    readables = classifier.readables(given)
+    return _predictions(classifier, readables, batch_size, progress or Progress.silent())
+
+
+def student_folder(path: Path) -> Path:
+    """The folder of the exported student in a run, or ``path`` itself."""
+    inner = path / "student"
+    return inner if inner.is_dir() else path
 
 
 def _predictions(
     classifier: _Classifier,
-    files: Sequence[Path],
+    readables: Iterable[Readable],
     batch_size: int,
     progress: Progress,
 ) -> Iterator[Prediction]:
-    with progress.over("predicting", unit="images", total=len(files)) as meter:
-        for start in range(0, len(files), batch_size):
-            batch = files[start : start + batch_size]
+    total = len(readables) if isinstance(readables, Sized) else None
+    waiting = iter(readables)
+    with progress.over("predicting", unit=classifier.kind.nouns, total=total) as meter:
+        while batch := list(islice(waiting, batch_size)):
             yield from classifier.predictions(batch)
             meter.advance(len(batch))
 
 
 @dataclass(frozen=True, eq=False)
 class _Classifier:
-    """An exported student with its preprocessing, and so many classes to name of each image."""
+    """An exported student of its kind, and so many classes to name of each sample."""
 
-    network: nn.Module
-    names: tuple[str, ...]
-    transform: Callable[[Image], Tensor]
-    grey: GreyScale | None
+    folder: Path
+    kind: TrainingKind
+    student: ExportedStudent
     top: int
 
     @classmethod
-    def of(
-        cls,
-        network: nn.Module,
-        config: dict[str, object],
-        top: int,
-    ) -> _Classifier:
-        import timm.data
+    def of(cls, folder: Path, top: int) -> _Classifier:
+        from distill.kinds.registry import kind_of_export
 
-        from selection.sources.grey import GreyScale
+        kind = kind_of_export(folder)
+        student = kind.reopen(folder)
+        return cls(folder, kind, student, min(top, len(student.classes)))
 
-        names = config["label_names"]
-        assert isinstance(names, list)
-        settings = timm.data.resolve_model_data_config(network)
-        return cls(
-            network=network,
-            names=tuple(str(name) for name in names),
-            transform=timm.data.create_transform(**settings, is_training=False),
-            grey=GreyScale.from_config(config.get("grey_scale")),
-            top=min(top, len(names)),
-        )
+    def readables(self, given: Sequence[str | Path]) -> Iterable[Readable]:
+        return self.kind.readables(self.folder, self.student, given)
 
-    def predictions(self, files: Sequence[Path]) -> list[Prediction]:
-        """One for each of ``files``, in order."""
+    def predictions(self, readables: Sequence[Readable]) -> list[Prediction]:
+        """One for each of ``readables``, in order."""
         import torch
 
-        inputs = [self._pixels(file) for file in files]
-        decoded = [pixels for pixels in inputs if not isinstance(pixels, str)]
+        inputs = [_input(readable) for readable in readables]
+        decoded = [values for values in inputs if not isinstance(values, str)]
         best: Iterator[tuple[tuple[str, float], ...]] = iter(())
         if decoded:
             with torch.no_grad():
-                logits = self.network(torch.stack(decoded))  # (B, C)
+                logits = self.student.network(self.kind.collate(decoded))  # (B, C)
             best = map(self._likeliest, logits.softmax(dim=1))
         predictions = []
-        for file, pixels in zip(files, inputs, strict=True):
-            name = os.fsencode(file).decode("utf-8", "replace")
-            if isinstance(pixels, str):
-                predictions.append(Prediction(name, error=pixels))
+        for readable, values in zip(readables, inputs, strict=True):
+            if isinstance(values, str):
+                predictions.append(Prediction(readable.name, error=values))
             else:
-                predictions.append(Prediction(name, next(best)))
+                predictions.append(Prediction(readable.name, next(best)))
         return predictions
-
-    def _pixels(self, file: Path) -> Tensor | str:
-        """The image as the network takes it, (3, s, s), or why it cannot be read."""
-        from selection.sources.images import CorruptImage, decode
-        from selection.sources.layouts.folder import read_image_file
-
-        try:
-            return self.transform(decode(read_image_file(file), grey=self.grey))
-        except CorruptImage as error:
-            return str(error)
 
     def _likeliest(self, probabilities: Tensor) -> tuple[tuple[str, float], ...]:
         best = probabilities.topk(self.top)
         pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        return tuple((self.names[place], value) for value, place in pairs)
+        return tuple((self.student.classes[place], value) for value, place in pairs)
 
 
-def _files(path: Path) -> list[Path]:
-    """The image files below a folder; any other path as it is."""
-    from selection.sources.layouts.folder import find_images
-
-    if not path.is_dir():
-        return [path]
-    files = [path / name for name in find_images(path)[0]]
-    if not files:
-        raise UserError(
-            f"{path} has no image file; give image files that open in a viewer, or a folder of them"
-        )
-    return files
+def _input(readable: Readable) -> Tensor | str:
+    """The sample as the network takes it, or why it cannot be read."""
+    try:
+        return readable.read()
+    except ValueError as error:
+        return str(error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,8 +172,13 @@ class PredictOptions:
     """The options of ``distill.predict``."""
 
     student: Annotated[Path, typer.Argument(help="the student/ folder of a run, or the run itself")]
-    images: Annotated[tuple[Path, ...], typer.Argument(help="image files, or folders of them")]
-    top: Annotated[int, typer.Option(min=1, help="so many classes an image")] = 1
+    samples: Annotated[
+        tuple[str, ...],
+        typer.Argument(
+            help="image files, or folders of them; texts, files of texts, or - for lines of stdin"
+        ),
+    ]
+    top: Annotated[int, typer.Option(min=1, help="so many classes a sample")] = 1
     format: Annotated[str, typer.Option(help="table, json (one object a line) or csv")] = "table"
     out: Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")] = None
 
@@ -207,34 +188,39 @@ class PredictOptions:
         validate_choice("format", self.format, FORMATS)
 
 
-def predict_images(options: PredictOptions) -> int:
-    """Print the class of each image and its probability."""
+def predict_samples(options: PredictOptions) -> int:
+    """Print the class of each image or text and its probability."""
     if options.out:
         check_can_write_text(options.out)
     # where the predictions run over the screen themselves, a bar would break them
     on_screen = options.out is None and sys.stdout.isatty()
     predictions = predict(
         options.student,
-        options.images,
+        options.samples,
         top=options.top,
         progress=Progress.silent() if on_screen else Progress.default(),
     )
-    outcome = _Outcome(names_all=options.format != "table")
+    from distill.kinds.registry import kind_of_export
+
+    kind = kind_of_export(student_folder(options.student))
+    outcome = _Outcome(kind, names_all=options.format != "table")
     with _output(options) as file:
-        _WRITERS[options.format](file, outcome.counted(predictions), options.top)
+        write = _WRITERS[options.format]
+        write(file, outcome.counted(predictions), options.top, kind.noun)
         outcome.conclude()
     if options.out:
-        print(f"{outcome.read} images: {options.out}")
+        print(f"{outcome.read} {kind.nouns}: {options.out}")
     return 0
 
 
 class _Outcome:
     """Counts what was read, and warns of what could not be.
 
-    Where the output ``names_all`` images with their reasons, stderr has the first of them.
+    Where the output ``names_all`` samples with their reasons, stderr has the first of them.
     """
 
-    def __init__(self, *, names_all: bool) -> None:
+    def __init__(self, kind: TrainingKind, *, names_all: bool) -> None:
+        self.kind = kind
         self.read, self.failed = 0, 0
         self._names_all = names_all
 
@@ -246,20 +232,17 @@ class _Outcome:
             else:
                 self.failed += 1
                 if not self._names_all or self.failed <= _MOST_WARNINGS:
-                    warn(f"{printable(prediction.image)} could not be read: {prediction.error}")
+                    warn(f"{printable(prediction.sample)} could not be read: {prediction.error}")
             yield prediction
 
     def conclude(self) -> None:
         """``UserError`` where nothing could be read."""
         if not self.read:
-            raise UserError(
-                "no image could be read; give image files that open in a viewer, or a folder of"
-                " them"
-            )
+            raise UserError(f"no {self.kind.noun} could be read; {self.kind.readable_help}")
         if self._names_all and self.failed > _MOST_WARNINGS:
             warn(
-                f"{self.failed - _MOST_WARNINGS} more images could not be read: the output has"
-                " their reasons"
+                f"{self.failed - _MOST_WARNINGS} more {self.kind.nouns} could not be read: the"
+                " output has their reasons"
             )
 
 
@@ -278,26 +261,28 @@ def _output(options: PredictOptions) -> Iterator[TextIO]:
     yield sys.stdout
 
 
-def _write_table(file: TextIO, predictions: Iterator[Prediction], top: int) -> None:
+def _write_table(file: TextIO, predictions: Iterator[Prediction], top: int, noun: str) -> None:
     for prediction in predictions:
         if prediction.error is None:
             classes = (f"{printable(name, 80)} {share:.3f}" for name, share in prediction.classes)
             print(
-                printable(prediction.image),
+                printable(prediction.sample),
                 *classes,
                 sep="\t",
                 file=file,
             )
 
 
-def _write_json(file: TextIO, predictions: Iterator[Prediction], top: int) -> None:
+def _write_json(file: TextIO, predictions: Iterator[Prediction], top: int, noun: str) -> None:
     for prediction in predictions:
-        print(json.dumps(asdict(prediction), ensure_ascii=False), file=file)
+        fields = asdict(prediction)
+        line = {noun: fields.pop("sample"), **fields}
+        print(json.dumps(line, ensure_ascii=False), file=file)
 
 
-def _write_csv(file: TextIO, predictions: Iterator[Prediction], top: int) -> None:
-    """One row an image; an image that cannot be read has its reason in the last column."""
-    names = ["image", "class", "probability"]
+def _write_csv(file: TextIO, predictions: Iterator[Prediction], top: int, noun: str) -> None:
+    """One row a sample; a sample that cannot be read has its reason in the last column."""
+    names = [noun, "class", "probability"]
     for place in range(2, top + 1):
         names += [f"class_{place}", f"probability_{place}"]
     rows = (_csv_row(prediction, top) for prediction in predictions)
@@ -309,14 +294,14 @@ def _csv_row(prediction: Prediction, top: int) -> list[object]:
     for name, probability in prediction.classes:
         cells += [name, round(probability, 6)]
     cells += [None] * (2 * top - len(cells))
-    return [prediction.image, *cells, prediction.error]
+    return [prediction.sample, *cells, prediction.error]
 
 
 _WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run(command_of(PredictOptions, predict_images), argv, name="distill.predict")
+    return run(command_of(PredictOptions, predict_samples), argv, name="distill.predict")
 
 
 if __name__ == "__main__":

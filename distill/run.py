@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 # Parts of config.json that a resumed run is not compared in: options, since "plan" holds what
 # follows from them (distill.train compares those that were given), versions, and whether a control
-# is trained beside the run.
-NOT_COMPARED = ("options", "versions", "without_control")
+# is trained beside the run; the kind of samples, which follows from the task.
+NOT_COMPARED = ("options", "versions", "without_control", "kind")
 # What torch.load raises for a file that was cut off or overwritten.
 DAMAGED = (
     OSError,

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distill.options import Options, TrainOptions, from_config, settings_of
+from distill.options import MISSING_STUDENT, Options, TrainOptions, from_config, settings_of
 from distill.run import RunFolder
 from zoo.errors import UserError
 from zoo.files import check_home
@@ -145,9 +145,9 @@ def _with_page(finished: RunFolder, command: TrainOptions) -> Experiment | None:
 
 def _refuse_early(command: TrainOptions) -> None:
     """Raise ``UserError`` for what would fail after hours of training."""
+    from distill.kinds.registry import kind_of_student
     from distill.methods.registry import configure
     from distill.student.share import check
-    from distill.student.student import check_student
     from distill.training.processes import resolve_device
 
     if command.offline:
@@ -166,12 +166,8 @@ def _refuse_early(command: TrainOptions) -> None:
     if not run.exists:
         _require_task(command, narrow(command, Options))
         configure(command.method, settings_of(command.settings))
-        check_student(
-            command.student,
-            size=command.size,
-            pretrained=command.pretrained,
-            model_args=command.network_arguments,
-        )
+        if command.student:
+            kind_of_student(command.student).check_student(command)
 
 
 def _finished(command: TrainOptions) -> RunFolder | None:
@@ -240,12 +236,8 @@ def _require_task(command: TrainOptions, options: Options) -> None:
             f"--resume: {command.out} holds no run; give the --out of the run, or --task and"
             " --student for a new one"
         )
-    for name in ("task", "student"):
-        if not getattr(options, name):
-            raise UserError(
-                f"--{name} is missing; give both, for example --task mydata --student"
-                " mobilenetv3_small_050"
-            )
+    if not options.task:
+        raise UserError(MISSING_STUDENT.replace("--student", "--task", 1))
 
 
 def _require_unchanged(command: TrainOptions, kept: Options) -> None:
@@ -303,14 +295,13 @@ def _pass_on(
     from distill.student.share import push_student
 
     if command.onnx or command.int8:
-        from distill.student.onnx import write_onnx
+        from distill.kinds.registry import kind_of_export
 
-        print(_file_line("onnx", write_onnx(finished.student)))
+        kind = kind_of_export(finished.student)
+        print(_file_line("onnx", kind.write_onnx(finished.student)))
     if command.int8:
-        from distill.student.onnx import write_int8
-
         experiment = experiment or _open(command)[1]
-        int8 = write_int8(finished.student, experiment.samples, experiment.split("test"))
+        int8 = kind.write_int8(finished.student, experiment.samples, experiment.split("test"))
         print(
             f"{_file_line('int8', int8.path)}: test {100 * int8.accuracy:.1f} %,"
             f" in float32 {100 * int8.float_accuracy:.1f} %"

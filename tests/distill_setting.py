@@ -16,10 +16,10 @@ from distill.data.batches import Batches, BatchSettings
 from distill.data.samples import Samples
 from distill.data.views import ImageAugmentation
 from distill.methods.recipe import Recipe, task_term
-from distill.student.student import Student, StudentSpec
+from distill.student.image_student import ImageSpec, ImageStudent
 
 CLASSES = ("red", "green", "blue")
-SPEC = StudentSpec(architecture="test_efficientnet", size=32)
+SPEC = ImageSpec(architecture="test_efficientnet", size=32)
 
 
 def squares(count: int, *, size: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,8 +67,8 @@ def enlarged(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
-def student(seed: int = 0) -> Student:
-    return Student.create(SPEC, CLASSES, seed=seed)
+def student(seed: int = 0) -> ImageStudent:
+    return ImageStudent.create(SPEC, CLASSES, seed=seed)
 
 
 class Drops(Recipe):

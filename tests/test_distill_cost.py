@@ -21,7 +21,7 @@ from distill.student.cost import (
     multiply_adds,
     student_cost,
 )
-from distill.student.student import export
+from distill.student.image_student import export
 from tests.distill_setting import student, write_teacher
 from zoo.card import ModelCard
 from zoo.sources import folder as folder_zoo

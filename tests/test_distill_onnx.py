@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from distill.student.onnx import FLOAT, INT8, write_int8, write_onnx
-from distill.student.student import export
+from distill.student.image_student import export
 from tests.distill_setting import CLASSES, enlarged, pixels, student
 
 pytest.importorskip("onnx")
@@ -49,7 +49,7 @@ def test_names_and_preprocessing_stand_in_the_file(folder: Path) -> None:
 @pytest.mark.journey
 def test_the_file_alone_gives_the_students_answers(folder: Path) -> None:
     """From its metadata and NumPy, without this package's transforms."""
-    from distill.student.student import reopen
+    from distill.student.image_student import reopen
 
     session = runtime.InferenceSession(str(write_onnx(folder)), providers=["CPUExecutionProvider"])
     facts = json.loads(session.get_modelmeta().custom_metadata_map["preprocessing"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distill.predict import main, predict
-from distill.student.student import export
+from distill.student.image_student import export
 from tests.distill_setting import CLASSES, student, write_task
 from zoo.errors import UserError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from distill.predict import main, predict
-from distill.student.student import export
+from distill.student.image_student import export
 from tests.distill_setting import CLASSES, student, write_task
 from zoo.errors import UserError
 

@@ -14,7 +14,7 @@ import torch
 
 from distill.run import RunFolder
 from distill.student.model_card import licence_warning, model_card
-from distill.student.student import Student, StudentSpec, export, input_size, reopen
+from distill.student.image_student import ImageSpec, ImageStudent, export, input_size, reopen
 from tests.distill_setting import CLASSES, pixels, student
 from tests.places import ROOT, flipped
 from zoo.errors import UserError
@@ -212,7 +212,7 @@ def test_two_processes_never_train_in_one_folder(
         pass
 
 
-def exported(folder: Path) -> Student:
+def exported(folder: Path) -> ImageStudent:
     pupil = student()
     pupil.logits(torch.from_numpy(pixels(6).inputs).repeat_interleave(2, 2).repeat_interleave(2, 3))
     export(pupil, folder)
@@ -283,8 +283,8 @@ def test_a_folder_that_is_no_student_is_named(tmp_path: Path, harm: str) -> None
     ],
 )
 def test_states_of_every_family_fit_the_network(architecture: str, args: dict[str, Any]) -> None:
-    pupil = Student.create(
-        StudentSpec(architecture=architecture, size=32, model_args=args), CLASSES, seed=0
+    pupil = ImageStudent.create(
+        ImageSpec(architecture=architecture, size=32, model_args=args), CLASSES, seed=0
     ).eval()
     view = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -306,10 +306,10 @@ def test_the_same_seed_is_the_same_student() -> None:
 
 def test_unknown_students_and_arguments_are_named() -> None:
     with pytest.raises(UserError, match="did you mean 'test_resnet'"):
-        Student.create(StudentSpec(architecture="test_resnett", size=32), CLASSES, seed=0)
+        ImageStudent.create(ImageSpec(architecture="test_resnett", size=32), CLASSES, seed=0)
     with pytest.raises(UserError, match="does not accept"):
-        Student.create(
-            StudentSpec(architecture="test_resnet", size=32, model_args={"nonsense": 1}),
+        ImageStudent.create(
+            ImageSpec(architecture="test_resnet", size=32, model_args={"nonsense": 1}),
             CLASSES,
             seed=0,
         )
@@ -385,9 +385,9 @@ def test_the_model_card_names_teachers_and_disarms_names() -> None:
 def test_a_network_is_told_its_input_size_where_it_must_know_it(
     architecture: str, sized: bool
 ) -> None:
-    spec = StudentSpec(architecture=architecture, size=64)
+    spec = ImageSpec(architecture=architecture, size=64)
     assert spec.arguments == ({"img_size": 64} if sized else {})
-    student = Student.create(spec, ("a", "b"), seed=0)
+    student = ImageStudent.create(spec, ("a", "b"), seed=0)
     assert student.logits(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, 2)
 
 

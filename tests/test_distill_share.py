@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from distill.student.share import check, push_student
-from distill.student.student import export
+from distill.student.image_student import export
 from tests.distill_setting import student
 from zoo.errors import Unavailable, UserError
 

@@ -356,23 +356,26 @@ def test_training_needs_none_of_what_an_air_gapped_machine_lacks(
 
 
 def test_a_student_may_start_from_a_folder(world: Path, tmp_path: Path, capsys: Shown) -> None:
-    from distill.student.student import Student, StudentSpec
+    from distill.student.image_student import ImageSpec, ImageStudent
 
     start = world / "zoo" / "headed"
-    spec = StudentSpec.of(str(start), size=32, pretrained=True, model_args={})
+    spec = ImageSpec.of(str(start), size=32, pretrained=True, model_args={})
     assert spec.architecture == "test_resnet"
-    mine, again = Student.create(spec, ("a", "b"), seed=0), Student.create(spec, ("a", "b"), seed=1)
+    mine, again = (
+        ImageStudent.create(spec, ("a", "b"), seed=0),
+        ImageStudent.create(spec, ("a", "b"), seed=1),
+    )
     kept, other = mine.network.state_dict(), again.network.state_dict()
     assert torch.equal(kept["conv1.0.weight"], other["conv1.0.weight"])
     assert not torch.equal(kept["fc.weight"], other["fc.weight"])
     assert all(p.requires_grad for p in mine.parameters())
     assert mine.mean.flatten().tolist() == [0.5] * 3
-    fresh = StudentSpec.of(str(start), size=32, pretrained=False, model_args={})
-    drawn = Student.create(fresh, ("a", "b"), seed=0).network.state_dict()
+    fresh = ImageSpec.of(str(start), size=32, pretrained=False, model_args={})
+    drawn = ImageStudent.create(fresh, ("a", "b"), seed=0).network.state_dict()
     assert not torch.equal(kept["conv1.0.weight"], drawn["conv1.0.weight"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="not one of a timm model"):
-        StudentSpec.of(str(tmp_path / "empty"), size=32, pretrained=True, model_args={})
+        ImageSpec.of(str(tmp_path / "empty"), size=32, pretrained=True, model_args={})
 
 
 def test_a_dataset_of_the_hub_is_opened_at_the_commit_that_was_ranked(

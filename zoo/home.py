@@ -38,8 +38,13 @@ def bandwidth_file() -> Path:
 
 
 def pixel_folder() -> Path:
-    """The folder of decoded training images."""
+    """The folder of decoded and packed training samples."""
     return home() / "distill" / "pixels"
+
+
+def tokenizer_folder() -> Path:
+    """The folder of the tokenizers of text students."""
+    return home() / "distill" / "tokenizers"
 
 
 def thumbnail_folder() -> Path:

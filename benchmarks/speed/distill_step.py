@@ -149,7 +149,7 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
     from distill.data.batch import TeacherOutputs
     from distill.methods.recipe import Context
     from distill.methods.registry import build
-    from distill.student.student import Student, StudentSpec
+    from distill.student.image_student import ImageSpec, ImageStudent
     from distill.teachers.info import TeacherInfo
     from distill.training.loop import Learner, Schedule, make_optimizer
     from distill.training.processes import open_accelerator
@@ -158,8 +158,8 @@ def _ours(device: str, *, stored: int, online: bool = False) -> Callable[[], Non
 
     accelerator = open_accelerator(device)
     precision = "bf16" if device == "cuda" else "fp32"
-    student = Student.create(
-        StudentSpec(architecture=SETTINGS[device][0], size=64), _names(), seed=0
+    student = ImageStudent.create(
+        ImageSpec(architecture=SETTINGS[device][0], size=64), _names(), seed=0
     )
     cards = [ModelCard(id=str(i), source="folder") for i in range(stored or online)]
     infos = tuple(TeacherInfo(card=card, feature_dim=8, weight=1 / len(cards)) for card in cards)

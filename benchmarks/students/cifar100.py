@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from distill.data.batch import TeacherOutputs
     from distill.methods.recipe import Recipe
     from distill.run import RunFolder
-    from distill.student.student import Student
+    from distill.student.image_student import ImageStudent
 
 CLASSES = tuple(str(i) for i in range(100))
 TEACHER, STUDENT = "resnet32x4", "resnet8x4"
@@ -115,7 +115,7 @@ def train(setting: Setting, name: str, seed: int) -> RunFolder:
     import torch
 
     from distill.run import RunFolder
-    from distill.student.student import export
+    from distill.student.image_student import export
     from distill.training.loop import TrainingSetup, fit
     from distill.training.processes import open_accelerator
 
@@ -165,14 +165,14 @@ def _student(
     architecture: str,
     seed: int,
     device: torch.device,
-) -> Student:
+) -> ImageStudent:
     """An untrained network on ``device``, with CUDA graphs if the setting allows."""
     import torch
 
     from benchmarks.students.cifar_resnet import run_as_graphs
-    from distill.student.student import Student, StudentSpec
+    from distill.student.image_student import ImageSpec, ImageStudent
 
-    student = Student.create(StudentSpec(architecture=architecture, size=32), CLASSES, seed=seed)
+    student = ImageStudent.create(ImageSpec(architecture=architecture, size=32), CLASSES, seed=seed)
     network: Any = student.to(device).network.to(memory_format=torch.channels_last)
     torch.backends.cudnn.benchmark = True
     if setting.graphs and device.type == "cuda" and setting.precision == "fp32":
@@ -230,7 +230,7 @@ def _batches(setting: Setting, seed: int, table: TeacherOutputs | None) -> Any:
 def _recipe(
     method: str,
     settings: Mapping[str, str],
-    student: Student,
+    student: ImageStudent,
     seed: int,
 ) -> Recipe:
     from distill.methods.recipe import Context

@@ -16,12 +16,12 @@ from distill.data.batch import TeacherOutputs
 from distill.data.batches import Batches, BatchSettings
 from distill.data.samples import Samples
 from distill.data.views import ImageAugmentation
+from distill.kinds.image import OPTIMIZERS
 from distill.methods.recipe import Context, Recipe
 from distill.methods.registry import build
 from distill.run import RunFolder
-from distill.student.student import Student, StudentSpec
+from distill.student.image_student import ImageSpec, ImageStudent
 from distill.teachers.info import TeacherInfo
-from distill.training.config import OPTIMIZER_DEFAULTS
 from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator
 from zoo.card import ModelCard
@@ -92,11 +92,11 @@ def train(
     *,
     seed: int,
     device: str = "cpu",
-) -> Student:
+) -> ImageStudent:
     """The student of these teachers, or of labels alone (None); ``seed`` draws its weights."""
     accelerator = open_accelerator(device)
-    student = Student.create(
-        StudentSpec(architecture=recipe.architecture, size=SIDE), images.classes, seed=seed
+    student = ImageStudent.create(
+        ImageSpec(architecture=recipe.architecture, size=SIDE), images.classes, seed=seed
     )
     batches = _batches(
         images,
@@ -107,7 +107,7 @@ def train(
     )
     schedule = Schedule(
         epochs=max(1, round(recipe.steps / batches.steps_an_epoch)),
-        rate=OPTIMIZER_DEFAULTS["adamw"].rate,
+        rate=OPTIMIZERS["adamw"].rate,
         batch_size=recipe.batch,
         checkpoint_seconds=float("inf"),  # a table is resumed cell by cell
     )
@@ -145,7 +145,7 @@ def _batches(
 
 
 def _method(
-    recipe: StudentRecipe, student: Student, heads: HeadLogits | None, *, seed: int
+    recipe: StudentRecipe, student: ImageStudent, heads: HeadLogits | None, *, seed: int
 ) -> Recipe:
     shares = [] if heads is None else heads.weights.tolist()
     teachers = tuple(
@@ -164,7 +164,7 @@ def _method(
 
 
 def hits(
-    student: Student, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
+    student: ImageStudent, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """(n,) which of ``images`` (n, S, S, 3) the student names rightly."""
     predicted = student.logits(student_pixels(images)).argmax(dim=1)

@@ -28,6 +28,10 @@ class Augmentation(Protocol):
         """Stable text for the key of stored outputs."""
         ...
 
+    def without_blends(self) -> Augmentation:
+        """The same, blending nothing: a blend is taught by teachers alone."""
+        ...
+
     def render(
         self,
         inputs: Tensor,

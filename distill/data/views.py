@@ -5,7 +5,7 @@ Shapes: B views of a batch, N images of s x s pixels.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -45,6 +45,10 @@ class ImageAugmentation:
         """Stable text for the key of stored outputs."""
         settings = [f"{name}={value}" for name, value in sorted(asdict(self).items())]
         return ",".join(settings) + ";2"
+
+    def without_blends(self) -> ImageAugmentation:
+        """The same, blending nothing."""
+        return replace(self, mix=0.0)
 
     def render(
         self,

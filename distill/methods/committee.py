@@ -54,7 +54,7 @@ class CommitteeRecipe(Recipe):
 
     def __init__(self, config: CommitteeConfig, context: Context) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.grid = config, context.grid
         self.probe = ProbeTerm(config.probe, context)
         count, width = len(context.teachers), config.embedding
         self.embedding = nn.Parameter(torch.randn(count, width))  # E (K, d)
@@ -84,7 +84,7 @@ class CommitteeRecipe(Recipe):
         for member, outputs in zip(members, batch.teacher_outputs, strict=True):
             if member.state.learning:
                 member.state.standardised(outputs)
-        x = on_grid(student.hidden)  # (B, c, g, g)
+        x = on_grid(student.hidden, self.grid)  # (B, c, g, g)
         alpha = self._importance(x, progress)  # (B, K), 0 where a teacher is skipped
         self._possible_forwards += alpha.numel()
         self.mean_share = alpha.detach().mean(dim=0).tolist()

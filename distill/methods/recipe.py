@@ -17,7 +17,8 @@ class Context:
     """The task, the student's shapes and the teachers that a recipe is built for.
 
     ``feature_dim`` is D_s, ``hidden_shape`` (c, h', w') and ``low_shape`` (c_l, h_l, w_l) of
-    ``StudentState``. ``seed`` starts the recipe's weights and draws.
+    ``StudentState``. ``seed`` starts the recipe's weights and draws. ``grid`` is the rows and columns of
+    positions that hidden states are averaged onto.
     """
 
     classes: tuple[str, ...]
@@ -26,6 +27,7 @@ class Context:
     low_shape: tuple[int, int, int]
     teachers: tuple[TeacherInfo, ...]
     seed: int = 0
+    grid: tuple[int, int] = (4, 4)
 
     @property
     def num_classes(self) -> int:

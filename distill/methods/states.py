@@ -17,18 +17,18 @@ from distill.teachers.info import TeacherInfo
 from zoo.split_teacher import GRID, SplitTeacher
 
 
-def on_grid(state: Tensor, size: int = GRID) -> Tensor:
-    """A state (B, c, h, w) averaged (or repeated) onto (B, c, size, size).
+def on_grid(state: Tensor, grid: tuple[int, int] = (GRID, GRID)) -> Tensor:
+    """A state (B, c, h, w) averaged (or repeated) onto (B, c, *grid).
 
-    Tokens come as (B, c, n, 1); those of a square of patches, with or without tokens before it, are
-    folded back.
+    Tokens come as (B, c, n, 1). Onto a grid of more than one column they are folded back: those of
+    a square of patches, with or without tokens before it.
     """
-    if state.shape[3] == 1 and state.shape[2] > 3:
+    if state.shape[3] == 1 and state.shape[2] > 3 and grid[1] > 1:
         tokens = state.shape[2]
         side = math.isqrt(tokens)
         patches = state[:, :, tokens - side * side :, 0]  # (B, c, side * side)
         state = patches.unflatten(2, (side, side))
-    return functional.adaptive_avg_pool2d(state.float(), size)
+    return functional.adaptive_avg_pool2d(state.float(), grid)
 
 
 def mlp(inputs: int, outputs: int, width: int) -> nn.Sequential:

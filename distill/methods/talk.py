@@ -54,7 +54,7 @@ class Talk(Recipe):
 
     def __init__(self, config: TalkConfig, context: Context) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.grid = config, context.grid
         self.probe = ProbeTerm(config.probe, context)
         width = config.width
         self.teachers = nn.ModuleList(Interpreter(info, config) for info in context.teachers)
@@ -75,7 +75,7 @@ class Talk(Recipe):
         progress: float,
     ) -> dict[str, Tensor]:
         config = self.config
-        low = on_grid(student.low)
+        low = on_grid(student.low, self.grid)
         sums = torch.zeros(3, device=low.device)
         for interpreter, outputs in zip(self.interpreters, batch.teacher_outputs, strict=True):
             for losses in self._rounds(

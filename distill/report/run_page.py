@@ -18,7 +18,7 @@ from distill.report.figures import (
 )
 from distill.report.mistakes import previews_of
 from distill.run import RunFolder
-from distill.student.cost import HEADS, cost_notes, cost_rows
+from distill.student.cost import cost_heads, cost_notes, cost_rows
 from distill.training.results import deciding_figure, split_metrics
 from selection.report.document import render
 from selection.scores.classification import ClassificationMetrics
@@ -101,7 +101,7 @@ def page(run: RunFolder, previews: Mapping[int, Preview], *, lack: str | None = 
         "lack": lack,
         "unreadable": results.get("unreadable"),
         "drawn_classes": len(_drawn(test)),
-        "cost_heads": HEADS,
+        "cost_heads": cost_heads(cost) if cost else (),
         "cost_rows": cost_rows(cost) if cost else (),
         "cost_notes": cost_notes(cost) if cost else (),
     }

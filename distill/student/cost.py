@@ -33,7 +33,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """The time of one forward pass of ``images`` images, in milliseconds.
+    """The time of one forward pass of ``images`` samples, in milliseconds.
 
     ``median``, ``low`` and ``high`` are the quartiles of ``repeats`` passes after a first one that
     does not count; of a network so slow that one pass is all there is time for, that one.
@@ -52,16 +52,16 @@ class NetworkCost:
 
     parameters     how many numbers were learned
     megabytes      of its safetensors file, in units of 10**6 bytes
-    multiply_adds  of one image in matrix products and convolutions
-    size           height and width of its input, in pixels
-    single, batch  the time of one image, and of ``BATCH``
+    multiply_adds  of one sample in matrix products and convolutions
+    size           height and width of its input in pixels, or the tokens of a text
+    single, batch  the time of one sample, and of ``BATCH``
     """
 
     model: str
     parameters: int | None = None
     megabytes: float | None = None
     multiply_adds: int | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
     single: Latency | None = None
     batch: Latency | None = None
     reason: str | None = None
@@ -76,7 +76,7 @@ def measured(
     files: Sequence[Path],
     clock: Clock = time.perf_counter,
 ) -> NetworkCost:
-    """What ``network`` costs; ``forward`` runs it on a batch like ``sample``, (1, 3, H, W) on its
+    """What ``network`` costs; ``forward`` runs it on a batch like ``sample``, (1, ...) on its
     device, which is repeated for the larger batch.
     """
     timed = _synchronised(forward, sample.device)
@@ -90,7 +90,7 @@ def measured(
     if BATCH * single.median / 1000 <= seconds:
         batch = latency(
             timed,
-            sample.repeat(BATCH, 1, 1, 1),
+            sample.repeat(BATCH, *[1] * (sample.ndim - 1)),
             seconds=seconds,
             clock=clock,
         )
@@ -99,7 +99,7 @@ def measured(
         parameters=sum(p.numel() for p in network.parameters()),
         megabytes=sum(file.stat().st_size for file in files) / 1e6,
         multiply_adds=multiply_adds(forward, sample),
-        size=(int(sample.shape[-2]), int(sample.shape[-1])),
+        size=tuple(sample.shape[2:]),
         single=single,
         batch=batch,
     )
@@ -164,16 +164,15 @@ def _synchronised(forward: Forward, device: torch.device) -> Forward:
 
 def student_cost(folder: Path, *, device: str) -> NetworkCost:
     """What the exported student in ``folder`` costs on ``device``."""
-    from distill.student.student import reopen
+    from distill.kinds.registry import kind_of_export
 
-    network, config = reopen(folder)
-    channels, height, width = config["pretrained_cfg"]["input_size"]
-    network = network.to(device)
+    student = kind_of_export(folder).reopen(folder)
+    network = student.network.to(device)
     return measured(
-        str(config["architecture"]),
+        student.name,
         network,
         network,
-        torch.zeros(1, channels, height, width, device=device),
+        student.example.to(device),
         files=[folder / "model.safetensors"],
     )
 
@@ -216,10 +215,13 @@ def measure_costs(
     largest: int | None = None,
 ) -> dict[str, Any]:
     """The entry ``cost`` of ``results.json``: the exported ``student`` and its teachers."""
+    from distill.kinds.registry import kind_of_export
+
     costs = [teacher_cost(card, device=device, largest=largest) for card in teachers]
     return {
         "device": _device_name(device),
         "threads": torch.get_num_threads(),
+        "noun": kind_of_export(student).noun,
         "student": asdict(student_cost(student, device=device)),
         "teachers": [asdict(cost) for cost in costs],
     }
@@ -231,11 +233,14 @@ def _device_name(device: str) -> str:
     return f"{device} ({platform.machine()})"
 
 
-HEADS = ("network", "params", "MB", "multiply-adds", "1 image, ms", f"{BATCH} images, ms")
+def cost_heads(cost: Mapping[str, Any]) -> tuple[str, ...]:
+    """The heads of the table of the entry ``cost`` of ``results.json``."""
+    noun = cost.get("noun", "image")  # the only kind of earlier versions
+    return ("network", "params", "MB", "multiply-adds", f"1 {noun}, ms", f"{BATCH} {noun}s, ms")
 
 
 def cost_rows(cost: Mapping[str, Any]) -> list[list[str]]:
-    """The cells under ``HEADS`` of the entry ``cost`` of ``results.json``, the student first."""
+    """The cells under ``cost_heads`` of the entry ``cost`` of ``results.json``, the student first."""
     rows = [_cells("the student", cost["student"])]
     return rows + [_cells(entry["model"], entry) for entry in cost["teachers"]]
 
@@ -262,21 +267,21 @@ def _three_digits(value: float) -> str:
 
 def cost_notes(cost: Mapping[str, Any]) -> list[str]:
     """How the figures were measured, and why some are missing, as sentences."""
-    threads = cost["threads"]
+    threads, noun = cost["threads"], cost.get("noun", "image")
     sentences = [
         f"Median time of a forward pass on {printable(cost['device'], 60)},"
-        f" {threads} thread{'s' if threads > 1 else ''}, after a first pass; images decoded and"
-        " resized already.",
+        f" {threads} thread{'s' if threads > 1 else ''}, after a first pass; {noun}s prepared"
+        " already.",
         *_spread(cost),
         "A multiply-add is one multiplication and one addition, in convolutions, matrix products"
-        " and attention, of one image.",
+        f" and attention, of one {noun}.",
     ]
     for entry in (cost["student"], *cost["teachers"]):
         name = printable(entry["model"], 80)
         if entry["reason"]:
             sentences.append(f"{name} was not measured: {printable(entry['reason'], 200)}.")
         elif entry["batch"] is None:
-            sentences.append(f"{name} is too slow to time {BATCH} images in {SECONDS:.0f} s.")
+            sentences.append(f"{name} is too slow to time {BATCH} {noun}s in {SECONDS:.0f} s.")
     return sentences
 
 
@@ -298,7 +303,8 @@ def _spread(cost: Mapping[str, Any]) -> list[str]:
 
 def cost_lines(cost: Mapping[str, Any], *, width: int | None = None) -> list[str]:
     """The table and its notes for a terminal of ``width`` characters."""
-    columns = [Column(HEADS[0], is_name=True)]
-    columns += [Column(head, is_number=True) for head in HEADS[1:]]
+    name, *numbers = cost_heads(cost)
+    columns = [Column(name, is_name=True)]
+    columns += [Column(head, is_number=True) for head in numbers]
     notes = textwrap.wrap(" ".join(cost_notes(cost)), width or LINE)
     return [table_text(columns, cost_rows(cost), width=width), *notes]

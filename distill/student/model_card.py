@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distill.student.cost import HEADS, cost_notes, cost_rows
+from distill.kinds.registry import TRAINING_KINDS
+from distill.student.cost import cost_heads, cost_notes, cost_rows
 from distill.training.results import split_metrics, warnings_of
 from selection.scores.classification import ClassificationMetrics
 from zoo.terminal.command import printable
+
+if TYPE_CHECKING:
+    from distill.kinds.kind import TrainingKind
 
 # Licences under which a student trained from the model's outputs can be passed on, if the authors
 # are named and notices are kept.
@@ -66,54 +70,52 @@ def model_card(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     """The text of README.md from a run's ``config.json`` and ``results.json``. Names of strangers
     are made harmless.
     """
+    kind = TRAINING_KINDS[config.get("kind", "image")]
     teachers = config["teachers"] if config["method"] != "plain" else []
     lines = [
-        *_front_matter(),
+        *_front_matter(kind),
         "",
-        *_summary(config),
+        *_summary(config, kind),
         "",
-        *_accuracy(results, config["classes"]),
+        *_accuracy(results, config["classes"], kind.nouns),
         "",
         *_cost(results.get("cost")),
         *_teachers(teachers),
         "",
-        *_origin(config),
+        *_origin(config, kind.nouns),
         "",
     ]
     return "\n".join(lines)
 
 
-def _front_matter() -> list[str]:
+def _front_matter(kind: TrainingKind) -> list[str]:
     values = {
-        "library_name": "timm",
-        "pipeline_tag": "image-classification",
-        "tags": ["timm", "distillation"],
+        "library_name": kind.library,
+        "pipeline_tag": kind.pipeline_tag,
+        "tags": [kind.library, "distillation"],
     }
     return ["---", *(f"{name}: {json.dumps(value)}" for name, value in values.items()), "---"]
 
 
-def _summary(config: Mapping[str, Any]) -> list[str]:
+def _summary(config: Mapping[str, Any], kind: TrainingKind) -> list[str]:
     student, classes = config["plan"]["student"], config["classes"]
-    size = student["size"]
+    first, *opening = kind.opening()
     return [
         f"# {_text(student['architecture'])} for {_text(config['options']['task'])}",
         "",
-        f"A student of {len(classes)} classes for images of {size} x {size} pixels, trained with"
-        f" `--method {_text(config['method'])}`, seed {config['seed']}. It opens in plain timm:",
-        "",
-        "```python",
-        'model = timm.create_model("local-dir:student", pretrained=True).eval()',
-        "```",
+        f"A student of {len(classes)} classes for {kind.input_words(student['size'])}, trained with"
+        f" `--method {_text(config['method'])}`, seed {config['seed']}. {first}",
+        *opening,
         "",
         f"Classes: {', '.join(_text(name) for name in classes)}",
     ]
 
 
-def _accuracy(results: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
+def _accuracy(results: Mapping[str, Any], classes: Sequence[str], nouns: str) -> list[str]:
     lines = [
         "## Accuracy",
         "",
-        "| split | images | accuracy % | balanced accuracy % | always the commonest class % |",
+        f"| split | {nouns} | accuracy % | balanced accuracy % | always the commonest class % |",
         "|---|---|---|---|---|",
     ]
     by_split = {
@@ -146,16 +148,16 @@ def _accuracy(results: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
         for sentence in warnings_of(metrics, split):
             lines += ["", f"> **Warning:** {_text(sentence)}"]
     if "test" in by_split:
-        lines += ["", *_by_class(by_split["test"])]
+        lines += ["", *_by_class(by_split["test"], nouns)]
     return lines
 
 
-def _by_class(metrics: ClassificationMetrics) -> list[str]:
+def _by_class(metrics: ClassificationMetrics, nouns: str) -> list[str]:
     """The test figures of each class."""
     lines = [
         "### By class, on the test split",
         "",
-        "| class | images | recognised % | right where predicted % |",
+        f"| class | {nouns} | recognised % | right where predicted % |",
         "|---|---|---|---|",
     ]
     for entry in metrics.classes:
@@ -169,7 +171,8 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
     """Size and speed of the student and its teachers; nothing where they were not measured."""
     if not cost:
         return []
-    lines = ["## Size and speed", "", f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"]
+    heads = cost_heads(cost)
+    lines = ["## Size and speed", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, *figures in cost_rows(cost):
         lines.append(f"| {_text(name)} | {' | '.join(figures)} |")
     return [*lines, "", _text(" ".join(cost_notes(cost)), 1_500), ""]
@@ -190,13 +193,13 @@ def _teachers(teachers: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines + warnings
 
 
-def _origin(config: Mapping[str, Any]) -> list[str]:
+def _origin(config: Mapping[str, Any], nouns: str) -> list[str]:
     task = config["task"]
     return [
         "## How it was made",
         "",
         f"Data digest `{task['digest'][:16]}`, {task['labelled']} labelled and"
-        f" {task['unlabelled']} unlabelled training images.{_balance(config)} Versions:"
+        f" {task['unlabelled']} unlabelled training {nouns}.{_balance(config)} Versions:"
         f" {_text(json.dumps(config['versions']))}.",
     ]
 

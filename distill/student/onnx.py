@@ -1,4 +1,4 @@
-"""The student as ONNX, in float32 and in 8 bits, with names and preprocessing in its metadata."""
+"""The student of images as ONNX, in float32 and in 8 bits, with names and preprocessing in its metadata."""
 
 from __future__ import annotations
 
@@ -47,9 +47,10 @@ def write_onnx(student: Path) -> Path:
     """
     import torch
 
-    from distill.student.student import reopen
+    from distill.student.image_student import reopen
 
-    network, config = reopen(student)
+    opened = reopen(student)
+    network, config = opened.network, opened.config
     size = config["pretrained_cfg"]["input_size"][1]
     sample = torch.rand(
         2,
@@ -76,7 +77,7 @@ def write_onnx(student: Path) -> Path:
             if find_spec("onnxruntime") is not None:
                 with torch.no_grad():
                     expected = network(sample).numpy()
-                _require_same(_logits(partial, sample.numpy()), expected)
+                require_same(_logits(partial, sample.numpy()), expected)
     except torch.onnx.errors.OnnxExporterError as error:
         raise UserError(
             f"--onnx: {error}; install the extra: pip install 'teacher-zoo[onnx]'"
@@ -165,7 +166,8 @@ def _accuracy(path: Path, samples: Samples, config: Any) -> float:
     return float((np.concatenate(predicted) == samples.labels[samples.usable]).mean())
 
 
-def _require_same(logits: Floats, expected: Floats) -> None:
+def require_same(logits: Floats, expected: Floats) -> None:
+    """Raise ``Unavailable`` where the ``logits`` of a file are not the student's ``expected``."""
     if not np.allclose(logits, expected, atol=_TOLERANCE, rtol=_TOLERANCE):
         off = float(np.abs(logits - expected).max())
         raise Unavailable(

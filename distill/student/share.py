@@ -69,7 +69,7 @@ def push_student(
     try:
         api.create_repo(repo, repo_type="model", private=not public, exist_ok=True)
         api.upload_file(path_or_fileobj=card.read_bytes(), path_in_repo="README.md", repo_id=repo)
-        files = ["config.json", "model.safetensors", "*.onnx"]
+        files = ["config.json", "model.safetensors", "tokenizer*.json", "*.onnx"]
         return str(api.upload_folder(repo_id=repo, folder_path=student, allow_patterns=files))
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         raise Unavailable(

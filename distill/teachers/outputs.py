@@ -85,9 +85,9 @@ class SampleInputs:
             for start in range(0, len(places), BATCH):
                 waiting.append(pool.map(prepared, places[start : start + BATCH]))
                 if len(waiting) > 1:
-                    yield teacher.normalise(torch.stack(list(waiting.popleft())))
+                    yield teacher.normalise(teacher.collate(list(waiting.popleft())))
             for images in waiting:
-                yield teacher.normalise(torch.stack(list(images)))
+                yield teacher.normalise(teacher.collate(list(images)))
 
 
 class ViewInputs:

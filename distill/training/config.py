@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from distill.data.batch import Augmentation
 from distill.data.batches import batch_sizes
-from distill.data.pixels import working_size
-from distill.data.views import ImageAugmentation
-from distill.options import STEPS, Options
-from distill.student.student import StudentSpec, input_size
+from distill.kinds.registry import training_kind
+from distill.options import Options
+from distill.student.student import StudentSpec
 from distill.training.loop import Schedule
 from selection.sources.class_counts import ClassCounts
 
@@ -18,20 +18,6 @@ if TYPE_CHECKING:
 
 AUTO_BALANCE = "logits"  # of unbalanced tasks; measured in benchmarks/students/imbalance.py
 BLENDED_VIEWS = 4  # with --mix: a teacher must have seen the very blends that the student sees
-
-
-class OptimizerDefaults(NamedTuple):
-    """Learning rates of a new and of a pretrained student, and the weight decay."""
-
-    rate: float
-    pretrained_rate: float
-    weight_decay: float
-
-
-OPTIMIZER_DEFAULTS = {
-    "adamw": OptimizerDefaults(rate=2e-3, pretrained_rate=5e-4, weight_decay=0.05),
-    "sgd": OptimizerDefaults(rate=0.05, pretrained_rate=0.01, weight_decay=5e-4),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +35,7 @@ class TrainingConfig:
 
     student: StudentSpec
     schedule: Schedule
-    augmentation: ImageAugmentation
+    augmentation: Augmentation
     views: int = 1
     labelled_share: float | None = None
     precision: str = "fp32"
@@ -57,9 +43,9 @@ class TrainingConfig:
 
 
 def training_config(options: Options, task: Task) -> TrainingConfig:
-    """What ``options`` say for ``task``; what they leave open follows from the images."""
-    side = working_size(task.train, 512)
-    size = options.size or input_size(side)
+    """What ``options`` say for ``task``; what they leave open follows from its samples."""
+    kind = training_kind(task)
+    set_up = kind.set_up(options, task)
     unlabelled = 0 if task.unlabelled is None else len(task.unlabelled)
     sizes = batch_sizes(
         len(task.train),
@@ -67,16 +53,11 @@ def training_config(options: Options, task: Task) -> TrainingConfig:
         options.batch_size,
         options.labelled_share,
     )
-    default_epochs = max(5, min(400, round(STEPS / sizes.steps)))
-    defaults = OPTIMIZER_DEFAULTS[options.optimizer]
+    default_epochs = max(5, min(400, round(kind.steps / sizes.steps)))
+    defaults = kind.optimizers[options.optimizer]
     rate = defaults.pretrained_rate if options.pretrained else defaults.rate
     return TrainingConfig(
-        student=StudentSpec.of(
-            options.student,
-            size=size,
-            pretrained=options.pretrained,
-            model_args=options.network_arguments,
-        ),
+        student=set_up.spec,
         schedule=Schedule(
             epochs=options.epochs or default_epochs,
             batch_size=options.batch_size,
@@ -85,7 +66,7 @@ def training_config(options: Options, task: Task) -> TrainingConfig:
             weight_decay=defaults.weight_decay,
             accumulate=options.accumulate,
         ),
-        augmentation=_augmentation(options, task.classes, min(side, 2 * size)),
+        augmentation=set_up.augmentation,
         views=options.views or (BLENDED_VIEWS if options.mix else 1),
         labelled_share=options.labelled_share,
         precision=options.precision,
@@ -98,17 +79,3 @@ def _class_balance(option: str, counts: ClassCounts) -> str | None:
     if option == "auto":
         return AUTO_BALANCE if counts.unbalanced else None
     return None if option == "none" else option
-
-
-def _augmentation(options: Options, classes: tuple[str, ...], side: int) -> ImageAugmentation:
-    """Shifts for images of 64 pixels or less, random windows for larger ones.
-
-    Left and right are exchanged unless the classes are digits or letters, which change their
-    meaning by it.
-    """
-    letters = all(len(name) <= 1 or name.isdigit() for name in classes)
-    return ImageAugmentation(
-        crop="shift" if side <= 64 else "resize",
-        flip=not letters if options.flip is None else options.flip,
-        mix=options.mix,
-    )

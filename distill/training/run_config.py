@@ -8,6 +8,7 @@ from typing import Any
 from distill.experiment import Experiment
 from distill.options import Options, to_json
 from selection.ranking import versions
+from zoo.card import ModelCard
 
 CARD = (  # what a run keeps of its teachers' cards
     "id",
@@ -21,6 +22,7 @@ CARD = (  # what a run keeps of its teachers' cards
     "num_classes",
     "feature_dim",
 )
+CARD_OF_TEXTS = ("modality", "max_length")  # kept where they are known, as earlier versions did not
 
 
 def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
@@ -30,8 +32,7 @@ def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
         "epochs": training.schedule.epochs,
         "rate": training.schedule.rate,
         "views": training.views,
-        "size": training.student.size,
-        "flip": training.augmentation.flip,
+        **experiment.kind.resolved(training.student, training.augmentation),
         "image_column": task.columns.image,
         "label_column": task.columns.label,
         "class_balance": training.class_balance or "none",
@@ -39,6 +40,7 @@ def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
     return {
         "options": to_json(options) | resolved,
         "method": options.method,
+        "kind": experiment.kind.name,
         "seed": options.seed,
         "plan": asdict(training),  # the name that run folders have had from the beginning
         "classes": list(task.classes),
@@ -50,8 +52,12 @@ def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
             "labelled": len(task.train),
             "unlabelled": len(task.unlabelled) if task.unlabelled is not None else 0,
         },
-        "teachers": [
-            {name: getattr(card, name) for name in CARD} for card in experiment.committee.cards
-        ],
+        "teachers": [_kept(card) for card in experiment.committee.cards],
         "versions": versions(),
     }
+
+
+def _kept(card: ModelCard) -> dict[str, Any]:
+    kept = {name: getattr(card, name) for name in CARD}
+    more = {name: getattr(card, name) for name in CARD_OF_TEXTS}
+    return kept | {name: value for name, value in more.items() if value is not None}

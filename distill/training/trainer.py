@@ -15,7 +15,7 @@ from distill.report.run_page import write_page
 from distill.run import RunFolder
 from distill.student.cost import measure_costs
 from distill.student.model_card import model_card
-from distill.student.student import Student, export
+from distill.student.student import Student
 from distill.training.estimate import peak_memory, time_steps
 from distill.training.live import TrainingView
 from distill.training.loop import Schedule, TrainingSetup, fit
@@ -135,7 +135,7 @@ def _finish(
         plain = control.results()
         results["verdict"] = verdict(results, plain, options.method)
         results["control"] = control_results(results, plain, control.metrics())
-    export(student, run.student, grey=experiment.task.train.decoding)
+    student.export(run.student, split=experiment.task.train)
     if report:
         note("timing the student and its teachers")
         results["cost"] = measure_costs(

@@ -1,0 +1,124 @@
+"""What training has to know of a kind of samples; each kind has a file beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from distill.data.batch import Augmentation
+    from distill.data.samples import Packing, Samples
+    from distill.options import Options
+    from distill.student.student import ExportedStudent, StudentSpec
+    from selection.task import Task
+
+
+class OptimizerDefaults(NamedTuple):
+    """Learning rates of a new and of a pretrained student, and the weight decay."""
+
+    rate: float
+    pretrained_rate: float
+    weight_decay: float
+
+
+class StudentSetup(NamedTuple):
+    """The student of a run, and what a view may do to its samples."""
+
+    spec: StudentSpec
+    augmentation: Augmentation
+
+
+class Packings(NamedTuple):
+    """How the training samples are packed, and how those of validation and test."""
+
+    training: Packing
+    held_out: Packing
+
+
+class Readable(NamedTuple):
+    """A sample that ``distill.predict`` was given: its name and how it is read.
+
+    ``read`` gives the input of the network without the batch, or raises ``ValueError`` saying why
+    it cannot be read.
+    """
+
+    name: str
+    read: Callable[[], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingKind:
+    """A kind of samples as training, evaluation and export see it.
+
+    Attributes
+    ----------
+    name, noun, nouns : str
+        As of `selection.kinds`.
+    library, pipeline_tag : str
+        What opens an exported student, as a model card names it.
+    default_student : str, optional
+        The ``--student`` where none is given; None: one must be given.
+    grid : tuple of int
+        The positions that hidden states are averaged onto, rows and columns.
+    optimizers : mapping
+        The defaults of each optimizer.
+    steps : int
+        Of a run when ``--epochs`` is not given.
+    foreign : tuple of str
+        Fields of ``Options`` that mean nothing here.
+    takes : callable
+        Whether a ``--student`` is of this kind, as far as its name or folder tells.
+    check_student : callable
+        Raises ``UserError`` where the student that options ask for cannot be made.
+    set_up : callable
+        The student and the augmentation that options and task come to.
+    packings : callable
+        How the samples of a task are packed for a student.
+    resolved : callable
+        The options that a set-up has decided, so that another machine's defaults change nothing.
+    is_export : callable
+        Whether a ``config.json`` is that of an exported student of this kind.
+    reopen : callable
+        The exported student of a folder; ``UserError`` where there is none.
+    readables : callable
+        The samples that ``distill.predict`` was given, in order, as its student reads them.
+    readable_help : str
+        What ``distill.predict`` should be given, for an error.
+    collate : callable
+        Inputs of samples as one batch.
+    write_onnx, write_int8 : callable
+        The files of ``--onnx`` and ``--int8``, see `distill.student.onnx`.
+    opening : callable
+        Markdown lines that show how the student of a run is opened.
+    input_words : callable
+        What a student of that input size is shown, for a model card.
+    """
+
+    name: str
+    noun: str
+    nouns: str
+    library: str
+    pipeline_tag: str
+    default_student: str | None
+    grid: tuple[int, int]
+    optimizers: Mapping[str, OptimizerDefaults]
+    steps: int
+    foreign: tuple[str, ...]
+    takes: Callable[[str], bool]
+    check_student: Callable[[Options], None]
+    set_up: Callable[[Options, Task], StudentSetup]
+    packings: Callable[[Task, Any], Packings]
+    resolved: Callable[[Any, Any], dict[str, Any]]
+    is_export: Callable[[Mapping[str, Any]], bool]
+    reopen: Callable[[Path], ExportedStudent]
+    readables: Callable[[Path, ExportedStudent, Sequence[str | Path]], Iterable[Readable]]
+    readable_help: str
+    collate: Callable[[Sequence[Tensor]], Tensor]
+    write_onnx: Callable[[Path], Path]
+    write_int8: Callable[[Path, Samples, Samples], Any]
+    opening: Callable[[], list[str]]
+    input_words: Callable[[int], str]
