@@ -11,7 +11,7 @@ from torch import nn
 
 from distill.student.cost import (
     BATCH,
-    HEADS,
+    cost_heads,
     cost_lines,
     cost_notes,
     cost_rows,
@@ -128,7 +128,7 @@ def test_student_and_teachers_stand_beside_each_other(tmp_path: Path) -> None:
     assert second["parameters"] is None
     assert second["reason"] == "its weights are not on this machine"
     assert [row[0] for row in cost_rows(cost)] == ["the student", "here", "org/gone"]
-    assert cost_rows(cost)[2][1:] == ["-"] * (len(HEADS) - 1)
+    assert cost_rows(cost)[2][1:] == ["-"] * (len(cost_heads(cost)) - 1)
     assert "org/gone was not measured: its weights are not on this machine." in cost_notes(cost)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from distill.student.onnx import FLOAT, INT8, write_int8, write_onnx
 from distill.student.image_student import export
+from distill.student.onnx import FLOAT, INT8, write_int8, write_onnx
 from tests.distill_setting import CLASSES, enlarged, pixels, student
 
 pytest.importorskip("onnx")
@@ -56,7 +56,7 @@ def test_the_file_alone_gives_the_students_answers(folder: Path) -> None:
     views = enlarged(pixels(9, seed=1).inputs).numpy() / np.float32(255)
     mean, std = (np.float32(facts[name]).reshape(3, 1, 1) for name in ("mean", "std"))
     logits = session.run(None, {"pixels": ((views - mean) / std).astype(np.float32)})[0]
-    network, _ = reopen(folder)
+    network = reopen(folder).network
     with torch.no_grad():
         expected = network(torch.from_numpy((views - mean) / std).float()).numpy()
     assert logits == pytest.approx(expected, abs=1e-3)

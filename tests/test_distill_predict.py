@@ -30,7 +30,7 @@ def test_files_and_folders_get_classes_in_order(world: Path) -> None:
 
     files = sorted((world / "images" / "red").iterdir())
     found = list(predict(world / "run" / "student", files, top=3))
-    assert [p.image for p in found] == [str(f) for f in files]
+    assert [p.sample for p in found] == [str(f) for f in files]
     pupil = student()
     for one, file in zip(found, files, strict=True):
         shares = pupil.logits(

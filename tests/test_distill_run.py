@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from distill.run import RunFolder
-from distill.student.model_card import licence_warning, model_card
 from distill.student.image_student import ImageSpec, ImageStudent, export, input_size, reopen
+from distill.student.model_card import licence_warning, model_card
 from tests.distill_setting import CLASSES, pixels, student
 from tests.places import ROOT, flipped
 from zoo.errors import UserError
@@ -223,7 +223,8 @@ def test_the_export_is_the_student_with_labels_and_preprocessing(tmp_path: Path)
     import timm.data
 
     pupil = exported(tmp_path)
-    network, config = reopen(tmp_path)
+    opened = reopen(tmp_path)
+    network, config = opened.network, opened.config
     images = torch.randint(
         0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )

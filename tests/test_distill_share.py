@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from distill.student.share import check, push_student
 from distill.student.image_student import export
+from distill.student.share import check, push_student
 from tests.distill_setting import student
 from zoo.errors import Unavailable, UserError
 

@@ -26,6 +26,7 @@ _SHARE = 95  # per cent of the texts that are not cut
 _MEASURED_TEXTS = 20_000  # that tell how long texts are
 _READ_TEXTS = 200_000  # that a vocabulary is made of, spread evenly
 _READ_CHARACTERS = 10_000  # of each of them
+_LIMIT = {"max_input_chars_per_word": 100}  # a longer word is unknown, as to BERT
 PAD, UNKNOWN, BEGIN, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = (PAD, UNKNOWN, BEGIN, END, MASK)  # numbers 0 to 4
 
@@ -84,7 +85,8 @@ def _texts(splits: Sequence[Split]) -> Iterator[str]:
 
 
 def _sample(split: Split, place: int) -> str:
-    text: str = getattr(split, "sample", split.image)(place)
+    read: Any = getattr(split, "sample", None) or split.image
+    text: str = read(place)
     return text
 
 
@@ -96,37 +98,57 @@ def readable(text: str) -> str:
 def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
     """BERT's kind of tokenizer with a WordPiece vocabulary of ``texts``, lower case.
 
-    Words that occur once are not learned whole, so a small task has a small vocabulary. The same
-    texts give the same file.
+    Pieces that occur once are not learned, so a small task has a small vocabulary. The same texts
+    give the same file.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, processors
 
-    # max_input_chars_per_word is BERT's own: a longer word is unknown
-    model = models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=100)
+    pieces = _pieces(texts)
+    tokenizer = _untrained(models.WordPiece(pieces, unk_token=UNKNOWN, **_LIMIT))
+    tokenizer.add_special_tokens(list(SPECIAL))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A {END}",
+        pair=f"{BEGIN} $A {END} $B:1 {END}:1",
+        special_tokens=[(name, pieces[name]) for name in (BEGIN, END)],
+    )
+    built: Tokenizer = tokenizer
+    return built
+
+
+def _untrained(model: Any) -> Tokenizer:
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+
     tokenizer = Tokenizer(model)
-    normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.normalizer = normalizer
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    characters = _alphabet(normalizer, texts)
+    return tokenizer
+
+
+def _pieces(texts: Sequence[str]) -> dict[str, int]:
+    """The pieces of words and their numbers, the special tokens first.
+
+    The library numbers the characters within words in the order of a hash map, which decides
+    between pairs that are equally common: they are given to it as special tokens, in one order.
+    """
+    from tokenizers import models, trainers
+
+    tokenizer = _untrained(models.WordPiece(unk_token=UNKNOWN, **_LIMIT))
+    characters = _alphabet(tokenizer.normalizer, texts)
     trainer = trainers.WordPieceTrainer(
         vocab_size=MOST_WORDS,
         min_frequency=2,
-        special_tokens=list(SPECIAL),
+        special_tokens=[*SPECIAL, *characters, *(f"##{character}" for character in characters)],
         initial_alphabet=characters,
         limit_alphabet=len(characters),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BEGIN} $A {END}",
-        pair=f"{BEGIN} $A {END} $B:1 {END}:1",
-        special_tokens=[(name, SPECIAL.index(name)) for name in (BEGIN, END)],
-    )
-    return tokenizer
+    pieces: dict[str, int] = tokenizer.get_vocab(with_added_tokens=False)
+    return dict(sorted(pieces.items(), key=lambda entry: entry[1]))
 
 
 def _alphabet(normalizer: Any, texts: Sequence[str]) -> list[str]:
-    """The commonest characters, at most half the vocabulary.
+    """The commonest characters, at most a third of the vocabulary.
 
     The library would cut the alphabet itself, but of equally common characters not always the same.
     """
@@ -134,7 +156,7 @@ def _alphabet(normalizer: Any, texts: Sequence[str]) -> list[str]:
     for text in texts:
         counts.update(normalizer.normalize_str(text))
     ordered = sorted(counts, key=lambda character: (-counts[character], character))
-    return [character for character in ordered if not character.isspace()][: MOST_WORDS // 2]
+    return [character for character in ordered if not character.isspace()][: MOST_WORDS // 3]
 
 
 def open_student_tokenizer(content: bytes, length: int) -> Tokenizer:

@@ -17,8 +17,8 @@ class Context:
     """The task, the student's shapes and the teachers that a recipe is built for.
 
     ``feature_dim`` is D_s, ``hidden_shape`` (c, h', w') and ``low_shape`` (c_l, h_l, w_l) of
-    ``StudentState``. ``seed`` starts the recipe's weights and draws. ``grid`` is the rows and columns of
-    positions that hidden states are averaged onto.
+    ``StudentState``. ``seed`` starts the recipe's weights and draws. ``grid`` is the rows and
+    columns of positions that hidden states are averaged onto.
     """
 
     classes: tuple[str, ...]

@@ -240,7 +240,7 @@ def cost_heads(cost: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def cost_rows(cost: Mapping[str, Any]) -> list[list[str]]:
-    """The cells under ``cost_heads`` of the entry ``cost`` of ``results.json``, the student first."""
+    """The cells under ``cost_heads`` of the same entry, the student first."""
     rows = [_cells("the student", cost["student"])]
     return rows + [_cells(entry["model"], entry) for entry in cost["teachers"]]
 

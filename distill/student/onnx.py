@@ -1,4 +1,6 @@
-"""The student of images as ONNX, in float32 and in 8 bits, with names and preprocessing in its metadata."""
+"""The student of images as ONNX, in float32 and in 8 bits; names and preprocessing lie in its
+metadata.
+"""
 
 from __future__ import annotations
 

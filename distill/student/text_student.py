@@ -250,7 +250,7 @@ class TextStudent(Student):
         self._features = given[0]
 
     def export(self, folder: Path, *, split: Split | None = None) -> None:
-        """See `Student.export`: ``transformers.pipeline("text-classification", FOLDER)`` opens it."""
+        """See `Student.export`; ``pipeline("text-classification", FOLDER)`` opens it."""
         from safetensors.torch import save
 
         state = {
@@ -299,7 +299,7 @@ def on_positions(states: Tensor, mask: Tensor, positions: int = GRID) -> Tensor:
 
 
 def tokenizer_settings(content: bytes, size: int) -> dict[str, Any]:
-    """``tokenizer_config.json`` for a ``tokenizer.json``: special tokens, and where texts are cut."""
+    """What ``tokenizer_config.json`` says: the special tokens, and where texts are cut."""
     words = special_words(json.loads(content))
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -252,7 +252,8 @@ class _Runner:
         if self.key.content == HIDDEN:
             from zoo.split_teacher import SplitTeacher
 
-            return {"hidden": SplitTeacher(teacher).stored_state(batch)}
+            split = SplitTeacher(teacher)
+            return {"hidden": split.pooled(split.lower(batch))}
         outputs = teacher.forward(batch)
         named = {name: getattr(outputs, name) for name in self.key.content}
         return {name: values for name, values in named.items() if values is not None}
