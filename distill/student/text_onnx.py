@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,7 +55,9 @@ def write_onnx(student: Path) -> Path:
     path = student / FLOAT
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", max=length)
     try:
-        with replacing(path) as partial:
+        with replacing(path) as partial, warnings.catch_warnings():
+            # both inputs have one number of texts and of tokens, which is meant
+            warnings.filterwarnings("ignore", message="# The axis name")
             torch.onnx.export(
                 network,
                 sample,
