@@ -175,6 +175,7 @@ def test_the_export_is_a_teacher_like_any_other(tmp_path: Path) -> None:
     student = text_student(seed=3)
     student.export(tmp_path / "student")
     card = folder.card(tmp_path / "student")
+    assert card.modality == "text"
     assert card.labels == CLASSES
     teacher = Teacher.load(card, offline=True)
     rows = torch.from_numpy(np.stack([token_row(student.tokenizer, 16, t) for t in ODD]))

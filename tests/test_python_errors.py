@@ -34,7 +34,7 @@ from zoo.terminal.options import option_fields, parameters_text
         ),
         (
             PredictOptions,
-            {"student": Path("s"), "images": (), "top": -1},
+            {"student": Path("s"), "samples": (), "top": -1},
             "top=-1 (--top): expected 1 or more",
         ),
     ],

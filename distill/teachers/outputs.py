@@ -252,8 +252,7 @@ class _Runner:
         if self.key.content == HIDDEN:
             from zoo.split_teacher import SplitTeacher
 
-            split = SplitTeacher(teacher)
-            return {"hidden": split.pooled(split.lower(batch))}
+            return {"hidden": SplitTeacher(teacher).stored_state(batch)}
         outputs = teacher.forward(batch)
         named = {name: getattr(outputs, name) for name in self.key.content}
         return {name: values for name, values in named.items() if values is not None}
