@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import numpy as np
 
 from distill.data.vocabulary import TokenizerStore, train_tokenizer
 from distill.student.text_student import TextSpec, TextStudent
+from selection.kinds.kind import CopyGroups, Kind, Preview
+from selection.sources.split import Split
+from selection.task import Task
 from zoo.home import tokenizer_folder
 
 CLASSES = ("weather", "food", "travel")
@@ -42,3 +48,70 @@ def text_spec(*, size: int = 16, architecture: str = "bert-2x64") -> TextSpec:
 
 def text_student(*, seed: int = 0, size: int = 16) -> TextStudent:
     return text_spec(size=size).create(CLASSES, seed=seed)
+
+
+class Lines:
+    """Texts in memory as a source of a split."""
+
+    def __init__(self, texts: Sequence[str], name: str = "line") -> None:
+        self.texts, self._name = list(texts), name
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def raw(self, row: int) -> bytes:
+        return self.texts[row].encode()
+
+    def name(self, row: int) -> str:
+        return f"{self._name} {row}"
+
+    def stamp(self, rows: np.ndarray) -> Iterator[bytes]:
+        return (self.raw(int(row)) for row in rows)
+
+
+TEXTS = Kind(
+    name="text",
+    noun="text",
+    nouns="texts",
+    content="wording",
+    modalities=("text",),
+    decode=lambda encoded, _decoding: encoded.decode(),
+    show=lambda encoded, _decoding: encoded.decode(),
+    shown_as="text",
+    decoding_of=lambda _encoded: None,
+    find_copies=lambda _splits: CopyGroups({}, {}),
+    preview=lambda text: Preview(text=text),
+    equal=lambda texts: "equal" if len(set(texts)) == 1 else None,
+)
+
+
+def text_split(
+    texts: Sequence[str], labels: np.ndarray, classes: tuple[str, ...] = CLASSES
+) -> Split:
+    return Split(Lines(texts), np.arange(len(texts)), np.asarray(labels), classes, kind=TEXTS)
+
+
+def text_task(*, train: int = 24, pool: int = 40) -> Task:
+    """A task of made sentences; ``pool`` of them unlabelled."""
+    splits = {}
+    for place, (name, count) in enumerate(
+        {"train": train, "validation": 15, "test": 30, "unlabelled": pool}.items()
+    ):
+        texts, labels = sentences(count, seed=place)
+        splits[name] = text_split(texts, np.full(count, -1) if name == "unlabelled" else labels)
+    return Task(
+        "requests",
+        CLASSES,
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        splits["unlabelled"] if pool else None,
+    )
+
+
+def write_text_teacher(folder: Path, *, seed: int = 0, layers: int = 4) -> Path:
+    """An encoder of random weights whose vocabulary is that of 300 sentences."""
+    spec = text_spec(size=32, architecture=f"bert-{layers}x32")
+    spec.create(CLASSES, seed=seed).export(folder)
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    return folder

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selection.sources.images import CorruptImage
+from selection.kinds.kind import CorruptSample
 from zoo.files import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _SHARE = 95  # per cent of the texts that are not cut
 _MEASURED_TEXTS = 20_000  # that tell how long texts are
 _READ_TEXTS = 200_000  # that a vocabulary is made of, spread evenly
 _READ_CHARACTERS = 10_000  # of each of them
-_LIMIT = {"max_input_chars_per_word": 100}  # a longer word is unknown, as to BERT
+_LIMIT: dict[str, Any] = {"max_input_chars_per_word": 100}  # a longer word is unknown, as to BERT
 PAD, UNKNOWN, BEGIN, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = (PAD, UNKNOWN, BEGIN, END, MASK)  # numbers 0 to 4
 
@@ -79,14 +79,13 @@ def _texts(splits: Sequence[Split]) -> Iterator[str]:
                 continue
             try:
                 yield readable(_sample(split, place))[:_READ_CHARACTERS]
-            except CorruptImage:
+            except CorruptSample:
                 continue
         start += len(split)
 
 
 def _sample(split: Split, place: int) -> str:
-    read: Any = getattr(split, "sample", None) or split.image
-    text: str = read(place)
+    text: str = split.sample(place)
     return text
 
 
@@ -101,7 +100,7 @@ def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
     Pieces that occur once are not learned, so a small task has a small vocabulary. The same texts
     give the same file.
     """
-    from tokenizers import Tokenizer, models, processors
+    from tokenizers import models, processors
 
     pieces = _pieces(texts)
     tokenizer = _untrained(models.WordPiece(pieces, unk_token=UNKNOWN, **_LIMIT))
@@ -177,7 +176,7 @@ def usual_length(tokenizer: Tokenizer, split: Split) -> int:
     for place in np.unique(np.linspace(0, len(split) - 1, _MEASURED_TEXTS).astype(int)):
         try:
             text = readable(_sample(split, int(place)))[:_READ_CHARACTERS]
-        except CorruptImage:
+        except CorruptSample:
             continue
         lengths.append(len(tokenizer.encode(text).ids))
     if not lengths:

@@ -20,7 +20,7 @@ TRAINING_KINDS: dict[str, TrainingKind] = {kind.name: kind for kind in (TEXT, IM
 
 def training_kind(task: Task) -> TrainingKind:
     """The kind of a task's samples."""
-    return TRAINING_KINDS[getattr(getattr(task, "kind", None), "name", "image")]
+    return TRAINING_KINDS[task.kind.name]
 
 
 def kind_of_student(student: str) -> TrainingKind:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from distill.data.batch import StudentState
 from distill.student.student import ExportedStudent, Student, exported_config
+from selection.kinds.kind import Decoding
 from selection.sources.grey import GreyScale
 from zoo.errors import TeacherError, UserError
 from zoo.files import write_bytes, write_json
@@ -186,7 +187,7 @@ class ImageStudent(Student):
 
     def export(self, folder: Path, *, split: Split | None = None) -> None:
         """See `Student.export`, and the function ``export``."""
-        export(self, folder, grey=None if split is None else split.grey)
+        export(self, folder, grey=None if split is None else split.decoding)
 
     def _keep_low(
         self,
@@ -300,7 +301,7 @@ def _as_map(hidden: Tensor, width: int | None) -> Tensor:
     return hidden.permute(0, 3, 1, 2) if channels_last else hidden
 
 
-def export(student: ImageStudent, folder: Path, *, grey: GreyScale | None = None) -> None:
+def export(student: ImageStudent, folder: Path, *, grey: Decoding | None = None) -> None:
     """Write ``config.json`` (timm's Hub layout, with label names) and ``model.safetensors``.
 
     ``timm.create_model("local-dir:FOLDER", pretrained=True)`` then opens it without this package.
@@ -322,7 +323,7 @@ def export(student: ImageStudent, folder: Path, *, grey: GreyScale | None = None
             "num_features": int(network.num_features),
             **({"model_args": spec.arguments} if spec.arguments else {}),
             "label_names": list(student.classes),
-            **({"grey_scale": grey.as_config()} if grey else {}),
+            **({"grey_scale": grey.as_config()} if isinstance(grey, GreyScale) else {}),
             "pretrained_cfg": {
                 "input_size": [3, spec.size, spec.size],
                 "fixed_input_size": bool(cfg.get("fixed_input_size", False)),
