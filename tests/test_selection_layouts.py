@@ -565,6 +565,40 @@ def test_a_layout_that_is_not_clear_is_refused(name: str, tmp_path: Path) -> Non
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "begin"),
+    [
+        (("cat.{}", "dog.{}"), "cat and dog"),
+        (("Abyssinian_{:03d}", "great_pyrenees_{:03d}"), "Abyssinian and great_pyrenees"),
+        (("cat ({})", "dog ({})"), "cat and dog"),
+        (("c{}", "d{}", "e{}", "f{}", "g{}"), "c, d, e, f and 1 more"),
+        (("cat.{}",), None),
+        (("{}",), None),
+        (("IMG_{}", "notes"), None),
+        (("{}_cat", "{}_dog"), None),
+    ],
+)
+@pytest.mark.parametrize("place", ["train", "."])
+def test_classes_in_the_names_of_files_are_told(
+    names: tuple[str, ...], begin: str | None, place: str, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "task", {place: 0})
+    for i in range(3):
+        for name in names:
+            (root / place / f"{name.format(i)}.jpg").write_bytes(b"image")
+    with pytest.raises(UserError, match=r"expected one sub-folder of images a class") as refused:
+        Task.open(root)
+    if begin is None:
+        assert "names begin" not in str(refused.value)
+        return
+    first = names[0].format(0)
+    assert str(refused.value).endswith(
+        f"in the same folder. Their names begin with {begin}: if these are the classes, move the"
+        f" images into a folder for each, or write {root / place}/metadata.csv with lines such as"
+        f" {first}.jpg,{begin.partition(' and ')[0].partition(',')[0]} below file_name,label"
+    )
+
+
 def test_links_to_themselves_are_counted_as_broken(tmp_path: Path) -> None:
     root = make(tmp_path / "task", with_classes("."))
     for inside in ("loop", "cats/loop.png"):

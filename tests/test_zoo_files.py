@@ -146,7 +146,23 @@ def test_what_a_killed_writer_left_is_removed_and_foreign_files_stay(tmp_path: P
 
 @pytest.mark.parametrize(
     ("body", "reason"),
-    [(b"\xff", "UTF-8"), (b"{", "valid JSON"), (b"[" * 200_000, "valid JSON")],
+    [
+        (b"\xff", r"is not UTF-8 \(at byte 0\): save it as UTF-8 in an editor"),
+        ('{"a": "\u00e9"}'.encode("latin-1"), r"is not UTF-8 \(at byte 7\)"),
+        (b"\0" * 64, "valid JSON"),
+        (b"{", "valid JSON"),
+        (b"[" * 200_000, "valid JSON"),
+        *(
+            (mark + '{"a": 1}'.encode(codec), f"is {name}, not UTF-8: .* iconv -f {name} -t UTF-8")
+            for name, codec, mark in (
+                ("UTF-16", "utf-16", b""),
+                ("UTF-16", "utf-16-le", b""),
+                ("UTF-16", "utf-16-be", b""),
+                ("UTF-16", "utf-16-be", b"\xfe\xff"),
+                ("UTF-32", "utf-32", b""),
+            )
+        ),
+    ],
 )
 def test_json_that_is_none_says_why(tmp_path: Path, body: bytes, reason: str) -> None:
     file = tmp_path / "config.json"

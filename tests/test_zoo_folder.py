@@ -200,6 +200,7 @@ def big_config(made: Path) -> None:
         (config({**CONFIG, "architecture": "../../x"}), "knows no architecture '../../x'"),
         (config({**CONFIG, "auto_map": {"AutoModel": "m.M"}}), "code of its own"),
         (config([1, 2]), "config.json holds a list"),
+        (config('{"a": 1}'.encode("utf-16")), "config.json is UTF-16, not UTF-8: save it as"),
         (config(b"\xff\xfe{}"), "config.json is not UTF-8"),
         (config(b"{"), "config.json is not valid JSON"),
         (config(b"[" * 100_000), "config.json is not valid JSON"),

@@ -47,13 +47,32 @@ def load_json(path: Path) -> Any:
         content = path.read_bytes()
         if is_lfs_pointer(content):
             raise TeacherError(f"{path.name} is a Git LFS pointer: run git lfs pull in its folder")
+        if encoding := _foreign_encoding(content):
+            raise TeacherError(
+                f"{path.name} is {encoding}, not UTF-8: save it as UTF-8, as by iconv -f {encoding}"
+                f" -t UTF-8 {path.name}"
+            )
         return json.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise TeacherError(f"{path.name} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise TeacherError(f"{path.name} is not UTF-8") from None
+    except UnicodeDecodeError as error:
+        raise TeacherError(
+            f"{path.name} is not UTF-8 (at byte {error.start:,}): save it as UTF-8 in an editor"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise TeacherError(f"{path.name} is not valid JSON ({str(error)[:100]})") from None
+
+
+def _foreign_encoding(content: bytes) -> str | None:
+    """``UTF-16`` or ``UTF-32`` where JSON text is written so, with a byte order mark or without."""
+    encoding = json.detect_encoding(content)
+    if encoding.startswith("utf-8"):
+        return None
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return encoding[:6].upper() if text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[") else None
 
 
 def regular_file(path: Path, inside: Path) -> Path:

@@ -19,7 +19,7 @@ from zoo.loading.revision import content_revision, reach_of
 from zoo.loading.weights import INDEX, read_headers, weight_files
 from zoo.sources.describe import describe, not_loadable
 from zoo.sources.front_matter import front_matter
-from zoo.sources.layout import ModelFolder, find_models
+from zoo.sources.layout import ModelFolder, find_models, listing_fault
 from zoo.terminal.command import printable
 
 _LARGEST_README = 2**20
@@ -132,6 +132,8 @@ def _config(folder: Path, inside: Path) -> object:
     path = folder / "config.json"
     if not folder.resolve().is_relative_to(inside):
         raise TeacherError(f"the folder is a link to outside of {inside}, which is not followed")
+    if fault := listing_fault(folder):
+        raise TeacherError(f"the folder cannot be listed: {fault}")
     if not path.is_symlink() and not path.exists():
         foreign = foreign_model(entry.name for entry in folder.iterdir())
         if foreign:

@@ -18,6 +18,7 @@ _MOST_FOLDERS = 200_000
 _CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"
 _OTHER_CACHED = ("datasets--", "spaces--", "kernels--")
+_SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")  # at the root of a disk
 _STUDENT = "student"  # a run folder keeps its model in it, and its own config.json beside
 # how sentence-transformers saves an encoder: its parts by number, listed in a file
 _SENTENCES, _ENCODER = "modules.json", "0_Transformer"
@@ -41,7 +42,8 @@ def find_models(source: Path) -> list[ModelFolder]:
 
     Of a repository in the Hub's cache it is the snapshot that ``refs/main`` names, else the newest.
     A folder that is a model is not searched further; hidden folders and links to folders that hold
-    no model at their top are passed over. Raises ``UserError`` where there is no model.
+    no model at their top are passed over. A folder that cannot be listed is taken for a model; its
+    card says why. Raises ``UserError`` where there is no model.
     """
     if not source.exists():
         raise UserError(
@@ -51,6 +53,8 @@ def find_models(source: Path) -> list[ModelFolder]:
     if not source.is_dir():
         raise UserError(f"{source} is a file; a folder with one sub-folder a model is expected")
     source = source.resolve()
+    if fault := listing_fault(source):
+        raise UserError(f"the folder {source} cannot be listed: {fault}")
     models = sorted(_Search(source).models(source, ()), key=lambda model: model.path)
     if not models:
         raise UserError(
@@ -74,6 +78,9 @@ class _Search:
                 f"more than {_MOST_FOLDERS:,} folders in {self.source}; name the folder of the"
                 " models"
             )
+        if listing_fault(folder):
+            yield self._model(folder, names)
+            return
         entries = _entries(folder)
         if CACHED.fullmatch(folder.name) and "snapshots" in entries:
             yield from self._cached(folder)
@@ -90,8 +97,9 @@ class _Search:
             return
         below = list(self._all_below(folder, names, entries))
         if content.config or content.weights:  # half a model, or whole ones below it
-            below = [model for model in below if all(_content_of(_entries(model.path)))]
-            below = below or [self._model(folder, names)]
+            below = [model for model in below if _is_whole(model) or listing_fault(model.path)]
+            if not any(map(_is_whole, below)):
+                below.insert(0, self._model(folder, names))
         yield from below
 
     def _all_below(
@@ -162,6 +170,21 @@ def _first_line(path: Path) -> str:
         return ""
 
 
+def listing_fault(folder: Path) -> str | None:
+    """Why ``folder`` cannot be listed; None where it can."""
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return None
+
+
+def _is_whole(model: ModelFolder) -> bool:
+    """Whether a folder holds a model's config and its weights."""
+    return all(_content_of(_entries(model.path)))
+
+
 def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
@@ -190,7 +213,7 @@ def _folders(entries: dict[str, os.DirEntry[str]]) -> list[str]:
     return [
         name
         for name, entry in sorted(entries.items())
-        if not name.startswith((".", *_OTHER_CACHED)) and _is_folder(entry)
+        if not name.startswith((".", *_OTHER_CACHED)) and name not in _SYSTEM and _is_folder(entry)
     ]
 
 

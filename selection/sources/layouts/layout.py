@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
@@ -22,6 +24,7 @@ from selection.sources.split import Part, class_name
 from zoo.errors import UserError
 from zoo.terminal.command import printable
 
+_NUMBERED = re.compile(r"(.*?[^\W\d_])[ ._()-]*\d+\)?\.\w+")  # cat.0.jpg, cat_001.jpg, cat (1).jpg
 _ROLE_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -323,6 +326,24 @@ def roles_of(kinds: Collection[str | None]) -> dict[str | None, str]:
     if "validation" not in kinds:
         roles.setdefault("eval", "validation")
     return roles
+
+
+def classes_in_names(folder: Folder) -> str:
+    """What the names of images say of their classes, ``cat.0.jpg`` and ``dog.0.jpg``, and how to
+    have them read; empty where they say nothing. They are not read: frames of two videos are named
+    so, too.
+    """
+    names = [path.rpartition("/")[2] for path in folder.pictures]
+    classes = [match[1] for name in names if (match := _NUMBERED.fullmatch(name))]
+    counts = Counter(classes)
+    if len(classes) < len(names) or len(counts) < 2 or min(counts.values()) < 2:
+        return ""
+    shown = listed_texts([class_name(name) for name in sorted(counts)])
+    return (
+        f". Their names begin with {shown}: if these are the classes, move the images into a folder"
+        f" for each, or write {printable(folder.path / 'metadata.csv')} with lines such as"
+        f" {class_name(names[0])},{class_name(classes[0])} below file_name,label"
+    )
 
 
 def count_text(count: int) -> str:

@@ -17,6 +17,7 @@ from selection.sources.layouts.folder import SPLITS, Files, Folder
 from selection.sources.layouts.layout import (
     Layout,
     add_pairs,
+    classes_in_names,
     copies_of_siblings,
     count_text,
     names_text,
@@ -361,7 +362,8 @@ def _refuse_flat(layout: Layout, level: Level) -> None:
     but = f", unlike {listed(level.with_classes)}" if level.with_classes else ""
     layout.refuse(
         f"{listed(flat)} {hold} but no class folders and no labels file{but}; expected one"
-        f" sub-folder of images a class, or {_LABELS_FILE}{_container_text(layout)}"
+        f" sub-folder of images a class, or {_LABELS_FILE}{classes_in_names(flat[0])}"
+        f"{_container_text(layout)}"
     )
 
 
@@ -370,7 +372,7 @@ def _refuse_without_folders(layout: Layout, level: Level) -> None:
     if count:
         layout.refuse(
             f"holds {count:,} files but no sub-folders; expected one sub-folder of images a class,"
-            f" or {_LABELS_FILE}{_container_text(layout)}"
+            f" or {_LABELS_FILE}{classes_in_names(level.folder)}{_container_text(layout)}"
         )
     layout.refuse(
         "holds no images; expected one sub-folder of images a class, or train.parquet"
