@@ -15,7 +15,13 @@ from zoo.errors import UserError
 from zoo.files import replacing
 from zoo.home import default_catalogue
 from zoo.sql.columns import COLUMNS, column
-from zoo.sql.connection import PUBLISHED, check_replaceable, open_database, open_snapshot
+from zoo.sql.connection import (
+    PUBLISHED,
+    check_place,
+    check_replaceable,
+    open_database,
+    open_snapshot,
+)
 from zoo.sql.faults import query_error
 from zoo.sql.paths import snapshot_of
 from zoo.sql.statement import quote, select
@@ -88,6 +94,14 @@ class Catalogue:
         """
         path = Path(path) if path is not None else default_catalogue()
         return cls(path, open_database(path) if write else open_snapshot(path))
+
+    @staticmethod
+    def check_writable(path: str | Path | None = None) -> None:
+        """Raise what ``open(path, write=True)`` would, before work is spent; makes no file."""
+        path = Path(path) if path is not None else default_catalogue()
+        check_place(path)
+        if path.exists():  # damaged, of another version, or locked
+            Catalogue.open(path, write=True).close()
 
     def __enter__(self) -> Catalogue:
         return self

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
+import re
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +19,14 @@ from zoo.catalogue import Catalogue, utc_now
 from zoo.errors import UserError
 from zoo.sql.statement import quote
 from zoo.terminal.command import printable, resumable, run
-from zoo.terminal.options import CatalogueFile, check_bounds, command_of, flag_of
+from zoo.terminal.options import EXPLICIT, CatalogueFile, check_bounds, command_of, flag_of
 
 if TYPE_CHECKING:
     from zoo.sources.layout import ModelFolder
 
 # name of a source -> module whose cards() yields all its models; the weights lie on the Hub
 SOURCES = {"timm": "zoo.sources.timm"}
+_NO_TAG = re.compile(r"[<>=\x00-\x1f\x7f]")
 _FAILURES_SHOWN = 5
 _NUMBERED_SHOWN = 5
 
@@ -70,11 +74,15 @@ class CrawlOptions:
         ),
     ] = False
     catalogue: CatalogueFile = None
+    explicit: Annotated[frozenset[str], EXPLICIT] = frozenset()
 
     def __post_init__(self) -> None:
-        """Options of the Hub are refused for other sources."""
+        """Refuse what the Hub would not understand, and options of the Hub for other sources."""
         check_bounds(self)
+        if not self.source:
+            raise UserError("--source is empty; expected hub, timm, small, or a FOLDER")
         if self.source == "hub":
+            self._check_scope()
             return
         for name in ("pipeline_tag", "filter", "update", "details", "endpoint", "token"):
             if getattr(self, name):
@@ -83,12 +91,32 @@ class CrawlOptions:
                     f" {self.source} leave it out"
                 )
 
+    def _check_scope(self) -> None:
+        """Refuse tags that no model has: an empty one would list the whole Hub."""
+        if "filter" in self.explicit and not self.filter:
+            raise UserError("--filter is empty; expected a tag, such as timm or license:mit")
+        for tag in self.filter:
+            if _NO_TAG.search(tag):
+                raise UserError(
+                    f"--filter {tag!r} is no tag of the Hub; expected such as timm, license:mit or"
+                    " dataset:imagenet-1k (conditions over the catalogue: python -m zoo.query"
+                    " --where)"
+                )
+        if self.pipeline_tag is not None and not re.fullmatch(
+            r"[a-z0-9]+(-[a-z0-9]+)*", self.pipeline_tag
+        ):
+            raise UserError(
+                f"--pipeline-tag {self.pipeline_tag!r} is no task of the Hub; expected such as"
+                " image-classification"
+            )
+
 
 def crawl(options: CrawlOptions) -> None:
     """Put models into the catalogue: from the Hub, from timm, or from a folder.
 
     Run it again to go on or to refresh.
     """
+    Catalogue.check_writable(options.catalogue)
     if options.source == "hub":
         _crawl_hub(options)
     elif options.source in SOURCES:
@@ -98,12 +126,16 @@ def crawl(options: CrawlOptions) -> None:
 
 
 def _crawl_hub(options: CrawlOptions) -> None:
-    from zoo.loading.endpoint import endpoint_of
+    from zoo.loading.client import Client
+    from zoo.sources.hub import check_online
     from zoo.sources.hub import crawl as crawl_hub
     from zoo.sources.listing import Scope
 
     scope = Scope(pipeline_tag=options.pipeline_tag, filters=options.filter, limit=options.limit)
-    endpoint_of(options.endpoint)  # raises UserError before there is a catalogue
+    # what raises UserError, before there is a catalogue
+    check_online()
+    client = Client(options.endpoint, token=options.token or None)
+    _check_condition(options.details)
     with (
         resumable("what was listed and fetched is kept"),
         Catalogue.open(options.catalogue, write=True) as catalogue,
@@ -113,12 +145,22 @@ def _crawl_hub(options: CrawlOptions) -> None:
             scope,
             update=options.update,
             details=options.details,
-            endpoint=options.endpoint,
-            token=options.token,
+            client=client,
         )
         sentences.append(_location(catalogue))
     for sentence in sentences:
         print(printable(sentence))
+
+
+def _check_condition(expression: str | None) -> None:
+    """Raise ``UserError`` where ``--details`` is no condition over the columns of a catalogue."""
+    if expression in (None, "none"):
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="teacher-zoo-") as folder,
+        Catalogue.open(Path(folder) / "empty.duckdb", write=True) as empty,
+    ):
+        empty.count(expression)
 
 
 def _crawl_list(file: Path | None, source: str, limit: int | None) -> None:
@@ -138,7 +180,7 @@ def _crawl_folder(file: Path | None, source: str, limit: int | None) -> None:
     from zoo.sources.layout import find_models
 
     root = folder.small_zoo() if source == "small" else Path(source).expanduser()
-    if not root.exists():
+    if not os.path.exists(root):  # also where the name is too long to be one
         raise UserError(
             f"no folder {source}; --source is hub, timm, small, or a FOLDER with one sub-folder a"
             " model"

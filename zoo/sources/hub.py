@@ -113,6 +113,17 @@ def _require_online() -> None:
         )
 
 
+def check_online() -> None:
+    """Raise ``UserError`` where the user keeps all tools from the Hub."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(
+            "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it, or crawl --source timm or a"
+            " FOLDER"
+        )
+
+
 def fetch_details(
     ledger: Ledger,
     client: Client,

@@ -78,6 +78,23 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
     """A connection to the database at ``path``, made where there is none, for the one writer."""
     import duckdb
 
+    check_place(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = _connect(str(path), path.resolve().parent)
+        create_tables(connection, path)
+    except duckdb.Error as error:
+        raise open_error(error, path) from None
+    try:
+        check_replaceable(snapshot_of(path), connection)
+    except UserError:
+        connection.close()
+        raise
+    return connection
+
+
+def check_place(path: Path) -> None:
+    """Raise ``UserError`` where no database can be written at ``path``; nothing is made there."""
     # Other endings would share one snapshot, and .parquet would be the snapshot itself.
     if path.suffix != ".duckdb" and not path.is_dir():
         raise UserError(
@@ -95,18 +112,6 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
         )
     if not path.exists():
         check_replaceable(snapshot_of(path))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = _connect(str(path), path.resolve().parent)
-        create_tables(connection, path)
-    except duckdb.Error as error:
-        raise open_error(error, path) from None
-    try:
-        check_replaceable(snapshot_of(path), connection)
-    except UserError:
-        connection.close()
-        raise
-    return connection
 
 
 def check_replaceable(snapshot: Path, database: duckdb.DuckDBPyConnection | None = None) -> None:
