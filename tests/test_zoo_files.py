@@ -156,8 +156,8 @@ def test_what_a_killed_writer_left_is_removed_and_foreign_files_stay(tmp_path: P
             (mark + '{"a": 1}'.encode(codec), f"is {name}, not UTF-8: .* iconv -f {name} -t UTF-8")
             for name, codec, mark in (
                 ("UTF-16", "utf-16", b""),
-                ("UTF-16", "utf-16-le", b""),
-                ("UTF-16", "utf-16-be", b""),
+                ("UTF-16LE", "utf-16-le", b""),
+                ("UTF-16BE", "utf-16-be", b""),
                 ("UTF-16", "utf-16-be", b"\xfe\xff"),
                 ("UTF-32", "utf-32", b""),
             )

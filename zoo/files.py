@@ -64,7 +64,7 @@ def load_json(path: Path) -> Any:
 
 
 def _foreign_encoding(content: bytes) -> str | None:
-    """``UTF-16`` or ``UTF-32`` where JSON text is written so, with a byte order mark or without."""
+    """The encoding of JSON text that is UTF-16 or UTF-32, marked or not, as iconv calls it."""
     encoding = json.detect_encoding(content)
     if encoding.startswith("utf-8"):
         return None
@@ -72,7 +72,8 @@ def _foreign_encoding(content: bytes) -> str | None:
         text = content.decode(encoding)
     except UnicodeDecodeError:
         return None
-    return encoding[:6].upper() if text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[") else None
+    name = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
+    return name if text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[") else None
 
 
 def regular_file(path: Path, inside: Path) -> Path:
