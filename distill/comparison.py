@@ -12,6 +12,8 @@ from distill.options import Options, from_config
 from distill.run import RunFolder
 from distill.training.compared_methods import BEST_SINGLE, method_options, same_runs
 from distill.training.method_result import COLUMNS, MethodResult, figures_of
+from selection.kinds.image import IMAGE
+from selection.kinds.kind import Kind
 from zoo.errors import Unavailable, UserError
 from zoo.terminal.progress import note, warn
 
@@ -63,6 +65,7 @@ class Comparison:
     teachers: tuple[TeacherAccuracy, ...]
     figure: str
     commonest: tuple[str, float]
+    kind: Kind = IMAGE
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -133,6 +136,7 @@ def compare(
         teachers=_teachers(experiment),
         figure=experiment.decided_by,
         commonest=_commonest(experiment),
+        kind=experiment.task.kind,
     )
     lines = tuple(
         _of_same_run(method, same[method])

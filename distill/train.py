@@ -259,21 +259,23 @@ def _as_text(value: Any) -> str:
 
 
 def _summary(finished: RunFolder) -> None:
+    from distill.kinds.registry import kind_of_run
     from distill.report.run_page import PAGE
     from distill.student.cost import cost_lines
     from distill.training.results import split_metrics, summary_lines, warnings_of
     from zoo.terminal.table import terminal_width
 
-    results, classes = finished.results(), finished.config()["classes"]
+    results, config = finished.results(), finished.config()
+    kind, classes = kind_of_run(config), config["classes"]
     for split in ("validation", "test"):
         metrics = split_metrics(results, split, classes)
-        for text in warnings_of(metrics, split):
+        for text in warnings_of(metrics, split, noun=kind.noun):
             warn(text)
-        print("\n".join(summary_lines(metrics, split)))
+        print("\n".join(summary_lines(metrics, split, nouns=kind.nouns)))
         if new := results[split].get("without_copies"):
             print(
                 f"{split}, without copies from the other splits:"
-                f" {100 * new['accuracy']:.1f} % of {new['images']} images"
+                f" {100 * new['accuracy']:.1f} % of {new['images']} {kind.nouns}"
             )
     if results.get("verdict"):
         print(results["verdict"])

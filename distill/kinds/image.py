@@ -173,5 +173,6 @@ IMAGE = TrainingKind(
     write_onnx=write_onnx,
     write_int8=write_int8,
     opening=_opening,
+    example="photo.jpg",
     input_words=lambda size: f"images of {size} x {size} pixels",
 )

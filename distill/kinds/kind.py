@@ -94,6 +94,8 @@ class TrainingKind:
         The files of ``--onnx`` and ``--int8``, see `distill.student.onnx`.
     opening : callable
         Markdown lines that show how the student of a run is opened.
+    example : str
+        What ``distill.predict`` may be given, as typed.
     input_words : callable
         What a student of that input size is shown, for a model card.
     """
@@ -121,4 +123,5 @@ class TrainingKind:
     write_onnx: Callable[[Path], Path]
     write_int8: Callable[[Path, Samples, Samples], Any]
     opening: Callable[[], list[str]]
+    example: str
     input_words: Callable[[int], str]

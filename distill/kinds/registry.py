@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distill.kinds.image import IMAGE
 from distill.kinds.text import TEXT
@@ -21,6 +22,11 @@ TRAINING_KINDS: dict[str, TrainingKind] = {kind.name: kind for kind in (TEXT, IM
 def training_kind(task: Task) -> TrainingKind:
     """The kind of a task's samples."""
     return TRAINING_KINDS[task.kind.name]
+
+
+def kind_of_run(config: Mapping[str, Any]) -> TrainingKind:
+    """The kind of samples of a run, from its ``config.json``; images alone had earlier versions."""
+    return TRAINING_KINDS[config.get("kind", IMAGE.name)]
 
 
 def kind_of_student(student: str) -> TrainingKind:

@@ -246,5 +246,6 @@ TEXT = TrainingKind(
     write_onnx=write_onnx,
     write_int8=write_int8,
     opening=_opening,
+    example='"a text"',
     input_words=lambda size: f"texts of {size} tokens at most",
 )

@@ -6,12 +6,16 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from distill.kinds.registry import kind_of_run
 from distill.training.results import BALANCED, deciding_figure
 from selection.scores.classification import ClassificationMetrics
 from selection.sources.class_counts import listed
 from zoo.terminal.command import printable
+
+if TYPE_CHECKING:
+    from distill.kinds.kind import TrainingKind
 
 WIDE = 0.1  # half an interval from which an accuracy is called uncertain
 UNCALIBRATED = 0.1  # calibration error from which probabilities are not to be read as chances
@@ -67,18 +71,19 @@ def advice(
 
     ``test`` are the figures of the test split, ``student`` is the folder of the exported student.
     """
+    kind = kind_of_run(config)
     return Advice(
-        quality=_quality(results, test),
+        quality=_quality(results, test, kind.nouns),
         teachers=_teachers(config, results),
-        steps=(*_steps(test)[: _MOST_STEPS - 1], _use(student)),
+        steps=(*_steps(test, kind)[: _MOST_STEPS - 1], _use(student, kind)),
     )
 
 
-def _quality(results: Mapping[str, Any], test: ClassificationMetrics) -> str:
+def _quality(results: Mapping[str, Any], test: ClassificationMetrics, nouns: str) -> str:
     figure = test.accuracy
     sentence = (
-        f"The student is right on {100 * figure.value:.1f} % of the {test.images} test images,"
-        f" which it never saw; on other images of this kind expect {100 * figure.low:.0f} to"
+        f"The student is right on {100 * figure.value:.1f} % of the {test.images} test {nouns},"
+        f" which it never saw; on other {nouns} of this kind expect {100 * figure.low:.0f} to"
         f" {100 * figure.high:.0f} %."
     )
     if deciding_figure(results) == BALANCED:
@@ -102,32 +107,32 @@ def _teachers(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     )
 
 
-def _use(student: Path) -> str:
-    return f"To use it: python -m distill.predict {shlex.quote(str(student))} photo.jpg"
+def _use(student: Path, kind: TrainingKind) -> str:
+    return f"To use it: python -m distill.predict {shlex.quote(str(student))} {kind.example}"
 
 
-def _steps(test: ClassificationMetrics) -> list[str]:
+def _steps(test: ClassificationMetrics, kind: TrainingKind) -> list[str]:
     """What the figures of the test split ask for, first things first."""
-    steps = []
+    steps, nouns = [], kind.nouns
     if test.absent:
-        steps.append(f"Add test images of {listed(test.absent)}: nothing is known of these yet.")
+        steps.append(f"Add test {nouns} of {listed(test.absent)}: nothing is known of these yet.")
     if test.accuracy.low <= test.commonest_share:
         steps.append(
             "Do not use it yet: it is not clearly better than always saying"
-            f" {printable(test.commonest, 60)!r}. Give more labelled images, more images without"
+            f" {printable(test.commonest, 60)!r}. Give more labelled {nouns}, more {nouns} without"
             " labels (--unlabelled), more --epochs, or start from --pretrained weights."
         )
     if test.never_predicted:
         steps.append(
-            f"It never says {listed(test.never_predicted)}: add training images of"
+            f"It never says {listed(test.never_predicted)}: add training {nouns} of"
             f" {'it' if len(test.never_predicted) == 1 else 'them'}, or train with --class-balance"
             " sampling."
         )
     half = (test.accuracy.high - test.accuracy.low) / 2
     if half > WIDE:
         steps.append(
-            f"Test it on more images: its accuracy is known to about {100 * half:.0f} points only,"
-            " and ten times the images make that a third."
+            f"Test it on more {nouns}: its accuracy is known to about {100 * half:.0f} points only,"
+            f" and ten times the {nouns} make that a third."
         )
     if (test.calibration_error or 0) > UNCALIBRATED:
         assert test.calibration_error is not None
@@ -140,6 +145,6 @@ def _steps(test: ClassificationMetrics) -> list[str]:
         steps.append(
             f"Look at the mistakes below: most often {printable(worst.true, 60)!r} is taken for"
             f" {printable(worst.predicted, 60)!r} ({worst.images} of {worst.of}); check the labels"
-            " of these two classes and add images of them."
+            f" of these two classes and add {nouns} of them."
         )
     return steps

@@ -26,7 +26,9 @@ def text_table(comparison: Comparison) -> str:
         legend(meanings, width=width),
     ]
     if absent := comparison.absent:
-        lines.append(f"no test image of {listed(absent)}: the figures say nothing of them")
+        lines.append(
+            f"no test {comparison.kind.noun} of {listed(absent)}: the figures say nothing of them"
+        )
     lines += [
         f"{line.method}: {printable(line.reason, 300)}" for line in comparison.lines if line.reason
     ]

@@ -46,12 +46,15 @@ def figure_name(comparison: Comparison) -> str:
 
 def column_meanings(comparison: Comparison) -> list[tuple[str, str]]:
     """A head of ``distill.comparison.COLUMNS`` and its sentence, each."""
-    name, share = comparison.commonest
+    (name, share), nouns = comparison.commonest, comparison.kind.nouns
     return [
-        ("validation %", "right answers on the validation images, which say which method is best"),
+        (
+            "validation %",
+            f"right answers on the validation {nouns}, which say which method is best",
+        ),
         (
             "test %",
-            f"right answers on the test images; always saying {printable(name, 40)!r} gets"
+            f"right answers on the test {nouns}; always saying {printable(name, 40)!r} gets"
             f" {100 * share:.1f} %",
         ),
         (
@@ -62,7 +65,7 @@ def column_meanings(comparison: Comparison) -> list[tuple[str, str]]:
         (
             "lift, points",
             f"points of {figure_name(comparison)} on test above plain; in brackets its 95 %"
-            " interval over seeds and images",
+            f" interval over seeds and {nouns}",
         ),
         (
             "gap recovered %",

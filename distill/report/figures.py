@@ -84,7 +84,7 @@ def most_confused(confusion: Sequence[Sequence[int]], most: int) -> list[int]:
     return sorted(chosen)
 
 
-def calibration(bins: Sequence[Mapping[str, Any]]) -> go.Figure:
+def calibration(bins: Sequence[Mapping[str, Any]], *, nouns: str = "images") -> go.Figure:
     """The reliability diagram of the entry ``reliability`` of ``results.json``."""
     import plotly.graph_objects as go
 
@@ -108,7 +108,9 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> go.Figure:
         marker={"color": colour("accent"), "size": sizes},
         line={"color": colour("accent"), "width": 1},
         customdata=images,
-        hovertemplate="said %{x:.0f} %, right %{y:.0f} % of %{customdata} images<extra></extra>",
+        hovertemplate="said %{x:.0f} %, right %{y:.0f} % of %{customdata} "
+        + nouns
+        + "<extra></extra>",
     )
     drawn = figure(
         [ideal, answers],
@@ -129,6 +131,7 @@ def curves(
     *,
     method: str,
     decided_by: str = ACCURACY,
+    nouns: str = "images",
 ) -> go.Figure:
     """Validation figures by epoch, of the student and of its control, and training accuracy.
 
@@ -140,7 +143,7 @@ def curves(
     lines = {
         "student": [epoch.get(name, epoch["validation_accuracy"]) for epoch in epochs],
         "plain control": list(control),
-        "student, training images": [epoch.get("train_accuracy") for epoch in epochs],
+        f"student, training {nouns}": [epoch.get("train_accuracy") for epoch in epochs],
     }
     student, plain = method_lines([method, "plain"])
     styles = (student, plain, student | {"dash": "dot"})

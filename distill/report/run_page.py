@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.kinds.registry import kind_of_run
 from distill.report.advice import advice, largest_confusions
 from distill.report.figures import (
     MOST_CLASSES,
@@ -55,7 +56,7 @@ def write_page(run: RunFolder, open_task: Callable[[], Task]) -> None:
             lack = str(error)
         else:
             if not previews:
-                lack = "the images of the task are not those that the student was tested on"
+                lack = "the task is not in the state that the student was tested on"
     try:
         write_text(run.path / PAGE, page(run, previews, lack=lack))
     except ImportError as error:  # the student is trained all the same
@@ -79,13 +80,14 @@ def page(run: RunFolder, previews: Mapping[int, Preview], *, lack: str | None = 
     none.
     """
     config, results = run.config(), run.results()
-    classes = config["classes"]
+    kind, classes = kind_of_run(config), config["classes"]
     test = split_metrics(results, "test", classes)
     control = results.get("control") or {}
     cost = results.get("cost")
     shown = Path(run.path.name) / run.student.name  # a page that is passed on tells no home folder
     values = {
         "config": config,
+        "kind": kind,
         "results": results,
         "classes": classes,
         "test": test,
@@ -148,16 +150,18 @@ def _figures(
     run: RunFolder, test: ClassificationMetrics, control: list[float]
 ) -> dict[str, go.Figure]:
     results, drawn = run.results(), _drawn(test)
+    nouns = kind_of_run(run.config()).nouns
     names = [test.classes[label].name for label in drawn]
     counts = np.asarray(test.confusion, dtype=np.float64)[np.ix_(drawn, drawn)]
     figures = {"confusion": confusion_map(counts, names)}
     if bins := results["test"].get("reliability"):
-        figures["calibration"] = calibration(bins)
+        figures["calibration"] = calibration(bins, nouns=nouns)
     if epochs := run.metrics():
         figures["curves"] = curves(
             epochs,
             control,
             method=run.config()["method"],
             decided_by=deciding_figure(results),
+            nouns=nouns,
         )
     return figures

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from distill.kinds.registry import TRAINING_KINDS
+from distill.kinds.registry import kind_of_run
 from distill.student.cost import cost_heads, cost_notes, cost_rows
 from distill.training.results import split_metrics, warnings_of
 from selection.scores.classification import ClassificationMetrics
@@ -70,14 +70,14 @@ def model_card(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     """The text of README.md from a run's ``config.json`` and ``results.json``. Names of strangers
     are made harmless.
     """
-    kind = TRAINING_KINDS[config.get("kind", "image")]
+    kind = kind_of_run(config)
     teachers = config["teachers"] if config["method"] != "plain" else []
     lines = [
         *_front_matter(kind),
         "",
         *_summary(config, kind),
         "",
-        *_accuracy(results, config["classes"], kind.nouns),
+        *_accuracy(results, config["classes"], kind),
         "",
         *_cost(results.get("cost")),
         *_teachers(teachers),
@@ -111,11 +111,12 @@ def _summary(config: Mapping[str, Any], kind: TrainingKind) -> list[str]:
     ]
 
 
-def _accuracy(results: Mapping[str, Any], classes: Sequence[str], nouns: str) -> list[str]:
+def _accuracy(results: Mapping[str, Any], classes: Sequence[str], kind: TrainingKind) -> list[str]:
     lines = [
         "## Accuracy",
         "",
-        f"| split | {nouns} | accuracy % | balanced accuracy % | always the commonest class % |",
+        f"| split | {kind.nouns} | accuracy % | balanced accuracy % | always the commonest class"
+        " % |",
         "|---|---|---|---|---|",
     ]
     by_split = {
@@ -145,10 +146,10 @@ def _accuracy(results: Mapping[str, Any], classes: Sequence[str], nouns: str) ->
     if results.get("verdict"):
         lines += ["", _text(results["verdict"])]
     for split, metrics in by_split.items():
-        for sentence in warnings_of(metrics, split):
+        for sentence in warnings_of(metrics, split, noun=kind.noun):
             lines += ["", f"> **Warning:** {_text(sentence)}"]
     if "test" in by_split:
-        lines += ["", *_by_class(by_split["test"], nouns)]
+        lines += ["", *_by_class(by_split["test"], kind.nouns)]
     return lines
 
 

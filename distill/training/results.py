@@ -90,7 +90,9 @@ def lift_of(
     return balanced_difference(first, second, np.asarray(students[0][split]["labels"]))
 
 
-def verdict(student: Mapping[str, Any], plain: Mapping[str, Any], method: str) -> str:
+def verdict(
+    student: Mapping[str, Any], plain: Mapping[str, Any], method: str, *, noun: str = "image"
+) -> str:
     """Whether the teachers helped, by the validation split, as a sentence."""
     figure = deciding_figure(student)
     lift = lift_of([student], [plain], "validation", figure)
@@ -105,7 +107,7 @@ def verdict(student: Mapping[str, Any], plain: Mapping[str, Any], method: str) -
     ]
     if absent and figure == BALANCED:
         return (
-            f"Whether the teachers help cannot be told: no validation image of {listed(absent)};"
+            f"Whether the teachers help cannot be told: no validation {noun} of {listed(absent)};"
             f" on the other classes {figures}."
         )
     if lift.low > 0:
@@ -171,12 +173,14 @@ def class_mean(hits: Hits, labels: Ints) -> float:
     )
 
 
-def summary_lines(metrics: ClassificationMetrics, split: str) -> list[str]:
+def summary_lines(
+    metrics: ClassificationMetrics, split: str, *, nouns: str = "images"
+) -> list[str]:
     """What a terminal shows of one split of a finished run, lines of at most 80 characters."""
     commonest = printable(metrics.commonest, 30)
     worst = [_in_words(entry) for entry in metrics.worst(WORST_SHOWN)]
     return [
-        f"{split}: {percent(metrics.accuracy)} of {metrics.images} images",
+        f"{split}: {percent(metrics.accuracy)} of {metrics.images} {nouns}",
         f"  balanced accuracy {percent(metrics.balanced)}: {_mean_over(metrics)}",
         f"  always saying {commonest!r}: {100 * metrics.commonest_share:.1f} %",
         *_wrapped("  worst classes: ", worst),
@@ -184,12 +188,12 @@ def summary_lines(metrics: ClassificationMetrics, split: str) -> list[str]:
     ]
 
 
-def warnings_of(metrics: ClassificationMetrics, split: str) -> list[str]:
+def warnings_of(metrics: ClassificationMetrics, split: str, *, noun: str = "image") -> list[str]:
     """Sentences on classes that a split says nothing of, or that were never recognised."""
     sentences = []
     if metrics.absent:
         sentences.append(
-            f"no {split} image of {listed(metrics.absent)}: the {split} accuracy says nothing of"
+            f"no {split} {noun} of {listed(metrics.absent)}: the {split} accuracy says nothing of"
             f" {'it' if len(metrics.absent) == 1 else 'them'}"
         )
     if metrics.never_predicted:

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distill.kinds.registry import kind_of_run
 from distill.report.run_page import PAGE
 from distill.training.results import percent, split_metrics
 from selection.scores.classification import ClassificationMetrics
@@ -29,6 +30,8 @@ class TrainedStudent:
         The figures of both splits, with those of every class.
     verdict : str or None
         Whether the teachers helped; None without a control.
+    nouns : str
+        What the samples are: ``images``, ``texts``.
     """
 
     folder: Path
@@ -37,6 +40,7 @@ class TrainedStudent:
     validation: ClassificationMetrics
     test: ClassificationMetrics
     verdict: str | None
+    nouns: str = "images"
 
     @classmethod
     def of(cls, run: RunFolder) -> TrainedStudent:
@@ -49,6 +53,7 @@ class TrainedStudent:
             validation=split_metrics(results, "validation", classes),
             test=split_metrics(results, "test", classes),
             verdict=results.get("verdict"),
+            nouns=kind_of_run(run.config()).nouns,
         )
 
     @property
@@ -59,7 +64,7 @@ class TrainedStudent:
     def _repr_html_(self) -> str:
         """The table that a notebook shows."""
         facts = {
-            "test accuracy": f"{percent(self.accuracy)} of {self.test.images} images",
+            "test accuracy": f"{percent(self.accuracy)} of {self.test.images} {self.nouns}",
             "balanced accuracy": percent(self.test.balanced),
             "calibration error": _points(self.test.calibration_error),
             "teachers": self.verdict or "no control was trained beside it",

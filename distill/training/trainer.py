@@ -133,7 +133,7 @@ def _finish(
     results = experiment.results(student)
     if control:
         plain = control.results()
-        results["verdict"] = verdict(results, plain, options.method)
+        results["verdict"] = verdict(results, plain, options.method, noun=experiment.kind.noun)
         results["control"] = control_results(results, plain, control.metrics())
     student.export(run.student, split=experiment.task.train)
     if report:
