@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from selection.duplicates.linking import kept_groups, linked_groups
 from selection.duplicates.registration import correlations, shrink
-from selection.duplicates.thumbnails import SIDE, Thumbnails, kept_groups, thumbnails
+from selection.duplicates.thumbnails import SIDE, Thumbnails, groups_key, thumbnails
 from selection.scores.neighbours import neighbours
 from selection.sources.split import Rows, Split
 
@@ -61,7 +62,7 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
     decoded = decoded and find_spec("faiss") is not None
     parts = {name: thumbnails(split, decoded=decoded) for name, split in splits.items()}
     joined = _joined(list(parts.values()))
-    group = kept_groups(joined, lambda: group_numbers(joined))
+    group = kept_groups(groups_key(joined), len(joined.sides), lambda: group_numbers(joined))
     ends = np.cumsum([len(split) for split in splits.values()])[:-1]
     groups = dict(zip(splits, np.split(group, ends), strict=True))
     unreadable = {name: part.reasons for name, part in parts.items()}
@@ -82,29 +83,13 @@ def _joined(parts: list[Thumbnails]) -> Thumbnails:
 
 def group_numbers(images: Thumbnails) -> Rows:
     """(N,) the group of each image, numbered from 0 in order of appearance; -1: no other image."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
-    count = len(images.sides)
-    readable = np.flatnonzero(images.sides)
-    groups = np.full(count, -1, dtype=np.int64)
-    if len(readable) < 2:
-        return groups
-    _, first, which = np.unique(
-        images.contents[readable], axis=0, return_index=True, return_inverse=True
-    )
-    unique = readable[first]  # one image of each content
-    pairs = np.zeros((0, 2), dtype=np.int64)
-    if images.pixels is not None:
-        pairs = near_pairs(images.pixels[unique], images.sides[unique])
-    ones = np.ones(len(pairs), dtype=np.int8)
-    links = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(len(unique), len(unique)))
-    _, component = connected_components(links, directed=False)
-    component = component[which.reshape(-1)]  # of each readable image
-    shared = np.bincount(component)[component] > 1
-    _, start, number = np.unique(component[shared], return_index=True, return_inverse=True)
-    groups[readable[shared]] = np.argsort(np.argsort(start))[number]
-    return groups
+    def pairs(unique: Rows) -> Rows:
+        if images.pixels is None:
+            return np.zeros((0, 2), dtype=np.int64)
+        return near_pairs(images.pixels[unique], images.sides[unique])
+
+    return linked_groups(images.contents, images.sides > 0, pairs)
 
 
 def near_pairs(pixels: npt.NDArray[np.uint8], sides: npt.NDArray[np.int32]) -> Rows:

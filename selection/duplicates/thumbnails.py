@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from selection.duplicates.linking import DAMAGED
 from selection.sources.grey import GreyScale
 from selection.sources.images import CorruptImage, decode, image_digest
-from selection.sources.split import Rows, Split
+from selection.sources.split import Split
 from zoo.files import replacing
 from zoo.home import thumbnail_folder
 from zoo.terminal.progress import Progress
@@ -29,7 +27,6 @@ DECODED_SIDE = 64  # pixels of the shorter side from which it is made; no larger
 KEPT_FROM = 500  # images of a split from which the thumbnails are kept on the disk
 _FORMAT = "1"
 _CHUNK = 512
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +137,7 @@ def _load(file: Path) -> Thumbnails | None:
                 contents=stored["contents"],
                 reasons={int(row): str(reason) for row, reason in reasons.items()},
             )
-    except _DAMAGED:
+    except DAMAGED:
         return None
 
 
@@ -161,22 +158,9 @@ def _save(file: Path, made: Thumbnails) -> None:
         return
 
 
-def kept_groups(images: Thumbnails, search: Callable[[], Rows]) -> Rows:
-    """The groups (N,) of ``images`` by an earlier search for the same contents, else by ``search``,
-    which is then kept.
-    """
+def groups_key(images: Thumbnails) -> str:
+    """Names the groups of ``images``: equal for equal contents, whatever split they stand in."""
     digest = hashlib.sha256(f"groups {_FORMAT} {images.pixels is not None}".encode())
     digest.update(images.contents.tobytes())
     digest.update(images.sides.tobytes())
-    file = thumbnail_folder() / f"{digest.hexdigest()[:32]}-groups.npz"
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            groups: Rows = stored["groups"]
-            if groups.shape == images.sides.shape and groups.dtype == np.int64:
-                return groups
-    except _DAMAGED:
-        pass
-    groups = search()
-    with suppress(OSError), replacing(file) as partial, partial.open("wb") as out:
-        np.savez(out, groups=groups)
-    return groups
+    return digest.hexdigest()[:32]
