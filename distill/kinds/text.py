@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from distill.data.text_files import SUFFIXES, texts_of_file
 from distill.data.tokens import TokenAugmentation, token_ids, token_packing
 from distill.data.vocabulary import TokenizerStore, open_student_tokenizer, usual_length
 from distill.kinds.kind import (
@@ -49,7 +50,7 @@ OPTIMIZERS = {
     "adamw": OptimizerDefaults(rate=1e-3, pretrained_rate=1e-4, weight_decay=0.05),
     "sgd": OptimizerDefaults(rate=0.05, pretrained_rate=0.01, weight_decay=5e-4),
 }
-STEPS = 3_000
+STEPS = 2_000
 STDIN = "-"
 
 
@@ -191,14 +192,8 @@ def _file(item: str | Path) -> Path | None:
         return item
     if len(item) > 1_000 or "\n" in item:
         return None
-    suffixes = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
     path = Path(item)
-    return path if path.suffix.lower() in suffixes and path.is_file() else None
-
-
-def texts_of_file(path: Path) -> list[str]:
-    """The texts of a file: the lines of ``.txt``, the text column of a table."""
-    raise NotImplementedError
+    return path if path.suffix.lower() in SUFFIXES and path.is_file() else None
 
 
 def _collate(inputs: Sequence[Tensor]) -> Tensor:
