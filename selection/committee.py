@@ -304,7 +304,7 @@ def _sentence(
         best = max(float(values.mean()) for values in benefits.values())
         return (
             "none: no model tells these classes better than their frequencies do (the best by"
-            f" {best:.3f} nats a sample on {samples} images); training without a teacher is the"
+            f" {best:.3f} nats a sample, of {samples}); training without a teacher is the"
             " right choice then"
         )
     if members < min(size, len(benefits)):

@@ -161,7 +161,7 @@ class Probe:
             size=len(drawn),
             skipped=len(unreadable),
             names=[task.train.name(sample.position) for sample in drawn],
-            digests=[sample.digest[:16] for sample in drawn],  # as ``image_digest``
+            digests=[sample.digest[:16] for sample in drawn],
             kind=task.kind,
             warnings=warnings,
             unreadable=unreadable,

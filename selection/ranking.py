@@ -15,6 +15,8 @@ from zoo.files import known_fields, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from selection.kinds.kind import Kind
+
 UNEVEN = 1.5  # commonest over rarest class of a probe from which the two accuracies differ
 _NOTEBOOK_COLUMNS = ("model", "value", "low", "high", "knn", "params_total", "license", "error")
 PACKAGED = "small zoo"  # stands for the catalogue if the user has none yet
@@ -46,10 +48,10 @@ class Row:
     knn_balanced : float, optional
         The same, averaged over the classes.
     knn_by_class : tuple of float or None, optional
-        The same of each of the C classes, ``None`` for a class without probe images; of the best
+        The same of each of the C classes, ``None`` for a class without probe samples; of the best
         three models alone.
     probe_size : int, optional
-        Images that the value was read on.
+        Samples that the value was read on.
     dropped : str, optional
         In which round of a budget the model fell behind, and why.
     expected : dict, optional
@@ -99,10 +101,11 @@ class Ranking:
         The task's class names.
     split : dict
         ``digest`` and ``seed`` of the task's splits, ``revision`` of a Hub dataset, the
-        ``image_column`` and ``label_column`` that were named, and ``images`` of each class in each
-        split.
+        ``image_column`` and ``label_column`` that were named, the ``kind`` of its samples, and how
+        many of them (``images``) each class has in each split.
     probe : dict
-        ``size``, ``seed`` and ``digest`` of the probe, and ``images`` of it of each class.
+        ``size``, ``seed`` and ``digest`` of the probe, and how many samples (``images``) each class
+        has of it.
     score : str
         Full name of the score.
     catalogue : str
@@ -117,8 +120,8 @@ class Ranking:
         Sentences for the user.
     candidates : dict
         Counts: ``known`` in the catalogue, ``loadable``, ``touched`` by label names, ``probed``,
-        the ``rounds`` (each with its ``images`` and ``models``), and ``left_out`` unprobed for
-        ``limit`` (of the shortlist), ``budget`` and ``budget_gb``.
+        the ``rounds`` (each with its ``models`` and the samples that they saw, ``images``), and
+        ``left_out`` unprobed for ``limit`` (of the shortlist), ``budget`` and ``budget_gb``.
     committee_reasons : dict
         Why they and no others (``selection.committee.Committee.reasons``).
     """
@@ -137,27 +140,35 @@ class Ranking:
     committee_reasons: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def kind(self) -> Kind:
+        """What the task's samples are."""
+        from selection.kinds.image import IMAGE
+        from selection.kinds.registry import KINDS
+
+        return KINDS.get(str(self.split.get("kind")), IMAGE)  # earlier rankings name none
+
+    @property
     def commonest(self) -> tuple[str, float] | None:
-        """The class with the most probe images and its share of them, which is the accuracy of
+        """The class with the most probe samples and its share of them, which is the accuracy of
         always saying it; ``None`` in a ranking of an earlier version.
         """
-        images = self.probe.get("images")
-        if not images or len(images) != len(self.classes) or not sum(images):
+        counts = self.probe.get("images")
+        if not counts or len(counts) != len(self.classes) or not sum(counts):
             return None
-        most = max(range(len(images)), key=images.__getitem__)
-        return self.classes[most], images[most] / sum(images)
+        most = max(range(len(counts)), key=counts.__getitem__)
+        return self.classes[most], counts[most] / sum(counts)
 
     @property
     def uneven(self) -> bool:
-        """Whether the probe has clearly more images of one class than of another, so that accuracy
+        """Whether the probe has clearly more samples of one class than of another, so that accuracy
         and balanced accuracy on it differ.
         """
-        images = [count for count in self.probe.get("images") or () if count]
-        return bool(images) and max(images) > UNEVEN * min(images)
+        counts = [count for count in self.probe.get("images") or () if count]
+        return bool(counts) and max(counts) > UNEVEN * min(counts)
 
     @property
     def finalists(self) -> tuple[Row, ...]:
-        """The ranked rows that were read on the most images; only their values can be compared."""
+        """The ranked rows that were read on the most samples; only their values can be compared."""
         ranked = [row for row in self.rows if row.value is not None]
         most = max((row.probe_size or 0 for row in ranked), default=0)
         return tuple(row for row in ranked if (row.probe_size or 0) == most)
@@ -246,7 +257,7 @@ def _row_from_json(values: dict[str, Any]) -> Row:
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Most images first, then best value, then name; failed models last, by name."""
+    """Most samples first, then best value, then name; failed models last, by name."""
 
     def key(row: Row) -> tuple[bool, int, float, str]:
         return row.value is None, -(row.probe_size or 0), -(row.value or 0.0), row.model

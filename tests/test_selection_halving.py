@@ -128,7 +128,7 @@ def test_bounds_alone_keep_the_best_and_ask_no_image_twice(seed: int) -> None:
     assert set(best[:4]) <= set(
         done.rounds[-1].models
     )  # exact values: the four best can never fall behind
-    assert [one.images for one in done.rounds] == ROUNDS
+    assert [one.samples for one in done.rounds] == ROUNDS
     models = [set(one.models) for one in done.rounds]
     assert all(later <= earlier for earlier, later in pairwise(models))
     assert evaluator.spent == sum(
@@ -155,7 +155,7 @@ def test_what_is_spent_never_exceeds_the_budget(share: float) -> None:
         assert 0 < evaluator.spent <= bound
         assert len(done.rows) + done.left_out["budget"] == len(values)
         if share >= 0.25:
-            assert done.rounds[-1].images == 500
+            assert done.rounds[-1].samples == 500
             assert done.left_out["budget"] == 0
 
 
@@ -176,7 +176,7 @@ def test_a_round_that_is_not_finished_does_not_count() -> None:
         keep=3,
         left=lambda: math.inf,
     )
-    assert [one.images for one in done.rounds] == [64, 128]
+    assert [one.samples for one in done.rounds] == [64, 128]
     assert {row.probe_size for row in done.rows.values()} == {128}
     assert {len(one.labels) for one in done.evidence.values()} == {128}
     assert done.note is not None
@@ -272,9 +272,9 @@ def test_a_committee_of_two_is_chosen_from_a_round_of_two() -> None:
     halving = Halving(
         rounds=[Round(64, ("a", "b", "c")), Round(128, ("a", "b")), Round(256, ("a",))]
     )
-    assert halving.committee_round(1).images == 256
-    assert halving.committee_round(2).images == 128
-    assert halving.committee_round(3).images == 64
+    assert halving.committee_round(1).samples == 256
+    assert halving.committee_round(2).samples == 128
+    assert halving.committee_round(3).samples == 64
 
 
 def test_a_model_that_failed_is_a_row_and_not_left_out() -> None:

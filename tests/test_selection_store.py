@@ -246,7 +246,7 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"features": np.zeros((2, 2))}, "features are float64; float32 is stored"),
-        ({"features": np.zeros((3, 2), np.float32)}, "other lengths than 2 images"),
+        ({"features": np.zeros((3, 2), np.float32)}, "other lengths than 2 samples"),
         ({"hidden": np.zeros((2, 2), np.float32)}, "expected features or logits"),
         ({}, "expected features or logits"),
     ],

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 import zoo.terminal.progress
+from selection.kinds.image import IMAGE
 from selection.probing.progress import RankingProgress
 from selection.ranking import Row
 from tests.places import ROOT
@@ -122,10 +123,10 @@ def test_the_python_api_is_silent_and_a_command_is_not(clock: Clock, capsys: Sho
 
 
 def test_a_ranking_prints_a_line_for_each_model_that_ran(capsys: Shown) -> None:
-    ranking = RankingProgress(Progress.live())
+    ranking = RankingProgress(Progress.live(), IMAGE)
     row = Row(model="a/b", revision="r", source="hub", location=None, value=1.0, seconds=2.0)
     with ranking.shown():
-        ranking.round(1, 2, models=3, images=10)
+        ranking.round(1, 2, models=3, samples=10)
         ranking.finished(row, cached=True)
         ranking.advance(5)
         ranking.finished(row, cached=False)

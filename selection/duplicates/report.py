@@ -133,7 +133,7 @@ class DuplicateReport:
         )
 
     def _only_in_test(self, leaked: Rows) -> bool:
-        """Whether these validation images stand in a given test split alone, which says so."""
+        """Whether these validation samples stand in a given test split alone, which says so."""
         groups = _groups(self._splits["validation"])[leaked]
         in_train = np.isin(groups, _groups(self._splits["train"]))
         return "test" in self._given and not bool(in_train.any())

@@ -22,7 +22,7 @@ _READ_RATE = 200e6  # bytes of weights a second that are read and built
 _BANDWIDTH = 10e6  # bytes a second, as long as no download was measured
 _SMALLEST_MEASURED = 5_000_000  # bytes; a smaller download measures latency, not bandwidth
 _POSSIBLE_BANDWIDTHS = (1e3, 1e11)  # bytes a second that a file may say
-_RUN_SECONDS = 0.1  # of a model's run that do not depend on the number of images
+_RUN_SECONDS = 0.1  # of a model's run that do not depend on the number of samples
 _CAUTION = 1.3  # an estimate should rather be too long
 _TYPICAL_PARAMETERS = 25_000_000  # where a card does not tell
 _FINISH_SECONDS = 1.5  # to print the table and end the process, torch included
@@ -109,7 +109,7 @@ class CostModel:
     """Estimated seconds of a model, corrected by what earlier models took.
 
     Loading takes 0.3 s, the reading of the weights at 200 MB/s and their download at the measured
-    bandwidth. Running takes 0.1 s and, per image and core, ``area * (10 + 10 * millions of
+    bandwidth. Running takes 0.1 s and, per sample and core, ``area * (10 + 10 * millions of
     parameters)`` milliseconds, where ``area`` is the input's over 224 x 224 (ours: within a factor
     of two for MobileNets on one core, not measured on a GPU). A model that has run is estimated by
     its measured rate; the guess of any other is multiplied by the median ratio of measured to
@@ -125,7 +125,7 @@ class CostModel:
     """
 
     def __init__(self, kept: Path | None = None) -> None:
-        self._rates: dict[str, float] = {}  # measured seconds an image, by model
+        self._rates: dict[str, float] = {}  # measured seconds a sample, by model
         self._ratios = [1.0]  # measured over guessed rate; a first, cold model alone moves nothing
         self._kept = kept
         measured = None if kept is None else _read_bandwidth(kept)
@@ -160,12 +160,12 @@ class CostModel:
         read = (card.weight_bytes or guessed_bytes) / _READ_RATE
         return _LOAD_SECONDS + read + _CAUTION * download / self.bandwidth
 
-    def run_seconds(self, card: ModelCard, images: int) -> float:
-        """Seconds to run a loaded model on ``images`` images."""
+    def run_seconds(self, card: ModelCard, samples: int) -> float:
+        """Seconds to run a loaded model on ``samples`` samples."""
         rate = self._rates.get(card.id)
         if rate is None:
             rate = _guessed_rate(card) * median_low(self._ratios)
-        return _CAUTION * (_RUN_SECONDS + rate * images)
+        return _CAUTION * (_RUN_SECONDS + rate * samples)
 
     def largest_download(self, seconds: float) -> float:
         """Bytes of weights that can be fetched and built within ``seconds``."""
@@ -186,12 +186,12 @@ class CostModel:
     def record_run(
         self,
         card: ModelCard,
-        images: int,
+        samples: int,
         seconds: float,
     ) -> None:
-        """Learn a model's rate from a run of ``images`` images that took ``seconds``."""
-        if images > 0:
-            self._rates[card.id] = max(0.0, seconds - _RUN_SECONDS) / images
+        """Learn a model's rate from a run of ``samples`` samples that took ``seconds``."""
+        if samples > 0:
+            self._rates[card.id] = max(0.0, seconds - _RUN_SECONDS) / samples
             self._ratios.append(self._rates[card.id] / _guessed_rate(card))
 
 
@@ -206,7 +206,7 @@ def _read_bandwidth(path: Path) -> float | None:
 
 
 def _guessed_rate(card: ModelCard) -> float:
-    """Seconds an image, from the card alone."""
+    """Seconds a sample, from the card alone."""
     area = ((card.input_size or 224) / 224) ** 2
     millions = (card.params_total or _TYPICAL_PARAMETERS) / 1e6
     return 0.01 * area * (1 + millions) / _machine_speed()

@@ -1,4 +1,4 @@
-"""Evaluates a ranking's candidates: which of them, on how many images, and who runs them."""
+"""Evaluates a ranking's candidates: which of them, on how many samples, and who runs them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPARE = 3  # models kept in the rounds beyond the committee's size
 
 @dataclass(frozen=True)
 class HalvingSetup:
-    """Which models are evaluated on how many images a round; ``too_costly`` counts those left out.
+    """Which models are evaluated on how many samples a round; ``too_costly`` counts those left out.
 
     After each round a model stays that may still be among the best ``keep``.
     """
@@ -51,7 +51,7 @@ def evaluate_candidates(
 ) -> Halving:
     """Evaluate the candidates: in rounds within a budget, else all of them on the whole probe."""
     candidates = inputs.candidates
-    shown = RankingProgress(progress or Progress.default())
+    shown = RankingProgress(progress or Progress.default(), inputs.task.kind)
     with (
         shown.shown(),
         _prober(
@@ -66,8 +66,8 @@ def evaluate_candidates(
         if budget.limited:
             setup = _within_budget(inputs, settings, budget, evaluator)
 
-        def show_round(number: int, models: int, images: int) -> None:
-            shown.round(number, len(setup.sizes), models, images)
+        def show_round(number: int, models: int, samples: int) -> None:
+            shown.round(number, len(setup.sizes), models, samples)
 
         halving = halve(
             setup.cards,
@@ -126,7 +126,7 @@ def _prober(
             settings,
             budget,
             on_model=shown.started,
-            on_images=shown.advance,
+            on_samples=shown.advance,
         )
         return
     from selection.probing.workers import RayProber

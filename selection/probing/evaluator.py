@@ -59,7 +59,7 @@ class ProbeEvaluator:
     on_row: Callable[[Row, bool], None] = lambda row, cached: None
 
     def cost(self, card: ModelCard, size: int) -> float:
-        """Estimate the seconds that ``card`` takes for ``size`` images."""
+        """Estimate the seconds that ``card`` takes for ``size`` samples."""
         return self.prober.cost(card, size)
 
     def evaluate(
@@ -92,7 +92,9 @@ class ProbeEvaluator:
         outputs, probe = first_outputs(result.outputs, size), beginning(self.probe, size)
         names = result.card.labels
         if len(set(probe.digests)) > 1 and are_equal(outputs.features):
-            return Evaluation(replace(row, error="features are the same for every image"))
+            return Evaluation(
+                replace(row, error=f"features are the same for every {probe.kind.noun}")
+            )
         try:
             evidence = Evidence.of(
                 outputs,
@@ -194,7 +196,7 @@ def leakage_warnings(card: ModelCard, task: Task) -> list[str]:
     if len(task.classes) > 2 and task_classes == teacher_classes:
         return [
             f"{printable(card.id, 80)} has exactly this task's {len(task.classes)} class names: "
-            "if it was trained on the same images, its place flatters it"
+            f"if it was trained on the same {task.kind.nouns}, its place flatters it"
         ]
     return []
 

@@ -35,9 +35,9 @@ _KEPT_BYTES = 2_000_000_000  # of weights that stay loaded between rounds
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """One model's outputs on the first images of a probe, or the reason why there are none.
+    """One model's outputs on the first samples of a probe, or the reason why there are none.
 
-    ``outputs`` hold at least as many images as were requested. ``cached``: no teacher was loaded.
+    ``outputs`` hold at least as many samples as were requested. ``cached``: no teacher was loaded.
     ``skipped`` is ``"budget"`` (time) or ``"budget_gb"`` (download) where the model was not begun,
     or not finished, for lack of it.
     """
@@ -57,7 +57,7 @@ class Prober(Protocol):
         ...
 
     def cost(self, card: ModelCard, size: int) -> float:
-        """Estimate the seconds that ``size`` images take; 0 where the outputs are stored."""
+        """Estimate the seconds that ``size`` samples take; 0 where the outputs are stored."""
         ...
 
     def probe(
@@ -67,7 +67,7 @@ class Prober(Protocol):
         *,
         deadline: float,
     ) -> Iterator[ProbeResult]:
-        """Yield one result a card on the probe's first ``size`` images, cached results first.
+        """Yield one result a card on the probe's first ``size`` samples, cached results first.
 
         A model is begun only if it is expected to end before ``deadline`` (``time.monotonic``).
         """
@@ -77,7 +77,7 @@ class Prober(Protocol):
 class ProbeStore:
     """The stored outputs of teachers on one probe.
 
-    They serve every round up to the first image that is missing. A GPU runs in bfloat16, so its
+    They serve every round up to the first sample that is missing. A GPU runs in bfloat16, so its
     outputs are kept apart from a CPU's; without ``device`` either will do.
     """
 
@@ -93,7 +93,7 @@ class ProbeStore:
         self._counts: dict[str, int] = {}
 
     def count(self, card: ModelCard) -> int:
-        """How many of the probe's first images are stored."""
+        """How many of the probe's first samples are stored."""
         if card.id not in self._counts:
             self.result(card, 0)
         return self._counts[card.id]
@@ -112,7 +112,7 @@ class ProbeStore:
         return missing
 
     def result(self, card: ModelCard, size: int) -> ProbeResult | None:
-        """The stored outputs if they cover ``size`` images, or the fault of the card."""
+        """The stored outputs if they cover ``size`` samples, or the fault of the card."""
         self._counts[card.id] = 0
         try:
             stored = [self.get(card, device) for device in self._devices]
@@ -127,7 +127,7 @@ class ProbeStore:
         return ProbeResult(card, longest, cached=True) if count >= size else None
 
     def get(self, card: ModelCard, device: str) -> StoredOutputs | None:
-        """The outputs stored for this very device, of all first images that have some."""
+        """The outputs stored for this very device, of all first samples that have some."""
         key = StoreKey.of(card, device=device)
         rows = self.store.read(key, self.probe.digests)
         count = rows.leading
@@ -150,10 +150,10 @@ class ProbeStore:
         *,
         on_batch: Callable[[int], bool],
     ) -> int:
-        """Run and store what is missing of the images ``start`` to ``end``; returns how many of
+        """Run and store what is missing of the samples ``start`` to ``end``; returns how many of
         them are stored now.
 
-        ``on_batch`` gets the images done so far, and stops the run by answering False.
+        ``on_batch`` gets the samples done so far, and stops the run by answering False.
         """
 
         def run(rows: Sequence[int]) -> NewRows:
@@ -169,7 +169,7 @@ class LocalProber:
     """Runs teachers in this process, the next one loading while the one before it runs.
 
     Outputs are stored before they are yielded, so a killed run repeats no finished model.
-    ``on_model`` is called when a model begins to run, ``on_images`` with its images done so far.
+    ``on_model`` is called when a model begins to run, ``on_samples`` with its samples done so far.
     """
 
     def __init__(
@@ -179,11 +179,11 @@ class LocalProber:
         budget: Budget,
         *,
         on_model: Callable[[ModelCard], None] = lambda card: None,
-        on_images: Callable[[int], None] = lambda count: None,
+        on_samples: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.store, self.settings = store, settings
         self.budget, self.costs = budget, CostModel(bandwidth_file())
-        self.on_model, self.on_images = on_model, on_images
+        self.on_model, self.on_samples = on_model, on_samples
         self._loaded: dict[str, Teacher] = {}
 
     def warm_up(self, cards: Sequence[ModelCard], size: int) -> None:
@@ -282,7 +282,7 @@ class LocalProber:
         teacher: Teacher,
         size: int,
     ) -> ProbeResult:
-        """Run the missing images and store them.
+        """Run the missing samples and store them.
 
         The steps end where the rounds of a budget may end, so the batches, and the last bits of the
         outputs, are the same whatever the rounds were.
@@ -294,9 +294,9 @@ class LocalProber:
         ends = [end for end in steps if done < end < size]
         begin = time.perf_counter()
 
-        def go_on(images: int) -> bool:
-            self.on_images(done + images)
-            return self._time_for_batch(begin, done + images - first)
+        def go_on(samples: int) -> bool:
+            self.on_samples(done + samples)
+            return self._time_for_batch(begin, done + samples - first)
 
         try:
             for end in [*ends, size]:
@@ -314,18 +314,18 @@ class LocalProber:
         self.costs.record_run(card, done - first, time.perf_counter() - begin)
         result = self.store.result(card, size)
         if result is None:
-            reason = f"the budget ended after {done} of {size} images"
+            reason = f"the budget ended after {done} of {size} {probe.kind.nouns}"
             return ProbeResult(card, error=reason, skipped="budget")
         return replace(result, cached=False)
 
     def _time_for_batch(self, begin: float, done: int) -> bool:
-        """Whether one more batch fits, after ``done`` images since ``begin``; the first always."""
+        """Whether one more batch fits, after ``done`` samples since ``begin``; the first always."""
         batch_seconds = (time.perf_counter() - begin) * BATCH / max(done, 1)
         return done == 0 or self.budget.left() >= batch_seconds
 
 
 def beginning(probe: Probe, size: int) -> Probe:
-    """The first ``size`` images of a probe: a stratified sample, since classes take turns."""
+    """The first ``size`` samples of a probe: a stratified sample, since classes take turns."""
     if size >= probe.size:
         return probe
     return replace(
@@ -339,7 +339,7 @@ def beginning(probe: Probe, size: int) -> Probe:
 
 
 def first_outputs(outputs: StoredOutputs, size: int) -> StoredOutputs:
-    """The outputs on the first ``size`` images."""
+    """The outputs on the first ``size`` samples."""
     logits = None if outputs.logits is None else outputs.logits[:size]
     return replace(outputs, features=outputs.features[:size], logits=logits)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from selection.kinds.kind import Kind
 from selection.ranking import Row
 from zoo.card import ModelCard
 from zoo.terminal.command import printable
@@ -12,11 +13,11 @@ from zoo.terminal.progress import Meter, Progress
 
 
 class RankingProgress:
-    """The models and probe images of a ranking, round by round, shown by ``progress``."""
+    """The models and probe samples of a ranking, round by round, shown by ``progress``."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.models = self.images = self.done = self.answered = 0
+    def __init__(self, progress: Progress, kind: Kind) -> None:
+        self.progress, self.kind = progress, kind
+        self.models = self.samples = self.done = self.answered = 0
         self._round = ExitStack()
         self._meter: Meter | None = None
 
@@ -33,16 +34,16 @@ class RankingProgress:
         number: int,
         rounds: int,
         models: int,
-        images: int,
+        samples: int,
     ) -> None:
-        """A round begins: ``models`` models on ``images`` probe images each."""
+        """A round begins: ``models`` models on ``samples`` probe samples each."""
         self._round.close()
-        self.models, self.images, self.done = models, images, 0
+        self.models, self.samples, self.done = models, samples, 0
         name = f"round {number} of {rounds}" if rounds > 1 else "probing"
-        probing = self.progress.over(name, unit="images", total=models * images)
+        probing = self.progress.over(name, unit=self.kind.nouns, total=models * samples)
         self._meter = self._round.enter_context(probing)
         if rounds > 1:
-            self._meter.line(f"{name}: {models} models, {images} images")
+            self._meter.line(f"{name}: {models} models, {samples} {self.kind.nouns}")
 
     def started(self, card: ModelCard) -> None:
         """This model is loaded and begins to answer."""
@@ -50,18 +51,18 @@ class RankingProgress:
         if self._meter is not None:
             self._meter.at_work_on(card.id)
 
-    def advance(self, images: int) -> None:
-        """So many images of the current model are answered."""
+    def advance(self, samples: int) -> None:
+        """So many samples of the current model are answered."""
         if self._meter is not None:
-            self._meter.advance(images - self.answered)
-        self.answered = images
+            self._meter.advance(samples - self.answered)
+        self.answered = samples
 
     def finished(self, row: Row, *, cached: bool) -> None:
         """This model is done, or failed."""
         self.done += 1
         if self._meter is None:
             return
-        self._meter.skip(self.done * self.images - self._meter.done)  # stored, failed or left out
+        self._meter.skip(self.done * self.samples - self._meter.done)  # stored, failed or left out
         if cached or (row.value is None and not row.error):
             return
         outcome = f"{row.seconds or 0:.1f} s"

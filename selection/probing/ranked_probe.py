@@ -120,17 +120,17 @@ def _check_any_ranked(rows: Sequence[Row], halving: Halving, seconds: float | No
 
 
 def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
-    """Choose on the images of the last round that still left a choice."""
+    """Choose on the samples of the last round that still left a choice."""
     last = halving.committee_round(size + 1)
-    images = np.arange(last.images)
+    samples = np.arange(last.samples)
     benefits = {}
     with threadpool_limits(1, "blas"):
         for name in last.models:
             evidence = halving.evidence.get(name)
             if evidence is None:  # it failed in a later round
                 continue
-            if len(evidence.labels) > len(images):
-                evidence = evidence.at(images)
+            if len(evidence.labels) > len(samples):
+                evidence = evidence.at(samples)
             benefits[name] = benefit_of(evidence)
         return select_committee(benefits, size=size, lead=lead)
 
@@ -172,7 +172,7 @@ def _counts(candidates: Candidates, halving: Halving) -> dict[str, Any]:
         "loadable": candidates.loadable,
         "touched": candidates.touched or None,
         "probed": len(halving.evidence),
-        "rounds": [{"images": done.images, "models": len(done.models)} for done in halving.rounds],
+        "rounds": [{"images": done.samples, "models": len(done.models)} for done in halving.rounds],
         "left_out": {
             reason: halving.left_out[reason] for reason in ("budget", "budget_gb", "limit")
         },

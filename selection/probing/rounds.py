@@ -1,4 +1,4 @@
-"""Successive halving: every round evaluates fewer models on more of the same images."""
+"""Successive halving: every round evaluates fewer models on more of the same samples."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from zoo.card import ModelCard
 SHORTLIST = 64
 FIRST_IMAGES = 64
 FIRST_IMAGES_A_CLASS = 4
-SMALLEST_FIRST_IMAGES = 16
-SMALLEST_IMAGES_A_CLASS = 3  # with two, no image could be left out for an interval
+SMALLEST_FIRST_ROUND = 16
+SMALLEST_A_CLASS = 3  # with two, no sample could be left out for an interval
 # of the time left, for the first round, which alone has to load the models; the others share alike
 FIRST_SHARE = 2 / 3
 LARGEST_SHARE = 0.2  # of the time left: a model whose first round costs more is not begun
@@ -37,10 +37,10 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """Evaluates models; costs and allowances have one unit (seconds; a benchmark counts images)."""
+    """Evaluates models; costs and allowances have one unit (seconds; in a benchmark samples)."""
 
     def cost(self, card: ModelCard, size: int) -> float:
-        """Estimate the cost of ``size`` images; 0 where the outputs are stored."""
+        """Estimate the cost of ``size`` samples; 0 where the outputs are stored."""
         ...
 
     def evaluate(
@@ -49,7 +49,7 @@ class Evaluator(Protocol):
         size: int,
         allowance: float,
     ) -> Iterator[Evaluation]:
-        """Yield one evaluation a card on the probe's first ``size`` images.
+        """Yield one evaluation a card on the probe's first ``size`` samples.
 
         A model is begun only if it is expected to end within the allowance.
         """
@@ -58,9 +58,9 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True)
 class Round:
-    """A finished round: ``models`` were evaluated on ``images`` images, best first."""
+    """A finished round: ``models`` were evaluated on ``samples`` samples, best first."""
 
-    images: int
+    samples: int
     models: tuple[str, ...]
 
 
@@ -129,7 +129,7 @@ def step_sizes(probe: int, classes: int) -> list[int]:
     [16, 32, 64, 128, 256, 500]
     """
     steps = sizes(probe, classes)
-    smallest = max(SMALLEST_FIRST_IMAGES, SMALLEST_IMAGES_A_CLASS * classes)
+    smallest = max(SMALLEST_FIRST_ROUND, SMALLEST_A_CLASS * classes)
     while steps[0] // 2 >= smallest:
         steps.insert(0, steps[0] // 2)
     return steps
@@ -164,15 +164,16 @@ def halve(
     sizes: Sequence[int],
     keep: int,
     left: Callable[[], float],
-    on_round: Callable[[int, int, int], None] = lambda number, models, images: None,
+    on_round: Callable[[int, int, int], None] = lambda number, models, samples: None,
 ) -> Halving:
-    """Evaluate all ``cards`` (best guess first) on ``sizes[0]`` images, then fewer on more.
+    """Evaluate all ``cards`` (best guess first) on ``sizes[0]`` samples, then fewer on more.
 
     After each round a model goes whose upper bound lies under the ``keep``-th greatest lower bound
     (Jamieson and Talwalkar 2016, arXiv 1502.07943, give halving; the bounds, and keeping what they
     cannot tell apart, are ours), and, where ``left`` does not pay for all, those of the least
-    value. A round that cannot be finished does not count: values on different numbers of images are
-    never compared. ``on_round`` is called with the number of the round, its models and its images.
+    value. A round that cannot be finished does not count: values on different numbers of samples
+    are never compared. ``on_round`` is called with the number of the round, its models and its
+    samples.
     """
     halving, alive = Halving(), list(cards)
     for number, size in enumerate(sizes, start=1):

@@ -1,4 +1,4 @@
-"""The store of teachers' outputs by image, which ranking, distillation and benchmarks share."""
+"""The store of teachers' outputs by sample, which ranking, distillation and benchmarks share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ from zoo.files import write_json
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
-    from PIL.Image import Image
 
     from zoo.teacher import Teacher
 
@@ -47,7 +46,7 @@ __all__ = [
 ]
 
 CLASSIFIER = ("classifier_weights", "classifier_bias")
-BATCH = 64  # images that a teacher sees at once
+BATCH = 64  # samples that a teacher sees at once
 SHARD_ROWS = 2048  # rows of one file; a killed run loses at most so many
 _FLOAT16_MAX = 65504.0
 _ABANDONED_SECONDS = 600.0  # writing a shard takes well under that
@@ -55,7 +54,7 @@ _ABANDONED_SECONDS = 600.0  # writing a shard takes well under that
 
 @dataclass(frozen=True, eq=False)
 class StoredRows:
-    """What is stored of N images.
+    """What is stored of N samples.
 
     present     (N,) bool
     arrays      name -> (N, ...) of the key's dtype; rows that are not present are 0
@@ -79,7 +78,7 @@ class StoredRows:
 
 
 class NewRows(NamedTuple):
-    """What a teacher answered on n images: name -> (n, ...), and its classifier, see
+    """What a teacher answered on n samples: name -> (n, ...), and its classifier, see
     ``StoredRows``.
     """
 
@@ -88,10 +87,10 @@ class NewRows(NamedTuple):
 
 
 class TeacherStore:
-    """Outputs of teachers by image, in a folder; safe to use from several processes.
+    """Outputs of teachers by sample, in a folder; safe to use from several processes.
 
     Each key has a folder of its own, with ``key.json`` and append-only shards of safetensors. A
-    shard carries its key, the digests of its images and a checksum over everything in it. It is
+    shard carries its key, the digests of its samples and a checksum over everything in it. It is
     written whole or not at all; a damaged one is removed with a note, and its rows count as
     missing. A damaged classifier takes the rows of its key with it. With ``max_bytes``, the entries
     that were not used for longest are removed, never the one just written.
@@ -115,7 +114,7 @@ class TeacherStore:
         return FileLock(f"{self.entry(key)}.lock")
 
     def read(self, key: StoreKey, digests: Sequence[bytes]) -> StoredRows:
-        """The rows of the images ``digests`` (N of 16 bytes each), bit for bit as written."""
+        """The rows of the samples ``digests`` (N of 16 bytes each), bit for bit as written."""
         entry = self.entry(key)
         missing: dict[bytes, list[int]] = {}
         for row, digest in enumerate(digests):
@@ -157,7 +156,7 @@ class TeacherStore:
         *,
         seconds: float = 0.0,
     ) -> None:
-        """Add the rows of images. Raises ``OSError`` if the disk is full, and leaves no litter.
+        """Add the rows of samples. Raises ``OSError`` if the disk is full, and leaves no litter.
 
         ``seconds`` is what computing them took, in all.
         """
@@ -166,7 +165,7 @@ class TeacherStore:
         if not tensors or not tensors.keys() <= set(key.content):
             raise ValueError(f"arrays {sorted(tensors)}; expected {' or '.join(key.content)}")
         if not digests or any(len(values) != len(digests) for values in tensors.values()):
-            raise ValueError(f"arrays of other lengths than {len(digests)} images, or no image")
+            raise ValueError(f"arrays of other lengths than {len(digests)} samples, or no sample")
         count = len(digests)
         content = np.frombuffer(b"".join(digests), np.uint8)
         tensors["digests"] = content.reshape(count, 16)
@@ -221,7 +220,7 @@ def outputs_of(
     digests: Sequence[bytes],
     compute: Callable[[Sequence[int]], NewRows],
 ) -> StoredRows:
-    """The outputs on N images: what is missing in the store is computed and kept.
+    """The outputs on N samples: what is missing in the store is computed and kept.
 
     ``compute`` runs the teacher on some of the N rows, in their order, in batches of ``BATCH``. It
     may stop early and return fewer rows; then the rest is not present. It is called for the missing
@@ -250,15 +249,15 @@ def outputs_of(
 
 def run_teacher(
     teacher: Teacher,
-    images: Sequence[Image],
+    samples: Sequence[Any],
     *,
     on_batch: Callable[[int], object] | None = None,
 ) -> NewRows:
-    """The outputs of a teacher on images as they are, and its classifier.
+    """The outputs of a teacher on samples as they are, and its classifier.
 
-    ``on_batch`` gets the number of images done, and ends the run by answering False.
+    ``on_batch`` gets the number of samples done, and ends the run by answering False.
     """
-    outputs = teacher.outputs(images, batch_size=BATCH, on_batch=on_batch)
+    outputs = teacher.outputs(samples, batch_size=BATCH, on_batch=on_batch)
     arrays = {"features": outputs.features}
     if outputs.logits is not None:
         arrays["logits"] = outputs.logits

@@ -41,7 +41,7 @@ class RayProber:
 
     A worker stores a model's outputs before it reports, and this process reads them there, so a
     worker that dies costs the model that it was running, which another takes up. What a worker
-    computes is what this process would have computed: the same batches of the same images in as
+    computes is what this process would have computed: the same batches of the same samples in as
     many threads as torch would use here, since another number of threads moves the last bits of
     some networks (seen: 1e-8 of a score). OMP_NUM_THREADS=1 on all sides is the fastest where there
     is a worker a core.
@@ -131,8 +131,8 @@ class RayProber:
             for reference in done:
                 yield self._result(running.pop(reference), size, reference)
 
-    def _seconds(self, card: ModelCard, images: int) -> float:
-        return self.costs.load_seconds(card) + self.costs.run_seconds(card, images)
+    def _seconds(self, card: ModelCard, samples: int) -> float:
+        return self.costs.load_seconds(card) + self.costs.run_seconds(card, samples)
 
     def _result(
         self,

@@ -1,4 +1,4 @@
-"""Label names as vectors, so that the classes of two tasks can be compared without an image.
+"""Label names as vectors, so that the classes of two tasks can be compared without a sample.
 
 The packaged table ``names.npz`` is made by ``benchmarks/build/make_name_table.py`` from the
 sentence model all-MiniLM-L6-v2 (Apache-2.0) and the nouns of WordNet 3.0 (Copyright 2006 by

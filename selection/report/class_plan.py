@@ -30,7 +30,7 @@ class ClassMatch(NamedTuple):
 class ClassPlan:
     """The strongest part of the plan between one teacher's classes and the task's.
 
-    ``shares`` (m, c) in [0, 1]: of the probability that the teacher gives to the images of task
+    ``shares`` (m, c) in [0, 1]: of the probability that the teacher gives to the samples of task
     class j, the part on its class i. ``other_shares`` (c,) is the part on the teacher's classes not
     shown, so each column of both sums to 1. ``teacher_class_count`` counts all classes of the
     teacher, ``task_class_count`` the task's classes in the probe: where it is larger than c, the

@@ -26,7 +26,7 @@ _NAME_LENGTH = 40
 
 
 def announce(task: Task, *, files: bool = False) -> None:
-    """Print the classes of ``task`` with their images in each split, and its warnings, on stderr.
+    """Print the classes of ``task`` with their samples in each split, and its warnings, on stderr.
 
     With ``files`` the first file names of each class are printed too.
     """
@@ -46,9 +46,9 @@ def warn_of(task: Task) -> None:
 
 
 def class_table(task: Task, *, width: int | None = None) -> str:
-    """The task in one line, and the number of images of each class in each split.
+    """The task in one line, and the number of samples of each class in each split.
 
-    Of many classes those with the most and with the fewest training images are shown. Images that
+    Of many classes those with the most and with the fewest training samples are shown. Samples that
     cannot be read are not counted, as far as the search for duplicates has read them.
     """
     splits = _splits(task)
@@ -67,7 +67,7 @@ def class_table(task: Task, *, width: int | None = None) -> str:
 
 
 def _readable_labels(task: Task, split: Split) -> Ints:
-    """The labels of the images of ``split`` that can be read."""
+    """The labels of the samples of ``split`` that can be read."""
     if not task.unreadable:
         return split.labels
     rows = [i for i in range(len(split)) if split.name(i) not in task.unreadable]
@@ -90,15 +90,16 @@ def _splits(task: Task) -> dict[str, Split]:
 
 
 def _headline(task: Task, counts: np.ndarray) -> str:
-    """``flowers: 5 classes, 600 images; test and validation are cut from train``."""
-    parts = [f"{counts.sum():,} labelled images"]
+    """``flowers: 5 classes, 120 images each; test and validation are cut from train``."""
+    nouns = task.kind.nouns
+    parts = [f"{counts.sum():,} labelled {nouns}"]
     if unread := sum(map(len, _splits(task).values())) - counts.sum():
         parts.append(f"{unread:,} more that cannot be read")
     if task.unlabelled is not None:
         parts.append(f"{len(task.unlabelled):,} without labels")
     low, high = counts.sum(1).min(), counts.sum(1).max()
     each = f"{low:,} to {high:,}" if low < high else f"{low:,}"
-    line = f"{printable(task.name, 60)}: {len(task.classes):,} classes, {each} images each"
+    line = f"{printable(task.name, 60)}: {len(task.classes):,} classes, {each} {nouns} each"
     cut = f"; {' and '.join(task.cut)} cut from train" if task.cut else ""
     return f"{line}, {', '.join(parts)}{cut}"
 

@@ -8,24 +8,24 @@ from selection.ranking import Ranking
 from zoo.terminal.command import printable
 
 SCORE, INTERVAL, TIE, KNN, BALANCED = "score", "interval", "tie", "knn", "bal."
-IMAGES, PARAMETERS, LICENCE, SECONDS = "images", "params", "licence", "s"
+PARAMETERS, LICENCE, SECONDS = "params", "licence", "s"
 
 
 def meanings(ranking: Ranking) -> dict[str, str]:
     """A sentence for each head of the table, further scores by their names."""
-    probe = ranking.probe.get("size", "?")
+    probe, nouns = ranking.probe.get("size", "?"), ranking.kind.nouns
     sentences = {
         SCORE: f"{_shown_name(ranking.score)}: {_meaning_of(ranking)}",
-        INTERVAL: "where the score would lie on other images of yours, in 95 of 100 cases",
+        INTERVAL: f"where the score would lie on other {nouns} of yours, in 95 of 100 cases",
         TIE: "models with the same letter are too close to call; a is best",
-        KNN: f"% of {probe} images named rightly by the images that the model finds most similar"
+        KNN: f"% of {probe} {nouns} named rightly by the {nouns} that the model finds most similar"
         f" (the cheap baseline){_commonest(ranking)}",
         BALANCED: "the mean of knn over your classes, small ones counting as much as large ones",
     }
     for name in sorted({name for row in ranking.rows for name in row.scores}):
-        sentences.setdefault(name, _meaning(name))
+        sentences.setdefault(name, _meaning(name, nouns))
     return sentences | {
-        IMAGES: "how many of your images it was measured on",
+        nouns: f"how many of your {nouns} it was measured on",
         PARAMETERS: "size of the model in parameters: k thousand, M million, B billion",
         LICENCE: "of the model; read it before you use or publish what you train from it",
         SECONDS: "seconds that measuring it took, when that was done",
@@ -34,17 +34,18 @@ def meanings(ranking: Ranking) -> dict[str, str]:
 
 def _meaning_of(ranking: Ranking) -> str:
     """The ranking's score in a sentence, with its most where that depends on the classes."""
-    sentence = _meaning(ranking.score)
+    sentence = _meaning(ranking.score, ranking.kind.nouns)
     most = "the logarithm of the number of classes"
     return sentence.replace(most, f"{math.log(max(len(ranking.classes), 1)):.2f}")
 
 
-def _meaning(name: str) -> str:
+def _meaning(name: str, nouns: str) -> str:
+    """The score's sentence, with what the user's samples are."""
     from selection.scores.registry import SCORES
 
     if name not in SCORES:  # of another version
         return "higher is better"
-    sentence = SCORES[name].meaning.rstrip(".")
+    sentence = SCORES[name].meaning.rstrip(".").replace("samples", nouns)
     return sentence[0].lower() + sentence[1:]
 
 

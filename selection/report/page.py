@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _SHORT = 24  # rows up to which a section is unfolded
-_FEW = 4  # images, or explanations, up to which it is
+_FEW = 4  # samples, or explanations, up to which it is
 _FEWEST_SIZES = 3  # models whose sizes are worth a picture
 
 
@@ -41,6 +41,7 @@ def page(report: Report) -> str:
     values = {
         "report": report,
         "ranking": ranking,
+        "nouns": ranking.kind.nouns,
         "ranked": ranked,
         "verdict": verdict(ranking),
         "steps": steps(ranking, report.command, saved=report.saved) if report.command else [],

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from selection.ranking import Ranking, Row
 from selection.report.legend import (
     BALANCED,
-    IMAGES,
     INTERVAL,
     KNN,
     LICENCE,
@@ -63,9 +62,10 @@ def cells_of(ranking: Ranking) -> tuple[list[Column], list[list[str]]]:
     """The columns of the table, and the cells of the models that were ranked, best first."""
     ranked = [row for row in ranking.rows if row.value is not None]
     scores = sorted({name for row in ranked for name in row.scores} - {"knn", ranking.score})
-    columns = _columns(ranking, scores, with_images=len(ranking.finalists) < len(ranked))
+    columns = _columns(ranking, scores, with_sizes=len(ranking.finalists) < len(ranked))
+    nouns = ranking.kind.nouns
     rows = [
-        [_cell(column.head, place, row) for column in columns]
+        [_cell(column.head, place, row, nouns) for column in columns]
         for place, row in enumerate(ranked, start=1)
     ]
     return columns, rows
@@ -78,8 +78,8 @@ def _print_rows(ranking: Ranking) -> None:
     left_out = print_table(columns, rows[:finalists])
     if finalists < len(rows):
         print(
-            "\nfell behind in an earlier round, on fewer images (not to be compared with the values"
-            " above)"
+            f"\nfell behind in an earlier round, on fewer {ranking.kind.nouns} (not to be compared"
+            " with the values above)"
         )
         left_out += [
             head for head in print_table(columns, rows[finalists:]) if head not in left_out
@@ -98,14 +98,14 @@ def _print_rows(ranking: Ranking) -> None:
         )
 
 
-def _columns(ranking: Ranking, scores: Sequence[str], *, with_images: bool) -> list[Column]:
+def _columns(ranking: Ranking, scores: Sequence[str], *, with_sizes: bool) -> list[Column]:
     """The columns, those of least use last."""
     sentences = meanings(ranking)
     heads = [SCORE, INTERVAL, TIE, KNN]
     if ranking.uneven:
         heads.append(BALANCED)
-    if with_images:
-        heads.append(IMAGES)
+    if with_sizes:
+        heads.append(ranking.kind.nouns)
     optional = [PARAMETERS, LICENCE, *scores, SECONDS]
     return [
         Column("", is_number=True),
@@ -123,7 +123,7 @@ def _columns(ranking: Ranking, scores: Sequence[str], *, with_images: bool) -> l
     ]
 
 
-def _cell(head: str, place: int, row: Row) -> str:
+def _cell(head: str, place: int, row: Row, nouns: str) -> str:
     dash = " – " if (row.low or 0) < 0 else "–"
     cells = {
         "": str(place),
@@ -133,7 +133,7 @@ def _cell(head: str, place: int, row: Row) -> str:
         TIE: letter(row.group),
         KNN: _percent(row.knn),
         BALANCED: _percent(row.knn_balanced),
-        IMAGES: str(row.probe_size or "-"),
+        nouns: str(row.probe_size or "-"),
         PARAMETERS: short_count(row.params_total),
         LICENCE: printable(row.license or "unknown", 40),
         SECONDS: "-" if row.seconds is None else f"{row.seconds:.1f}",
@@ -167,23 +167,23 @@ def class_lines(ranking: Ranking) -> list[str]:
     if not ranking.uneven or best is None or best.knn_by_class is None:
         return []
     return [
-        "worst classes of the first model by knn (share right, of so many images):"
+        f"worst classes of the first model by knn (share right, of so many {ranking.kind.nouns}):"
         f" {_worst(ranking, best.knn_by_class)}"
     ]
 
 
 def _worst(ranking: Ranking, shares: Sequence[float | None]) -> str:
-    """The classes that are recognised worst, with their probe images."""
+    """The classes that are recognised worst, with their probe samples."""
     counted = zip(
         ranking.classes,
         shares,
         ranking.probe["images"],
         strict=True,
     )
-    known = [(share, name, images) for name, share, images in counted if share is not None]
+    known = [(share, name, count) for name, share, count in counted if share is not None]
     return ", ".join(
-        f"{printable(name, 40)!r} {_percent(share)} of {images}"
-        for share, name, images in sorted(known)[:_WORST]
+        f"{printable(name, 40)!r} {_percent(share)} of {count}"
+        for share, name, count in sorted(known)[:_WORST]
     )
 
 

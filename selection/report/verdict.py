@@ -24,21 +24,21 @@ def _best(ranking: Ranking) -> str:
     """The first model, and whether it is clearly ahead of the others."""
     first, *others = ranking.finalists
     name = printable(first.model, _NAME_LENGTH)
-    images = f"{first.probe_size or ranking.probe.get('size', '?')} of your images"
+    samples = f"{first.probe_size or ranking.probe.get('size', '?')} of your {ranking.kind.nouns}"
     tied = [row.model for row in others if row.group == first.group and first.group is not None]
     if tied:
         verb = "does" if len(tied) == 1 else "do"
         return (
             f"Best teacher: {name}, but it is too close to call: {listed(tied)} {verb} as well, as"
-            f" far as {images} can tell. Any of them is a good choice."
+            f" far as {samples} can tell. Any of them is a good choice."
         )
     if not others:
         only = "the only model" if len(ranking.finalists) == len(ranking.rows) else "the only one"
-        return f"Best teacher: {name}, {only} that could be measured on {images}."
+        return f"Best teacher: {name}, {only} that could be measured on {samples}."
     ahead = f"the other {len(others)}" if len(others) > 1 else "the other one"
     return (
         f"Best teacher: {name}. It is ahead of {ahead} by more than chance (95 % sure), measured on"
-        f" {images}."
+        f" {samples}."
     )
 
 
@@ -75,7 +75,8 @@ def expected(ranking: Ranking) -> str | None:
     low, high, level = (round(100 * prediction[name]) for name in ("low", "high", "level"))
     return (
         f"Expect about {100 * prediction['accuracy']:.0f} % right answers of a small student that"
-        f" also learns from unlabelled images ({low} to {high} % in {level} of 100 cases){beside}."
+        f" also learns from unlabelled {ranking.kind.nouns} ({low} to {high} % in {level} of"
+        f" 100 cases){beside}."
     )
 
 

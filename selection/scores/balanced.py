@@ -1,6 +1,6 @@
 """Balanced accuracy: the mean of the classes' accuracies, with intervals that know small classes.
 
-Shapes: n images, S seeds, m students that are read on the same images, C classes.
+Shapes: n samples, S seeds, m students that are read on the same samples, C classes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def balanced_accuracy(hits: Sequence[Hits], labels: Ints) -> Interval:
-    """The mean over the classes of the share of their images that is right, over seeds.
+    """The mean over the classes of the share of their samples that is right, over seeds.
 
     ``hits`` holds one (n,) entry a seed; ``labels`` (n,) are the true classes. A class without
-    images does not count. The interval holds for other images of the same classes, and with several
-    seeds for other seeds too (`resampled_class_means`).
+    samples does not count. The interval holds for other samples of the same classes, and with
+    several seeds for other seeds too (`resampled_class_means`).
     """
     values = np.asarray(hits, dtype=float)[:, None]  # (S, 1, n)
     return around(_class_mean(values, labels)[0], resampled_class_means(values, labels)[:, 0])
@@ -64,11 +64,11 @@ def resampled_class_means(
     seed: int = 0,
     draws: int = PAIRED_BOOTSTRAPS,
 ) -> npt.NDArray[np.float64]:
-    """(draws, m) balanced means of ``values`` (S, m, n) in [0, 1], seeds and images drawn again.
+    """(draws, m) balanced means of ``values`` (S, m, n) in [0, 1], seeds and samples drawn again.
 
-    Images are reweighed within their class (the Bayesian bootstrap, Rubin 1981), so no draw loses a
-    class. To each class one image is added whose outcome is unknown: every combination of right
-    and wrong of the m students, equally likely. Without it two images, both right, would pass for
+    Samples are reweighed within their class (Bayesian bootstrap, Rubin 1981), so no draw loses a
+    class. To each class one sample is added whose outcome is unknown: every combination of right
+    and wrong of the m students, equally likely. Without it two samples, both right, would pass for
     certain; for one student it is Jeffreys' interval of a share (the extension to several is ours).
     """
     rng = np.random.default_rng(seed)

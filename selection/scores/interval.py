@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from selection.evidence import Evidence, Floats, Ints
     from selection.scores.score import Score
 
-Hits = npt.NDArray[np.bool_]  # (n,) which images were classified correctly
+Hits = npt.NDArray[np.bool_]  # (n,) which samples were classified correctly
 
 BOOTSTRAPS = 1_000  # draws of a bootstrap of terms
 SUBSAMPLES = 20  # draws of half the probe, for scores that are no means
-PAIRED_BOOTSTRAPS = 2_000  # draws over seeds and images
+PAIRED_BOOTSTRAPS = 2_000  # draws over seeds and samples
 TASK_BOOTSTRAPS = 10_000  # draws over tasks and seeds
 
 
@@ -184,17 +184,15 @@ def _interval_of(
     return Interval(value, value - reach, value + reach)
 
 
-# --- accuracies of students, over images and seeds
+# --- accuracies of students, over samples and seeds
 
 
 def accuracy(hits: Hits) -> Interval:
-    """The share of ``hits`` (n,) with Wilson's 95 % interval: how other test images would have come
-    out.
-    """
+    """The share of ``hits`` (n,) with Wilson's 95 % interval: how other test samples would come out."""
     from scipy.stats import binomtest
 
     if not len(hits):
-        raise ValueError("an accuracy needs at least one image")
+        raise ValueError("an accuracy needs at least one sample")
     right, count = int(np.sum(hits)), len(hits)
     share = right / count
     wilson = binomtest(right, count).proportion_ci(method="wilson")
@@ -202,10 +200,10 @@ def accuracy(hits: Hits) -> Interval:
 
 
 def accuracy_difference(first: Sequence[Hits], second: Sequence[Hits]) -> Interval:
-    """How much more often ``first`` is right than ``second``, on the same images.
+    """How much more often ``first`` is right than ``second``, on the same samples.
 
-    One (n,) entry a seed on both sides, paired in order. Images and seeds are both resampled, so
-    the interval holds for other images and other seeds; with one seed for other images only.
+    One (n,) entry a seed on both sides, paired in order. Samples and seeds are both resampled, so
+    the interval holds for other samples and other seeds; with one seed for other samples only.
     """
     minuend = np.asarray(first, dtype=float)  # (S, n)
     subtrahend = np.asarray(second, dtype=float)
@@ -239,17 +237,17 @@ def resampled_means(
     seed: int = 0,
     draws: int = PAIRED_BOOTSTRAPS,
 ) -> npt.NDArray[np.float64]:
-    """(draws, ...) means of ``values`` (S, ..., n), seeds and images drawn again (a hierarchical
+    """(draws, ...) means of ``values`` (S, ..., n), seeds and samples drawn again (a hierarchical
     bootstrap).
     """
     rng = np.random.default_rng(seed)
-    seeds, images = values.shape[0], values.shape[-1]
+    seeds, samples = values.shape[0], values.shape[-1]
     means = np.empty((draws, *values.shape[1:-1]))
     for draw in range(draws):
         drawn_seeds = rng.integers(seeds, size=seeds)
         over_seeds = values[drawn_seeds].mean(axis=0)  # (..., n)
-        drawn_images = rng.integers(images, size=images)
-        means[draw] = over_seeds[..., drawn_images].mean(axis=-1)
+        drawn_samples = rng.integers(samples, size=samples)
+        means[draw] = over_seeds[..., drawn_samples].mean(axis=-1)
     return means
 
 
@@ -293,22 +291,22 @@ def paired_task_draws(
     draws: int = PAIRED_BOOTSTRAPS,
     seed: int = 0,
 ) -> tuple[float, Floats]:
-    """The mean of ``differences`` [task][seed] (n,) between two choices on the same images, and
-    (draws,) means with tasks, seeds and images drawn again.
+    """The mean of ``differences`` [task][seed] (n,) between two choices on the same samples, and
+    (draws,) means with tasks, seeds and samples drawn again.
     """
     rng = np.random.default_rng(seed)
     over_seeds = []  # of each task, (draws,)
     task_means = []
     for task in differences:
-        over_images = []  # of each seed, (draws,)
+        over_samples = []  # of each seed, (draws,)
         seed_means = []
         for difference in task:
             mean = difference.mean()
             error = difference.std() / np.sqrt(len(difference))
-            # The mean of many resampled images is normal.
-            over_images.append(mean + error * rng.normal(size=draws))
+            # The mean of many resampled samples is normal.
+            over_samples.append(mean + error * rng.normal(size=draws))
             seed_means.append(mean)
-        over_seeds.append(_mean_of_resampled(np.stack(over_images), rng))
+        over_seeds.append(_mean_of_resampled(np.stack(over_samples), rng))
         task_means.append(np.mean(seed_means))
     means = _mean_of_resampled(np.stack(over_seeds), rng)
     return float(np.mean(task_means)), means

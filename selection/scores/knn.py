@@ -61,7 +61,7 @@ KNN = Score.mean_of(
     terms,
     name="knn",
     meaning=(
-        "The share of your images whose 5 most similar others, as this model sees them, have the"
+        "The share of your samples whose 5 most similar others, as this model sees them, have the"
         " right label; higher is better; 0 to 1."
     ),
     source=(

@@ -114,7 +114,7 @@ def label_geometry(evidence: Evidence, space: str) -> LabelGeometry:
 
 
 def _by_names(evidence: Evidence, data: ProbeData) -> LabelGeometry:
-    """M_ij = 1 - cos of the two names' embeddings; depends on no image."""
+    """M_ij = 1 - cos of the two names' embeddings; depends on no sample."""
     answers = data.head()
     if evidence.class_embeddings is None or evidence.teacher_embeddings is None:
         raise NotApplicable("the names of the teacher's classes are unknown")
@@ -125,20 +125,20 @@ def _by_names(evidence: Evidence, data: ProbeData) -> LabelGeometry:
 
 
 def _by_prototypes(evidence: Evidence, data: ProbeData) -> LabelGeometry:
-    """M_ij = mean of 1 - cos between the images that the teacher calls i (weighted by how far it
+    """M_ij = mean of 1 - cos between the samples that the teacher calls i (weighted by how far it
     does) and the mean of class j.
 
-    So M_ij = 1 - mu_i . nu_j with the soft prototype mu_i of images of norm 1, in the teacher's
-    centred features. What a prototype lacks of norm 1, because its images differ, is put on one
+    So M_ij = 1 - mu_i . nu_j with the soft prototype mu_i of samples of norm 1, in the teacher's
+    centred features. What a prototype lacks of norm 1, because its samples differ, is put on one
     more axis, which makes M a squared distance.
     """
-    images = _half_unit(data.features)
-    means, left_out = class_means(images, data)
+    samples = _half_unit(data.features)
+    means, left_out = class_means(samples, data)
     more_axis = ((0, 0), (0, 1))
-    prototypes = images
+    prototypes = samples
     if data.probabilities is not None:
         mass = np.maximum(data.probabilities.sum(axis=0), 1e-12)
-        prototypes = data.probabilities.T @ images / mass[:, None]
+        prototypes = data.probabilities.T @ samples / mass[:, None]
     lack = np.sqrt(np.maximum(0.5 - _squared_norms(prototypes), 0))
     return LabelGeometry(
         teacher=np.column_stack([prototypes, lack]),

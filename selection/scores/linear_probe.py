@@ -38,7 +38,7 @@ LINEAR_PROBE = Score.mean_of(
     terms,
     name="linear_probe",
     meaning=(
-        "The share of your images that a linear classifier on this model's features names rightly,"
+        "The share of your samples that a linear classifier on this model's features names rightly,"
         " fitted on the others; higher is better; 0 to 1."
     ),
     source=(

@@ -46,11 +46,11 @@ OTCE = Score(
     name="otce",
     meaning=(
         "How surely this model's classes tell yours, when an optimal transport plan pairs their"
-        " images; higher is better, 0 is the most; in nats."
+        " samples; higher is better, 0 is the most; in nats."
     ),
     source=(
         "After Tan et al. 2021, arXiv 2103.13843: the conditional entropy alone, which needs no"
-        " auxiliary tasks. The teacher's training images are not at hand; soft prototypes of its"
+        " auxiliary tasks. The teacher's training samples are not at hand; soft prototypes of its"
         " classes in their place are ours."
     ),
     value=value,

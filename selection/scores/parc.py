@@ -34,8 +34,8 @@ def value(evidence: Evidence) -> float:
 PARC = Score(
     name="parc",
     meaning=(
-        "Whether images that this model finds alike have the same label, a correlation over pairs"
-        " of images; higher is better; -100 to 100."
+        "Whether samples that this model finds alike have the same label, a correlation over pairs"
+        " of samples; higher is better; -100 to 100."
     ),
     source=(
         "Bolya et al. 2021, arXiv 2111.06977, sec. 3, without reduction of the features, which are"

@@ -21,7 +21,7 @@ def undecided_pairs(
 ) -> dict[tuple[str, str], bool]:
     """Whether the difference of (leader of a group, other model) could be chance.
 
-    Both models are resampled on the same images, see ``score_difference``. ``order`` is best
+    Both models are resampled on the same samples, see ``score_difference``. ``order`` is best
     first. Pairs that the time ``left`` does not allow to compare are missing.
     """
     undecided: dict[tuple[str, str], bool] = {}
@@ -47,7 +47,7 @@ def grouped(rows: Sequence[Row], undecided: Mapping[tuple[str, str], bool]) -> l
 
     ``rows`` are in order. The best model that is in no group yet leads the next group. A following
     model joins it while ``undecided[leader, model]`` holds; for a pair that was not compared, while
-    the two intervals overlap. A model that was evaluated on fewer images than the first is in no
+    the two intervals overlap. A model that was evaluated on fewer samples than the first is in no
     group.
     """
     numbered: list[Row] = []

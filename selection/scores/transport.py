@@ -32,8 +32,8 @@ NEEDS = {
 PATHS = {
     "images": "",
     "names": ", a match being cheap where the two classes have similar names",
-    "prototypes": ", a match being cheap where images of its class look like those of yours to it",
-    "classifier": ", a match being cheap where the weights of its class point to images of yours",
+    "prototypes": ", a match being cheap where samples of its class look like those of yours to it",
+    "classifier": ", a match being cheap where the weights of its class point to samples of yours",
 }
 
 
@@ -159,7 +159,7 @@ def _aggregate_score(
 
 def _relative(space: str) -> Score:
     meaning = (
-        "How cheaply this model's view of your images can be matched to your classes{}; higher is"
+        "How cheaply this model's view of your samples can be matched to your classes{}; higher is"
         " better, 0 is guessing, the most is the logarithm of the number of classes; in nats."
     )
     return _sample_score("_relative", space, gains, meaning)

@@ -1,4 +1,4 @@
-"""The key of stored outputs: all that they depend on, except for the image."""
+"""The key of stored outputs: all that they depend on, except for the sample."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from zoo.card import ModelCard
 
 OUTPUTS = ("features", "logits")
-# Of shards and keys. Raised also where networks are shown their images otherwise, or pooled
+# Of shards and keys. Raised also where networks are shown their samples otherwise, or pooled
 # otherwise, under an unchanged key: 3 for processors and cuts of transformers' networks.
 FORMAT = "3"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreKey:
-    """All that a teacher's stored outputs depend on, except for the image.
+    """All that a teacher's stored outputs depend on, except for the sample.
 
     model, revision  the teacher's weights
     preprocessing    ``Preprocessing.key``
     precision        of the network: float32, or bf16 on a GPU
-    view             None for the image as it is; else which seeded views of which images
+    view             None for the sample as it is; else which seeded views of which samples
     content          the names of the arrays that are stored
     """
 
@@ -71,7 +71,7 @@ class StoreKey:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32, lossless, for outputs on the image as it is; float16 for everything else."""
+        """float32, lossless, for outputs on the sample as it is; float16 for everything else."""
         exact = self.view is None and self.content == OUTPUTS
         return np.dtype(np.float32 if exact else np.float16)
 
