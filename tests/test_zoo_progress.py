@@ -130,7 +130,7 @@ def test_a_ranking_prints_a_line_for_each_model_that_ran(capsys: Shown) -> None:
         ranking.finished(row, cached=True)
         ranking.advance(5)
         ranking.finished(row, cached=False)
-        ranking.round(2, 2, models=1, images=20)
+        ranking.round(2, 2, models=1, samples=20)
         ranking.finished(
             Row(model="c", revision="r", source="hub", location=None, value=None, error="no"),
             cached=False,

@@ -188,7 +188,7 @@ def _interval_of(
 
 
 def accuracy(hits: Hits) -> Interval:
-    """The share of ``hits`` (n,) with Wilson's 95 % interval: how other test samples would come out."""
+    """The share of ``hits`` (n,) with Wilson's 95 % interval: how other samples would come out."""
     from scipy.stats import binomtest
 
     if not len(hits):
