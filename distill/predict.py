@@ -232,7 +232,9 @@ class _Outcome:
             else:
                 self.failed += 1
                 if not self._names_all or self.failed <= _MOST_WARNINGS:
-                    warn(f"{printable(prediction.sample)} could not be read: {prediction.error}")
+                    number = self.read + self.failed
+                    name = printable(prediction.sample).strip() or f"{self.kind.noun} {number}"
+                    warn(f"{name} could not be read: {prediction.error}")
             yield prediction
 
     def conclude(self) -> None:

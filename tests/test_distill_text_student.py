@@ -239,3 +239,24 @@ def test_the_onnx_student_has_the_same_logits_and_its_tokenizer(tmp_path: Path) 
         ids = np.array([tokenizer.encode(text).ids])
         inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         np.testing.assert_allclose(session.run(None, inputs)[0][0], expected, atol=1e-4)
+
+
+@pytest.mark.journey
+def test_the_8_bit_student_is_smaller_and_its_accuracy_is_that_of_its_logits(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from distill.data.samples import Samples
+
+    student = text_student(seed=3)
+    student.export(tmp_path)
+    texts, labels = sentences(60, seed=4)
+    rows = np.stack([token_row(student.tokenizer, 16, text) for text in texts])
+    answers = student.logits(torch.from_numpy(rows)).argmax(1).numpy()
+    labels = np.where(np.arange(60) < 45, answers, (answers + 1) % 3)  # 75 % are right
+    samples = Samples(inputs=rows, labels=labels, usable=np.arange(60), digest="d")
+    int8 = TEXT.write_int8(tmp_path, samples, samples)
+    assert int8.float_accuracy == 0.75
+    assert abs(int8.accuracy - 0.75) <= 0.15
+    floats, small = (tmp_path / name for name in ("model.onnx", "model.int8.onnx"))
+    assert small.stat().st_size < 0.7 * floats.stat().st_size

@@ -178,7 +178,7 @@ def test_an_empty_text_is_a_row_with_its_reason(
     assert head == "text,class,probability,error"
     assert empty == '" ",,,the text is empty' or empty == " ,,,the text is empty"
     assert rain.split(",")[0] == "rain" and rain.split(",")[1] in CLASSES
-    assert "could not be read: the text is empty" in err
+    assert "text 1 could not be read: the text is empty" in err
     assert predict_main([str(exported), " "]) == 2
     assert "no text could be read; give texts" in capsys.readouterr().err
 

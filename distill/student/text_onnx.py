@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,11 +98,14 @@ def write_int8(student: Path, training: Samples, test: Samples) -> Int8Student:
     not read. Both files are evaluated on ``test``.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     floats = student / FLOAT if (student / FLOAT).exists() else write_onnx(student)
     path = student / INT8
-    with replacing(path) as partial:
-        quantize_dynamic(str(floats), str(partial), weight_type=QuantType.QInt8)
+    with TemporaryDirectory() as scratch, replacing(path) as partial:
+        prepared = Path(scratch) / "prepared.onnx"
+        quant_pre_process(str(floats), str(prepared), skip_symbolic_shape=True)
+        quantize_dynamic(str(prepared), str(partial), weight_type=QuantType.QInt8)
         _add_metadata(partial, student)
     padding = int(exported_config(student).get("pad_token_id") or 0)
     return Int8Student(path, _accuracy(path, test, padding), _accuracy(floats, test, padding))
