@@ -79,6 +79,11 @@ class Samples:
         """The last length of a row: pixels a side, or tokens."""
         return int(self.inputs.shape[-1])
 
+    @property
+    def nouns(self) -> str:
+        """What messages call the samples."""
+        return self.splits[0].kind.nouns if self.splits else "samples"
+
     def __len__(self) -> int:
         return len(self.inputs)
 

@@ -52,6 +52,7 @@ class TeacherInputs(Protocol):
     """What a teacher is shown: n images, each with the digest under which its outputs are kept."""
 
     digests: list[bytes]
+    samples: Samples
 
     @property
     def view(self) -> str | None:
@@ -207,7 +208,9 @@ def _arrays(
         if missing:
             runner.check_space(store.folder, missing * views_left)
         progress = Progress.default() if missing else Progress.silent()
-        with progress.over(f"running {key.model}", unit="images", total=missing) as runner.meter:
+        with progress.over(
+            f"running {key.model}", unit=inputs.samples.nouns, total=missing
+        ) as runner.meter:
             stored = outputs_of(store, key, inputs.digests, runner.compute)
     return stored.arrays
 
