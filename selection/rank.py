@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from zoo.terminal.progress import Progress
 
 FORMATS = ("table", "json", "csv")
+# options that the next command needs too
+_PASSED_ON = (
+    "unlabelled",
+    "kind",
+    "image_column",
+    "text_column",
+    "label_column",
+    "device",
+    "catalogue",
+)
 
 __all__ = ["Settings", "main", "rank"]
 
@@ -184,7 +194,7 @@ def _train_command(ranking: Ranking, options: RankOptions) -> str:
     from selection.report.verdict import train_command
 
     more: list[str] = []
-    for name in ("unlabelled", "image_column", "label_column", "device", "catalogue"):
+    for name in _PASSED_ON:
         value = getattr(options, name)
         if value is not None:
             more += [flag_of(RankOptions, name), str(value)]

@@ -18,6 +18,14 @@ ImageColumn = Annotated[
     str | None,
     typer.Option(help="a table's column of images, where its name does not tell"),
 ]
+TextColumn = Annotated[
+    str | None,
+    typer.Option(help="a table's column of texts, where its name does not tell"),
+]
+KindOption = Annotated[
+    str | None,
+    typer.Option("--kind", help="image or text, where what the task holds does not tell"),
+]
 LabelColumn = Annotated[
     str | None, typer.Option(help="a table's column of labels, where its name does not tell")
 ]
@@ -93,7 +101,9 @@ class Settings:
         ``local:N`` or a cluster's address, whose workers then probe.
     unlabelled : Path, optional
         Images without labels.
-    image_column, label_column : str, optional
+    kind : str, optional
+        ``image`` or ``text``, where what the task holds does not tell.
+    image_column, text_column, label_column : str, optional
         The columns of a task that is a table, where their names do not tell.
     duplicates : bool
         Whether equal and nearly equal images of the task are looked for.
@@ -150,7 +160,9 @@ class Settings:
     unlabelled: Annotated[
         Path | None, typer.Option(help="images without labels: checked here, for distill.train")
     ] = None
+    kind: KindOption = None
     image_column: ImageColumn = None
+    text_column: TextColumn = None
     label_column: LabelColumn = None
     duplicates: FindDuplicates = True
     seed: Annotated[int, typer.Option(help="seed of the probe")] = 0

@@ -12,7 +12,7 @@ from selection.kinds.kind import Kind
 from selection.sources.assembled import SPLIT_SEED, assemble
 from selection.sources.class_counts import ClassCounts
 from selection.sources.images import CorruptImage
-from selection.sources.raw_task import more_images, read_task
+from selection.sources.raw_task import more_samples, read_task
 from selection.sources.split import Split
 from selection.sources.tables.columns import Columns
 
@@ -101,7 +101,9 @@ class Task:
         revision: str | None = None,
         offline: bool = False,
         image_column: str | None = None,
+        text_column: str | None = None,
         label_column: str | None = None,
+        kind: str | None = None,
         duplicates: bool = True,
     ) -> Task:
         """Open a task and look for images that show the same picture.
@@ -122,8 +124,10 @@ class Task:
             The commit to read a dataset of the Hub at; the newest by default.
         offline : bool, optional
             Read a dataset of the Hub from this machine only.
-        image_column, label_column : str, optional
+        image_column, text_column, label_column : str, optional
             The columns of a table, where their names do not tell.
+        kind : str, optional
+            ``image`` or ``text``, where what lies there does not tell.
         duplicates : bool
             Look for equal and nearly equal images (``selection.duplicates.search``): every image is
             decoded once, in small. Without, no more than 32 images are opened, to see whether they
@@ -136,13 +140,10 @@ class Task:
         Unavailable
             If the Hub cannot be reached.
         """
-        columns = Columns(image_column, label_column)
-        raw = read_task(str(spec), columns, revision, offline=offline)
+        columns = Columns(image_column, label_column, text_column)
+        raw = read_task(str(spec), columns, revision, offline=offline, kind=kind)
         if unlabelled is not None:
-            sources = [*(part.source for part in raw.parts.values()), *raw.unlabelled]
-            more, broken_links = more_images(Path(unlabelled).expanduser(), sources, columns)
-            raw.unlabelled.append(more)
-            raw.broken_links += broken_links
+            more_samples(Path(unlabelled).expanduser(), raw, columns)
         assembled = assemble(raw, duplicates=duplicates)
         splits = assembled.splits
         task = cls(

@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks.build.make_small_zoo import main
 from benchmarks.build.superclasses import GROUPS, SUPERCLASSES, classes_of
 from benchmarks.build.zoo_recipes import RECIPES
+from selection.kinds.image import IMAGE
 from selection.sources.parquet import read_split
 from tests.places import SHARED
 from zoo.sources.folder import cards, small_zoo
@@ -93,7 +94,7 @@ def test_only_the_readme_tells_of_the_decoy() -> None:
 )
 @pytest.mark.parametrize("name", ["resnet_mnist"])
 def test_the_measured_accuracy_comes_out_again(name: str) -> None:
-    split = read_split([SHARED / "datasets" / RECIPES[name].data / "test.parquet"])
+    split = read_split([SHARED / "datasets" / RECIPES[name].data / "test.parquet"], IMAGE)
     answers = Teacher.load(SMALL[name]).outputs(split.images(), batch_size=250).logits.argmax(1)
     assert (answers == split.labels).mean() == pytest.approx(
         SMALL[name].accuracy, abs=2.5 / len(split)

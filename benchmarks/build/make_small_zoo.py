@@ -19,6 +19,7 @@ import typer
 
 from benchmarks.build.superclasses import SUPERCLASSES, classes_of
 from benchmarks.build.zoo_recipes import RECIPES, PretrainingRecipe
+from selection.kinds.image import IMAGE
 from selection.sources.parquet import read_split
 from selection.sources.split import Split
 from zoo.errors import UserError
@@ -98,7 +99,7 @@ def build(
 
 def _split(recipe: PretrainingRecipe, path: Path) -> Split:
     """The images that a recipe learns from or is tested on, with its own classes."""
-    split = read_split([path])
+    split = read_split([path], IMAGE)
     if recipe.group == "superclasses":
         parent = {name: group for group, names in SUPERCLASSES.items() for name in names}
         return _relabelled(split, parent, tuple(SUPERCLASSES))

@@ -74,6 +74,7 @@ def pixels(setting: Setting, split: str) -> Samples:
     """The images of ``train`` or ``test``, decoded once."""
     from distill.data.pixels import square
     from distill.data.samples import Samples
+    from selection.kinds.image import IMAGE
     from selection.sources.parquet import read_split
 
     file = setting.home / f"{split}.npz"
@@ -85,7 +86,7 @@ def pixels(setting: Setting, split: str) -> Samples:
                 f"no {split}*.parquet in {setting.data}: give the folder of CIFAR-100 by --data, or"
                 " $TEACHER_ZOO_SHARED"
             )
-        whole = read_split(paths)
+        whole = read_split(paths, IMAGE)
         kept = _in_turn(whole.labels)[:count]
         decoded = np.stack([square(whole.sample(int(row)), 32) for row in kept])
         with replacing(file) as partial, partial.open("wb") as out:

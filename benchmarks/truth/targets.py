@@ -190,9 +190,10 @@ def _decode(path: Path, side: int, decoded: Path) -> None:
     """Write a Parquet file's images, ``side`` pixels wide and high, by class to ``decoded``."""
     from PIL import ImageOps
 
+    from selection.kinds.image import IMAGE
     from selection.sources.parquet import read_split
 
-    split = read_split([path])
+    split = read_split([path], IMAGE)
     pixels = np.stack([np.asarray(ImageOps.fit(image, (side, side))) for image in split.samples()])
     order = np.random.default_rng(_ORDER_SEED).permutation(len(pixels))
     by_class = {

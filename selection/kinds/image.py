@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from PIL import Image
 
 from selection.duplicates import search
+from selection.kinds.image_reading import more_images, read_images
 from selection.kinds.kind import CopyGroups, CorruptSample, Decoding, Kind, Preview
 from selection.sources.grey import Extent, GreyScale, extent_of, grey_scale
 from selection.sources.images import PROBE_SIDE, decode, deep_values
@@ -86,6 +87,10 @@ IMAGE = Kind(
     noun="image",
     nouns="images",
     content="picture",
+    read=read_images,
+    read_pool=more_images,
+    pool_in_files=False,
+    expected="expected class folders of images, or a table of images and labels",
     modalities=("image",),
     decode=decode_image,
     show=shown_image,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
 
@@ -39,6 +41,14 @@ class CopyGroups:
     note: str = ""
 
 
+class TaskContent(NamedTuple):
+    """What a folder or a file holds: parts by split name, samples without labels, broken links."""
+
+    parts: dict[str, Any]
+    unlabelled: list[Any] = []  # noqa: RUF012 - never changed
+    broken_links: int = 0
+
+
 @dataclass(frozen=True)
 class Preview:
     """What a page shows of a sample: a small ``picture`` (JPEG or PNG), or else a ``text``."""
@@ -66,6 +76,16 @@ class Kind:
         One sample in words for messages, and several.
     content : str
         What two copies share: a ``picture``, a ``wording``.
+    read : callable
+        A path, the columns that the user named and a list of sentences for the user -> what lies
+        there; None where it holds no samples of this kind.
+    read_pool : callable
+        The path of ``--unlabelled``, the sources of the task, columns and sentences -> what lies
+        there.
+    pool_in_files : bool
+        Whether ``--unlabelled`` may be a file.
+    expected : str
+        What ``read`` expects, for messages.
     modalities : tuple of str
         Which teachers can be shown its samples (``ModelCard.modality``).
     decode : callable
@@ -88,6 +108,10 @@ class Kind:
     noun: str
     nouns: str
     content: str
+    read: Callable[[Path, Any, list[str]], TaskContent | None]
+    read_pool: Callable[[Path, Sequence[Any], Any, list[str]], TaskContent]
+    pool_in_files: bool
+    expected: str
     modalities: tuple[str, ...]
     decode: Callable[[bytes, Decoding | None], Any]
     show: Callable[[bytes, Decoding | None], Any]

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from selection.kinds.image import IMAGE
 from selection.kinds.kind import Kind
+from selection.kinds.text import TEXT
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (IMAGE,)}
+# in the order in which a folder or file is tried; images refuse what they do not know
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (TEXT, IMAGE)}

@@ -52,7 +52,9 @@ def open_inputs(
             str(task),
             unlabelled=settings.unlabelled,
             offline=settings.offline,
+            kind=settings.kind,
             image_column=settings.image_column,
+            text_column=settings.text_column,
             label_column=settings.label_column,
             duplicates=settings.duplicates,
         )
@@ -91,6 +93,7 @@ def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
         where=settings.where,
         models=settings.models,
         offline=settings.offline or offline_by_environment(),
+        modalities=task.kind.modalities,
         most=most,
         largest=largest if math.isfinite(largest) else None,
     )

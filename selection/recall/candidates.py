@@ -75,6 +75,7 @@ def candidates(
     where: str | None = None,
     models: Sequence[str] = (),
     offline: bool = False,
+    modalities: Sequence[str] = ("image",),
     most: int = MOST,
     largest: float | None = None,
 ) -> Candidates:
@@ -96,6 +97,8 @@ def candidates(
         Ids or globs; each model meets one of them. Default: all.
     offline : bool
         Take only models whose weights are on this machine.
+    modalities : sequence of str
+        What the models must be able to be shown.
     most : int
         Take at most so many.
     largest : float, optional
@@ -109,6 +112,7 @@ def candidates(
     """
     with _open(catalogue) as (opened, name):
         matching = _matching(opened, where, models, name)
+        matching = _of_modality(opened, matching, modalities, name)
         known = opened.count(matching)
         failed = _failed(opened, matching, everywhere=bool(models))
         is_here = _is_here(opened, matching) if offline or largest is not None else None
@@ -120,7 +124,7 @@ def candidates(
         if largest is not None and not offline and loadable > most:
             usable = _all_of(usable, f"{is_here} OR {_is_small(largest)}")
             too_large = loadable - opened.count(usable)
-        is_filtered = bool(where or models or is_here)
+        is_filtered = bool(where or models or is_here) or loadable < opened.count(USABLE)
         shortlist = _shortlist(
             opened,
             classes,
@@ -165,6 +169,23 @@ def _matching(
         raise UserError(
             f"no model of {name} meets {where!r}; loosen --where, or add models: python -m"
             " zoo.crawl --source FOLDER"
+        )
+    return condition
+
+
+def _of_modality(
+    catalogue: Catalogue,
+    matching: str,
+    modalities: Sequence[str],
+    name: str,
+) -> str:
+    """The condition that a matching model can be shown samples of the task; some model can."""
+    condition = _all_of(matching, f"coalesce(modality, 'image') IN ({_listed(modalities)})")
+    if not catalogue.count(condition):
+        shown = " or ".join(f"{modality}s" for modality in modalities)
+        raise UserError(
+            f"none of the {catalogue.count(matching)} models of {name} that match reads {shown};"
+            " add such models: python -m zoo.crawl --source FOLDER"
         )
     return condition
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from selection.kinds.image import IMAGE
+from selection.kinds.kind import Kind
 from selection.sources.images import CorruptImage
 from selection.sources.layouts.folder import SPLITS, UNLABELLED
 from selection.sources.split import Part, Rows, Source, Split, class_name, spread
@@ -195,8 +195,8 @@ def read(
     return parts, unlabelled
 
 
-def read_split(paths: Sequence[Path]) -> Split:
-    """All images and labels of Parquet files that make one split."""
+def read_split(paths: Sequence[Path], kind: Kind) -> Split:
+    """All images and labels of Parquet files that make one split of ``kind``, images."""
     part = _parts(
         paths[0].parent,
         list(paths),
@@ -209,7 +209,7 @@ def read_split(paths: Sequence[Path]) -> Split:
         np.arange(len(part.source)),
         part.labels,
         part.names,
-        IMAGE,
+        kind,
     )
 
 
@@ -243,7 +243,7 @@ def _parts(
     """The parts of Parquet files that are the split ``kind``; of None, a column may tell splits."""
     values = listed_columns(paths, columns)
     if values is not None:
-        features = _features(open_parquet(paths[0]))
+        features = features_of(open_parquet(paths[0]))
         names = names_in_file(folder / "labels.txt")
         listing = ListedTable(
             str(paths[0]),
@@ -284,7 +284,7 @@ def _labels(
 ) -> Labels:
     path = table.paths[0]
     file = table.files[0]
-    features = _features(file)
+    features = features_of(file)
     present = [name for name in file.schema_arrow.names if name != table.column]
     if columns.label is not None and columns.label not in present and kind not in (None, "train"):
         raise NoLabels(f"{path} has no column {class_name(columns.label)!r}")
@@ -339,7 +339,7 @@ def _stored_column(file: Any, path: Path, named: str | None) -> str | None:
     """The column that holds images and not their paths; None where none does."""
     import pyarrow.types as kinds
 
-    schema, features = file.schema_arrow, _features(file)
+    schema, features = file.schema_arrow, features_of(file)
     column = stored_image_column(schema, features, named, str(path))
     if column is not None:
         kind = schema.field(column).type
@@ -373,7 +373,7 @@ def _first_values(file: Any, column: str) -> list[Any]:
     return [value for value in values if value is not None]
 
 
-def _features(file: Any) -> dict[str, dict[str, Any]]:
+def features_of(file: Any) -> dict[str, dict[str, Any]]:
     """What the ``datasets`` library wrote about each column; empty if it did not write the file."""
     try:
         metadata = json.loads(file.schema_arrow.metadata[b"huggingface"])

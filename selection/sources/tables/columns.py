@@ -24,6 +24,7 @@ _PATH_WORDS_TEXT = """
 PATH_WORDS = set(_PATH_WORDS_TEXT.split())
 _LABEL_WORDS_TEXT = """
     label labels class classes classname classid superclass target targets category categories cls
+    intent intents topic topics sentiment emotion polarity
     y tag tags choice choices wnid synset species breed diagnosis groundtruth
 """
 LABEL_WORDS = set(_LABEL_WORDS_TEXT.split())
@@ -36,14 +37,20 @@ _FIRST_LABELS = ("label", "labels", "class")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that the user named; None where the table is to tell."""
+    """The columns of images, labels and texts that the user named; None: the table is to tell."""
 
     image: str | None = None
     label: str | None = None
+    text: str | None = None
 
     def require_unused(self, task: str) -> None:
         """Raise ``UserError`` where a column is named for a task that has none."""
-        for flag, name in (("--image-column", self.image), ("--label-column", self.label)):
+        named = (
+            ("--image-column", self.image),
+            ("--text-column", self.text),
+            ("--label-column", self.label),
+        )
+        for flag, name in named:
             if name is not None:
                 raise UserError(f"{flag} {name}: the task {task} is no table; leave the option out")
 
