@@ -45,7 +45,6 @@ from selection.probing.downloads import (
 from selection.ranking import Ranking
 from selection.report.class_table import warn_of
 from selection.scores.interval import accuracy
-from selection.sources.tables.columns import Columns
 from selection.sources.unreadable import check_readable, unreadable_warnings
 from selection.task import Task
 from zoo.errors import UserError
@@ -311,13 +310,15 @@ def prepare(
         cards = committee_cards(ranking, top=options.top, catalogue=catalogue)
     if METHODS[options.method].needs and not offline:
         _agree_to_download(cards or (), yes=yes)
-    columns = _columns(options, ranking)
+    ranked = _ranked_split(options, ranking)
     task = Task.open(
         options.task,
         unlabelled=options.unlabelled,
         revision=revision,
-        image_column=columns.image,
-        label_column=columns.label,
+        kind=options.kind or ranked.get("kind"),
+        image_column=options.image_column or ranked.get("image_column"),
+        text_column=options.text_column or ranked.get("text_column"),
+        label_column=options.label_column or ranked.get("label_column"),
         offline=offline,
         duplicates=options.duplicates,
     )
@@ -348,17 +349,11 @@ def _agree_to_download(cards: Sequence[ModelCard], *, yes: bool) -> None:
     announce_download(plan, yes=yes, limits=TRAIN_LIMITS)
 
 
-def _columns(options: Options, ranking: Ranking | None) -> Columns:
-    """The columns that were named for the task, now or when it was ranked."""
-    ranked: dict[str, Any] = {}
+def _ranked_split(options: Options, ranking: Ranking | None) -> Mapping[str, Any]:
+    """What the ranking says of the task's reading, where it is of this task."""
     path = Path(options.task).resolve()
     names = (path.name, path.stem, path.parent.name, options.task.removeprefix("hf:"))
-    if ranking is not None and ranking.task in names:
-        ranked = ranking.split
-    return Columns(
-        options.image_column or ranked.get("image_column"),
-        options.label_column or ranked.get("label_column"),
-    )
+    return ranking.split if ranking is not None and ranking.task in names else {}
 
 
 def _of_kind(options: Options, task: Task) -> Options:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selection.settings import FindDuplicates, ImageColumn, LabelColumn, ShowFiles, Yes
+from selection.settings import (
+    FindDuplicates,
+    ImageColumn,
+    KindOption,
+    LabelColumn,
+    ShowFiles,
+    TextColumn,
+    Yes,
+)
 from zoo.errors import UserError
 from zoo.terminal.command import validate_choice
 from zoo.terminal.options import (
@@ -85,9 +93,11 @@ class Options:
         tuple[str, ...], typer.Option("--set", help="a setting of the method, NAME=VALUE")
     ] = ()
     unlabelled: Annotated[
-        str | None, typer.Option(help="a folder of more images without labels")
+        str | None, typer.Option(help="more samples without labels: a folder, or a file of texts")
     ] = None
+    kind: KindOption = None
     image_column: ImageColumn = None
+    text_column: TextColumn = None
     label_column: LabelColumn = None
     duplicates: FindDuplicates = True
     pretrained: Annotated[

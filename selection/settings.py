@@ -158,7 +158,7 @@ class Settings:
         typer.Option(help="probe on Ray workers: local:N, or a cluster's address such as auto"),
     ] = None
     unlabelled: Annotated[
-        Path | None, typer.Option(help="images without labels: checked here, for distill.train")
+        Path | None, typer.Option(help="samples without labels: checked here, for distill.train")
     ] = None
     kind: KindOption = None
     image_column: ImageColumn = None

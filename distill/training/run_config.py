@@ -33,7 +33,9 @@ def to_config(options: Options, experiment: Experiment) -> dict[str, Any]:
         "rate": training.schedule.rate,
         "views": training.views,
         **experiment.kind.resolved(training.student, training.augmentation),
+        "kind": task.kind.name,
         "image_column": task.columns.image,
+        "text_column": task.columns.text,
         "label_column": task.columns.label,
         "class_balance": training.class_balance or "none",
     }  # so that another machine's defaults do not change a resumed run
