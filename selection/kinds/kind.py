@@ -86,6 +86,10 @@ class Kind:
         Whether ``--unlabelled`` may be a file.
     expected : str
         What ``read`` expects, for messages.
+    first_student : str
+        The ``--student`` to begin with; empty where it may be left out.
+    calibrated : bool
+        Whether the accuracy to expect was calibrated on such tasks.
     modalities : tuple of str
         Which teachers can be shown its samples (``ModelCard.modality``).
     decode : callable
@@ -112,6 +116,8 @@ class Kind:
     read_pool: Callable[[Path, Sequence[Any], Any, list[str]], TaskContent]
     pool_in_files: bool
     expected: str
+    first_student: str
+    calibrated: bool
     modalities: tuple[str, ...]
     decode: Callable[[bytes, Decoding | None], Any]
     show: Callable[[bytes, Decoding | None], Any]

@@ -50,6 +50,8 @@ TEXT = Kind(
         "expected a CSV, TSV, JSONL or Parquet file with a column of texts (--text-column) and one"
         " of labels, such files named train and test in a folder, or class folders of .txt files"
     ),
+    first_student="",
+    calibrated=False,
     modalities=("text",),
     decode=_decode,
     show=_decode,
