@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.student.onnx import _CalibrationBatches, _inputs, _require_same
+from distill.student.onnx import _CalibrationBatches, _inputs, require_same
 from tests.distill_setting import pixels
 from zoo.errors import Unavailable
 
@@ -36,10 +36,10 @@ def test_images_that_are_stored_larger_are_made_smaller() -> None:
 
 def test_logits_may_differ_by_rounding_alone() -> None:
     logits = np.array([[0.0, 10.0]], dtype=np.float32)
-    _require_same(logits + np.float32([[0.0009, 0.010]]), logits)
+    require_same(logits + np.float32([[0.0009, 0.010]]), logits)
     for wrong in ([[0.0012, 0.0]], [[0.0, 0.02]]):
         with pytest.raises(Unavailable, match="differ from the student's"):
-            _require_same(logits + np.float32(wrong), logits)
+            require_same(logits + np.float32(wrong), logits)
 
 
 def test_calibration_ends_with_its_batches() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from distill.data.vocabulary import TokenizerStore, train_tokenizer
 from distill.student.text_student import TextSpec, TextStudent
-from selection.kinds.kind import CopyGroups, Kind, Preview
+from selection.kinds.text import TEXT
 from selection.sources.split import Split
 from selection.task import Task
 from zoo.home import tokenizer_folder
@@ -69,26 +69,10 @@ class Lines:
         return (self.raw(int(row)) for row in rows)
 
 
-TEXTS = Kind(
-    name="text",
-    noun="text",
-    nouns="texts",
-    content="wording",
-    modalities=("text",),
-    decode=lambda encoded, _decoding: encoded.decode(),
-    show=lambda encoded, _decoding: encoded.decode(),
-    shown_as="text",
-    decoding_of=lambda _encoded: None,
-    find_copies=lambda _splits: CopyGroups({}, {}),
-    preview=lambda text: Preview(text=text),
-    equal=lambda texts: "equal" if len(set(texts)) == 1 else None,
-)
-
-
 def text_split(
     texts: Sequence[str], labels: np.ndarray, classes: tuple[str, ...] = CLASSES
 ) -> Split:
-    return Split(Lines(texts), np.arange(len(texts)), np.asarray(labels), classes, kind=TEXTS)
+    return Split(Lines(texts), np.arange(len(texts)), np.asarray(labels), classes, kind=TEXT)
 
 
 def text_task(*, train: int = 24, pool: int = 40) -> Task:

@@ -7,6 +7,11 @@ from pathlib import Path
 from selection.sources.tables.text import read_text
 from zoo.errors import UserError
 
+
+class MixedEncodings(UserError):
+    """Some lines of a file are UTF-8, and some are not."""
+
+
 _SHOWN = 60  # characters of a line in a message
 
 
@@ -25,7 +30,7 @@ def decoded(path: Path, warnings: list[str]) -> str:
     utf8 = [line for line in lines if not line.isascii() and _is_utf8(line)]
     if utf8:
         shown = lines[foreign[0] - 1].decode("latin-1")[:_SHOWN]
-        raise UserError(
+        raise MixedEncodings(
             f"{path}: line {foreign[0]} ({shown!r}) is not in UTF-8, {len(utf8)} others are: two"
             " encodings in one file; write all of it in UTF-8"
         )

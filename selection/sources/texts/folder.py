@@ -16,8 +16,8 @@ from selection.sources.tables.columns import Columns
 from selection.sources.tables.labels import text_labels
 from selection.sources.tables.listed_table import NoLabels
 from selection.sources.tables.splits import roles
-from selection.sources.texts.encoding import decoded
-from selection.sources.texts.source import Texts
+from selection.sources.texts.encoding import MixedEncodings, decoded
+from selection.sources.texts.source import TextSource
 from selection.sources.texts.table import (
     SUFFIXES,
     beginning,
@@ -49,6 +49,8 @@ def _holds_texts(path: Path, columns: Columns) -> bool:
     """Whether a table has a column of texts; one that cannot be read here may hold images."""
     try:
         return is_text_table(beginning(path), columns)
+    except MixedEncodings:
+        raise
     except UserError:
         if columns.text is not None:
             raise
@@ -103,7 +105,7 @@ def _joined(parts: Sequence[Part]) -> Part:
         called += [source.name(row) for row in range(len(source))]
         moved = np.array([*(place[name] for name in part.names), -1])
         labels.append(moved[part.labels])
-    return Part(Texts(texts, "", called), np.concatenate(labels), tuple(names))
+    return Part(TextSource(texts, "", called), np.concatenate(labels), tuple(names))
 
 
 def _of_text_files(folder: Path, warnings: list[str]) -> TaskContent | None:
@@ -168,10 +170,10 @@ def _part(folder: Path, classes: Mapping[str, Sequence[Path]], warnings: list[st
             labels.append(class_name(name))
     if empty:
         warnings.append(f"{empty} text files of {folder} are empty and are not used")
-    return Part(Texts(texts, folder.name, names), *text_labels(labels))
+    return Part(TextSource(texts, folder.name, names), *text_labels(labels))
 
 
-def texts_of_pool(path: Path, columns: Columns, warnings: list[str]) -> Texts:
+def texts_of_pool(path: Path, columns: Columns, warnings: list[str]) -> TextSource:
     """Texts without labels: a file of a text a line, a table, or a folder of text files."""
     if path.is_dir():
         files = _files(path)
@@ -194,4 +196,4 @@ def texts_of_pool(path: Path, columns: Columns, warnings: list[str]) -> Texts:
     kept = [(text, name) for text, name in zip(texts, names, strict=True) if text.strip()]
     if not kept:
         raise UserError(f"the unlabelled texts: {path} holds no text")
-    return Texts([text for text, _ in kept], path.name, [name for _, name in kept])
+    return TextSource([text for text, _ in kept], path.name, [name for _, name in kept])

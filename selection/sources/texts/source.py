@@ -9,7 +9,7 @@ from selection.kinds.kind import CorruptSample
 from selection.sources.split import Rows
 
 
-class Texts:
+class TextSource:
     """Texts of a table or of files, handed out as UTF-8.
 
     ``names`` are what messages call them; by default ``origin`` and the place among the texts.

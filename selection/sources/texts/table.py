@@ -29,7 +29,7 @@ from selection.sources.tables.listed_table import NoLabels
 from selection.sources.tables.splits import is_split_name, split_column
 from selection.sources.tables.text import read_columns
 from selection.sources.texts.encoding import decoded
-from selection.sources.texts.source import Texts
+from selection.sources.texts.source import TextSource
 from zoo.errors import UserError
 
 SUFFIXES = {".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".parquet"}
@@ -213,7 +213,7 @@ def parts_of_texts(
     parts = {}
     for name in filter(None, dict.fromkeys(names.tolist())):
         rows = np.flatnonzero((names == name) & filled)
-        chosen = Texts(
+        chosen = TextSource(
             [texts[row] for row in rows],
             Path(table.origin).name,
             [f"{Path(table.origin).name}#{row}" for row in rows],
