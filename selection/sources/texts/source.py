@@ -45,7 +45,7 @@ class TextSource:
 
 
 def as_text(encoded: bytes) -> str:
-    """A text of ``Texts``; ``CorruptSample`` for bytes that are none."""
+    """A text of ``TextSource``; ``CorruptSample`` for bytes that are none."""
     try:
         return encoded.decode("utf-8")
     except UnicodeDecodeError as error:
