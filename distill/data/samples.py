@@ -96,11 +96,6 @@ class Samples:
         ]
         return np.concatenate(groups) if groups else np.full(len(self), -1)
 
-    @property
-    def nouns(self) -> str:
-        """What messages call the samples."""
-        return self.splits[0].kind.nouns if self.splits else "samples"
-
     def sample(self, row: int) -> Any:
         """Sample ``row`` as teachers are shown it, like a sample of the probe."""
         split, place = located(self.splits, row)

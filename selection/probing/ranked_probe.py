@@ -141,7 +141,9 @@ def _with_expected_accuracy(row: Row, score: str, task: Task) -> Row:
     """The row with the accuracy to expect of a student, where that was calibrated: on tasks whose
     classes are equally common.
     """
-    if row.value is None or row.probe_size is None or task.class_counts.unbalanced:
+    if row.value is None or row.probe_size is None:
+        return row
+    if task.class_counts.unbalanced or not task.kind.calibrated:
         return row
     classes = len(task.classes)
     accuracy = expected_accuracy(

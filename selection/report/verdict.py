@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from selection.ranking import PACKAGED, Ranking
 from zoo.terminal.command import as_typed, printable
 
-STUDENT = "mobilenetv3_small_050"  # a small network of timm, to begin with
 _MOST_NAMED = 4  # models that a sentence names
 _NAME_LENGTH = 200
 
@@ -92,7 +91,9 @@ def train_command(
     ``file`` is the ranking's; None stands for one that is still to be written.
     """
     teachers = ["--ranking", file or "ranking.json"] if ranking.committee else ["--method", "plain"]
-    words = ["--task", task, "--student", STUDENT, *teachers, *more, "--out", "run"]
+    first = ranking.kind.first_student
+    student = ["--student", first] if first else []
+    words = ["--task", task, *student, *teachers, *more, "--out", "run"]
     return printable(f"{as_typed('distill.train')} {shlex.join(words)}", 10_000)
 
 
