@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -136,3 +137,15 @@ def test_a_busy_machine_needs_longer_to_end() -> None:
     assert budget.left() < idle - 5
     budget.measure_slowdown(1.0, 4.0)  # many threads
     assert budget.left() == pytest.approx(idle, abs=1.0)
+
+
+def test_a_text_costs_what_as_many_patches_of_an_image_do() -> None:
+    costs = CostModel()
+
+    def seconds(*, input_size: int | None = None, max_length: int | None = None) -> float:
+        model = replace(card(), input_size=input_size, max_length=max_length)
+        return costs.run_seconds(model, 1_000) - costs.run_seconds(model, 0)
+
+    image = seconds(input_size=224)
+    assert seconds(max_length=512) == pytest.approx(image * 128 / 196)  # most texts are shorter
+    assert seconds(max_length=64) == pytest.approx(image * 64 / 196)

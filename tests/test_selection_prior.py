@@ -86,3 +86,38 @@ def test_beyond_a_hundred_times_a_small_student_size_costs_more_than_it_promises
     assert size_penalty(table(*sizes)) == pytest.approx([0, 0, 2 * np.log10(4), 2.0])
     values = quality(table(*sizes))
     assert values[1] == max(values)
+
+
+def test_of_text_models_size_downloads_and_training_on_sentences_count() -> None:
+    base: dict[str, object] = {
+        "id": "a/bert-base",
+        "modality": "text",
+        "params_total": 110_000_000,
+        "downloads": 100,
+    }
+    changes: list[dict[str, object]] = [
+        {"params_total": 220_000_000},
+        {"downloads": 99_999},
+        {"id": "sentence-transformers/all-MiniLM-L6-v2"},
+        {"pipeline_tag": "sentence-similarity"},
+    ]
+    values = quality(table(base, *(base | change for change in changes)))
+    gains = values[1:] - values[0]
+    assert gains == pytest.approx([0.7 * np.log10(2), 0.2 * np.log10(100_000 / 101), 0.5, 0.5])
+
+
+def test_a_text_model_of_which_nothing_is_known_is_a_middling_one() -> None:
+    unknown, known = quality(
+        table({"modality": "text"}, {"modality": "text", "params_total": 110e6, "downloads": 100})
+    )
+    assert unknown == known
+
+
+def test_an_image_model_is_guessed_the_same_beside_text_models() -> None:
+    image: dict[str, object] = {"architecture": "convnext_base", "params_total": 88_000_000}
+    alone = quality(table(image | {"id": "m1"}))
+    among = quality(table({"modality": "text"}, image, image | {"modality": "image"}))
+    assert among[1] == alone[0] == among[2]
+    assert among[1] == features(table(image))[list(COEFFICIENTS)].to_numpy()[0] @ list(
+        COEFFICIENTS.values()
+    )

@@ -24,6 +24,7 @@ _SMALLEST_MEASURED = 5_000_000  # bytes; a smaller download measures latency, no
 _POSSIBLE_BANDWIDTHS = (1e3, 1e11)  # bytes a second that a file may say
 _RUN_SECONDS = 0.1  # of a model's run that do not depend on the number of samples
 _CAUTION = 1.3  # an estimate should rather be too long
+_TYPICAL_TOKENS, _PATCHES = 128, 196  # of a text, and of an image of 224 x 224 pixels
 _TYPICAL_PARAMETERS = 25_000_000  # where a card does not tell
 _FINISH_SECONDS = 1.5  # to print the table and end the process, torch included
 _REPORT_SECONDS = 3.0  # to write the page
@@ -208,6 +209,8 @@ def _read_bandwidth(path: Path) -> float | None:
 def _guessed_rate(card: ModelCard) -> float:
     """Seconds a sample, from the card alone."""
     area = ((card.input_size or 224) / 224) ** 2
+    if card.max_length:  # a text's tokens cost what as many patches of an image do
+        area = min(card.max_length, _TYPICAL_TOKENS) / _PATCHES
     millions = (card.params_total or _TYPICAL_PARAMETERS) / 1e6
     return 0.01 * area * (1 + millions) / _machine_speed()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 USABLE = "loadable IS DISTINCT FROM false"
-_FORMAT = 3
+_FORMAT = 4  # of the file; raised also where the quality of models is guessed otherwise
 _SPACE = "CASE WHEN len(labels) > 0 THEN hash(labels) END"  # the same for equal lists of names
 _AT_ONCE = 20_000  # names embedded at a time
 _MANY = 20_000  # new names from which on a line explains the wait

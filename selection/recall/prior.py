@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from selection.recall.names import NameEncoder
+from selection.recall.text_prior import text_quality
 from zoo.card import ModelCard
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (  # of the catalogue, read by ``features``
+COLUMNS = (  # of the catalogue, read by ``quality``
     "id",
     "architecture",
     "model_type",
@@ -24,6 +25,9 @@ COLUMNS = (  # of the catalogue, read by ``features``
     "params_total",
     "input_size",
     "num_classes",
+    "modality",
+    "pipeline_tag",
+    "downloads",
 )
 FAMILIES = {  # in this order: a DeiT calls itself a ViT, too
     "beit": "beit|data2vec",
@@ -109,8 +113,24 @@ def prior(
 
 def quality(table: pd.DataFrame) -> npt.NDArray[np.float64]:
     """The part (n,) of ``prior`` that no task changes, for rows with the columns ``COLUMNS``."""
+    values = np.zeros(len(table))
+    modality = table["modality"].fillna("image").to_numpy()
+    for name in np.unique(modality):
+        rows = np.flatnonzero(modality == name)
+        values[rows] = MODALITIES.get(name, image_quality)(table.iloc[rows])
+    return values - size_penalty(table)
+
+
+def image_quality(table: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """The guess (n,) for models of images, without the penalty on large ones."""
     values = features(table)[list(COEFFICIENTS)].to_numpy(np.float64)
-    return np.asarray(values @ np.array(list(COEFFICIENTS.values()))) - size_penalty(table)
+    return np.asarray(values @ np.array(list(COEFFICIENTS.values())))
+
+
+MODALITIES: dict[str, Callable[[pd.DataFrame], npt.NDArray[np.float64]]] = {
+    "image": image_quality,
+    "text": text_quality,
+}
 
 
 def size_penalty(table: pd.DataFrame) -> npt.NDArray[np.float64]:
