@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -245,6 +246,93 @@ def test_what_is_no_task_of_texts_is_refused_in_a_sentence(
     with pytest.raises(UserError, match=REFUSED[make]) as caught:
         Task.open(tmp_path / "t.csv", kind="text")
     assert "\n" not in str(caught.value)
+
+
+def test_a_first_row_that_is_a_text_is_no_header(tmp_path: Path) -> None:
+    body = [("this text is good, and longer than any name", "good"), *rows()]
+    (tmp_path / "t.csv").write_text("".join(f'"{text}","{name}"\n' for text, name in body))
+    with pytest.raises(UserError, match=r"holds no texts that are known here"):
+        Task.open(tmp_path / "t.csv", kind="text")
+
+
+def test_minus_one_among_names_of_classes_is_no_label(tmp_path: Path) -> None:
+    csv(tmp_path / "t.csv", [("nobody knows", "-1"), *rows()])
+    task = Task.open(tmp_path / "t.csv")
+    check(task)
+    assert task.unlabelled is not None and [*task.unlabelled.samples()] == ["nobody knows"]
+
+
+def test_the_number_of_a_row_is_no_label(tmp_path: Path) -> None:
+    csv(tmp_path / "train.tsv", rows(), "sentence\tlabel", "\t")
+    csv(
+        tmp_path / "test.tsv",
+        [(str(i), text) for i, (text, _) in enumerate(rows(3))],
+        "index\tsentence",
+        "\t",
+    )
+    task = Task.open(tmp_path)
+    check(task)
+    assert any("no test split is read" in text for text in task.warnings)
+
+
+@pytest.mark.parametrize("place", ["unlabelled", "train/unsup"])
+def test_folders_of_texts_without_classes_are_the_pool(place: str, tmp_path: Path) -> None:
+    as_text_files(tmp_path)
+    (tmp_path / place).mkdir()
+    (tmp_path / place / "a.txt").write_text("whatever this is")
+    task = Task.open(tmp_path)
+    check(task)
+    assert task.unlabelled is not None and [*task.unlabelled.samples()] == ["whatever this is"]
+
+
+def test_the_only_table_of_a_folder_is_the_task(tmp_path: Path) -> None:
+    as_csv(tmp_path)
+    check(Task.open(tmp_path))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    as_class_folders(tmp_path)
+    (tmp_path / "bad" / "x.txt").write_bytes(bytes(range(1, 32)) * 20 + b"\xff")
+    with pytest.raises(UserError, match=r"x\.txt is no text file: \d+ of its letters"):
+        Task.open(tmp_path)
+
+
+def test_an_open_quote_is_named(tmp_path: Path) -> None:
+    csv(tmp_path / "t.csv", rows())
+    with (tmp_path / "t.csv").open("a") as file:
+        file.write('"never closed,good\n')
+    with pytest.raises(UserError, match=r"no readable table: .*put quotes around texts"):
+        Task.open(tmp_path / "t.csv")
+
+
+def dataset(each: int = 10) -> dict[str, Any]:
+    import datasets
+
+    texts, names = zip(*rows(each), strict=True)
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=[*CLASSES])}
+    )
+    return datasets.DatasetDict(
+        {
+            "train": datasets.Dataset.from_dict(
+                {"text": texts, "label": [CLASSES.index(name) for name in names]}, features
+            )
+        }
+    )
+
+
+def test_a_dataset_of_texts_that_was_saved(tmp_path: Path) -> None:
+    dataset().save_to_disk(tmp_path / "saved")  # type: ignore[attr-defined]
+    check(Task.open(tmp_path / "saved"))
+
+
+def test_a_dataset_of_texts_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selection.sources.hub._load", lambda *_, **__: dataset())
+    task = Task.open("hf:org/reviews")
+    check(task)
+    assert task.train.name(0).startswith("train#")
+    with pytest.raises(UserError, match=r"hf:org/reviews has no image column"):
+        Task.open("hf:org/reviews", kind="image")
 
 
 def test_named_columns_decide(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from selection.sources.tables.columns import Columns, label_column, listed, stor
 from selection.sources.tables.labels import to_labels
 from selection.sources.tables.listed_table import NoLabels
 from selection.sources.tables.splits import roles
+from selection.sources.texts.table import TextTable, is_text_name, parts_of_texts
 from zoo.errors import Unavailable, UserError
 from zoo.loading.endpoint import endpoint_of
 
@@ -59,11 +60,12 @@ class HubImages:
 class HubDataset(NamedTuple):
     """The parts of a Hub dataset by split name, and the commit they were read at.
 
-    ``revision`` is None where the library does not say.
+    ``revision`` is None where the library does not say. ``texts``: the samples are texts.
     """
 
     parts: dict[str, Part]
     revision: str | None
+    texts: bool = False
 
 
 def read(
@@ -73,11 +75,13 @@ def read(
     revision: str | None = None,
     *,
     offline: bool = False,
+    texts: bool | None = None,
 ) -> HubDataset:
     """Read the Hub dataset ``org/name`` or ``org/name:config``, at the commit ``revision``.
 
     Without ``revision`` it is the newest. ``offline`` reads what ``datasets`` keeps on this machine
-    and asks nothing of the network. Sentences for the user are added to ``warnings``.
+    and asks nothing of the network. ``texts`` says that it is a task of texts, or that it is one of
+    images; None: its columns tell. Sentences for the user are added to ``warnings``.
     ``UserError`` where only another revision is at hand offline.
     """
     if not _SPEC.fullmatch(spec):
@@ -97,14 +101,31 @@ def read(
             f"hf:{spec} is on this machine at revision {at}, and {revision} is wanted; leave out"
             " --offline to fetch that, or rank again"
         )
-    return HubDataset(_parts(loaded, f"hf:{spec}", columns, warnings), at or revision)
+    origin = f"hf:{spec}"
+    if texts is None:
+        texts = columns.text is not None or _has_texts(loaded)
+    parts = (_text_parts if texts else _parts)(loaded, origin, columns, warnings)
+    return HubDataset(parts, at or revision, texts=texts)
 
 
 def read_saved(folder: Path, columns: Columns, warnings: list[str]) -> dict[str, Part] | None:
-    """The parts of a ``Dataset`` or ``DatasetDict`` that ``save_to_disk`` wrote in ``folder``.
+    """The parts of a ``Dataset`` or ``DatasetDict`` of images that ``save_to_disk`` wrote.
 
     None for another folder. Sentences for the user are added to ``warnings``.
     """
+    loaded = _saved(folder)
+    return None if loaded is None else _parts(loaded, str(folder), columns, warnings)
+
+
+def read_saved_texts(folder: Path, columns: Columns, warnings: list[str]) -> dict[str, Part] | None:
+    """As ``read_saved`` for a dataset of texts; None for one of images too."""
+    loaded = _saved(folder)
+    if loaded is None or not (columns.text is not None or _has_texts(loaded)):
+        return None
+    return _text_parts(loaded, str(folder), columns, warnings)
+
+
+def _saved(folder: Path) -> Mapping[Any, Any] | None:
     names = ("dataset_dict.json", "state.json")
     if not any((folder / name).is_file() for name in names):
         return None
@@ -117,8 +138,46 @@ def read_saved(folder: Path, columns: Columns, warnings: list[str]) -> dict[str,
         raise UserError(
             f"{folder} is no dataset that save_to_disk wrote, or it is damaged: {reason}"
         ) from error
-    loaded = saved if isinstance(saved, dict) else {str(saved.split or "train"): saved}
-    return _parts(loaded, str(folder), columns, warnings)
+    return saved if isinstance(saved, dict) else {str(saved.split or "train"): saved}
+
+
+def _has_texts(loaded: Mapping[Any, Any]) -> bool:
+    """Whether a dataset has a column of texts, and none of images."""
+    features = next(iter(loaded.values())).features
+    described = {name: _described(kind) for name, kind in features.items()}
+    texts = [
+        name
+        for name, feature in features.items()
+        if is_text_name(name) and getattr(feature, "dtype", "") in ("string", "large_string")
+    ]
+    images = any(spec["_type"] == "Image" for spec in described.values())
+    return bool(texts) and not images
+
+
+def _text_parts(
+    loaded: Mapping[Any, Any],
+    origin: str,
+    columns: Columns,
+    warnings: list[str],
+) -> dict[str, Part]:
+    """The parts of a dataset of texts by split name."""
+    parts: dict[str, Part] = {}
+    for name, kind in _splits(loaded, origin, warnings).items():
+        dataset = loaded[name]
+        described = {column: _described(feature) for column, feature in dataset.features.items()}
+        plain = {
+            column: dataset[column][:]
+            for column, feature in dataset.features.items()
+            if hasattr(feature, "dtype")
+        }
+        table = TextTable(f"{origin}/{kind}", plain, None, described)
+        try:
+            parts |= parts_of_texts(table, columns, warnings, split=kind)
+        except NoLabels as error:
+            if kind == "train":
+                raise
+            warnings.append(f"no {kind} split is read: {error}")
+    return parts
 
 
 def _parts(
@@ -127,7 +186,25 @@ def _parts(
     columns: Columns,
     warnings: list[str],
 ) -> dict[str, Part]:
-    """The parts of a dataset by split name; one split alone is the training split."""
+    """The parts of a dataset of images by split name."""
+    parts: dict[str, Part] = {}
+    for name, kind in _splits(loaded, origin, warnings).items():
+        try:
+            parts[kind] = _part(
+                loaded[name],
+                str(name),
+                origin,
+                columns,
+            )
+        except NoLabels as error:
+            if kind == "train":
+                raise
+            warnings.append(f"no {kind} split is read: {error}")
+    return parts
+
+
+def _splits(loaded: Mapping[Any, Any], origin: str, warnings: list[str]) -> dict[Any, str]:
+    """Which split each of a dataset's is; one split alone is the training split."""
     names = {str(name): name for name in loaded}
     kinds = roles({name: read_name(name).kind for name in names})
     if "train" not in kinds.values():
@@ -137,23 +214,13 @@ def _parts(
     unused = [name for name in names if name not in kinds]
     if unused:
         warnings.append(f"splits of {origin} that are not used: {listed(unused)}")
-    parts: dict[str, Part] = {}
+    splits: dict[Any, str] = {}
     for name, kind in kinds.items():
-        if kind in parts:
+        if kind in splits.values():
             warnings.append(f"{class_name(name)} of {origin} is a second {kind} split, not used")
             continue
-        try:
-            parts[kind] = _part(
-                loaded[names[name]],
-                name,
-                origin,
-                columns,
-            )
-        except NoLabels as error:
-            if kind == "train":
-                raise
-            warnings.append(f"no {kind} split is read: {error}")
-    return parts
+        splits[names[name]] = kind
+    return splits
 
 
 def _revision(dataset: Any) -> str | None:

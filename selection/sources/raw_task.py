@@ -9,6 +9,7 @@ from pathlib import Path
 from selection.kinds.image import IMAGE
 from selection.kinds.kind import Kind
 from selection.kinds.registry import KINDS
+from selection.kinds.text import TEXT
 from selection.sources import hub as hub_task
 from selection.sources.digits import digits
 from selection.sources.split import Part, Source, class_name
@@ -48,6 +49,8 @@ def read_task(
     ``UserError`` where it is none of them, or cannot be read.
     """
     path = Path(spec).expanduser()
+    if kind is not None:
+        validate_choice("kind", kind, KINDS)
     if spec and path.exists():
         return _read_path(path, columns, kind)
     warnings: list[str] = []
@@ -58,12 +61,14 @@ def read_task(
             warnings,
             revision,
             offline=offline,
+            texts=None if kind is None else kind == TEXT.name,
         )
         return RawTask(
             spec[3:],
             dataset.parts,
             revision=dataset.revision,
             warnings=warnings,
+            kind=TEXT if dataset.texts else IMAGE,
         )
     if spec in BUILT_IN:
         columns.require_unused(spec)
@@ -86,7 +91,7 @@ def read_task(
 
 
 def _read_path(path: Path, columns: Columns, kind: str | None) -> RawTask:
-    kinds = [KINDS[validate_choice("kind", kind, KINDS)]] if kind else [*KINDS.values()]
+    kinds = [KINDS[kind]] if kind else [*KINDS.values()]
     for candidate in kinds:
         warnings: list[str] = []
         content = candidate.read(path, columns, warnings)

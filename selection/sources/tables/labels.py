@@ -44,6 +44,7 @@ def to_labels(values: Any, names: Sequence[str] | None, origin: str) -> Labels:
         values = _as_text(values, origin)
     if kinds.is_string(values.type) or kinds.is_large_string(values.type):
         texts = [class_name(text) for text in values.fill_null("").to_pylist()]
+        texts = ["" if text == "-1" else text for text in texts]
         return text_labels(single_labels(texts, origin))
     if kinds.is_floating(values.type) or kinds.is_decimal(values.type):
         values = _whole_numbers(values, origin)

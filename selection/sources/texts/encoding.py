@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 from selection.sources.tables.text import read_text
@@ -12,6 +13,8 @@ class MixedEncodings(UserError):
     """Some lines of a file are UTF-8, and some are not."""
 
 
+_LOOKED_AT = 10_000  # letters that tell whether a file is text
+_MOST_STRANGE = 0.02  # share of them that no terminal prints
 _SHOWN = 60  # characters of a line in a message
 
 
@@ -22,6 +25,10 @@ def decoded(path: Path, warnings: list[str]) -> str:
     ``UserError`` for a file that is no text, or in which some lines are UTF-8 and some are not.
     """
     text = read_text(path)
+    strange = sum(unicodedata.category(letter) == "Cc" for letter in text[:_LOOKED_AT])
+    strange -= sum(text[:_LOOKED_AT].count(letter) for letter in "\t\n\r\f")
+    if strange > _MOST_STRANGE * len(text[:_LOOKED_AT]):
+        raise UserError(f"{path} is no text file: {strange} of its letters cannot be printed")
     raw = path.read_bytes()
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or raw[1:2] == b"\0" or _is_utf8(raw):
         return text

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from selection.kinds.kind import TaskContent
+from selection.sources.hub import read_saved_texts
 from selection.sources.layouts.folder import IMAGE_SUFFIXES, UNLABELLED
 from selection.sources.layouts.split_names import read_name
 from selection.sources.split import Part, Source, class_name
@@ -20,6 +21,7 @@ from selection.sources.texts.encoding import MixedEncodings, decoded
 from selection.sources.texts.source import TextSource
 from selection.sources.texts.table import (
     SUFFIXES,
+    UnreadableTexts,
     beginning,
     is_text_table,
     parts_of_texts,
@@ -28,6 +30,7 @@ from selection.sources.texts.table import (
 )
 from zoo.errors import UserError
 
+_POOLS = ("unlabelled", "other")  # kinds of names of folders in a split that are no classes
 _LOOKED_AT = 50  # names of a folder that are looked at to tell what it holds
 
 
@@ -42,6 +45,8 @@ def read_texts(path: Path, columns: Columns, warnings: list[str]) -> TaskContent
         if not _holds_texts(path, columns):
             return None
         return TaskContent(parts_of_texts(read_table(path, warnings), columns, warnings), [])
+    if saved := read_saved_texts(path, columns, warnings):
+        return TaskContent(saved)
     return _of_tables(path, columns, warnings) or _of_text_files(path, warnings)
 
 
@@ -49,7 +54,7 @@ def _holds_texts(path: Path, columns: Columns) -> bool:
     """Whether a table has a column of texts; one that cannot be read here may hold images."""
     try:
         return is_text_table(beginning(path), columns)
-    except MixedEncodings:
+    except (MixedEncodings, UnreadableTexts):
         raise
     except UserError:
         if columns.text is not None:
@@ -70,7 +75,9 @@ def _of_tables(folder: Path, columns: Columns, warnings: list[str]) -> TaskConte
     splits = roles({str(path): kind for path, kind in kinds.items()})
     pools = [path for path, kind in kinds.items() if kind in UNLABELLED or kind == "unlabelled"]
     if "train" not in splits.values():
-        return None
+        tables = [path for path in files if _holds_texts(path, columns)]
+        is_alone = len(tables) == 1 and kinds[tables[0]] is None
+        return read_texts(tables[0], columns, warnings) if is_alone else None
     parts: dict[str, list[Part]] = {}
     for path in files:
         split = splits.get(str(path))
@@ -117,7 +124,10 @@ def _of_text_files(folder: Path, warnings: list[str]) -> TaskContent | None:
     splits = roles({name: known.kind for name, known in kinds.items() if known.is_split})
     pools = [child for child in inner if kinds[child.name].kind == "unlabelled"]
     if "train" in splits.values():
-        classes = {splits[child.name]: _classes(child) for child in inner if child.name in splits}
+        of_splits = [child for child in inner if child.name in splits]
+        inside = [folder for child in of_splits for folder in child.iterdir() if _is_folder(folder)]
+        pools += [folder for folder in inside if read_name(folder.name).kind in _POOLS]
+        classes = {splits[child.name]: _classes(child, leave_out=pools) for child in of_splits}
     else:
         classes = {"train": _classes(folder, leave_out=pools)}
     if len(classes.get("train", {})) < 2 or _has_images(folder):
@@ -158,16 +168,19 @@ def _has_images(folder: Path) -> bool:
 
 def _part(folder: Path, classes: Mapping[str, Sequence[Path]], warnings: list[str]) -> Part:
     texts, names, labels = [], [], []
-    empty = 0
+    empty, said = 0, list[str]()
     for name, files in classes.items():
         for path in files:
-            text = decoded(path, warnings)
+            text = decoded(path, said)
             if not text.strip():
                 empty += 1
                 continue
             texts.append(text)
             names.append(str(path.relative_to(folder)))
             labels.append(class_name(name))
+    warnings += said[:1]
+    if len(said) > 1:
+        warnings.append(f"{len(said)} files of {folder} are not in UTF-8, as the one above")
     if empty:
         warnings.append(f"{empty} text files of {folder} are empty and are not used")
     return Part(TextSource(texts, folder.name, names), *text_labels(labels))

@@ -42,7 +42,12 @@ _TEXT_WORDS_TEXT = """
 """
 TEXT_WORDS = set(_TEXT_WORDS_TEXT.split())
 _PAIRS = ({"premise", "hypothesis"}, {"question", "answer"}, {"question", "context"})
+_INDEX_NAMES = {"", "id", "idx", "index", "unnamed: 0", "guid"}
 _SAMPLE = 100  # values that tell what a column holds
+
+
+class UnreadableTexts(UserError):
+    """A table whose first row names texts or labels, and whose other rows cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,9 @@ class TextTable:
 
 def is_text_name(name: str) -> bool:
     """Whether a column of this name may hold texts."""
-    return bool(TEXT_WORDS & set(words(name))) and not is_label_name(name)
+    said = words(name)
+    is_short = len(said) <= 3 and len(name) < 40  # a whole text is no name
+    return is_short and bool(TEXT_WORDS & set(said)) and not is_label_name(name)
 
 
 def read_table(path: Path, warnings: list[str]) -> TextTable:
@@ -160,7 +167,8 @@ def _of_delimited(text: str, path: Path, *, rows: int | None = None) -> dict[str
         )
     except (ValueError, OverflowError) as error:  # pandas' errors of parsing are such
         reason = str(error).splitlines()[0]
-        raise UserError(
+        fault = UnreadableTexts if _known_names(header, delimiter)[0] else UserError
+        raise fault(
             f"{path} is no readable table: {reason}; put quotes around texts with separators or"
             " line breaks"
         ) from error
@@ -262,8 +270,9 @@ def _labels(table: TextTable, others: Sequence[str], columns: Columns) -> Any:
         origin=table.origin,
         prefer_text=True,
     )
-    if column is None and len(others) == 1:
-        column = others[0]
+    rest = [name for name in others if name.strip().lower() not in _INDEX_NAMES]
+    if column is None and len(rest) == 1:
+        column = rest[0]
     if column is None:
         raise NoLabels(
             f"{table.origin} has no column 'label' (it has: {listed(list(table.columns))}); name"
