@@ -47,7 +47,7 @@ _SAMPLE = 100  # values that tell what a column holds
 
 
 class UnreadableTexts(UserError):
-    """A table whose first row names texts or labels, and whose other rows cannot be read."""
+    """A table whose first row names texts, and whose other rows cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _of_delimited(text: str, path: Path, *, rows: int | None = None) -> dict[str
         )
     except (ValueError, OverflowError) as error:  # pandas' errors of parsing are such
         reason = str(error).splitlines()[0]
-        fault = UnreadableTexts if _known_names(header, delimiter)[0] else UserError
+        fault = UnreadableTexts if any(map(is_text_name, _cells(header, delimiter))) else UserError
         raise fault(
             f"{path} is no readable table: {reason}; put quotes around texts with separators or"
             " line breaks"
@@ -175,8 +175,12 @@ def _of_delimited(text: str, path: Path, *, rows: int | None = None) -> dict[str
     return {str(name): frame[name].tolist() for name in frame.columns}
 
 
+def _cells(header: str, delimiter: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in header.split(delimiter)]
+
+
 def _known_names(header: str, delimiter: str) -> tuple[int, int]:
-    cells = [cell.strip().strip('"') for cell in header.split(delimiter)]
+    cells = _cells(header, delimiter)
     known = sum(is_text_name(cell) or is_label_name(cell) for cell in cells)
     return known if len(cells) > 1 else 0, len(cells)
 
