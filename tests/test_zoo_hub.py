@@ -693,6 +693,7 @@ def test_a_row_as_the_hub_sends_it() -> None:
         "loadable": None,
         "not_loadable_reason": None,
         "repack": True,
+        "modality": None,  # the config of an image classifier tells nothing else
         "family": "timm/resnet18.a1_in1k",
     }
     assert set(row) <= set(COLUMNS)
