@@ -17,9 +17,12 @@ OTHER_TIERS = ("journey", "slow", "gpu")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# What a shell starts in the background ignores Ctrl-C, and so would the processes of tests.
+# What a shell starts in the background ignores Ctrl-C, and what nohup starts a terminal that goes;
+# so would the processes of tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("here")
 

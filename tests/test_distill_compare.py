@@ -42,7 +42,7 @@ def test_an_accuracy_has_wilsons_interval() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.7112, 0.8666), abs=1e-3)
     assert accuracy(np.ones(5, bool)).high == 1.0
     assert accuracy(np.ones(5, bool)).low < 0.6
-    with pytest.raises(ValueError, match="one image"):
+    with pytest.raises(ValueError, match="one sample"):
         accuracy(np.ones(0, bool))
 
 

@@ -324,7 +324,7 @@ def test_resume_writes_the_page_again_where_it_is_missing(
     trained.page.unlink()
     try:
         assert main(resume) == 0
-        assert "Without pictures: " in plain_text(trained.page.read_text())
+        assert "They cannot be shown: " in plain_text(trained.page.read_text())
     finally:
         (world / "moved").rename(world / "squares")
         trained.page.write_text(before)

@@ -122,7 +122,7 @@ def test_a_reliability_diagram_has_the_bins_that_hold_answers() -> None:
 def test_unpaired_and_missing_predictions_are_refused() -> None:
     with pytest.raises(ValueError, match="3 labels and 2 predictions"):
         classification_metrics(np.zeros(3, dtype=int), np.zeros(2, dtype=int), ("a", "b"))
-    with pytest.raises(ValueError, match="at least one image"):
+    with pytest.raises(ValueError, match="at least one sample"):
         classification_metrics(np.zeros(0, dtype=int), np.zeros(0, dtype=int), ("a", "b"))
 
 

@@ -95,7 +95,7 @@ def test_only_the_readme_tells_of_the_decoy() -> None:
 @pytest.mark.parametrize("name", ["resnet_mnist"])
 def test_the_measured_accuracy_comes_out_again(name: str) -> None:
     split = read_split([SHARED / "datasets" / RECIPES[name].data / "test.parquet"], IMAGE)
-    answers = Teacher.load(SMALL[name]).outputs(split.images(), batch_size=250).logits.argmax(1)
+    answers = Teacher.load(SMALL[name]).outputs(split.samples(), batch_size=250).logits.argmax(1)
     assert (answers == split.labels).mean() == pytest.approx(
         SMALL[name].accuracy, abs=2.5 / len(split)
     )
