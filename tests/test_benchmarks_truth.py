@@ -61,7 +61,7 @@ ANY = {"chosen": lambda name: True}
 RECIPE = StudentRecipe(steps=60)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.journey]
 
 
 @pytest.fixture(autouse=True)

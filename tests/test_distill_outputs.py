@@ -28,6 +28,8 @@ from zoo.sources import folder
 from zoo.split_teacher import SplitTeacher
 from zoo.teacher import Teacher
 
+pytestmark = pytest.mark.journey
+
 
 class MeanOutputs(NamedTuple):
     features: Tensor

@@ -17,6 +17,8 @@ from zoo.loading.transformers.halves import longest_chain
 from zoo.split_teacher import CannotSplit, SplitTeacher, boundary, trunk
 from zoo.teacher import Teacher
 
+pytestmark = pytest.mark.journey
+
 FAMILIES = {
     "resnet18": {},
     "resnet26d": {},

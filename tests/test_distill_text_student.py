@@ -27,6 +27,8 @@ from tests.places import ROOT
 from tests.text_setting import CLASSES, sentences, text_student
 from zoo.errors import UserError
 
+pytestmark = pytest.mark.journey
+
 ODD = ["rain and fog", "[PAD] soup", "zzz ☃ 中国 naïve", "the " * 400]
 
 

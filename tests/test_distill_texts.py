@@ -23,6 +23,8 @@ from tests.text_setting import CLASSES, text_student, text_task, write_text_teac
 from zoo.errors import UserError
 from zoo.sources import folder
 
+pytestmark = pytest.mark.journey
+
 OPTIONS = Options(task="requests", student="bert-2x64", batch_size=8, epochs=2)
 METHODS = ("kd", "probe_kd", "average", "ca_mkd", "transport", "feature", "talk", "committee")
 

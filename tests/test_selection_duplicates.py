@@ -25,6 +25,8 @@ from selection.sources.split import Rows, Split, cut
 from selection.task import Task
 from zoo.home import thumbnail_folder
 
+pytestmark = pytest.mark.journey
+
 
 def photo(seed: int, side: int = 96) -> Image.Image:
     """Smooth blobs in colour: no two seeds are alike."""

@@ -25,6 +25,8 @@ from selection.scores.score import Score
 from selection.scores.ties import undecided_pairs
 from tests.test_selection_scores import teacher
 
+pytestmark = pytest.mark.journey
+
 
 def mean_score(*, terms: bool) -> Score:
     """The mean of the first feature: its truth and its spread are known."""

@@ -11,6 +11,8 @@ import pytest
 
 from selection.sources.images import CorruptImage, decode
 
+pytestmark = pytest.mark.journey
+
 RGB, GREY = 2, 1  # photometric interpretations
 
 

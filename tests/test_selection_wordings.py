@@ -146,6 +146,7 @@ def test_a_form_that_was_filled_in_is_no_copy() -> None:
     assert copies_of([*letters, letters[0].upper()]) == [0, *[-1] * 6, 0]  # equal ones still are
 
 
+@pytest.mark.journey
 def test_of_endless_texts_beginning_end_and_length_count() -> None:
     text = " ".join(f"word{i}" for i in range(200_000))
     assert len(text) > 1_000_000

@@ -26,6 +26,8 @@ from zoo.loading.backbones import (
 from zoo.sources.folder import card as folder_card
 from zoo.teacher import Teacher
 
+pytestmark = pytest.mark.journey
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 

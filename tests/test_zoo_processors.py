@@ -17,6 +17,8 @@ from zoo.errors import TeacherError
 from zoo.loading.inputs.preprocessing import from_config, from_transformers
 from zoo.loading.inputs.processors import family_processor
 
+pytestmark = pytest.mark.journey
+
 # (processor, what its file says beyond the defaults, largest difference in grey levels of 255).
 # Exact is what rounding of floats leaves. One level or two: the library resizes tensors, not PIL's
 # images. One pixel: it rounds the centre to another pixel where the margin is odd, or cuts before

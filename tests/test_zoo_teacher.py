@@ -24,6 +24,8 @@ from zoo.loading.inputs.preprocessing import from_transformers
 from zoo.loading.network import Network, _compare
 from zoo.teacher import Preprocessing, Teacher, load_ahead, preprocessing_of
 
+pytestmark = pytest.mark.journey
+
 torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 

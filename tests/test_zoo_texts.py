@@ -15,6 +15,8 @@ from zoo.loading.transformers.families import FAMILIES, HEAD
 from zoo.split_teacher import CannotSplit, SplitTeacher
 from zoo.teacher import Teacher
 
+pytestmark = pytest.mark.journey
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 

@@ -14,6 +14,8 @@ from tests.places import ROOT
 from zoo.card import ModelCard
 from zoo.sources import timm as source
 
+pytestmark = pytest.mark.journey
+
 
 @pytest.fixture(scope="module")
 def cards() -> dict[str, ModelCard]:

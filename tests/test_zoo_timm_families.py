@@ -17,6 +17,8 @@ from zoo.sources.folder import card as folder_card
 from zoo.sources.timm import SIZES
 from zoo.teacher import Teacher
 
+pytestmark = pytest.mark.journey
+
 torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 

@@ -23,6 +23,8 @@ from zoo.sources.layout import find_models
 from zoo.sources.listing import Scope
 from zoo.teacher import Teacher
 
+pytestmark = pytest.mark.journey
+
 torch = pytest.importorskip("torch")
 BERT = {"architectures": ["BertModel"], "model_type": "bert", "max_position_embeddings": 512}
 ROBERTA = BERT | {"architectures": ["RobertaModel"], "model_type": "roberta", "pad_token_id": 1}
