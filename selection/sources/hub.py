@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -161,23 +161,19 @@ def _text_parts(
     warnings: list[str],
 ) -> dict[str, Part]:
     """The parts of a dataset of texts by split name."""
-    parts: dict[str, Part] = {}
-    for name, kind in _splits(loaded, origin, warnings).items():
-        dataset = loaded[name]
+
+    def part(split: Any, role: str) -> Part:
+        dataset = loaded[split]
         described = {column: _described(feature) for column, feature in dataset.features.items()}
         plain = {
             column: dataset[column][:]
             for column, feature in dataset.features.items()
             if hasattr(feature, "dtype")
         }
-        table = TextTable(f"{origin}/{kind}", plain, None, described)
-        try:
-            parts |= parts_of_texts(table, columns, warnings, split=kind)
-        except NoLabels as error:
-            if kind == "train":
-                raise
-            warnings.append(f"no {kind} split is read: {error}")
-    return parts
+        table = TextTable(f"{origin}/{role}", plain, None, described)
+        return parts_of_texts(table, columns, warnings, split=role)[role]
+
+    return _by_split(loaded, origin, warnings, part)
 
 
 def _parts(
@@ -187,19 +183,29 @@ def _parts(
     warnings: list[str],
 ) -> dict[str, Part]:
     """The parts of a dataset of images by split name."""
+    return _by_split(
+        loaded,
+        origin,
+        warnings,
+        lambda split, _role: _part(loaded[split], str(split), origin, columns),
+    )
+
+
+def _by_split(
+    loaded: Mapping[Any, Any],
+    origin: str,
+    warnings: list[str],
+    part: Callable[[Any, str], Part],
+) -> dict[str, Part]:
+    """``part(split, role)`` of each split by its role; only ``train`` must have labels."""
     parts: dict[str, Part] = {}
-    for name, kind in _splits(loaded, origin, warnings).items():
+    for split, role in _splits(loaded, origin, warnings).items():
         try:
-            parts[kind] = _part(
-                loaded[name],
-                str(name),
-                origin,
-                columns,
-            )
+            parts[role] = part(split, role)
         except NoLabels as error:
-            if kind == "train":
+            if role == "train":
                 raise
-            warnings.append(f"no {kind} split is read: {error}")
+            warnings.append(f"no {role} split is read: {error}")
     return parts
 
 
