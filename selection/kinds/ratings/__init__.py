@@ -1,0 +1,1 @@
+"""Tasks of ratings: pairs of a user and an item."""
