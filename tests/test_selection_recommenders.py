@@ -313,3 +313,30 @@ def test_interleaved_mixes_evenly() -> None:
     order = interleaved(4, 8)
     assert sorted(order.tolist()) == list(range(12))
     assert [int((order[:end] < 4).sum()) for end in (3, 6, 9, 12)] == [1, 2, 3, 4]
+
+
+def test_a_teacher_that_is_always_wrong_gets_no_weight_rather_than_a_negative_one() -> None:
+    history, _, genre = made_history(implicit=True)
+    told = Affinities.of_items(np.eye(GENRES, dtype=np.float32)[genre], np.arange(ITEMS), history)
+    wrong = Affinities(history, -told.relevance, told.residual)
+    assert list_targets([wrong], history).weights == (0.0,)
+
+
+def test_the_weights_of_lists_are_fitted_without_the_pair_itself() -> None:
+    """Items of one user each: with the pair itself their count would tell the truth."""
+    rng = np.random.default_rng(0)
+    items = rng.permutation(ITEMS)
+    history = History.of(Pairs(np.arange(ITEMS), items), None, users=ITEMS, items=ITEMS * 10)
+    assert list_targets([], history).popularity < -1.0
+
+
+def test_a_rated_item_is_not_told_its_own_bias() -> None:
+    """Features that say nothing, and more of them than items: memory would be perfect."""
+    rng = np.random.default_rng(2)
+    quality = rng.normal(size=ITEMS)
+    users, items = np.nonzero(rng.random((300, ITEMS)) < 0.5)
+    history = History.of(Pairs(users, items), 3 + quality[items], users=300, items=ITEMS)
+    shown = rng.normal(size=(ITEMS, 200)).astype(np.float32)
+    bias = Affinities.of_items(shown, np.arange(ITEMS), history).item_bias
+    assert bias is not None
+    assert abs(np.corrcoef(bias, quality)[0, 1]) < 0.5
