@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,28 +20,45 @@ from zoo.terminal.options import command_of
 
 if TYPE_CHECKING:
     from distill.comparison import Comparison
+    from distill.training.figures import Figure
 
 DEFAULT_METHODS = ("plain", "average", BEST_SINGLE, "probe_kd")
 
 
 def _record(comparison: Comparison) -> dict[str, Any]:
-    lines = [asdict(line) for line in comparison.lines]
-    teachers = [
-        {
-            "model": t.model,
-            "validation": t.validation,
-            "test": float(t.hits.mean()),
-            "balanced": t.balanced,
-        }
-        for t in comparison.teachers
+    figures = comparison.figures
+    lines = [
+        asdict(line)
+        | {"figures": {"validation": dict(line.validation), "test": dict(line.test)}}
+        | _short(line.validation, line.test, figures)
+        for line in comparison.lines
     ]
+    teachers = []
+    for teacher in comparison.teachers:
+        test = {f.name: f.value(teacher.test) for f in figures if f.known(teacher.test)}
+        validation = {f.name: teacher.validation.get(f.name) for f in figures}
+        teachers.append(
+            {"model": teacher.model, "figures": {"test": test}} | _short(validation, test, figures)
+        )
     return {
         "task": comparison.name,
         "classes": list(comparison.classes),
-        "figure": comparison.figure,
-        "commonest": list(comparison.commonest),
+        "figure": comparison.figure.name,
+        "commonest": list(comparison.commonest or ()),
         "lines": lines,
         "teachers": teachers,
+    }
+
+
+def _short(
+    validation: Mapping[str, float | None], test: Mapping[str, float], figures: Sequence[Figure]
+) -> dict[str, float | None]:
+    """The first figure on both splits and the others on test: ``balanced``."""
+    first, *others = figures
+    return {
+        "validation": validation.get(first.name),
+        "test": test.get(first.name),
+        **{figure.short: test.get(figure.name) for figure in others},
     }
 
 
@@ -100,7 +117,7 @@ def compare_methods(options: CompareOptions) -> int:
     print(text_table(comparison))
     write_text(target, page(comparison))
     print(f"page: {target}")
-    if all(result.test is None for result in comparison.lines):
+    if not any(result.finished for result in comparison.lines):
         raise Unavailable("no cell could be trained; the reasons are above")
     return 0
 

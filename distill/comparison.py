@@ -6,78 +6,86 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from distill.kinds.kind import SplitAnswers, TrainingKind
 from distill.options import Options, from_config
 from distill.run import RunFolder
 from distill.training.compared_methods import BEST_SINGLE, method_options, same_runs
-from distill.training.method_result import COLUMNS, MethodResult, figures_of
-from selection.kinds.image import IMAGE
-from selection.kinds.kind import Kind
+from distill.training.figures import Entry, Figure
+from distill.training.method_result import MethodResult
 from zoo.errors import Unavailable, UserError
 from zoo.terminal.progress import note, warn
 
 if TYPE_CHECKING:
     from distill.experiment import Experiment
     from distill.teachers.prepared import PreparedTeacher
-    from selection.scores.interval import Hits, Interval
 
 __all__ = [
     "BEST_SINGLE",
-    "COLUMNS",
     "Comparison",
     "MethodResult",
-    "TeacherAccuracy",
+    "TeacherFigures",
     "compare",
-    "figures_of",
 ]
 
 Results = Mapping[str, Any]  # results.json of a run
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherAccuracy:
-    """A teacher's head, fitted on the training split, read on the test split: ``hits`` (n,).
+class TeacherFigures:
+    """A teacher's head, fitted on the training split.
 
-    ``validation`` and ``deciding`` are its accuracy and the deciding figure on validation,
-    ``balanced`` its balanced accuracy on test.
+    validation  figure -> its value on the validation split
+    test        the head's answers on the test split, as an entry of ``results.json``
     """
 
     model: str
-    validation: float
-    deciding: float
-    hits: Hits
-    balanced: float
+    validation: Mapping[str, float]
+    test: Entry
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The ``runs`` by method and seed, finished or not, and a line for each method in order.
 
-    ``figure``, ``accuracy`` or ``balanced_accuracy``, is what decides; ``commonest`` the class with
-    the most test images and its share of them.
+    ``figure`` is what decides; ``commonest`` the class that does best where it is always said, and
+    the first figure of saying it; None where that means nothing.
     """
 
     name: str
     classes: tuple[str, ...]
     runs: Mapping[tuple[str, int], RunFolder]
     lines: tuple[MethodResult, ...]
-    teachers: tuple[TeacherAccuracy, ...]
-    figure: str
-    commonest: tuple[str, float]
-    kind: Kind = IMAGE
+    teachers: tuple[TeacherFigures, ...]
+    figure: Figure
+    commonest: tuple[str, float] | None
+    kind: TrainingKind
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """Those of the kind that the finished runs tell; all where none is finished."""
+        known = {name for line in self.lines for name in line.test}
+        return tuple(f for f in self.kind.figures if f.name in known or not known)
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The classes without a test image."""
+        """The classes without a test sample."""
         by_class = next((line.by_class for line in self.lines if line.by_class), ())
         unknown = zip(self.classes, by_class, strict=False)
         return tuple(name for name, share in unknown if share is None)
 
     @property
-    def best_teacher(self) -> TeacherAccuracy | None:
+    def predicts_classes(self) -> bool:
+        """Whether a finished run predicts a class of each test sample."""
+        return any(line.by_class for line in self.lines)
+
+    @property
+    def best_teacher(self) -> TeacherFigures | None:
         """The teacher whose head is best on validation."""
-        return max(self.teachers, key=lambda teacher: teacher.deciding, default=None)
+        by_model = {teacher.model: teacher.validation for teacher in self.teachers}
+        best = best_of(by_model, self.figure, self.kind)
+        return next((teacher for teacher in self.teachers if teacher.model == best), None)
 
     def of(self, method: str) -> dict[int, RunFolder]:
         """The finished runs of ``method`` by seed."""
@@ -136,7 +144,7 @@ def compare(
         teachers=_teachers(experiment),
         figure=experiment.decided_by,
         commonest=_commonest(experiment),
-        kind=experiment.task.kind,
+        kind=experiment.kind,
     )
     lines = tuple(
         _of_same_run(method, same[method])
@@ -203,57 +211,55 @@ def _train(
 
     if options.method == BEST_SINGLE:
         options = replace(options, method="probe_kd")
-        best = max(experiment.teachers(), key=lambda t: _on_validation(t, experiment).deciding)
-        experiment = experiment.with_teachers((best.info.card,))
+        teachers = {teacher.info.card.id: teacher for teacher in experiment.teachers()}
+        on_validation = {name: _on_validation(t, experiment) for name, t in teachers.items()}
+        best = best_of(on_validation, experiment.decided_by, experiment.kind)
+        if best is not None:
+            experiment = experiment.with_teachers((teachers[best].info.card,))
     train(experiment, options, folder, own=own)
 
 
-class _ValidationFigures(NamedTuple):
-    accuracy: float
-    deciding: float
+def best_of(
+    values: Mapping[str, Mapping[str, float]], figure: Figure, kind: TrainingKind
+) -> str | None:
+    """Whose ``values`` (figure -> value) are best in ``figure``; in the first figure of the kind
+    that all have, where some lack that one. None without any.
+    """
+    for each in (figure, *kind.figures):
+        if values and all(each.name in of_one for of_one in values.values()):
+            sign = 1 if each.higher_is_better else -1
+            return max(values, key=lambda name: sign * values[name][each.name])
+    return next(iter(values), None)
 
 
-def _on_validation(teacher: PreparedTeacher, experiment: Experiment) -> _ValidationFigures:
+def _on_validation(teacher: PreparedTeacher, experiment: Experiment) -> dict[str, float]:
     """The figures of a teacher's head on the validation split."""
-    from distill.training.results import ACCURACY, class_mean
-
-    rows = experiment.validation.usable
-    labels = experiment.validation.labels[rows]
-    right = teacher.validation.argmax(1).numpy()[rows] == labels
-    accuracy = float(right.mean())
-    if experiment.decided_by == ACCURACY:
-        return _ValidationFigures(accuracy, accuracy)
-    return _ValidationFigures(accuracy, class_mean(right, labels))
+    samples = experiment.validation
+    logits = teacher.validation[samples.usable]
+    answers = SplitAnswers(task=experiment.task, samples=samples, logits=logits)
+    return experiment.kind.validate(answers)
 
 
-def _commonest(experiment: Experiment) -> tuple[str, float]:
-    """The class with the most test images that can be read, and its share of them in [0, 1]."""
-    import numpy as np
-
+def _commonest(experiment: Experiment) -> tuple[str, float] | None:
+    """The class that does best on the test samples that can be read where it is always said, and
+    the first figure of saying it.
+    """
     test = experiment.split("test")
-    labels = test.labels[test.usable]
-    counts = np.bincount(labels, minlength=len(experiment.task.classes))
-    most = int(counts.argmax())
-    return experiment.task.classes[most], float(counts[most] / len(labels))
+    best = experiment.kind.figures[0].always(test.labels[test.usable])
+    return None if best is None else (experiment.task.classes[best[0]], best[1])
 
 
-def _teachers(experiment: Experiment) -> tuple[TeacherAccuracy, ...]:
-    from distill.training.results import class_mean
-
+def _teachers(experiment: Experiment) -> tuple[TeacherFigures, ...]:
     test = experiment.split("test")
-    labels = test.labels[test.usable]
     teachers = []
     for teacher in experiment.teachers():
-        logits = experiment.committee.predicted(teacher.info.card, teacher.head, test)  # (n, C)
-        right = logits.argmax(1).numpy()[test.usable] == labels
-        on_validation = _on_validation(teacher, experiment)
+        logits = experiment.committee.predicted(teacher.info.card, teacher.head, test)  # (N, C)
+        answers = SplitAnswers(task=experiment.task, samples=test, logits=logits[test.usable])
         teachers.append(
-            TeacherAccuracy(
+            TeacherFigures(
                 model=teacher.info.card.id,
-                validation=on_validation.accuracy,
-                deciding=on_validation.deciding,
-                hits=right,
-                balanced=class_mean(right, labels),
+                validation=_on_validation(teacher, experiment),
+                test=experiment.kind.evaluate(answers),
             )
         )
     return tuple(teachers)
@@ -261,8 +267,7 @@ def _teachers(experiment: Experiment) -> tuple[TeacherAccuracy, ...]:
 
 def _result(method: str, comparison: Comparison, error: str | None) -> MethodResult:
     """The figures of ``method`` over its finished seeds."""
-    from distill.training.results import ACCURACY, BALANCED, lift_of
-
+    figure, kind = comparison.figure, comparison.kind
     results = {seed: run.results() for seed, run in comparison.of(method).items()}
     plain = {seed: run.results() for seed, run in comparison.of("plain").items()}
     missing = tuple(s for name, s in comparison.runs if name == method and s not in results)
@@ -276,61 +281,48 @@ def _result(method: str, comparison: Comparison, error: str | None) -> MethodRes
     shared = [seed for seed in results if seed in plain]
     lift = closed = None
     if shared and method != "plain":
-        students = [results[seed] for seed in shared]
-        controls = [plain[seed] for seed in shared]
-        lift = lift_of(students, controls, "test", comparison.figure)
-        closed = _gap_recovered(students, controls, comparison)
+        students = [results[seed]["test"] for seed in shared]
+        controls = [plain[seed]["test"] for seed in shared]
+        lift = figure.improvement(students, controls)
+        best = comparison.best_teacher
+        if best is not None and figure.terms(best.test) is not None:
+            closed = figure.recovered(students, controls, best.test)
     runs = list(results.values())
+    validation = _means(runs, "validation", kind)
     return MethodResult(
         method=method,
         seeds=tuple(results),
         missing=missing,
-        validation=_mean_of(runs, "validation", ACCURACY),
-        test=_mean_of(runs, "test", ACCURACY),
-        balanced=_mean_of(runs, "test", BALANCED),
+        validation=validation,
+        test=_means(runs, "test", kind),
         by_class=_mean_by_class(runs, comparison.classes),
-        deciding=_mean_of(runs, "validation", comparison.figure),
+        deciding=validation.get(figure.name),
         lift=lift,
         recovered=closed,
         error=error,
     )
 
 
-def _gap_recovered(
-    students: Sequence[Results], controls: Sequence[Results], comparison: Comparison
-) -> Interval | None:
-    """The share of the gap between plain and the best teacher that ``students`` closed."""
-    import numpy as np
-
-    from distill.run import hits
-    from distill.training.results import ACCURACY
-    from selection.scores.balanced import balanced_gap_recovered
-    from selection.scores.interval import gap_recovered
-
-    best = comparison.best_teacher
-    if best is None:
-        return None
-    of_students = [hits(results, "test") for results in students]
-    of_plain = [hits(results, "test") for results in controls]
-    if comparison.figure == ACCURACY:
-        return gap_recovered(of_students, of_plain, best.hits)
-    labels = np.asarray(students[0]["test"]["labels"])
-    return balanced_gap_recovered(of_students, of_plain, best.hits, labels)
-
-
-def _mean_of(runs: Sequence[Results], split: str, figure: str) -> float:
-    """The mean of a figure over the seeds of a method."""
-    from distill.training.results import figure_of
-
-    return sum(figure_of(results, split, figure) for results in runs) / len(runs)
+def _means(runs: Sequence[Results], split: str, kind: TrainingKind) -> dict[str, float]:
+    """Figure -> its mean over the seeds of a method, where all tell it."""
+    entries = [results[split] for results in runs]
+    return {
+        figure.name: sum(map(figure.value, entries)) / len(entries)
+        for figure in kind.figures
+        if all(map(figure.known, entries))
+    }
 
 
 def _mean_by_class(runs: Sequence[Results], classes: Sequence[str]) -> tuple[float | None, ...]:
-    """(C,) the share of each class's test images that is right, mean over seeds."""
+    """(C,) the share of each class's test samples that is right, mean over seeds; empty where the
+    runs do not predict classes.
+    """
     import numpy as np
 
     from distill.run import hits
 
+    if "predicted" not in runs[0]["test"]:
+        return ()
     labels = np.asarray(runs[0]["test"]["labels"])
     right = np.mean([hits(results, "test") for results in runs], axis=0)  # (n,)
     shares: list[float | None] = []

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from distill.data.batches import Batches, BatchSettings
 from distill.data.samples import Samples, open_samples, refuse_equal_samples
-from distill.kinds.kind import Packings, TrainingKind
+from distill.kinds.kind import Packings, SplitAnswers, TrainingKind
 from distill.kinds.registry import TRAINING_KINDS, kind_of_student, training_kind
 from distill.methods.recipe import Context
 from distill.methods.registry import METHODS, require
@@ -32,8 +31,8 @@ from distill.teachers.prepared import (
     committee_cards,
 )
 from distill.training.config import TrainingConfig, training_config
+from distill.training.figures import Figure
 from distill.training.loop import TrainingSetup
-from distill.training.results import ACCURACY, BALANCED, class_mean, split_results
 from selection.duplicates.report import leaks
 from selection.probing.budget import CostModel
 from selection.probing.downloads import (
@@ -44,7 +43,6 @@ from selection.probing.downloads import (
 )
 from selection.ranking import Ranking
 from selection.report.class_table import warn_of
-from selection.scores.interval import accuracy
 from selection.sources.unreadable import check_readable, unreadable_warnings
 from selection.task import Task
 from zoo.errors import UserError
@@ -76,10 +74,10 @@ class Experiment:
         """The student's input size."""
         return self.training.student.size
 
-    @property
-    def decided_by(self) -> str:
-        """The figure that decides whether teachers help: see `training.results`."""
-        return BALANCED if self.task.class_counts.unbalanced else ACCURACY
+    @cached_property
+    def decided_by(self) -> Figure:
+        """The figure that decides whether teachers help."""
+        return self.kind.decided_by(self.task)
 
     @cached_property
     def kind(self) -> TrainingKind:
@@ -199,48 +197,45 @@ class Experiment:
             validate=partial(self.validate, teachers=teachers),
         )
 
+    def answers(self, student: Student, samples: Samples) -> SplitAnswers:
+        """What ``student`` says of the ``samples`` of a split."""
+        chunks = samples.chunks(samples.usable)
+        logits = torch.cat([student.logits(chunk) for chunk in chunks])  # (n, C)
+        return SplitAnswers(task=self.task, samples=samples, logits=logits, student=student)
+
     def validate(self, student: Student, teachers: tuple[PreparedTeacher, ...]) -> dict[str, Any]:
-        """Accuracy, loss and agreement with each teacher on the validation split."""
-        rows = self.validation.usable
-        labels = torch.from_numpy(self.validation.labels[rows])
-        logits = torch.cat([student.logits(chunk) for chunk in self.validation.chunks(rows)])
-        predicted = logits.argmax(1)  # (n,)
+        """Figures, loss and agreement with each teacher on the validation split."""
+        answers = self.answers(student, self.validation)
+        predicted = answers.logits.argmax(1)
         agreement = []
         for teacher in teachers:
-            agrees = teacher.validation.argmax(1)[rows] == predicted
+            agrees = teacher.validation.argmax(1)[self.validation.usable] == predicted
             share = float(agrees.float().mean())
             agreement.append({"model": teacher.info.card.id, "agreement": share})
-        return {
-            "validation_accuracy": float((predicted == labels).float().mean()),
-            "validation_balanced_accuracy": class_mean(
-                (predicted == labels).numpy(), labels.numpy()
-            ),
-            "validation_loss": float(torch.nn.functional.cross_entropy(logits, labels)),
-            "teachers": agreement,
-        }
+        figures = self.kind.validate(answers)
+        line = {f"validation_{name}": value for name, value in figures.items()}
+        return {**line, "teachers": agreement}
 
     def results(self, student: Student) -> dict[str, Any]:
         """``results.json``: figures and predictions on the validation and the test split, which
         figure decides, the worst mistakes, and what could not be read.
         """
-        results: dict[str, Any] = {"decided_by": self.decided_by, "unreadable": self._unreadable()}
+        results: dict[str, Any] = {
+            "decided_by": self.decided_by.name,
+            "unreadable": self._unreadable(),
+        }
         for name in ("validation", "test"):
             samples = self.split(name)
-            labels = samples.labels[samples.usable]
-            logits = [student.logits(chunk) for chunk in samples.chunks(samples.usable)]
-            logits_of_all = torch.cat(logits)  # (n, C)
-            right = logits_of_all.argmax(1).numpy() == labels
-            results[name] = {
-                **split_results(labels, logits_of_all, self.task.classes),
-                **self._without_copies(name, samples, right),
-            }
+            entry = self.kind.evaluate(self.answers(student, samples))
+            results[name] = {**entry, **self._without_copies(name, samples, entry)}
         test = results["test"]
-        test["mistakes"] = worst_mistakes(
-            self.task.test,
-            self.split("test").usable,
-            np.asarray(test["predicted"]),
-            np.asarray(test["confidence"]),
-        )
+        if "confidence" in test:
+            test["mistakes"] = worst_mistakes(
+                self.task.test,
+                self.split("test").usable,
+                np.asarray(test["predicted"]),
+                np.asarray(test["confidence"]),
+            )
         return results
 
     def _unreadable(self) -> dict[str, Any]:
@@ -258,17 +253,18 @@ class Experiment:
         self,
         name: str,
         samples: Samples,
-        correct: npt.NDArray[np.bool_],
+        entry: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Accuracy on the images of a split that stand in no other too, where some do."""
+        """The first figure on the samples of a split that stand in no other too, where some do."""
         task, others = self.task, {"validation", "test"} - {name}
         splits = (task.train, *(getattr(task, other) for other in others))
         copies = np.concatenate([leaks(getattr(task, name), split) for split in splits])
         is_new = ~np.isin(samples.usable, copies)
-        if is_new.all() or not is_new.any():
+        figure = self.kind.figures[0]
+        terms = figure.terms(entry)
+        if is_new.all() or not is_new.any() or terms is None or terms.shape[1] != len(is_new):
             return {}
-        share = accuracy(correct[is_new])
-        figures = {"accuracy": share.value, "low": share.low, "high": share.high}
+        figures = figure.named(figure.interval_of(terms[:, is_new]))
         return {"without_copies": {"images": int(is_new.sum()), **figures}}
 
     def with_teachers(self, cards: tuple[ModelCard, ...]) -> Experiment:

@@ -271,11 +271,12 @@ def _summary(finished: RunFolder) -> None:
         metrics = split_metrics(results, split, classes)
         for text in warnings_of(metrics, split, noun=kind.noun):
             warn(text)
-        print("\n".join(summary_lines(metrics, split, nouns=kind.nouns)))
+        print("\n".join(summary_lines(results[split], metrics, split, kind=kind)))
         if new := results[split].get("without_copies"):
+            first = kind.figures[0]
             print(
-                f"{split}, without copies from the other splits:"
-                f" {100 * new['accuracy']:.1f} % of {new['images']} {kind.nouns}"
+                f"{split}, without copies from the other splits: {first.shown(first.value(new))} of"
+                f" {first.count(new)} {kind.nouns}"
             )
     if results.get("verdict"):
         print(results["verdict"])

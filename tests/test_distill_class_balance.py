@@ -16,20 +16,18 @@ from distill.data.batches import Batches, BatchSettings
 from distill.data.class_balance import BalancedStream, class_terms
 from distill.data.samples import Samples, refuse_equal_samples
 from distill.data.views import ImageAugmentation
+from distill.kinds.classes import ACCURACY, BALANCED, class_mean, split_results
+from distill.kinds.image import IMAGE
 from distill.methods.recipe import task_term
 from distill.options import Options, from_config, to_json
 from distill.student.model_card import model_card
 from distill.teachers.probe_head import fit
 from distill.training.config import training_config
+from distill.training.figures import Figure
 from distill.training.results import (
-    ACCURACY,
-    BALANCED,
     _wrapped,
-    class_mean,
     control_results,
-    lift_of,
     split_metrics,
-    split_results,
     summary_lines,
     verdict,
     warnings_of,
@@ -186,10 +184,10 @@ def test_an_old_run_goes_on_without_balance() -> None:
     assert from_config(config)[0].class_balance == "none"
 
 
-def _results(predicted: Any, labels: Any = SKEWED, *, by: str = BALANCED) -> dict[str, Any]:
+def _results(predicted: Any, labels: Any = SKEWED, *, by: Figure = BALANCED) -> dict[str, Any]:
     logits = torch.eye(3)[torch.as_tensor(predicted)] * 9
     split = split_results(np.asarray(labels), logits, CLASSES)
-    return {"validation": split, "test": split, "decided_by": by}
+    return {"validation": split, "test": split, "decided_by": by.name}
 
 
 ALWAYS_RED = np.zeros(100, dtype=int)
@@ -207,24 +205,30 @@ def test_results_hold_every_figure_beside_accuracy() -> None:
 
 
 def test_the_summary_says_what_a_blind_student_is_worth() -> None:
-    metrics = split_metrics(_results(ALWAYS_RED), "test", CLASSES)
-    lines = summary_lines(metrics, "test")
+    results = _results(ALWAYS_RED)
+    metrics = split_metrics(results, "test", CLASSES)
+    lines = summary_lines(results["test"], metrics, "test", kind=IMAGE)
     assert lines[0].startswith("test: 80.0 % (")
     assert lines[1].startswith("  balanced accuracy 33.3 % (")
-    assert lines[2] == "  always saying 'red': 80.0 %"
-    assert lines[3] == "  worst classes: green 0 of 16, blue 0 of 4, red 80 of 80"
-    assert warnings_of(metrics, "test") == [
+    assert lines[2].startswith("  macro-F1 29.6 % (")  # F1 of red is 2 * 80 / (80 + 100)
+    assert lines[3] == "  always saying 'red': 80.0 %"
+    assert lines[4] == "  worst classes: green 0 of 16, blue 0 of 4, red 80 of 80"
+    assert warnings_of(metrics, "test", noun="image") == [
         "on test the student never says 'green', 'blue': read the balanced accuracy, not the"
         " accuracy"
     ]
 
 
 def test_a_class_without_image_is_said_after_training() -> None:
-    metrics = split_metrics(_results(ALWAYS_RED[:96], SKEWED[:96]), "test", CLASSES)
-    assert warnings_of(metrics, "test")[0] == (
+    results = _results(ALWAYS_RED[:96], SKEWED[:96])
+    metrics = split_metrics(results, "test", CLASSES)
+    assert warnings_of(metrics, "test", noun="image")[0] == (
         "no test image of 'blue': the test accuracy says nothing of it"
     )
-    assert "the mean over 2 of 3 classes" in summary_lines(metrics, "test")[1]
+    assert (
+        "the mean over 2 of 3 classes"
+        in summary_lines(results["test"], metrics, "test", kind=IMAGE)[1]
+    )
 
 
 def test_long_lists_of_classes_break_between_classes() -> None:
@@ -232,7 +236,7 @@ def test_long_lists_of_classes_break_between_classes() -> None:
     labels = np.repeat(range(8), 2)
     split = split_results(labels, torch.eye(8)[torch.from_numpy(labels)], names)
     metrics = split_metrics({"test": split}, "test", names)
-    lines = summary_lines(metrics, "test")
+    lines = summary_lines(split, metrics, "test", kind=IMAGE)
     assert all(len(line) <= 80 for line in lines)
     assert sum("2 of 2" in line for line in lines) >= 2
 
@@ -241,20 +245,20 @@ def test_long_lists_of_classes_break_between_classes() -> None:
 def test_balanced_accuracy_decides_where_classes_are_unbalanced() -> None:
     wrong_reds = SKEWED.copy()
     wrong_reds[:30] = 1  # knows the small classes, errs on 30 of the 80 red ones
-    balanced = verdict(_results(wrong_reds), _results(ALWAYS_RED), "probe_kd")
+    balanced = verdict(_results(wrong_reds), _results(ALWAYS_RED), "probe_kd", kind=IMAGE)
     assert balanced.startswith("The teachers help: probe_kd 87.5 %, plain 33.3 %")
     assert "points of balanced accuracy on validation" in balanced
     by_accuracy = [_results(p, by=ACCURACY) for p in (wrong_reds, ALWAYS_RED)]
-    assert verdict(*by_accuracy, "probe_kd").startswith(
+    assert verdict(*by_accuracy, "probe_kd", kind=IMAGE).startswith(
         "Too close to call whether the teachers help: probe_kd 70.0 %, plain 80.0 %"
     )
-    lift = lift_of([_results(wrong_reds)], [_results(ALWAYS_RED)], "test", BALANCED)
+    lift = BALANCED.improvement([_results(wrong_reds)["test"]], [_results(ALWAYS_RED)["test"]])
     assert lift.value == pytest.approx(0.875 - 1 / 3)
 
 
 def test_no_verdict_without_a_validation_image_of_a_class() -> None:
     student, plain = (_results(p[:96], SKEWED[:96]) for p in (SKEWED, ALWAYS_RED))
-    assert verdict(student, plain, "kd").startswith(
+    assert verdict(student, plain, "kd", kind=IMAGE).startswith(
         "Whether the teachers help cannot be told: no validation image of 'blue'; on the other"
     )
 
@@ -264,8 +268,9 @@ def test_results_of_an_earlier_version_are_read() -> None:
     kept = ("images", "accuracy", "low", "high", "predicted", "labels")
     old = {split: {name: new[split][name] for name in kept} for split in ("validation", "test")}
     metrics = split_metrics(old, "test", CLASSES)
+    assert metrics is not None
     assert metrics.balanced.value == pytest.approx(1 / 3)
-    assert verdict(old, old, "probe_kd").startswith("Too close to call")
+    assert verdict(old, old, "probe_kd", kind=IMAGE).startswith("Too close to call")
 
 
 def test_the_card_has_the_figures_by_class() -> None:
@@ -320,7 +325,10 @@ def test_a_lift_that_may_be_chance_is_too_close_to_call() -> None:
     for first, second, sign in ((better, worse, "+2.0"), (worse, better, "-2.0")):
         first, second = (np.roll(first, 40), second)
         said = verdict(
-            _results(first, reds, by=ACCURACY), _results(second, reds, by=ACCURACY), "kd"
+            _results(first, reds, by=ACCURACY),
+            _results(second, reds, by=ACCURACY),
+            "kd",
+            kind=IMAGE,
         )
         assert said.startswith("Too close to call whether the teachers help: kd")
         assert f"difference {sign}" in said  # and no word of the two classes without images
@@ -338,7 +346,7 @@ def test_a_control_is_kept_as_figures_without_its_images() -> None:
         {"validation_accuracy": 0.8},  # of a version that kept no other
         {"validation_accuracy": 0.9, "validation_balanced_accuracy": 0.4},
     ]
-    kept = control_results(student, plain, epochs)
+    kept = control_results(student, plain, epochs, kind=IMAGE)
     assert kept["curve"] == [0.8, 0.4]
     assert kept["lift"]["value"] == pytest.approx(2 / 3)
     assert kept["test"]["accuracy"] == 0.8

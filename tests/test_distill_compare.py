@@ -15,10 +15,12 @@ from distill.compare import main
 from distill.comparison import (
     Comparison,
     MethodResult,
-    TeacherAccuracy,
+    TeacherFigures,
     _commonest,
     compare,
 )
+from distill.kinds.classes import ACCURACY
+from distill.kinds.image import IMAGE
 from distill.report.comparison_page import page
 from distill.report.comparison_table import text_table
 from distill.report.comparison_words import column_meanings, headline
@@ -111,9 +113,8 @@ def comparison(folder: Path) -> Comparison:
             method="plain",
             seeds=(0,),
             missing=(1,),
-            validation=0.5,
-            test=0.5,
-            balanced=0.4,
+            validation={"accuracy": 0.5},
+            test={"accuracy": 0.5, "balanced_accuracy": 0.4},
             by_class=(0.5, None),
             deciding=0.5,
         ),
@@ -121,9 +122,8 @@ def comparison(folder: Path) -> Comparison:
             method="probe_kd",
             seeds=(0,),
             missing=(),
-            validation=0.7,
-            test=0.7,
-            balanced=0.6,
+            validation={"accuracy": 0.7},
+            test={"accuracy": 0.7, "balanced_accuracy": 0.6},
             by_class=(0.7, None),
             deciding=0.7,
             lift=Interval(0.2, 0.1, 0.3),
@@ -139,12 +139,15 @@ def comparison(folder: Path) -> Comparison:
         runs=runs,
         lines=lines,
         teachers=(
-            TeacherAccuracy(
-                model=HOSTILE, validation=0.8, deciding=0.8, hits=flips(0.8, 60), balanced=0.75
+            TeacherFigures(
+                model=HOSTILE,
+                validation={"accuracy": 0.8},
+                test=result(flips(0.8, 60))["test"] | {"balanced_accuracy": 0.75},
             ),
         ),
-        figure="accuracy",
+        figure=ACCURACY,
         commonest=(HOSTILE, 0.9),
+        kind=IMAGE,
     )
 
 
@@ -215,10 +218,11 @@ def test_the_commonest_class_is_counted_without_images_that_cannot_be_read() -> 
         labels=np.array([0, 0, 0, 1, 1]), usable=np.array([False, False, True, True, True])
     )
     experiment = SimpleNamespace(
-        split=lambda name: {"test": test}[name], task=SimpleNamespace(classes=("a", "b"))
+        split=lambda name: {"test": test}[name],
+        task=SimpleNamespace(classes=("a", "b")),
+        kind=IMAGE,
     )
-    name, share = _commonest(experiment)  # type: ignore[arg-type]
-    assert (name, share) == ("b", pytest.approx(2 / 3))
+    assert _commonest(experiment) == ("b", pytest.approx(2 / 3))  # type: ignore[arg-type]
 
 
 @pytest.fixture

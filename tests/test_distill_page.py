@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from distill.comparison import BEST_SINGLE
+from distill.kinds.classes import ACCURACY, split_results
+from distill.kinds.image import IMAGE
 from distill.methods.registry import METHODS
 from distill.options import Options, TrainOptions, to_json
 from distill.report.advice import advice, largest_confusions
@@ -23,7 +25,7 @@ from distill.report.mistakes import WORST, previews_of, worst_mistakes
 from distill.report.run_page import page, write_page
 from distill.run import RunFolder
 from distill.train import main, train
-from distill.training.results import control_results, split_metrics, split_results
+from distill.training.results import control_results, split_metrics
 from selection.kinds.kind import Preview
 from selection.report.plots import PALETTE
 from selection.task import Task
@@ -111,8 +113,9 @@ def test_a_method_has_one_colour_on_every_page() -> None:
         )
     assert len({(line["color"], line["dash"]) for line in lines.values()}) == len(methods)
 
-    epochs = [{"validation_accuracy": 0.5, "train_accuracy": 0.6}] * 3
-    student, control, training = curves(epochs, [0.4] * 3, method="transport").data
+    student, control, training = curves(
+        [0.5] * 3, [0.4] * 3, [0.6] * 3, figure_shown=ACCURACY, method="transport"
+    ).data
     assert student.line.color == training.line.color == lines["transport"]["color"]
     assert control.name == "plain control" and control.line.color == blue["color"]
     assert (student.line.dash, control.line.dash, training.line.dash) == ("solid", "solid", "dot")
@@ -120,6 +123,7 @@ def test_a_method_has_one_colour_on_every_page() -> None:
 
 def test_the_largest_confusions_come_first() -> None:
     metrics = split_metrics(results_of(LABELS, PREDICTED, ("cat", "dog")), "test", ("cat", "dog"))
+    assert metrics
     assert largest_confusions(metrics, 5) == [("cat", "dog", 10, 50), ("dog", "cat", 2, 50)]
     assert largest_confusions(metrics, 1) == [("cat", "dog", 10, 50)]
     confusion = [[9, 0, 3, 0], [0, 9, 0, 0], [0, 1, 9, 0], [0, 0, 0, 9]]
@@ -203,7 +207,7 @@ def test_the_control_stands_beside_the_student() -> None:
     student = results_of(LABELS, PREDICTED, ("cat", "dog"))
     plain = results_of(LABELS, np.zeros(100, int), ("cat", "dog"))
     epochs = [{"validation_accuracy": 0.4}, {"validation_accuracy": 0.5}]
-    control = control_results(student, plain, epochs)
+    control = control_results(student, plain, epochs, kind=IMAGE)
     assert control["test"]["accuracy"] == 0.5
     assert control["curve"] == [0.4, 0.5]
     assert control["lift"]["value"] == pytest.approx(0.38)

@@ -202,10 +202,10 @@ def _records(block: Block, comparison: Comparison) -> list[BenchRecord]:
     """A record a method: its lift over plain, with the accuracies and the missing seeds in the
     setting.
     """
-    teachers = {teacher.model: float(teacher.hits.mean()) for teacher in comparison.teachers}
+    teachers = {teacher.model: teacher.test["accuracy"] for teacher in comparison.teachers}
     records = []
     for line in comparison.lines:
-        if line.test is None:
+        if not line.finished:
             continue
         gap, lift = line.recovered, line.lift
         value, low, high = (lift.value, lift.low, lift.high) if lift else (0.0, 0.0, 0.0)
@@ -215,8 +215,8 @@ def _records(block: Block, comparison: Comparison) -> list[BenchRecord]:
             "student": block.student,
             "steps": STEPS[block.task],
             "method": line.method,
-            "test": line.test,
-            "validation": line.validation,
+            "test": line.test["accuracy"],
+            "validation": line.validation["accuracy"],
             "missing_seeds": list(line.missing),
             "teachers": teachers,
             "error": line.error,

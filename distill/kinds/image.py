@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distill.data.pixels import pixel_packing, working_size
 from distill.data.views import ImageAugmentation
+from distill.kinds import classes
 from distill.kinds.kind import (
     OptimizerDefaults,
     Packings,
@@ -175,4 +176,8 @@ IMAGE = TrainingKind(
     opening=_opening,
     example="photo.jpg",
     input_words=lambda size: f"images of {size} x {size} pixels",
+    figures=classes.FIGURES,
+    decided_by=classes.decided_by,
+    evaluate=classes.evaluate,
+    validate=classes.validate,
 )

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from distill.data.batch import Augmentation
     from distill.data.samples import Packing, Samples
     from distill.options import Options
-    from distill.student.student import ExportedStudent, StudentSpec
+    from distill.student.student import ExportedStudent, Student, StudentSpec
+    from distill.training.figures import Figure
+    from selection.evidence import Ints
     from selection.task import Task
 
 
@@ -48,6 +50,28 @@ class Readable(NamedTuple):
 
     name: str
     read: Callable[[], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SplitAnswers:
+    """What a student says of the samples of a split that can be read.
+
+    task     whose split it is
+    samples  of the split; n of them are ``usable``
+    logits   (n, C) float32, of the usable ones in order
+    student  which can be asked for more; None where a teacher's head gave the logits
+    """
+
+    task: Task
+    samples: Samples
+    logits: Tensor
+    student: Student | None = None
+
+    @property
+    def labels(self) -> Ints:
+        """(n,) true classes."""
+        labels: Ints = self.samples.labels[self.samples.usable]
+        return labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +122,16 @@ class TrainingKind:
         What ``distill.predict`` may be given, as typed.
     input_words : callable
         What a student of that input size is shown, for a model card.
+    figures : tuple of Figure
+        What students are measured by, the most important first. A split need not have all.
+    decided_by : callable
+        The one of ``figures`` that decides whether teachers help on a task.
+    evaluate : callable
+        The answers on a split -> its entry of ``results.json``: what is known of each of
+        ``figures`` (`distill.training.figures.Figure.kept`) and what they are counted from.
+    validate : callable
+        The answers on the validation split -> what an epoch's line says of it, by name: the figure
+        that decides, ``loss``.
     """
 
     name: str
@@ -125,3 +159,11 @@ class TrainingKind:
     opening: Callable[[], list[str]]
     example: str
     input_words: Callable[[int], str]
+    figures: tuple[Figure, ...]
+    decided_by: Callable[[Task], Figure]
+    evaluate: Callable[[SplitAnswers], dict[str, Any]]
+    validate: Callable[[SplitAnswers], dict[str, float]]
+
+    def figure(self, name: str) -> Figure:
+        """The figure of that name; the first where a run of another version names one."""
+        return next((figure for figure in self.figures if figure.name == name), self.figures[0])

@@ -15,6 +15,7 @@ from torch import Tensor
 from distill.data.text_files import SUFFIXES, texts_of_file
 from distill.data.tokens import TokenAugmentation, token_ids, token_packing
 from distill.data.vocabulary import TokenizerStore, open_student_tokenizer, usual_length
+from distill.kinds import classes
 from distill.kinds.kind import (
     OptimizerDefaults,
     Packings,
@@ -243,4 +244,8 @@ TEXT = TrainingKind(
     opening=_opening,
     example='"a text"',
     input_words=lambda size: f"texts of {size} tokens at most",
+    figures=classes.FIGURES,
+    decided_by=classes.decided_by,
+    evaluate=classes.evaluate,
+    validate=classes.validate,
 )

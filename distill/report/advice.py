@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distill.kinds.registry import kind_of_run
-from distill.training.results import BALANCED, deciding_figure
+from distill.training.results import deciding_figure, known_figures
 from selection.scores.classification import ClassificationMetrics
 from selection.sources.class_counts import listed
 from zoo.terminal.command import printable
@@ -23,11 +23,11 @@ _MOST_STEPS = 5
 
 
 class Confusion(NamedTuple):
-    """Images of one class that were taken for another: ``images`` of ``of``."""
+    """Samples of one class that were taken for another: ``samples`` of ``of``."""
 
     true: str
     predicted: str
-    images: int
+    samples: int
     of: int
 
 
@@ -43,7 +43,7 @@ class Advice:
 
 
 def largest_confusions(metrics: ClassificationMetrics, most: int) -> list[Confusion]:
-    """The pairs of a true and a predicted class with the most images, at most ``most``."""
+    """The pairs of a true and a predicted class with the most samples, at most ``most``."""
     names = [entry.name for entry in metrics.classes]
     confusions = [
         Confusion(
@@ -56,41 +56,43 @@ def largest_confusions(metrics: ClassificationMetrics, most: int) -> list[Confus
         for predicted, count in enumerate(row)
         if count and true != predicted
     ]
-    confusions.sort(key=lambda entry: (-entry.images, -entry.images / entry.of))
+    confusions.sort(key=lambda entry: (-entry.samples, -entry.samples / entry.of))
     return confusions[:most]
 
 
 def advice(
     config: Mapping[str, Any],
     results: Mapping[str, Any],
-    test: ClassificationMetrics,
+    test: ClassificationMetrics | None,
     *,
     student: Path = Path("run/student"),
 ) -> Advice:
     """What ``config.json`` and ``results.json`` come to.
 
-    ``test`` are the figures of the test split, ``student`` is the folder of the exported student.
+    ``test`` are the figures of the classes of the test split, ``student`` is the folder of the
+    exported student.
     """
     kind = kind_of_run(config)
     return Advice(
-        quality=_quality(results, test, kind.nouns),
+        quality=_quality(results, test, kind),
         teachers=_teachers(config, results),
-        steps=(*_steps(test, kind)[: _MOST_STEPS - 1], _use(student, kind)),
+        steps=(*(_steps(test, kind) if test else [])[: _MOST_STEPS - 1], _use(student, kind)),
     )
 
 
-def _quality(results: Mapping[str, Any], test: ClassificationMetrics, nouns: str) -> str:
-    figure = test.accuracy
-    sentence = (
-        f"The student is right on {100 * figure.value:.1f} % of the {test.images} test {nouns},"
-        f" which it never saw; on other {nouns} of this kind expect {100 * figure.low:.0f} to"
-        f" {100 * figure.high:.0f} %."
-    )
-    if deciding_figure(results) == BALANCED:
-        balanced = test.balanced
+def _quality(
+    results: Mapping[str, Any], test: ClassificationMetrics | None, kind: TrainingKind
+) -> str:
+    entry = results["test"]
+    first = known_figures(entry, kind)[0]
+    units = first.units or kind.nouns
+    sentence = first.on_test(first.interval(entry), first.count(entry), units)
+    deciding = deciding_figure(results, kind)
+    if deciding.by_class and test is not None:
+        interval = deciding.interval(entry)
         sentence += (
-            f" The classes are unbalanced; their mean is {100 * balanced.value:.1f} %"
-            f" ({100 * balanced.low:.0f} to {100 * balanced.high:.0f}), and always saying"
+            f" The classes are unbalanced; their mean is {deciding.shown(interval.value)}"
+            f" ({100 * interval.low:.0f} to {100 * interval.high:.0f}), and always saying"
             f" {printable(test.commonest, 60)!r} would be right on {100 * test.commonest_share:.1f}"
             " %."
         )
@@ -140,11 +142,11 @@ def _steps(test: ClassificationMetrics, kind: TrainingKind) -> list[str]:
             "Do not read its probabilities as chances: they are off by"
             f" {100 * test.calibration_error:.0f} points on average."
         )
-    if (confusions := largest_confusions(test, 1)) and confusions[0].images > 1:
+    if (confusions := largest_confusions(test, 1)) and confusions[0].samples > 1:
         worst = confusions[0]
         steps.append(
             f"Look at the mistakes below: most often {printable(worst.true, 60)!r} is taken for"
-            f" {printable(worst.predicted, 60)!r} ({worst.images} of {worst.of}); check the labels"
+            f" {printable(worst.predicted, 60)!r} ({worst.samples} of {worst.of}); check the labels"
             f" of these two classes and add {nouns} of them."
         )
     return steps

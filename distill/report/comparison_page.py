@@ -5,15 +5,24 @@ which class.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.comparison import COLUMNS, Comparison, figures_of
-from distill.report.comparison_words import best_method, headline
+from distill.comparison import Comparison
+from distill.report.comparison_words import (
+    best_method,
+    cells_of,
+    column_meanings,
+    headline,
+    heads,
+    teacher_cells,
+)
 from distill.report.figures import confusion_map, method_lines
 from distill.run import RunFolder, hits
+from distill.training.results import curve_of
 from selection.evidence import Floats, Ints
 from selection.report.document import render
 from selection.report.plots import Cells, figure, heatmap, label, labels
@@ -38,8 +47,12 @@ def page(comparison: Comparison) -> str:
         "best_teacher": comparison.best_teacher,
         "by_class": [line for line in comparison.lines if line.by_class],
         "class_images": _class_images(comparison, shown),
-        "columns": COLUMNS,
-        "cells_of": figures_of,
+        "columns": heads(comparison),
+        "cells_of": partial(cells_of, comparison=comparison),
+        "teacher_cells": partial(teacher_cells, comparison=comparison),
+        "meanings": column_meanings(comparison),
+        "figure_units": comparison.figure.units or comparison.kind.nouns,
+        "curve_title": f"{comparison.figure.title} on validation, mean over seeds",
     }
     return render(
         Path(__file__).with_name("comparison.html.jinja"),
@@ -49,9 +62,11 @@ def page(comparison: Comparison) -> str:
 
 
 def _class_images(comparison: Comparison, runs: Mapping[int, RunFolder]) -> list[int]:
-    """(C,) test images of each class; empty where no run is finished."""
+    """(C,) test samples of each class; empty where no run is finished."""
     for run in runs.values():
-        labels = run.results()["test"]["labels"]
+        labels = run.results()["test"].get("labels")
+        if labels is None:
+            return []
         counts: list[int] = np.bincount(labels, minlength=len(comparison.classes)).tolist()
         return counts
     return []
@@ -67,7 +82,7 @@ def _curves(comparison: Comparison) -> go.Figure | None:
         runs = comparison.of(line.method)
         if not runs:
             continue
-        mean = _mean_curve(list(runs.values()), f"validation_{comparison.figure}")
+        mean = _mean_curve(list(runs.values()), comparison)
         traces.append(
             go.Scatter(
                 mode="lines",
@@ -79,26 +94,27 @@ def _curves(comparison: Comparison) -> go.Figure | None:
         )
     if not traces:
         return None
-    drawn = figure(traces, height=480, across="epoch", down="validation %")
+    drawn = figure(traces, height=480, across="epoch", down=f"validation {comparison.figure.head}")
     epochs = max(len(trace.x) for trace in traces)
     drawn.update_xaxes(dtick=max(1, epochs // 10))
     drawn.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2})
     return drawn
 
 
-def _mean_curve(runs: Sequence[RunFolder], figure: str) -> list[float]:
-    """The figure in per cent (E,), over the epochs that all runs have."""
+def _mean_curve(runs: Sequence[RunFolder], comparison: Comparison) -> list[float]:
+    """The deciding figure as it is shown (E,), over the epochs that all runs have."""
+    figure = comparison.figure
     curves = []
     for run in runs:
-        curves.append([epoch.get(figure, epoch["validation_accuracy"]) for epoch in run.metrics()])
+        curves.append(curve_of(run.metrics(), figure, comparison.kind))
     epochs = min(map(len, curves))
-    mean = np.mean([curve[:epochs] for curve in curves], axis=0)
-    return [round(100 * float(accuracy), 2) for accuracy in mean]
+    mean = np.mean(np.asarray([c[:epochs] for c in curves], dtype=float), axis=0)
+    return [figure.rounded(float(value)) for value in mean]
 
 
 def _confusion(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure | None:
     """Rows are true classes, columns predicted ones, in per cent of the row, over all seeds."""
-    if not runs:
+    if not runs or not comparison.predicts_classes:
         return None
     count = len(comparison.classes)
     table = np.zeros((count, count))
@@ -109,13 +125,13 @@ def _confusion(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figu
 
 
 def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure | None:
-    """Rows are teachers, columns classes; an image counts for a teacher whose head gets it
+    """Rows are teachers, columns classes; a sample counts for a teacher whose head gets it
     right.
     """
     plain = comparison.of("plain")
     teachers, classes = comparison.teachers, comparison.classes
     seeds = [seed for seed in runs if seed in plain]
-    if not seeds or not teachers:
+    if not seeds or not teachers or not comparison.predicts_classes:
         return None
     gains = []
     for seed in seeds:
@@ -123,7 +139,8 @@ def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure 
         gains.append(hits(student, "test").astype(int) - hits(control, "test"))
     gain = np.mean(gains, axis=0)  # (n,)
     true = np.asarray(student["test"]["labels"])  # (n,)
-    rows = [_class_means(gain * teacher.hits, true, len(classes)) for teacher in teachers]
+    by_teacher = [hits({"test": teacher.test}, "test") for teacher in teachers]
+    rows = [_class_means(gain * right, true, len(classes)) for right in by_teacher]
     by_class = 100 * np.stack(rows)  # (T, C)
     models = [teacher.model for teacher in teachers]
     cells = Cells(
@@ -139,7 +156,7 @@ def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure 
 
 
 def _class_means(values: Floats, classes: Ints, count: int) -> Floats:
-    """The mean of ``values`` (n,) over the images of each class (C,); 0 where a class has none."""
+    """The mean of ``values`` (n,) over the samples of each class (C,); 0 where a class has none."""
     images = np.bincount(classes, minlength=count)
     totals = np.bincount(classes, weights=values, minlength=count)
     means: Floats = totals / np.maximum(images, 1)

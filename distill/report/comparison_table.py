@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from distill.comparison import COLUMNS, Comparison, figures_of
-from distill.report.comparison_words import column_meanings, headline
+from distill.comparison import Comparison, TeacherFigures
+from distill.report.comparison_words import (
+    cells_of,
+    column_meanings,
+    headline,
+    heads,
+    optional_heads,
+    teacher_cells,
+)
 from selection.sources.class_counts import listed
 from zoo.terminal.command import printable
 from zoo.terminal.table import Column, legend, paragraph, table_text, terminal_width
@@ -12,12 +19,11 @@ from zoo.terminal.table import Column, legend, paragraph, table_text, terminal_w
 def text_table(comparison: Comparison) -> str:
     """The table as plain text, one line a method."""
     width = terminal_width()
-    meanings = column_meanings(comparison)
+    meanings, spare = column_meanings(comparison), optional_heads(comparison)
     columns = [
-        Column(head, is_name=head == "method", optional=head == "gap recovered %")
-        for head in COLUMNS
+        Column(head, is_name=head == "method", optional=head in spare) for head in heads(comparison)
     ]
-    rows = [[line.method, *figures_of(line)] for line in comparison.lines]
+    rows = [[line.method, *cells_of(line, comparison)] for line in comparison.lines]
     lines = [
         paragraph(headline(comparison), width=width),
         "",
@@ -33,8 +39,20 @@ def text_table(comparison: Comparison) -> str:
         f"{line.method}: {printable(line.reason, 300)}" for line in comparison.lines if line.reason
     ]
     lines += [
-        f"teacher {printable(t.model, 60)}: head {100 * float(t.hits.mean()):.1f} % on test,"
-        f" balanced {100 * t.balanced:.1f} %"
-        for t in comparison.teachers
+        f"teacher {printable(teacher.model, 60)}: head {_head_figures(teacher, comparison)}"
+        for teacher in comparison.teachers
     ]
     return "\n".join(lines)
+
+
+def _head_figures(teacher: TeacherFigures, comparison: Comparison) -> str:
+    """``80.0 % on test, balanced 75.0 %``."""
+    first, *others = comparison.figures
+    _, on_test, *rest = teacher_cells(teacher, comparison)
+    parts = [f"{first.short} {on_test}{first.unit} on test".lstrip()]
+    parts += [
+        f"{figure.short} {cell}{figure.unit}"
+        for figure, cell in zip(others, rest, strict=True)
+        if cell
+    ]
+    return ", ".join(parts)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.methods.registry import METHODS
-from distill.training.results import ACCURACY
 from selection.evidence import Floats
 from selection.report.plots import (
     LEGEND_ABOVE,
@@ -23,9 +22,11 @@ from selection.report.plots import (
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from distill.training.figures import Figure
+
 MOST_CLASSES = 40  # of a confusion matrix; of more, those of the largest confusions
 _COUNTED = 8  # classes up to which each cell has its count
-_DASHES = ("solid", "dash", "dashdot", "longdash")  # a dotted line is of training images
+_DASHES = ("solid", "dash", "dashdot", "longdash")  # a dotted line is of training samples
 _NAME_LENGTH = 24  # characters of a class
 
 
@@ -53,8 +54,8 @@ def confusion_map(counts: Floats, classes: Sequence[str]) -> go.Figure:
 
     Of few classes the cells also have their counts.
     """
-    images = counts.sum(axis=1, keepdims=True)  # (C, 1)
-    shares = 100 * counts / np.maximum(images, 1)
+    samples = counts.sum(axis=1, keepdims=True)  # (C, 1)
+    shares = 100 * counts / np.maximum(samples, 1)
     names = labels(classes, _NAME_LENGTH)
     cells = Cells(
         values=np.round(shares, 2).tolist(),
@@ -84,7 +85,7 @@ def most_confused(confusion: Sequence[Sequence[int]], most: int) -> list[int]:
     return sorted(chosen)
 
 
-def calibration(bins: Sequence[Mapping[str, Any]], *, nouns: str = "images") -> go.Figure:
+def calibration(bins: Sequence[Mapping[str, Any]], *, nouns: str = "samples") -> go.Figure:
     """The reliability diagram of the entry ``reliability`` of ``results.json``."""
     import plotly.graph_objects as go
 
@@ -126,27 +127,28 @@ def calibration(bins: Sequence[Mapping[str, Any]], *, nouns: str = "images") -> 
 
 
 def curves(
-    epochs: Sequence[Mapping[str, Any]],
-    control: Sequence[float],
+    student: Sequence[float | None],
+    control: Sequence[float | None],
+    training: Sequence[float | None] = (),
     *,
+    figure_shown: Figure,
     method: str,
-    decided_by: str = ACCURACY,
-    nouns: str = "images",
+    nouns: str = "samples",
 ) -> go.Figure:
-    """Validation figures by epoch, of the student and of its control, and training accuracy.
+    """A figure by epoch: on validation of the student and of its control, and of the student on
+    training samples where ``training`` is given.
 
     The lines have the colours of ``method``, by which the student was trained, and of plain.
     """
     import plotly.graph_objects as go
 
-    name = f"validation_{decided_by}"
     lines = {
-        "student": [epoch.get(name, epoch["validation_accuracy"]) for epoch in epochs],
-        "plain control": list(control),
-        f"student, training {nouns}": [epoch.get("train_accuracy") for epoch in epochs],
+        "student": student,
+        "plain control": control,
+        f"student, training {nouns}": training,
     }
-    student, plain = method_lines([method, "plain"])
-    styles = (student, plain, student | {"dash": "dot"})
+    of_student, plain = method_lines([method, "plain"])
+    styles = (of_student, plain, of_student | {"dash": "dot"})
     traces = []
     for (label, values), style in zip(lines.items(), styles, strict=True):
         if any(value is not None for value in values):
@@ -154,11 +156,11 @@ def curves(
                 mode="lines+markers" if len(values) < 3 else "lines",
                 name=label,
                 x=list(range(1, len(values) + 1)),
-                y=[None if value is None else round(100 * value, 2) for value in values],
+                y=[None if value is None else figure_shown.rounded(value) for value in values],
                 line=style,
             )
             traces.append(trace)
-    drawn = figure(traces, height=400, across="epoch", down="right %")
+    drawn = figure(traces, height=400, across="epoch", down=figure_shown.with_unit)
     longest = max((len(trace.x) for trace in traces), default=1)
     drawn.update_xaxes(dtick=max(1, longest // 8))
     drawn.update_layout(**LEGEND_ABOVE)

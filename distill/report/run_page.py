@@ -20,9 +20,11 @@ from distill.report.figures import (
 from distill.report.mistakes import previews_of
 from distill.run import RunFolder
 from distill.student.cost import cost_heads, cost_notes, cost_rows
-from distill.training.results import deciding_figure, split_metrics
+from distill.training.figures import Entry, sample_count
+from distill.training.results import curve_of, deciding_figure, known_figures, split_metrics
 from selection.report.document import render
 from selection.scores.classification import ClassificationMetrics
+from selection.scores.interval import Interval
 from zoo.errors import Unavailable, UserError
 from zoo.files import write_text
 from zoo.terminal.progress import warn
@@ -92,17 +94,19 @@ def page(run: RunFolder, previews: Mapping[int, Preview], *, lack: str | None = 
         "classes": classes,
         "test": test,
         "advice": advice(config, results, test, student=shown),
-        "accuracies": _accuracies(results, classes),
-        "lift": control.get("lift"),
-        "figure_name": deciding_figure(results).replace("_", " "),
-        "confusions": largest_confusions(test, _CONFUSIONS),
-        "by_class": sorted(test.classes, key=_recall),
+        "figures_shown": known_figures(results["test"], kind),
+        "entries": _entries(results),
+        "count_of": sample_count,
+        "lift": control.get("lift") and Interval(**control["lift"]),
+        "deciding": deciding_figure(results, kind),
+        "confusions": largest_confusions(test, _CONFUSIONS) if test else (),
+        "by_class": sorted(test.classes, key=_recall) if test else (),
         "plain_recalls": _plain_recalls(control),
         "mistakes": results["test"].get("mistakes"),
         "previews": previews,
         "lack": lack,
         "unreadable": results.get("unreadable"),
-        "drawn_classes": len(_drawn(test)),
+        "drawn_classes": len(_drawn(test)) if test else 0,
         "cost_heads": cost_heads(cost) if cost else (),
         "cost_rows": cost_rows(cost) if cost else (),
         "cost_notes": cost_notes(cost) if cost else (),
@@ -119,15 +123,13 @@ def _recall(entry: Any) -> float:
     return -1.0 if entry.recall is None else float(entry.recall.value)
 
 
-def _accuracies(
-    results: Mapping[str, Any], classes: list[str]
-) -> list[tuple[str, str, Mapping[str, Any], ClassificationMetrics | None]]:
+def _entries(results: Mapping[str, Any]) -> list[tuple[str, str, Entry]]:
     """Rows of the table: split, network, its entry of ``results.json``."""
-    rows: list[tuple[str, str, Mapping[str, Any], ClassificationMetrics | None]] = []
+    rows: list[tuple[str, str, Entry]] = []
     for split in ("validation", "test"):
-        rows.append((split, "student", results[split], split_metrics(results, split, classes)))
+        rows.append((split, "student", results[split]))
         if results.get("control"):
-            rows.append((split, "plain control", results["control"][split], None))
+            rows.append((split, "plain control", results["control"][split]))
     return rows
 
 
@@ -147,21 +149,25 @@ def _drawn(test: ClassificationMetrics) -> list[int]:
 
 
 def _figures(
-    run: RunFolder, test: ClassificationMetrics, control: list[float]
+    run: RunFolder, test: ClassificationMetrics | None, control: list[float]
 ) -> dict[str, go.Figure]:
-    results, drawn = run.results(), _drawn(test)
-    nouns = kind_of_run(run.config()).nouns
-    names = [test.classes[label].name for label in drawn]
-    counts = np.asarray(test.confusion, dtype=np.float64)[np.ix_(drawn, drawn)]
-    figures = {"confusion": confusion_map(counts, names)}
+    results, kind = run.results(), kind_of_run(run.config())
+    figures = {}
+    if test is not None:
+        drawn = _drawn(test)
+        names = [test.classes[label].name for label in drawn]
+        counts = np.asarray(test.confusion, dtype=np.float64)[np.ix_(drawn, drawn)]
+        figures["confusion"] = confusion_map(counts, names)
     if bins := results["test"].get("reliability"):
-        figures["calibration"] = calibration(bins, nouns=nouns)
+        figures["calibration"] = calibration(bins, nouns=kind.nouns)
     if epochs := run.metrics():
+        deciding = deciding_figure(results, kind)
         figures["curves"] = curves(
-            epochs,
+            curve_of(epochs, deciding, kind),
             control,
+            [epoch.get("train_accuracy") for epoch in epochs] if test else (),
+            figure_shown=deciding,
             method=run.config()["method"],
-            decided_by=deciding_figure(results),
-            nouns=nouns,
+            nouns=kind.nouns,
         )
     return figures

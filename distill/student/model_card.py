@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from distill.kinds.registry import kind_of_run
 from distill.student.cost import cost_heads, cost_notes, cost_rows
-from distill.training.results import split_metrics, warnings_of
+from distill.training.figures import sample_count
+from distill.training.results import known_figures, split_metrics, warnings_of
 from selection.scores.classification import ClassificationMetrics
 from zoo.terminal.command import printable
 
@@ -112,29 +113,16 @@ def _summary(config: Mapping[str, Any], kind: TrainingKind) -> list[str]:
 
 
 def _accuracy(results: Mapping[str, Any], classes: Sequence[str], kind: TrainingKind) -> list[str]:
-    lines = [
-        "## Accuracy",
-        "",
-        f"| split | {kind.nouns} | accuracy % | balanced accuracy % | always the commonest class"
-        " % |",
-        "|---|---|---|---|---|",
-    ]
     by_split = {
         split: split_metrics(results, split, classes)
         for split in ("validation", "test")
         if split in results
     }
-    for split, metrics in by_split.items():
-        always = f"{100 * metrics.commonest_share:.1f}, {_text(metrics.commonest)}"
-        lines.append(
-            f"| {split} | {metrics.images} | {metrics.accuracy.as_points()} |"
-            f" {metrics.balanced.as_points()} | {always} |"
-        )
-    lines += ["", "In brackets are 95 % intervals. Balanced accuracy is the mean over the classes."]
+    lines = _figures(results, by_split, kind)
     errors = {
         split: metrics.calibration_error
         for split, metrics in by_split.items()
-        if metrics.calibration_error is not None
+        if metrics is not None and metrics.calibration_error is not None
     }
     if errors:
         parts = [f"{100 * error:.1f} points on {split}" for split, error in errors.items()]
@@ -148,9 +136,40 @@ def _accuracy(results: Mapping[str, Any], classes: Sequence[str], kind: Training
     for split, metrics in by_split.items():
         for sentence in warnings_of(metrics, split, noun=kind.noun):
             lines += ["", f"> **Warning:** {_text(sentence)}"]
-    if "test" in by_split:
-        lines += ["", *_by_class(by_split["test"], kind.nouns)]
+    if (test := by_split.get("test")) is not None:
+        lines += ["", *_by_class(test, kind.nouns)]
     return lines
+
+
+def _figures(
+    results: Mapping[str, Any],
+    by_split: Mapping[str, ClassificationMetrics | None],
+    kind: TrainingKind,
+) -> list[str]:
+    """The table of figures, a line a split."""
+    figures = known_figures(results[next(iter(by_split))], kind) if by_split else kind.figures
+    heads = ["split", kind.nouns, *(figure.with_unit for figure in figures)]
+    classes = any(by_split.values())
+    if classes:
+        heads.append("always the commonest class %")
+    lines = [
+        f"## {figures[0].title}",
+        "",
+        f"| {' | '.join(heads)} |",
+        "|---" * len(heads) + "|",
+    ]
+    for split, metrics in by_split.items():
+        entry = results[split]
+        cells = [split, str(sample_count(entry))]
+        cells += [
+            figure.text(figure.interval(entry)) if figure.known(entry) else "unknown"
+            for figure in figures
+        ]
+        if metrics is not None:
+            cells.append(f"{100 * metrics.commonest_share:.1f}, {_text(metrics.commonest)}")
+        lines.append(f"| {' | '.join(cells)} |")
+    meanings = [f"{figure.title}: {figure.meaning}." for figure in figures[1:]]
+    return [*lines, "", " ".join(["In brackets are 95 % intervals.", *meanings])]
 
 
 def _by_class(metrics: ClassificationMetrics, nouns: str) -> list[str]:

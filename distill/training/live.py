@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,16 @@ from zoo.terminal.table import Column, live_table
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from distill.training.figures import Figure
+
 EPOCHS_SHOWN = 12
 
 
 class TrainingView:
     """Shows each epoch's metrics as they come, and writes them for TensorBoard where installed.
 
-    ``control`` holds the epochs' metrics of the finished plain run. Where the student's ``figure``
-    falls clearly behind plain's, the view warns once; ``images`` is how many images both were
-    validated on.
+    ``control`` is the ``figure`` of the finished plain run by epoch. Where the student's falls
+    behind it by its ``margin``, the view warns once.
     """
 
     def __init__(
@@ -30,13 +31,13 @@ class TrainingView:
         *,
         epochs: int,
         folder: Path | None = None,
-        control: Sequence[Mapping[str, Any]] = (),
-        figure: str = "validation_accuracy",
-        images: int = 0,
+        figure: Figure,
+        control: Sequence[float | None] = (),
+        margin: Callable[[float], float | None] = lambda plain: None,
     ) -> None:
-        self.title, self.epochs, self.images = title, epochs, images
-        self.figure = figure
-        self.control = {line["epoch"]: line.get(figure) for line in control}
+        self.title, self.epochs = title, epochs
+        self.figure, self.margin = figure, margin
+        self.control = dict(enumerate(control))
         self.metrics: list[Mapping[str, Any]] = []
         self.warned = False
         self._resources = ExitStack()
@@ -69,22 +70,26 @@ class TrainingView:
         epoch = metrics["epoch"]
         if len(self.metrics) == 1:
             meter.skip(epoch)  # epochs that a run had before it was resumed
-        extra = f"{self._name} {100 * metrics[self.figure]:.1f} %"
+        extra = f"{self._name} {self.figure.shown(self._value(metrics))}"
         plain = self.control.get(epoch)
         if plain is not None:
-            extra += f", plain {100 * plain:.1f} %"
+            extra += f", plain {self.figure.shown(plain)}"
         meter.table = self._table
         meter.at(epoch + 1, extra=f"{extra}, loss {metrics['loss']:.3f}")
 
     @property
     def _name(self) -> str:
-        """What the shown figure is called."""
-        return "validation" if self.figure == "validation_accuracy" else "balanced validation"
+        """What the shown figure is called: ``validation``, ``validation balanced``."""
+        return f"validation {self.figure.short}".rstrip()
+
+    def _value(self, metrics: Mapping[str, Any]) -> float:
+        return float(metrics[f"validation_{self.figure.name}"])
 
     def _table(self) -> Text:
         """The latest epochs, one a row."""
         terms = list(self.metrics[-1]["terms"])
-        heads = ["epoch", f"{self._name} %", "plain %", "train %", "loss", *terms]
+        unit = self.figure.unit
+        heads = ["epoch", f"{self._name}{unit}", f"plain{unit}", "train %", "loss", *terms]
         columns = [
             *(Column(head, is_number=True, optional=head in terms) for head in heads),
             Column("teachers", optional=True),
@@ -94,10 +99,11 @@ class TrainingView:
 
     def _row(self, metrics: Mapping[str, Any], terms: list[str]) -> list[str]:
         epoch = metrics["epoch"]
+        plain = self.control.get(epoch)
         return [
             f"{epoch + 1}/{self.epochs}",
-            _percent(metrics[self.figure]),
-            _percent(self.control.get(epoch)),
+            self.figure.number(self._value(metrics)),
+            "" if plain is None else self.figure.number(plain),
             _percent(metrics["train_accuracy"]),
             f"{metrics['loss']:.3f}",
             *(f"{metrics['terms'][name]:.3f}" for name in terms),
@@ -105,20 +111,19 @@ class TrainingView:
         ]
 
     def _warn(self, metrics: Mapping[str, Any]) -> None:
-        """Once, after a fifth of the training: behind plain at the same epoch by two standard
-        errors.
-        """
-        accuracy, plain = metrics[self.figure], self.control.get(metrics["epoch"])
+        """Once, after a fifth of the training: behind plain at the same epoch by the margin."""
+        plain = self.control.get(metrics["epoch"])
         early = metrics["epoch"] < self.epochs / 5
-        if plain is None or early or self.warned or not self.images:
+        if plain is None or early or self.warned:
             return
-        error = (2 * max(plain * (1 - plain), 0.01) / self.images) ** 0.5
-        if accuracy < plain - 2 * error:
+        margin, value = self.margin(plain), self._value(metrics)
+        behind = plain - value if self.figure.higher_is_better else value - plain
+        if margin is not None and behind > margin:
             self.warned = True
             warn(
-                f"after epoch {metrics['epoch'] + 1} the student has {100 * accuracy:.1f} % on"
-                f" {self._name}, the finished plain control had {100 * plain:.1f} %: these teachers"
-                " seem to hurt here"
+                f"after epoch {metrics['epoch'] + 1} the student has {self.figure.shown(value)} on"
+                f" {self._name}, the finished plain control had {self.figure.shown(plain)}: these"
+                " teachers seem to hurt here"
             )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from distill.training.estimate import peak_memory, time_steps
 from distill.training.live import TrainingView
 from distill.training.loop import Schedule, TrainingSetup, fit
 from distill.training.processes import open_accelerator
-from distill.training.results import ACCURACY, control_results, verdict
+from distill.training.results import control_results, curve_of, verdict
 from distill.training.run_config import to_config
 from zoo.home import control_folder
 from zoo.terminal.progress import note
@@ -82,9 +83,9 @@ def _train(
         f"{options.method} seed {options.seed}",
         epochs=schedule.epochs,
         folder=run.path if accelerator.is_main_process else None,
-        control=control.metrics() if control else (),
-        figure=f"validation_{experiment.decided_by}",
-        images=_weighing_images(experiment),
+        control=_curve(experiment, control) if control else (),
+        figure=experiment.decided_by,
+        margin=partial(_margin, experiment, control),
     )
     with view:
         fit(
@@ -111,13 +112,19 @@ def _set_up(
         raise
 
 
-def _weighing_images(experiment: Experiment) -> int:
-    """How many validation images the deciding figure is as sure as an accuracy of."""
-    counts = experiment.task.class_counts.validation
-    if experiment.decided_by == ACCURACY:
-        return sum(counts)
-    present = [count for count in counts if count]
-    return round(len(present) ** 2 / sum(1 / count for count in present)) if present else 0
+def _curve(experiment: Experiment, control: RunFolder) -> list[float | None]:
+    """The deciding figure of the plain run on validation by epoch."""
+    return curve_of(control.metrics(), experiment.decided_by, experiment.kind)
+
+
+def _margin(experiment: Experiment, control: RunFolder | None, plain: float) -> float | None:
+    """From which distance the student is clearly behind a ``plain`` value on validation."""
+    figure = experiment.decided_by
+    margin = figure.margin(plain, experiment.task)
+    if margin is not None or control is None:
+        return margin
+    interval = figure.interval(control.results()["validation"])
+    return (interval.high - interval.low) / 2
 
 
 def _finish(
@@ -133,8 +140,9 @@ def _finish(
     results = experiment.results(student)
     if control:
         plain = control.results()
-        results["verdict"] = verdict(results, plain, options.method, noun=experiment.kind.noun)
-        results["control"] = control_results(results, plain, control.metrics())
+        kind = experiment.kind
+        results["verdict"] = verdict(results, plain, options.method, kind=kind)
+        results["control"] = control_results(results, plain, control.metrics(), kind=kind)
     student.export(run.student, split=experiment.task.train)
     if report:
         note("timing the student and its teachers")
