@@ -24,6 +24,8 @@ class StoredOutputs:
     logits              (N, C_t), or None where the teacher has no head
     classifier_weights  (C_t, D), or None; ``classifier_bias`` (C_t,), or None
     seconds             what it took to compute them
+    rows                (n,) int64, the places in the probe that ``features`` (n, D) are of, where
+                        they were joined; None: all N
     """
 
     features: npt.NDArray[np.float32]
@@ -31,6 +33,7 @@ class StoredOutputs:
     classifier_weights: npt.NDArray[np.float32] | None = None
     classifier_bias: npt.NDArray[np.float32] | None = None
     seconds: float = 0.0
+    rows: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +63,8 @@ class Evidence:
         The teacher's last layer.
     classifier_bias : ndarray, shape (C_t,), optional
         Its bias.
+    rows : ndarray, shape (N,), int64, optional
+        The places of the samples in the probe; None: its first N.
     """
 
     features: Floats
@@ -71,6 +76,7 @@ class Evidence:
     teacher_embeddings: Floats | None = None
     classifier_weights: Floats | None = None
     classifier_bias: Floats | None = None
+    rows: Ints | None = None
 
     @classmethod
     def of(
@@ -97,13 +103,14 @@ class Evidence:
         from scipy.special import softmax
 
         probabilities: Floats | None = None
-        if stored.logits is not None and stored.logits.shape[1] > 0:
-            probabilities = softmax(stored.logits, axis=1)  # (N, C_t)
+        rows, logits = stored.rows, stored.logits
+        if logits is not None and logits.shape[1] > 0:
+            probabilities = softmax(logits if rows is None else logits[rows], axis=1)  # (N, C_t)
         width = 0 if probabilities is None else probabilities.shape[1]
         teacher_classes = tuple(names) if names and len(names) == width else None
         return cls(
             features=stored.features,
-            labels=probe.labels,
+            labels=probe.labels if rows is None else probe.labels[rows],
             classes=tuple(probe.classes),
             probabilities=probabilities,
             teacher_classes=teacher_classes,
@@ -111,6 +118,7 @@ class Evidence:
             teacher_embeddings=embed(teacher_classes) if teacher_classes else None,
             classifier_weights=stored.classifier_weights,
             classifier_bias=stored.classifier_bias,
+            rows=rows,
         )
 
     def at(self, rows: Ints) -> Evidence:
@@ -121,7 +129,18 @@ class Evidence:
             features=self.features[rows],
             labels=self.labels[rows],
             probabilities=probabilities,
+            rows=self.places[rows],
         )
+
+    @property
+    def places(self) -> Ints:
+        """(N,) the places of the samples in the probe."""
+        return np.arange(len(self.labels)) if self.rows is None else self.rows
+
+    def beginning(self, size: int) -> Evidence:
+        """The same teacher on those of the samples that are among the probe's first ``size``."""
+        rows = np.flatnonzero(self.places < size)
+        return self if len(rows) == len(self.labels) else self.at(rows)
 
     def labelled(self) -> Evidence:
         """The same teacher on the labelled samples only."""

@@ -7,13 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from selection.duplicates.report import one_of_each
-from selection.kinds.kind import CorruptSample, Kind
+from selection.kinds.kind import Completion, CorruptSample, Join, Kind
 from selection.sources.split import Rows, Split
 from selection.sources.unreadable import commonest
 from selection.task import Task
@@ -38,7 +38,7 @@ class Probe:
     samples : list
         N samples as teachers are shown them (``Kind.show``).
     labels : (N,) int64 array
-        In [0, C).
+        In [0, C), or -1 for a sample that teachers are asked about for the sake of others.
     classes : tuple of str
         The task's C class names.
     seed, size : int
@@ -57,6 +57,9 @@ class Probe:
         Sentences for the user.
     unreadable : dict of str to str
         Names of the samples that could not be read, and why.
+    join : Join or None
+        What makes features of the labelled samples, where teachers are asked about parts of them;
+        None: a teacher's own features are those of the samples.
     """
 
     samples: list[Any]
@@ -71,6 +74,7 @@ class Probe:
     kind: Kind
     warnings: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    join: Join | None = None
 
     @classmethod
     def draw(
@@ -133,7 +137,8 @@ class Probe:
     @property
     def class_counts(self) -> list[int]:
         """How many probe samples each of the C classes has."""
-        counts: list[int] = np.bincount(self.labels, minlength=len(self.classes)).tolist()
+        labels = self.labels[self.labels >= 0]
+        counts: list[int] = np.bincount(labels, minlength=len(self.classes)).tolist()
         return counts
 
     @classmethod
@@ -145,14 +150,15 @@ class Probe:
         unreadable: dict[str, str],
         warnings: list[str],
     ) -> Probe:
-        labels = task.train.labels[[sample.position for sample in drawn]]
+        positions = np.array([sample.position for sample in drawn], dtype=np.int64)
+        labels = task.train.labels[positions]
         names = "\0".join(task.classes)
         digest = hashlib.sha256(f"probe 1, {task.kind.shown_as}\0".encode())
         digest.update(names.encode("utf-8", "surrogatepass"))
         digest.update(labels.tobytes())
         for sample in drawn:
             digest.update(sample.digest)
-        return cls(
+        probe = cls(
             samples=[sample.sample for sample in drawn],
             labels=labels,
             classes=task.classes,
@@ -165,6 +171,23 @@ class Probe:
             kind=task.kind,
             warnings=warnings,
             unreadable=unreadable,
+        )
+        completion = task.kind.complete(task.train, positions)
+        return probe if completion is None else probe.completed(completion)
+
+    def completed(self, further: Completion) -> Probe:
+        """The probe with further samples, which have no label."""
+        samples = [*self.samples, *further.samples]
+        names, digests = [*self.names, *further.names], [*self.digests, *further.digests]
+        labels = np.concatenate([self.labels, np.full(len(further.samples), -1)])
+        return replace(
+            self,
+            samples=[samples[place] for place in further.order],
+            names=[names[place] for place in further.order],
+            digests=[digests[place] for place in further.order],
+            labels=labels[further.order],
+            size=len(further.order),
+            join=further.join,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+
+    from zoo.card import ModelCard
 
 
 class CorruptSample(ValueError):
@@ -64,6 +67,49 @@ class Preview:
         return f"data:image/{kind};base64,{encoded}" if encoded else ""
 
 
+class Join(Protocol):
+    """Makes features of a probe's labelled samples of what teachers say of parts of them.
+
+    Both return features (m, D) float32 of the labelled samples among the first n of the probe, and
+    their places in it, (m,) int64.
+    """
+
+    def __call__(
+        self, features: npt.NDArray[np.floating]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """By a teacher's features (n, D_t) of the first n samples."""
+        ...
+
+    def own(self, name: str, size: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """By the model ``name`` of ``Kind.own_teachers``, which needs no network; n is ``size``."""
+        ...
+
+
+class Completion(NamedTuple):
+    """What teachers are asked about beside the drawn samples of a probe.
+
+    samples, names, digests   of the further ones, as of `selection.probe.Probe`
+    order                     (N,) int64, places among the drawn samples followed by the further
+                              ones
+    join                      what makes features of the drawn samples
+    """
+
+    samples: Sequence[Any]
+    names: Sequence[str]
+    digests: Sequence[bytes]
+    order: npt.NDArray[np.int64]
+    join: Join
+
+
+def fingerprint_of_bytes(encoded: bytes, decoding: Decoding | None) -> bytes:
+    """32 bytes that identify a decoded sample: sha256 of ``encoded`` and the decoding."""
+    return hashlib.sha256(encoded + (decoding.key if decoding else b"")).digest()
+
+
+def _complete(train: Any, drawn: npt.NDArray[np.int64]) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """What is true of one kind of task and of no other.
@@ -106,6 +152,14 @@ class Kind:
         A sample -> what a page shows of it.
     equal : callable
         Two or more samples -> whether all are the same to a teacher, and in what words; else None.
+    fingerprint : callable
+        The bytes of a sample and its ``Decoding`` -> 32 bytes that identify what teachers are
+        shown, the key of their stored outputs.
+    complete : callable
+        The training split and the positions (n,) that a probe drew from it -> ``Completion``; None:
+        teachers are asked about the drawn samples alone.
+    own_teachers : tuple of ModelCard
+        Teachers that need no network, of which a ``Join`` has the features.
     """
 
     name: str
@@ -126,6 +180,9 @@ class Kind:
     find_copies: Callable[[Mapping[str, Any]], CopyGroups]
     preview: Callable[[Any], Preview]
     equal: Callable[[Sequence[Any]], str | None]
+    fingerprint: Callable[[bytes, Any], bytes] = fingerprint_of_bytes
+    complete: Callable[[Any, npt.NDArray[np.int64]], Completion | None] = _complete
+    own_teachers: tuple[ModelCard, ...] = ()
 
     def count(self, number: int) -> str:
         """``1 image``, ``2,000 images``."""

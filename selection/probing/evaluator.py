@@ -6,11 +6,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selection.evidence import Evidence
+from selection.evidence import Evidence, StoredOutputs
 from selection.probing.prober import Prober, ProbeResult, beginning, first_outputs
 from selection.probing.rounds import Evaluation
 from selection.ranking import Row, finite, in_order
@@ -59,8 +60,8 @@ class ProbeEvaluator:
     on_row: Callable[[Row, bool], None] = lambda row, cached: None
 
     def cost(self, card: ModelCard, size: int) -> float:
-        """Estimate the seconds that ``card`` takes for ``size`` samples."""
-        return self.prober.cost(card, size)
+        """Estimate the seconds that ``card`` takes for ``size`` samples; 0 without a network."""
+        return 0.0 if self._is_own(card) else self.prober.cost(card, size)
 
     def evaluate(
         self,
@@ -72,7 +73,9 @@ class ProbeEvaluator:
         from threadpoolctl import threadpool_limits
 
         deadline = time.monotonic() + allowance
-        for result in self.prober.probe(cards, size, deadline=deadline):
+        networks = [card for card in cards if not self._is_own(card)]
+        own = (self._own_result(card, size) for card in cards if self._is_own(card))
+        for result in chain(own, self.prober.probe(networks, size, deadline=deadline)):
             begin = time.perf_counter()
             # small matrices: a second thread mostly waits, for seconds on a busy machine
             with threadpool_limits(1, "blas"):
@@ -84,12 +87,32 @@ class ProbeEvaluator:
             self.on_row(evaluation.row, result.cached)
             yield evaluation
 
+    def _is_own(self, card: ModelCard) -> bool:
+        return card in self.task.kind.own_teachers
+
+    def _own_result(self, card: ModelCard, size: int) -> ProbeResult:
+        """The features of a model that needs no network."""
+        assert self.probe.join is not None, "the kinds with own teachers join"
+        begin = time.perf_counter()
+        features, rows = self.probe.join.own(card.id, size)
+        seconds = time.perf_counter() - begin
+        return ProbeResult(card, StoredOutputs(features, seconds=seconds, rows=rows))
+
+    def _joined(self, outputs: StoredOutputs) -> StoredOutputs:
+        """The outputs as the scores read them: where samples have parts, with joined features."""
+        if self.probe.join is None or outputs.rows is not None:
+            return outputs
+        features, rows = self.probe.join(outputs.features)
+        return StoredOutputs(features, logits=outputs.logits, seconds=outputs.seconds, rows=rows)
+
     def _evaluation(self, result: ProbeResult, size: int) -> Evaluation:
         """One model's row; its fault, or a score that does not apply to it, becomes ``error``."""
         row = empty_row(result.card)
         if result.outputs is None:
             return Evaluation(replace(row, error=result.error), skipped=result.skipped)
-        outputs, probe = first_outputs(result.outputs, size), beginning(self.probe, size)
+        outputs, probe = result.outputs, beginning(self.probe, size)
+        if outputs.rows is None:
+            outputs = first_outputs(outputs, size)
         names = result.card.labels
         if len(set(probe.digests)) > 1 and are_equal(outputs.features):
             return Evaluation(
@@ -97,7 +120,7 @@ class ProbeEvaluator:
             )
         try:
             evidence = Evidence.of(
-                outputs,
+                self._joined(outputs),
                 probe,
                 names=names,
                 embed=self.encoder.encode,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from selection.kinds.kind import Kind
 from selection.probe import Probe
 from selection.probing.budget import Budget, CostModel
 from selection.probing.downloads import (
@@ -24,6 +26,7 @@ from selection.scores.registry import resolve, resolve_all
 from selection.scores.score import Score
 from selection.settings import Settings
 from selection.task import Task
+from zoo.card import ModelCard
 from zoo.home import bandwidth_file, feature_folder
 from zoo.loading.revision import offline_by_environment, pinned
 
@@ -78,8 +81,12 @@ def open_inputs(
 def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
     """The models to consider, in the order in which to run them.
 
-    They are at most 50, or within a budget as many as it might pay for.
+    They are at most 50, or within a budget as many as it might pay for; the kind's own come first.
     """
+    own, patterns = _own_teachers(task.kind, settings.models)
+    if own and settings.models and not patterns:
+        count = len(own)
+        return Candidates(own, [], "built-in", known=count, loadable=count, left_out=0)
     costs = CostModel(bandwidth_file())
     most, largest = MOST, budget.download
     if budget.limited:
@@ -91,15 +98,37 @@ def _candidates(task: Task, settings: Settings, budget: Budget) -> Candidates:
         task.classes,
         catalogue=settings.catalogue,
         where=settings.where,
-        models=settings.models,
+        models=patterns,
         offline=settings.offline or offline_by_environment(),
         modalities=task.kind.modalities,
         most=most,
         largest=largest if math.isfinite(largest) else None,
+        required=not own,
     )
-    if budget.limited:
-        return chosen  # the rounds order them by what is left
-    return replace(chosen, cards=by_value_per_byte(chosen.cards, chosen.prior, costs))
+    cards = chosen.cards
+    if not budget.limited:  # otherwise the rounds order them by what is left
+        cards = by_value_per_byte(cards, chosen.prior, costs)
+    return replace(
+        chosen,
+        cards=[*own, *cards],
+        known=chosen.known + len(own),
+        loadable=chosen.loadable + len(own),
+    )
+
+
+def _own_teachers(kind: Kind, patterns: Sequence[str]) -> tuple[list[ModelCard], tuple[str, ...]]:
+    """The kind's own teachers that ``--models`` asks for, and the patterns that ask for others."""
+    if not patterns:
+        return list(kind.own_teachers), ()
+    own = [
+        card
+        for card in kind.own_teachers
+        if any(fnmatchcase(card.id, pattern) for pattern in patterns)
+    ]
+    others = tuple(
+        pattern for pattern in patterns if not any(fnmatchcase(card.id, pattern) for card in own)
+    )
+    return own, others
 
 
 def _download_plan(
@@ -110,7 +139,7 @@ def _download_plan(
 ) -> DownloadPlan:
     """What the candidates would download; those whose outputs are stored need no weights."""
     store = ProbeStore(probe, TeacherStore(feature_folder()), device=settings.device)
-    cards = chosen.cards
+    cards = [card for card in chosen.cards if card not in probe.kind.own_teachers]
     if budget.limited:
         cards = cards[: shortlist_size(budget.seconds)]
     return DownloadPlan.of(

@@ -124,16 +124,13 @@ def _check_any_ranked(rows: Sequence[Row], halving: Halving, seconds: float | No
 def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
     """Choose on the samples of the last round that still left a choice."""
     last = halving.committee_round(size + 1)
-    samples = np.arange(last.samples)
     benefits = {}
     with threadpool_limits(1, "blas"):
         for name in last.models:
             evidence = halving.evidence.get(name)
             if evidence is None:  # it failed in a later round
                 continue
-            if len(evidence.labels) > len(samples):
-                evidence = evidence.at(samples)
-            benefits[name] = benefit_of(evidence)
+            benefits[name] = benefit_of(evidence.beginning(last.samples))
         return select_committee(benefits, size=size, lead=lead)
 
 

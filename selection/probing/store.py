@@ -225,10 +225,13 @@ def outputs_of(
     ``compute`` runs the teacher on some of the N rows, in their order, in batches of ``BATCH``. It
     may stop early and return fewer rows; then the rest is not present. It is called for the missing
     rows of each block of ``SHARD_ROWS``, so that a run that was killed goes on with the same
-    batches. Rows computed in other batches can differ in the last bits of a float32.
+    batches; of samples of one digest the first is computed. Rows computed in other batches can
+    differ in the last bits of a float32.
     """
     stored = store.read(key, digests)
-    missing = np.flatnonzero(~stored.present)
+    first = {digest: row for row, digest in reversed(list(enumerate(digests)))}
+    wanted = np.fromiter((first[digest] == row for row, digest in enumerate(digests)), bool)
+    missing = np.flatnonzero(~stored.present & wanted)
     for block in np.unique(missing // SHARD_ROWS):
         rows = missing[missing // SHARD_ROWS == block].tolist()
         begin = time.perf_counter()

@@ -78,6 +78,7 @@ def candidates(
     modalities: Sequence[str] = ("image",),
     most: int = MOST,
     largest: float | None = None,
+    required: bool = True,
 ) -> Candidates:
     """The models of a catalogue that are to be probed for a task.
 
@@ -104,6 +105,8 @@ def candidates(
     largest : float, optional
         Bytes. Where there are more than ``most``, models whose weights are not here, and are larger
         or of unknown size, are left out.
+    required : bool
+        Whether a catalogue without a model of ``modalities`` is an error.
 
     Raises
     ------
@@ -112,8 +115,9 @@ def candidates(
     """
     with _open(catalogue) as (opened, name):
         matching = _matching(opened, where, models, name)
-        matching = _of_modality(opened, matching, modalities, name)
-        known = opened.count(matching)
+        matching, known = _of_modality(opened, matching, modalities, name, required=required)
+        if not known:
+            return Candidates([], [], name, known=0, loadable=0, left_out=0)
         failed = _failed(opened, matching, everywhere=bool(models))
         is_here = _is_here(opened, matching) if offline or largest is not None else None
         usable = _all_of(matching, USABLE, is_here if offline else None)
@@ -178,16 +182,19 @@ def _of_modality(
     matching: str,
     modalities: Sequence[str],
     name: str,
-) -> str:
-    """The condition that a matching model can be shown samples of the task; some model can."""
+    *,
+    required: bool,
+) -> tuple[str, int]:
+    """The condition that a matching model can be shown samples of the task, and how many can."""
     condition = _all_of(matching, f"coalesce(modality, 'image') IN ({_listed(modalities)})")
-    if not catalogue.count(condition):
+    count = catalogue.count(condition)
+    if not count and required:
         shown = " or ".join(f"{modality}s" for modality in modalities)
         raise UserError(
             f"none of the {catalogue.count(matching)} models of {name} that match reads {shown};"
             " add such models: python -m zoo.crawl --source FOLDER"
         )
-    return condition
+    return condition, count
 
 
 def _failed(catalogue: Catalogue, matching: str, *, everywhere: bool) -> list[ModelCard]:

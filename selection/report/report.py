@@ -70,11 +70,10 @@ def make_report(ranking: Ranking, probe: Probe, evidence: Mapping[str, Evidence]
     answers = {row.model: evidence[row.model] for row in best}
     plans = [class_plan(name, answer) for name, answer in answers.items()]
     # a ranking within a budget may have read fewer samples than the probe has
-    sizes = [len(answer.labels) for answer in answers.values()]
-    read = slice(min(sizes, default=0))
+    read = min((answer.places for answer in answers.values()), key=len, default=np.arange(0))
     examples = make_examples(
-        probe.samples[read],
-        probe.names[read],
+        [probe.samples[place] for place in read],
+        [probe.names[place] for place in read],
         probe.labels[read],
         answers,
         kind=probe.kind,

@@ -81,8 +81,8 @@ class Split:
         return self.kind.decode(encoded, self.decoding)
 
     def fingerprint(self, encoded: bytes) -> bytes:
-        """32 bytes that identify a decoded sample: sha256 of ``encoded`` and the decoding."""
-        return hashlib.sha256(encoded + (self.decoding.key if self.decoding else b"")).digest()
+        """32 bytes that identify what teachers are shown of ``encoded``, see ``Kind``."""
+        return self.kind.fingerprint(encoded, self.decoding)
 
     def samples(self) -> Iterator[Any]:
         """All samples in order, decoded one by one; raises ``CorruptSample``."""

@@ -6,19 +6,26 @@ Shapes: N samples of a probe, n of them asked, D_t features of a teacher, D of a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from selection.kinds.kind import Completion
 from selection.kinds.ratings.affinities import Affinities
 from selection.kinds.ratings.history import History, Pairs
-from selection.kinds.ratings.table import RatingsTable, history_of, shown_digest, table_of
-from selection.sources.split import Split
+from selection.kinds.ratings.table import RatingsTable, history_of, pairs, shown_digest, table_of
+from zoo.card import ModelCard
+
+if TYPE_CHECKING:
+    from selection.sources.split import Split
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 EASE = "ease"
+BUILT_IN = "built-in"  # the source of models that need no network
+OWN_TEACHERS = (ModelCard(id=EASE, source=BUILT_IN, modality="ratings"),)
 MOST_ITEMS = 5_000  # that teachers are asked about
 
 
@@ -106,6 +113,24 @@ class ProbeJoin:
     def _of_pairs(self, affinities: Affinities, size: int) -> tuple[Floats, Ints]:
         rows = np.flatnonzero(self.users[:size] >= 0)
         return affinities.features(Pairs(self.users[rows], self.items[rows])), rows
+
+
+def complete(train: Split, drawn: Ints) -> Completion:
+    """What a probe of the training pairs at ``drawn`` (n,) asks beside their items: all others."""
+    join = ItemJoin.of(train)
+    of_pairs = pairs(train.subset(drawn))
+    alone = join.items[~np.isin(join.items, of_pairs.items)]  # the most popular first
+    order = interleaved(len(drawn), len(alone))
+    users = np.concatenate([of_pairs.users, np.full(len(alone), -1)])
+    items = np.concatenate([of_pairs.items, alone])
+    texts = [join.table.shown(item) for item in alone]
+    return Completion(
+        samples=texts,
+        names=[f"item {join.table.item_ids[item]}" for item in alone],
+        digests=[shown_digest(text) for text in texts],
+        order=order,
+        join=ProbeJoin(join, users[order], items[order]),
+    )
 
 
 def interleaved(pairs: int, items: int) -> Ints:
