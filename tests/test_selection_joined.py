@@ -99,7 +99,7 @@ def test_equal_samples_are_computed_once(
     monkeypatch.setattr(store_module, "SHARD_ROWS", block)
     store = TeacherStore(tmp_path)
     key = _key()
-    content = [0, 1, 0, 2, 1, 0, 3]
+    content = [0, 1, 0, 2, 2, 1, 3, 2]
     digests = [bytes([value]) * 16 for value in content]
     asked: list[int] = []
 
