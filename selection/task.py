@@ -9,11 +9,11 @@ from pathlib import Path
 
 from selection.duplicates.groups import UnreadableSamples
 from selection.kinds.kind import Kind
-from selection.sources.assembled import SPLIT_SEED, assemble
+from selection.sources.assembled import assemble
 from selection.sources.class_counts import ClassCounts
 from selection.sources.images import CorruptImage
 from selection.sources.raw_task import more_samples, read_task
-from selection.sources.split import Split
+from selection.sources.split import SPLIT_SEED, Split
 from selection.sources.tables.columns import Columns
 
 __all__ = ["SPLIT_SEED", "CorruptImage", "Split", "Task"]

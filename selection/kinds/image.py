@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
 from selection.duplicates import search
 from selection.kinds.image_reading import more_images, read_images
-from selection.kinds.kind import CopyGroups, CorruptSample, Decoding, Kind, Preview
+from selection.kinds.kind import (
+    CopyGroups,
+    CorruptSample,
+    Decoding,
+    Kind,
+    Preview,
+)
 from selection.sources.grey import Extent, GreyScale, extent_of, grey_scale
 from selection.sources.images import PROBE_SIDE, decode, deep_values
-from selection.sources.split import Split
+from selection.sources.split import Split, spread
 
 _THUMBNAIL = 96  # pixels of a page's picture
 
@@ -31,12 +37,12 @@ def shown_image(encoded: bytes, decoding: Decoding | None) -> Image.Image:
     return decode(encoded, shorter=PROBE_SIDE, grey=_grey(decoding))
 
 
-def scale_of(encoded: Iterable[bytes]) -> GreyScale | None:
-    """The scale of grey that images of more than 8 bits call for."""
+def scale_of(split: Split) -> GreyScale | None:
+    """The scale of grey that images of more than 8 bits call for, by 32 images of ``split``."""
     extents: list[Extent] = []
-    for image in encoded:
+    for place in spread(len(split)):
         try:
-            values = deep_values(image)
+            values = deep_values(split.raw(place))
         except CorruptSample:
             continue
         extent = None if values is None else extent_of(values)
@@ -94,6 +100,7 @@ IMAGE = Kind(
     first_student="mobilenetv3_small_050",
     calibrated=True,
     modalities=("image",),
+    ordered=False,
     decode=decode_image,
     show=shown_image,
     shown_as=f"side {PROBE_SIDE}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -138,6 +138,8 @@ class Kind:
         Whether the accuracy to expect was calibrated on such tasks.
     modalities : tuple of str
         Which teachers can be shown its samples (``ModelCard.modality``).
+    ordered : bool
+        Whether its classes have an order, as ratings have.
     decode : callable
         The bytes of a sample and the ``Decoding`` of its task -> the sample; ``CorruptSample``.
     show : callable
@@ -145,7 +147,7 @@ class Kind:
     shown_as : str
         What teachers are shown, in a few words: part of a probe's digest.
     decoding_of : callable
-        The bytes of some samples of a task -> its ``Decoding``; None: their bytes say all.
+        The training split of a task -> its ``Decoding``; None: the bytes of its samples say all.
     find_copies : callable
         The splits of a task by name -> ``CopyGroups``.
     preview : callable
@@ -173,10 +175,11 @@ class Kind:
     first_student: str
     calibrated: bool
     modalities: tuple[str, ...]
+    ordered: bool
     decode: Callable[[bytes, Decoding | None], Any]
     show: Callable[[bytes, Decoding | None], Any]
     shown_as: str
-    decoding_of: Callable[[Iterable[bytes]], Decoding | None]
+    decoding_of: Callable[[Any], Decoding | None]
     find_copies: Callable[[Mapping[str, Any]], CopyGroups]
     preview: Callable[[Any], Preview]
     equal: Callable[[Sequence[Any]], str | None]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from selection.duplicates.wordings import find_copies
 from selection.kinds.kind import Decoding, Kind, Preview, TaskContent
-from selection.sources.split import Source
+from selection.sources.split import Source, Split
 from selection.sources.tables.columns import Columns
 from selection.sources.texts.folder import read_texts, texts_of_pool
 from selection.sources.texts.source import as_text
@@ -19,7 +19,7 @@ def _decode(encoded: bytes, decoding: Decoding | None) -> str:
     return as_text(encoded)
 
 
-def _no_decoding(encoded: Iterable[bytes]) -> None:
+def _no_decoding(split: Split) -> None:
     return None
 
 
@@ -53,6 +53,7 @@ TEXT = Kind(
     first_student="",
     calibrated=False,
     modalities=("text",),
+    ordered=False,
     decode=_decode,
     show=_decode,
     shown_as="text",

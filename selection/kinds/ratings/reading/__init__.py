@@ -1,0 +1,1 @@
+"""From files of ratings and items to the parts of a task."""
