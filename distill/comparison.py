@@ -18,6 +18,9 @@ from zoo.errors import Unavailable, UserError
 from zoo.terminal.progress import note, warn
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from distill.data.samples import Samples
     from distill.experiment import Experiment
     from distill.teachers.prepared import PreparedTeacher
 
@@ -234,10 +237,21 @@ def best_of(
 
 def _on_validation(teacher: PreparedTeacher, experiment: Experiment) -> dict[str, float]:
     """The figures of a teacher's head on the validation split."""
-    samples = experiment.validation
-    logits = teacher.validation[samples.usable]
-    answers = SplitAnswers(task=experiment.task, samples=samples, logits=logits)
+    answers = _answers(teacher, experiment, experiment.validation, teacher.validation)
     return experiment.kind.validate(answers)
+
+
+def _answers(
+    teacher: PreparedTeacher, experiment: Experiment, samples: Samples, logits: Tensor
+) -> SplitAnswers:
+    """What a teacher's head says of all ``samples``: ``logits`` (N, C)."""
+    lists = experiment.committee.lists([teacher])
+    return SplitAnswers(
+        task=experiment.task,
+        samples=samples,
+        logits=logits[samples.usable],
+        lists=None if lists is None else lists.targets,
+    )
 
 
 def _commonest(experiment: Experiment) -> tuple[str, float] | None:
@@ -253,8 +267,8 @@ def _teachers(experiment: Experiment) -> tuple[TeacherFigures, ...]:
     test = experiment.split("test")
     teachers = []
     for teacher in experiment.teachers():
-        logits = experiment.committee.predicted(teacher.info.card, teacher.head, test)  # (N, C)
-        answers = SplitAnswers(task=experiment.task, samples=test, logits=logits[test.usable])
+        logits = experiment.committee.predicted(teacher, test)  # (N, C)
+        answers = _answers(teacher, experiment, test, logits)
         teachers.append(
             TeacherFigures(
                 model=teacher.info.card.id,

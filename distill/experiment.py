@@ -158,6 +158,7 @@ class Experiment:
             hidden_shape=student.hidden_shape,
             low_shape=student.low_shape,
             grid=self.kind.grid,
+            values=self.kind.class_values(self.task),
             teachers=self.committee.infos(self.task.classes, split=split) if needs else (),
             seed=seed,
         )
@@ -186,6 +187,7 @@ class Experiment:
                 t.outputs.map(lambda name, values: values if name in needs else None)
                 for t in teachers
             ),
+            lists=self.committee.lists(teachers),
             device=device,
         )
         return TrainingSetup(
@@ -332,6 +334,8 @@ def prepare(
         offline,
         options.teacher_size,
         balanced=training.class_balance is not None,
+        join=training_kind(task).join(task),
+        grid=training_kind(task).grid,
     )
     experiment = Experiment(task, training, committee)
     on_task(task)  # after all that can be refused: an error is one line

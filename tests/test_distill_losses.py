@@ -15,6 +15,7 @@ from distill.methods.losses import (
     decoupled,
     dist,
     feature_distance,
+    ordered_transport,
     softened_kl,
     standardised,
     standardised_error,
@@ -231,3 +232,27 @@ def test_task_term_counts_only_labelled_images() -> None:
     value.backward()
     assert float(value.detach()) == 0
     assert torch.equal(empty.grad, torch.zeros_like(z))
+
+
+def test_ordered_transport_is_the_optimal_transport_of_the_values() -> None:
+    import ot
+
+    torch.manual_seed(0)
+    student, teacher = torch.randn(6, 5), torch.randn(6, 5)
+    values = torch.tensor([0.5, 1.0, 2.0, 4.0, 4.5])
+    found = ordered_transport(student, teacher, values)
+    cost = (values[:, None] - values).abs().double().numpy()
+    for row in range(6):
+        p = torch.softmax(teacher[row].double(), 0).numpy()
+        q = torch.softmax(student[row].double(), 0).numpy()
+        expected = ot.emd2(p / p.sum(), q / q.sum(), cost) / 4.0
+        assert float(found[row]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_ordered_transport_to_one_class_is_the_mean_absolute_error() -> None:
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    student = torch.tensor([[0.3, 0.1, 0.2, 0.25, 0.15]]).log()
+    certain = torch.full((1, 5), -100.0)
+    certain[0, 3] = 100.0
+    expected = (student.exp() * (values - 4).abs()).sum() / 4
+    assert float(ordered_transport(student, certain, values)) == pytest.approx(float(expected))

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+BUILT_IN = "built-in"  # the source of models that need no network
+LOCAL = ("folder", "small", BUILT_IN)  # sources of which nothing is ever fetched
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.loading.inputs.preprocessing import Preprocessing
 from zoo.loading.inputs.text_preparation import TextPreparation
@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 
 SHARE = 0.75  # of a teacher's blocks that lie below the cut
 GRID = 4  # a stored state is averaged onto GRID x GRID positions
+
+
+class Splitter(Protocol):
+    """What methods that ask a teacher from the middle need of it, see ``SplitTeacher``."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def prefix(self) -> int: ...
+
+    @property
+    def feature_dim(self) -> int: ...
+
+    def join(self, state: Tensor, prefix: Tensor | None = None) -> Tensor: ...
+
+    def upper(self, hidden: Tensor, inputs: Tensor | None = None) -> Outputs[Tensor]: ...
+
+    def shuffled(self, seed: int) -> Splitter: ...
 
 
 class SplitTeacher:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distill.data.batch import Augmentation, Batch, TeacherOutputs
 from distill.data.class_balance import BalancedStream, ClassTerms, class_terms
+from distill.data.lists import Lists
 from distill.data.samples import Labels, Samples, Stream
 
 RESIDENT_SHARE = 0.5  # of the device's free memory that samples may take
@@ -62,6 +63,7 @@ class Batches:
     teachers: tuple[TeacherOutputs, ...]
     device: torch.device
     class_terms: ClassTerms
+    lists: Lists | None = None
 
     @classmethod
     def build(
@@ -70,9 +72,10 @@ class Batches:
         settings: BatchSettings,
         *,
         teachers: tuple[TeacherOutputs, ...] = (),
+        lists: Lists | None = None,
         device: str | torch.device = "cpu",
     ) -> Batches:
-        """Batches of ``samples`` with the teachers' stored outputs.
+        """Batches of ``samples`` with the teachers' stored outputs, and the lists of their users.
 
         An epoch is as long as it takes to see every sample of the larger kind about once, also
         without unlabelled samples: methods with and without teachers are compared at the same
@@ -99,9 +102,10 @@ class Batches:
             sizes=sizes,
             settings=settings,
             steps_an_epoch=counts.steps,
-            teachers=tuple(t.map(lambda name, values: values.to(device)) for t in teachers),
+            teachers=tuple(teacher.to(device) for teacher in teachers),
             device=device,
             class_terms=terms.to(device),
+            lists=None if lists is None else lists.to(device),
         )
 
     def at(
@@ -132,6 +136,7 @@ class Batches:
             teacher_outputs=tuple(teacher.at(stored_view, index) for teacher in self.teachers),
             class_weights=self.class_terms.weights,
             log_prior=self.class_terms.log_prior,
+            lists=None if self.lists is None else self.lists.at(shown.inputs),
         )
 
     def _on_device(self, values: Labels) -> Tensor:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from distill.data.samples import Packing, Samples
     from distill.options import Options
     from distill.student.student import ExportedStudent, Student, StudentSpec
+    from distill.teachers.joined import PartJoin
     from distill.training.figures import Figure
     from selection.evidence import Ints
     from selection.task import Task
@@ -60,18 +61,24 @@ class SplitAnswers:
     samples  of the split; n of them are ``usable``
     logits   (n, C) float32, of the usable ones in order
     student  which can be asked for more; None where a teacher's head gave the logits
+    lists    (U, L) what a teacher says of users' lists, where it does
     """
 
     task: Task
     samples: Samples
     logits: Tensor
     student: Student | None = None
+    lists: Tensor | None = None
 
     @property
     def labels(self) -> Ints:
         """(n,) true classes."""
         labels: Ints = self.samples.labels[self.samples.usable]
         return labels
+
+
+def _nothing(task: Task) -> None:
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +139,11 @@ class TrainingKind:
     validate : callable
         The answers on the validation split -> what an epoch's line says of it, by name: the figure
         that decides, ``loss``.
+    join : callable
+        How teachers that are asked about parts of the task's samples answer on the samples; None:
+        they are asked about the samples.
+    class_values : callable
+        The C values that the task's classes stand for, ascending; None: they have no order.
     """
 
     name: str
@@ -163,6 +175,8 @@ class TrainingKind:
     decided_by: Callable[[Task], Figure]
     evaluate: Callable[[SplitAnswers], dict[str, Any]]
     validate: Callable[[SplitAnswers], dict[str, float]]
+    join: Callable[[Task], PartJoin | None] = _nothing
+    class_values: Callable[[Task], tuple[float, ...] | None] = _nothing
 
     def figure(self, name: str) -> Figure:
         """The figure of that name; the first where a run of another version names one."""

@@ -18,7 +18,8 @@ class Context:
 
     ``feature_dim`` is D_s, ``hidden_shape`` (c, h', w') and ``low_shape`` (c_l, h_l, w_l) of
     ``StudentState``. ``seed`` starts the recipe's weights and draws. ``grid`` is the rows and
-    columns of positions that hidden states are averaged onto.
+    columns of positions that hidden states are averaged onto; ``values`` the C values of ordered
+    classes.
     """
 
     classes: tuple[str, ...]
@@ -28,6 +29,7 @@ class Context:
     teachers: tuple[TeacherInfo, ...]
     seed: int = 0
     grid: tuple[int, int] = (4, 4)
+    values: tuple[float, ...] | None = None
 
     @property
     def num_classes(self) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from distill.data.batch import TeacherOutputs
 from distill.teachers.info import TeacherInfo
-from zoo.split_teacher import GRID, SplitTeacher
+from zoo.split_teacher import GRID, Splitter
 
 
 def on_grid(state: Tensor, grid: tuple[int, int] = (GRID, GRID)) -> Tensor:
@@ -81,11 +81,11 @@ class TeacherState(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, info: TeacherInfo, *, splitter: SplitTeacher | None = None) -> None:
+    def __init__(self, info: TeacherInfo, *, splitter: Splitter | None = None) -> None:
         super().__init__()
         split_teacher = splitter or info.splitter  # shuffled in the control
         assert split_teacher is not None
-        self.splitter: SplitTeacher = split_teacher
+        self.splitter: Splitter = split_teacher
         self.seen = 0
         channels = self.splitter.channels
         self.prefix = self.splitter.prefix  # tokens before the patches

@@ -11,7 +11,7 @@ from torch import Tensor
 from distill.data.batch import Batch, StudentState, TeacherOutputs
 from distill.methods.answers import ProbeTerm
 from distill.methods.configs import TransportConfig
-from distill.methods.losses import softened_kl
+from distill.methods.losses import ordered_transport, softened_kl
 from distill.methods.recipe import Context, Recipe, task_term
 from distill.teachers.ground_cost import carried
 from selection.scores.transport_plans import batch_transport_cost
@@ -26,10 +26,13 @@ class Transport(Recipe):
     the teacher's likeliest classes moved. ``form`` target (ours) distils what the plan between the
     teacher's mean answer and the class frequencies makes of its answer: the cost's gradient fades
     where the student is sure, that of a divergence does not. A teacher without a head answers
-    through its probe, with costs between the task's own classes.
+    through its probe, with costs between the task's own classes; where these are ordered, as stars
+    are, the cost is the distance of their values and the transport has a closed form
+    (`losses.ordered_transport`), whatever the ``form``.
     """
 
     share: Tensor
+    values: Tensor | None
 
     def __init__(self, config: TransportConfig, context: Context) -> None:
         super().__init__()
@@ -38,6 +41,8 @@ class Transport(Recipe):
         costs = [
             teacher.ground_cost() for teacher in context.teachers if teacher.ground_cost is not None
         ]
+        values = None if context.values is None else torch.tensor(context.values)
+        self.register_buffer("values", values)
         self.sharpness = [cost.sharpness for cost in costs]
         for k, cost in enumerate(costs):
             self.register_buffer(f"plan_{k}", cost.plan)
@@ -73,6 +78,8 @@ class Transport(Recipe):
         answer = outputs.probe_logits if plan is None else outputs.logits
         assert answer is not None
         answer = answer.float()  # (B, C_t)
+        if plan is None and self.values is not None:
+            return ordered_transport(logits, answer, self.values)
         if self.config.form == "cost":
             return self._transport_cost(answer, logits, self.get_buffer(f"cost_{k}"))
         target = answer if plan is None else carried(answer, plan, self.sharpness[k])

@@ -10,7 +10,7 @@ from zoo.card import ModelCard
 
 if TYPE_CHECKING:
     from distill.teachers.ground_cost import GroundCost
-    from zoo.split_teacher import SplitTeacher
+    from zoo.split_teacher import Splitter
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,5 +31,5 @@ class TeacherInfo:
     columns: tuple[int, ...] | None = None
     ground_cost: Callable[[], GroundCost] | None = None
     weight: float = 1.0
-    splitter: SplitTeacher | None = None
+    splitter: Splitter | None = None
     split_reason: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,16 +16,18 @@ from distill.data.samples import Samples
 from distill.teachers.info import TeacherInfo
 from distill.teachers.outputs import HIDDEN, RenderedViews, teacher_outputs
 from selection.probing.store import OUTPUTS, StoreKey, TeacherStore, precision_of
-from zoo.card import ModelCard
+from zoo.card import BUILT_IN, ModelCard
 from zoo.errors import TeacherError, Unavailable, UserError
 from zoo.home import feature_folder
 from zoo.terminal.command import printable
 from zoo.terminal.progress import note
 
 if TYPE_CHECKING:
+    from distill.data.lists import Lists
+    from distill.teachers.joined import PartJoin
     from distill.teachers.probe_head import ProbeHead
     from selection.ranking import Ranking, Row
-    from zoo.split_teacher import SplitTeacher
+    from zoo.split_teacher import Splitter
     from zoo.teacher import Teacher
 
 HEAD_ROWS = 20_000  # images times views that a head is fitted on at most
@@ -39,12 +41,14 @@ class PreparedTeacher:
     outputs     of the N training images, with its head's logits
     head        its linear head, fitted out of fold on the labelled training images
     validation  (n, C) float32, the head's logits of the validation split
+    opinion     see `joined.PartJoin`; None where the teacher is asked about the samples
     """
 
     info: TeacherInfo
     outputs: TeacherOutputs
     head: ProbeHead
     validation: Tensor
+    opinion: Any = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +73,8 @@ class PreparedTeachers:
     be trained.
 
     A teacher whose input is larger than ``teacher_size`` pixels looks at images of that size
-    instead. ``balanced`` heads answer as if all classes were equally common.
+    instead. ``balanced`` heads answer as if all classes were equally common. With ``join`` they are
+    asked about parts of the samples; their states are then averaged onto ``grid``.
     """
 
     cards: tuple[ModelCard, ...]
@@ -77,8 +82,10 @@ class PreparedTeachers:
     offline: bool = False
     teacher_size: int | None = None
     balanced: bool = False
+    join: PartJoin | None = None
+    grid: tuple[int, int] = (4, 4)
     _loaded: dict[str, Teacher] = field(default_factory=dict)
-    _splitters: dict[str, tuple[SplitTeacher | None, str | None]] = field(default_factory=dict)
+    _splitters: dict[str, tuple[Splitter | None, str | None]] = field(default_factory=dict)
     _prepared: dict[tuple[str, bool], PreparedTeacher] = field(default_factory=dict)
 
     def infos(self, classes: Sequence[str], *, split: bool = False) -> tuple[TeacherInfo, ...]:
@@ -122,18 +129,9 @@ class PreparedTeachers:
 
         classes = images.classes
         labels = torch.from_numpy(images.training.labels)  # (N,)
-        outputs = self.outputs(card, images.training, views=images.views)
-        features, logits = outputs.features, outputs.logits
-        assert features is not None
         splitter, reason = self._splitter(card) if split else (None, None)
-        if splitter:
-            states = self.outputs(
-                card,
-                images.training,
-                views=images.views,
-                content=HIDDEN,
-            )
-            outputs = replace(outputs, hidden=states.hidden)
+        asked = self._asked(card, images, split=splitter is not None)
+        outputs, features = asked.outputs, asked.features
         labelled = int((labels >= 0).sum())
         views = max(1, HEAD_ROWS // max(1, labelled))  # enough for the head
         head = fit(
@@ -146,9 +144,11 @@ class PreparedTeachers:
         index = torch.arange(len(labels))
         probe_logits = [head.logits(view, index).half() for view in features]  # (N, C) each
         first_logits, names = None, None
-        if logits is not None:
-            first_logits = logits[0]
-            if card.labels and len(card.labels) == logits.shape[-1]:
+        if outputs.logits is not None:
+            first_logits = outputs.logits[0]
+            if outputs.places is not None:
+                first_logits = first_logits[outputs.places]
+            if card.labels and len(card.labels) == first_logits.shape[-1]:
                 names = card.labels
         cost = partial(
             ground_cost,
@@ -159,7 +159,7 @@ class PreparedTeachers:
         )
         info = TeacherInfo(
             card=card,
-            feature_dim=int(features.shape[-1]),
+            feature_dim=_width(outputs),
             columns=columns(names, classes),
             ground_cost=cost,
             splitter=splitter,
@@ -169,23 +169,55 @@ class PreparedTeachers:
             info=info,
             outputs=replace(outputs, probe_logits=torch.stack(probe_logits)),
             head=head,
-            validation=self.predicted(card, head, images.validation),
+            validation=self._predicted(card, head, images.validation, asked.opinion),
+            opinion=asked.opinion,
         )
 
-    def predicted(
-        self,
-        card: ModelCard,
-        head: ProbeHead,
-        samples: Samples,
+    def _asked(self, card: ModelCard, images: TaskSamples, *, split: bool) -> _Asked:
+        """What a teacher answers about the training samples, with ``split`` its states too."""
+        join = self.join
+        if join is not None and card.id in join.own_names:
+            opinion, outputs = join.own(card.id), join.own_outputs(card.id, images.training)
+            return _Asked(outputs, join.features(opinion, images.training)[None], opinion)
+        asked, views = (images.training, images.views) if join is None else (join.parts, None)
+        outputs = self.outputs(card, asked, views=views)
+        features = outputs.features
+        assert features is not None
+        if split:
+            hidden = self.outputs(card, asked, views=views, content=HIDDEN).hidden
+            outputs = replace(outputs, hidden=hidden)
+        if join is None:
+            return _Asked(outputs, features)
+        if outputs.hidden is not None:
+            outputs = replace(outputs, hidden=_on_grid(outputs.hidden, self.grid))
+        opinion = join.opinion(features[0])
+        outputs = replace(outputs, places=join.places(images.training))
+        return _Asked(outputs, join.features(opinion, images.training)[None], opinion)
+
+    def predicted(self, teacher: PreparedTeacher, samples: Samples) -> Tensor:
+        """(n, C) float32 logits of a teacher's head on other samples than the training ones."""
+        return self._predicted(teacher.info.card, teacher.head, samples, teacher.opinion)
+
+    def _predicted(
+        self, card: ModelCard, head: ProbeHead, samples: Samples, opinion: Any
     ) -> Tensor:
-        """(n, C) float32 logits of a teacher's ``head`` on other images than the training ones."""
+        if self.join is not None:
+            return head.predict(self.join.features(opinion, samples))
         features = self.outputs(card, samples).features
         assert features is not None
         return head.predict(features[0])
 
-    def _splitter(self, card: ModelCard) -> tuple[SplitTeacher | None, str | None]:
+    def lists(self, teachers: Sequence[PreparedTeacher]) -> Lists | None:
+        """What ``teachers`` say together of users' lists; None where there are none."""
+        if self.join is None:
+            return None
+        return self.join.lists([teacher.opinion for teacher in teachers])
+
+    def _splitter(self, card: ModelCard) -> tuple[Splitter | None, str | None]:
         from zoo.split_teacher import CannotSplit, SplitTeacher
 
+        if self.join is not None and card.id in self.join.own_names:
+            return self.join.splitter(card.id), None
         if card.id not in self._splitters:
             try:
                 self._splitters[card.id] = SplitTeacher(self.load(card)), None
@@ -253,6 +285,30 @@ class PreparedTeachers:
         )
 
 
+class _Asked(NamedTuple):
+    """What a teacher answered.
+
+    outputs   on the training samples, or on their parts
+    features  (V, N, D) of the training samples, which its head is fitted on
+    opinion   see `joined.PartJoin`
+    """
+
+    outputs: TeacherOutputs
+    features: Tensor
+    opinion: Any = None
+
+
+def _width(outputs: TeacherOutputs) -> int:
+    assert outputs.features is not None
+    return int(outputs.features.shape[-1])
+
+
+def _on_grid(hidden: Tensor, grid: tuple[int, int]) -> Tensor:
+    """States (V, M, c, h, w) averaged onto (V, M, c, *grid)."""
+    views = [torch.nn.functional.adaptive_avg_pool2d(view.float(), grid) for view in hidden]
+    return torch.stack(views).half()
+
+
 def _unusable(card: ModelCard, error: TeacherError) -> Unavailable:
     return Unavailable(
         f"the teacher {printable(card.id, 80)} cannot be used: {error}; take it out of the"
@@ -312,6 +368,8 @@ def _card(row: Row, catalogue: Path | None) -> ModelCard:
         sha=sha,
         license=row.license,
     )
+    if row.source == BUILT_IN:
+        return bare
     if row.source in ("folder", "small"):
         from zoo.sources import folder
 

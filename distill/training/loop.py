@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from distill.data.batch import Batch
 from distill.data.batches import Batches
+from distill.data.lists import list_terms
 from distill.methods.recipe import Recipe
 from distill.run import RunFolder
 from distill.student.student import Student
@@ -94,6 +95,8 @@ class Learner(nn.Module):
         with torch.autocast(batch.view.device.type, torch.bfloat16, enabled=self.mixed):
             state = self.student(batch.view)  # logits (B, C) and the states that recipes read
         terms = self.recipe(batch, state, progress=progress)
+        if batch.lists is not None and state.lists is not None:
+            terms = {**terms, **list_terms(state.lists, batch.lists)}
         right = (state.logits.detach().argmax(1) == batch.labels).sum()
         return terms, torch.stack([right, (batch.labels >= 0).sum()])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median_low
 
 from selection.settings import Settings
-from zoo.card import ModelCard
+from zoo.card import LOCAL, ModelCard
 from zoo.errors import TeacherError
 from zoo.files import load_json, write_json
 
@@ -140,7 +140,7 @@ class CostModel:
         A card without a size is taken to hold four bytes a parameter, since weights are rarely
         wider.
         """
-        if card.source in ("folder", "small"):
+        if card.source in LOCAL:
             return 0
         if card.id not in self._is_local:
             from zoo.loading.download import is_local

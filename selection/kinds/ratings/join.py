@@ -15,7 +15,7 @@ from selection.kinds.kind import Completion
 from selection.kinds.ratings.affinities import Affinities
 from selection.kinds.ratings.history import History, Pairs
 from selection.kinds.ratings.table import RatingsTable, history_of, pairs, shown_digest, table_of
-from zoo.card import ModelCard
+from zoo.card import BUILT_IN, ModelCard
 
 if TYPE_CHECKING:
     from selection.sources.split import Split
@@ -24,7 +24,6 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 EASE = "ease"
-BUILT_IN = "built-in"  # the source of models that need no network
 OWN_TEACHERS = (ModelCard(id=EASE, source=BUILT_IN, modality="ratings"),)
 MOST_ITEMS = 5_000  # that teachers are asked about
 
