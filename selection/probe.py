@@ -135,6 +135,16 @@ class Probe:
         return cls._of(task, in_order, seed, unreadable, warnings)
 
     @property
+    def labelled(self) -> int:
+        """How many samples have a label: N, unless teachers are asked about parts of samples."""
+        return int((self.labels >= 0).sum())
+
+    def length_of(self, labelled: int) -> int:
+        """How many of the first samples hold ``labelled`` ones with a label; N where all do."""
+        places = np.flatnonzero(self.labels >= 0)
+        return int(places[labelled - 1]) + 1 if 0 < labelled < len(places) else self.size
+
+    @property
     def class_counts(self) -> list[int]:
         """How many probe samples each of the C classes has."""
         labels = self.labels[self.labels >= 0]

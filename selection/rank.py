@@ -113,8 +113,8 @@ class TaskOption:
     task: Annotated[
         str,
         typer.Option(
-            help="a folder (one sub-folder a class, a file of labels, or train.parquet), a table of"
-            " paths and labels, hf:org/name, or digits"
+            help="a folder (one sub-folder a class, a file of labels, train.parquet or ratings.csv), a"
+            " table of paths and labels, of texts or of ratings, hf:org/name, or digits"
         ),
     ]
 

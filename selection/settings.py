@@ -24,7 +24,7 @@ TextColumn = Annotated[
 ]
 KindOption = Annotated[
     str | None,
-    typer.Option("--kind", help="image or text, where what the task holds does not tell"),
+    typer.Option("--kind", help="image, text or ratings, where what the task holds does not tell"),
 ]
 LabelColumn = Annotated[
     str | None, typer.Option(help="a table's column of labels, where its name does not tell")
@@ -102,7 +102,7 @@ class Settings:
     unlabelled : Path, optional
         Images without labels.
     kind : str, optional
-        ``image`` or ``text``, where what the task holds does not tell.
+        ``image``, ``text`` or ``ratings``, where what the task holds does not tell.
     image_column, text_column, label_column : str, optional
         The columns of a task that is a table, where their names do not tell.
     duplicates : bool

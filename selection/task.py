@@ -73,7 +73,7 @@ class Task:
 
     @property
     def kind(self) -> Kind:
-        """What the samples are: images, texts."""
+        """What the samples are: images, texts, pairs of a user and an item."""
         return self.train.kind
 
     @cached_property
@@ -117,7 +117,8 @@ class Task:
         ----------
         spec : str or Path
             A folder of class folders, of Parquet files, of images and a file of labels, or saved by
-            the ``datasets`` library; such a file itself; ``hf:org/name``, or ``digits``.
+            the ``datasets`` library; such a file itself; a table of texts; a file of ratings with
+            the file of items beside it, or their folder; ``hf:org/name``, or ``digits``.
         unlabelled : str or Path, optional
             A folder of more images, searched recursively, or of Parquet files.
         revision : str, optional
@@ -127,7 +128,7 @@ class Task:
         image_column, text_column, label_column : str, optional
             The columns of a table, where their names do not tell.
         kind : str, optional
-            ``image`` or ``text``, where what lies there does not tell.
+            ``image``, ``text`` or ``ratings``, where what lies there does not tell.
         duplicates : bool
             Look for equal and nearly equal images (``selection.duplicates.search``): every image is
             decoded once, in small. Without, no more than 32 images are opened, to see whether they

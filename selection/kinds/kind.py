@@ -110,6 +110,10 @@ def _complete(train: Any, drawn: npt.NDArray[np.int64]) -> None:
     return None
 
 
+def _no_extent(train: Any) -> str:
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """What is true of one kind of task and of no other.
@@ -160,6 +164,13 @@ class Kind:
     complete : callable
         The training split and the positions (n,) that a probe drew from it -> ``Completion``; None:
         teachers are asked about the drawn samples alone.
+    parts : str
+        What teachers are asked about instead of the samples, several in a word; empty where it is
+        the samples.
+    extent : callable
+        The training split -> in what else than samples a task is counted, in a few words.
+    on_hub : bool
+        Whether ``hf:org/name`` may be such a task.
     own_teachers : tuple of ModelCard
         Teachers that need no network, of which a ``Join`` has the features.
     """
@@ -185,7 +196,15 @@ class Kind:
     equal: Callable[[Sequence[Any]], str | None]
     fingerprint: Callable[[bytes, Any], bytes] = fingerprint_of_bytes
     complete: Callable[[Any, npt.NDArray[np.int64]], Completion | None] = _complete
+    parts: str = ""
+    extent: Callable[[Any], str] = _no_extent
+    on_hub: bool = True
     own_teachers: tuple[ModelCard, ...] = ()
+
+    @property
+    def asked(self) -> str:
+        """What teachers are asked about, several in a word."""
+        return self.parts or self.nouns
 
     def count(self, number: int) -> str:
         """``1 image``, ``2,000 images``."""

@@ -62,12 +62,13 @@ def evaluate_candidates(
         ) as prober,
     ):
         evaluator = _evaluator(inputs, settings, prober, shown)
-        setup = HalvingSetup(candidates.cards, [inputs.probe.size], keep=len(candidates.cards))
+        setup = HalvingSetup(candidates.cards, [inputs.probe.labelled], keep=len(candidates.cards))
         if budget.limited:
             setup = _within_budget(inputs, settings, budget, evaluator)
 
         def show_round(number: int, models: int, samples: int) -> None:
-            shown.round(number, len(setup.sizes), models, samples)
+            asked = inputs.probe.length_of(samples)
+            shown.round(number, len(setup.sizes), models, samples, asked)
 
         halving = halve(
             setup.cards,
@@ -92,10 +93,10 @@ def _within_budget(
     evaluator: ProbeEvaluator,
 ) -> HalvingSetup:
     """The models that the budget can pay for, and rounds that suit the time left."""
-    cards, probe = inputs.candidates.cards, inputs.probe.size
+    cards, probe = inputs.candidates.cards, inputs.probe.labelled
     classes = len(inputs.task.classes)
     first = sizes(probe, classes)[0]
-    evaluator.prober.warm_up(cards, first)
+    evaluator.prober.warm_up(cards, inputs.probe.length_of(first))
     left = budget.left()
     chosen, too_costly = shortlist(
         cards, evaluator, size=first, most=shortlist_size(budget.seconds), left=left

@@ -61,7 +61,9 @@ class ProbeEvaluator:
 
     def cost(self, card: ModelCard, size: int) -> float:
         """Estimate the seconds that ``card`` takes for ``size`` samples; 0 without a network."""
-        return 0.0 if self._is_own(card) else self.prober.cost(card, size)
+        if self._is_own(card):
+            return 0.0
+        return self.prober.cost(card, self.probe.length_of(size))
 
     def evaluate(
         self,
@@ -69,10 +71,14 @@ class ProbeEvaluator:
         size: int,
         allowance: float,
     ) -> Iterator[Evaluation]:
-        """See ``rounds.Evaluator``; ``allowance`` is in seconds from now."""
+        """See ``rounds.Evaluator``; ``allowance`` is in seconds from now.
+
+        ``size`` counts labelled samples.
+        """
         from threadpoolctl import threadpool_limits
 
         deadline = time.monotonic() + allowance
+        size = self.probe.length_of(size)
         networks = [card for card in cards if not self._is_own(card)]
         own = (self._own_result(card, size) for card in cards if self._is_own(card))
         for result in chain(own, self.prober.probe(networks, size, deadline=deadline)):

@@ -290,8 +290,8 @@ class LocalProber:
         probe = self.store.probe
         outputs = self.store.get(card, str(teacher.device))
         first = done = 0 if outputs is None else len(outputs.features)
-        steps = step_sizes(probe.size, len(probe.classes))
-        ends = [end for end in steps if done < end < size]
+        steps = step_sizes(probe.labelled, len(probe.classes))
+        ends = [end for end in map(probe.length_of, steps) if done < end < size]
         begin = time.perf_counter()
 
         def go_on(samples: int) -> bool:
@@ -314,7 +314,7 @@ class LocalProber:
         self.costs.record_run(card, done - first, time.perf_counter() - begin)
         result = self.store.result(card, size)
         if result is None:
-            reason = f"the budget ended after {done} of {size} {probe.kind.nouns}"
+            reason = f"the budget ended after {done} of {size} {probe.kind.asked}"
             return ProbeResult(card, error=reason, skipped="budget")
         return replace(result, cached=False)
 

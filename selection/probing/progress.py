@@ -35,12 +35,18 @@ class RankingProgress:
         rounds: int,
         models: int,
         samples: int,
+        asked: int | None = None,
     ) -> None:
-        """A round begins: ``models`` models on ``samples`` probe samples each."""
+        """A round begins: ``models`` models on ``samples`` probe samples each.
+
+        ``asked`` is how many parts of samples each of them is shown for that, where it is not shown
+        the samples themselves.
+        """
         self._round.close()
-        self.models, self.samples, self.done = models, samples, 0
+        asked = samples if asked is None else asked
+        self.models, self.samples, self.done = models, asked, 0
         name = f"round {number} of {rounds}" if rounds > 1 else "probing"
-        probing = self.progress.over(name, unit=self.kind.nouns, total=models * samples)
+        probing = self.progress.over(name, unit=self.kind.asked, total=models * asked)
         self._meter = self._round.enter_context(probing)
         if rounds > 1:
             self._meter.line(f"{name}: {models} models, {samples} {self.kind.nouns}")

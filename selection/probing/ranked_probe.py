@@ -50,7 +50,7 @@ def ranked_probe(
     ordered, late = ordered_rows(
         rows, halving.evidence, inputs.score, inputs.also, budget.left_to_compare
     )
-    committee = _choose_committee(halving, settings.top, lead=ordered[0].model)
+    committee = _choose_committee(halving, settings.top, probe, lead=ordered[0].model)
     ordered = [_with_expected_accuracy(row, inputs.score.name, task) for row in ordered]
     ordered = _with_class_accuracy(ordered, halving.evidence)
     warnings = _warnings(task, probe, ordered)
@@ -71,7 +71,7 @@ def ranked_probe(
             "images": task.class_counts.by_split(),
         },
         probe={
-            "size": probe.size,
+            "size": probe.labelled,
             "seed": probe.seed,
             "digest": probe.digest,
             "images": probe.class_counts,
@@ -121,7 +121,7 @@ def _check_any_ranked(rows: Sequence[Row], halving: Halving, seconds: float | No
     raise Unavailable(f"all {len(rows)} models failed; the first: {rows[0].model}: {rows[0].error}")
 
 
-def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
+def _choose_committee(halving: Halving, size: int, probe: Probe, *, lead: str) -> Committee:
     """Choose on the samples of the last round that still left a choice."""
     last = halving.committee_round(size + 1)
     benefits = {}
@@ -130,7 +130,7 @@ def _choose_committee(halving: Halving, size: int, *, lead: str) -> Committee:
             evidence = halving.evidence.get(name)
             if evidence is None:  # it failed in a later round
                 continue
-            benefits[name] = benefit_of(evidence.beginning(last.samples))
+            benefits[name] = benefit_of(evidence.beginning(probe.length_of(last.samples)))
         return select_committee(benefits, size=size, lead=lead)
 
 

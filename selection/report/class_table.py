@@ -99,7 +99,9 @@ def _headline(task: Task, counts: np.ndarray) -> str:
         parts.append(f"{len(task.unlabelled):,} without labels")
     low, high = counts.sum(1).min(), counts.sum(1).max()
     each = f"{low:,} to {high:,}" if low < high else f"{low:,}"
-    line = f"{printable(task.name, 60)}: {len(task.classes):,} classes, {each} {nouns} each"
+    extent = task.kind.extent(task.train)
+    head = f"{extent}, {len(task.classes):,}" if extent else f"{len(task.classes):,}"
+    line = f"{printable(task.name, 60)}: {head} classes, {each} {nouns} each"
     cut = f"; {' and '.join(task.cut)} cut from train" if task.cut else ""
     return f"{line}, {', '.join(parts)}{cut}"
 

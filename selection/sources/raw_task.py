@@ -55,6 +55,11 @@ def read_task(
         return _read_path(path, columns, kind)
     warnings: list[str] = []
     if spec.startswith("hf:"):
+        if kind is not None and not KINDS[kind].on_hub:
+            raise UserError(
+                f"tasks of {kind} are not read from the Hub; download the files of {spec[3:]} and"
+                f" give their folder: {KINDS[kind].expected}"
+            )
         dataset = hub_task.read(
             spec[3:],
             columns,

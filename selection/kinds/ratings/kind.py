@@ -38,6 +38,11 @@ def _table(split: Split) -> RatingsTable:
     return split.source.table
 
 
+def _extent(train: Split) -> str:
+    table = _table(train)
+    return f"{len(table.user_ids):,} users, {len(table.item_ids):,} items"
+
+
 def _no_copies(splits: Mapping[str, Split]) -> CopyGroups:
     return CopyGroups({name: np.full(len(split), -1) for name, split in splits.items()}, {})
 
@@ -85,5 +90,8 @@ RATINGS = Kind(
     equal=_never_equal,
     fingerprint=_shown_fingerprint,
     complete=complete,
+    parts="items",
+    extent=_extent,
+    on_hub=False,
     own_teachers=OWN_TEACHERS,
 )
