@@ -113,7 +113,7 @@ class TaskOption:
     task: Annotated[
         str,
         typer.Option(
-            help="a folder (one sub-folder a class, a file of labels, train.parquet or ratings.csv), a"
+            help="a folder (a sub-folder a class, a file of labels, train.parquet, ratings.csv), a"
             " table of paths and labels, of texts or of ratings, hf:org/name, or digits"
         ),
     ]

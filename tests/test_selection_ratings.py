@@ -369,6 +369,20 @@ def test_other_tables_are_no_ratings(tmp_path: Path) -> None:
     assert chosen.kind.name == "text"
 
 
+def test_the_column_of_ratings_can_be_named(tmp_path: Path) -> None:
+    frame = ratings_frame().rename(columns={"rating": "mark"}).assign(rating=1)
+    task = Task.open(write_ratings(tmp_path, frame), label_column="mark")
+    assert task.digest == Task.open(write_ratings(tmp_path / "plain")).digest
+    (tmp_path / "ratings.csv").rename(tmp_path / "marks.csv")
+    assert Task.open(tmp_path / "marks.csv", label_column="mark").digest == task.digest
+    reviews = frame.assign(text="some words").drop(columns="rating")
+    reviews.to_csv(tmp_path / "reviews.csv", index=False)
+    opened = Task.open(tmp_path / "reviews.csv", label_column="mark")
+    assert opened.kind.name == "text"
+    with pytest.raises(UserError, match=r"--label-column stars: .* has no such column"):
+        Task.open(tmp_path / "plain", label_column="stars")
+
+
 _FRAME = ratings_frame()
 
 

@@ -171,6 +171,8 @@ class Kind:
         The training split -> in what else than samples a task is counted, in a few words.
     on_hub : bool
         Whether ``hf:org/name`` may be such a task.
+    crawl : str
+        What ``zoo.crawl`` is given to find teachers of such tasks.
     own_teachers : tuple of ModelCard
         Teachers that need no network, of which a ``Join`` has the features.
     """
@@ -199,6 +201,7 @@ class Kind:
     parts: str = ""
     extent: Callable[[Any], str] = _no_extent
     on_hub: bool = True
+    crawl: str = "--source timm"
     own_teachers: tuple[ModelCard, ...] = ()
 
     @property

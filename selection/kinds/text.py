@@ -53,6 +53,7 @@ TEXT = Kind(
     first_student="",
     calibrated=False,
     modalities=("text",),
+    crawl="--pipeline-tag sentence-similarity",
     ordered=False,
     decode=_decode,
     show=_decode,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from selection.kinds.registry import KINDS
 from selection.recall.candidates import check_filters
 from selection.scores.registry import resolve, resolve_all
 from selection.settings import Settings
@@ -31,4 +33,11 @@ def check_requirements(settings: Settings) -> None:
     unlabelled = settings.unlabelled
     if unlabelled is not None and not Path(unlabelled).expanduser().exists():
         raise UserError(f"--unlabelled {unlabelled}: there is no such folder")
-    check_filters(settings.catalogue, where=settings.where, models=settings.models)
+    of_catalogue = [pattern for pattern in settings.models if not _is_built_in(pattern)]
+    check_filters(settings.catalogue, where=settings.where, models=of_catalogue)
+
+
+def _is_built_in(pattern: str) -> bool:
+    """Whether a pattern of ``--models`` names a teacher that some kind of task brings along."""
+    own = [card.id for kind in KINDS.values() for card in kind.own_teachers]
+    return any(fnmatchcase(name, pattern) for name in own)

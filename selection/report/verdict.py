@@ -104,7 +104,7 @@ def steps(ranking: Ranking, command: str, *, saved: bool) -> list[tuple[str, str
         words = "next, add --out ranking.json to this command (it is quick now), then train:"
     after = [(words, command)]
     if ranking.catalogue == PACKAGED:
-        crawl = f"{as_typed('zoo.crawl')} --source timm"
+        crawl = f"{as_typed('zoo.crawl')} {ranking.kind.crawl}"
         why = "no catalogue yet, so the small zoo inside this package was ranked; for more models:"
         after.append((why, crawl))
     return after

@@ -80,6 +80,7 @@ RATINGS = Kind(
     first_student="",
     calibrated=False,
     modalities=("text",),
+    crawl="--pipeline-tag sentence-similarity",
     ordered=True,
     decode=_decode,
     show=_show,

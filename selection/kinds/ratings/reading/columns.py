@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from selection.sources.tables.columns import is_image_name, listed
+from selection.sources.tables.columns import is_image_name, listed, named_column
 from selection.sources.texts.table import is_text_name
 from zoo.errors import UserError
 
@@ -64,11 +64,13 @@ def column_of(present: Sequence[str], names: Sequence[str]) -> str | None:
     return next((known[name] for name in names if name in known), None)
 
 
-def rating_columns(path: Path, present: Sequence[str]) -> RatingColumns | None:
+def rating_columns(
+    path: Path, present: Sequence[str], named: str | None = None
+) -> RatingColumns | None:
     """The columns of users, items, ratings and times of the table ``path``.
 
-    None where ``present`` are not the columns of ratings; ``UserError`` where the file is called
-    ratings and they are not.
+    ``named`` is the column of ratings where the user names it. None where ``present`` are not the
+    columns of ratings; ``UserError`` where the file is called ratings and they are not.
     """
     user, item = column_of(present, USER_NAMES), column_of(present, ITEM_NAMES)
     rating = column_of(present, RATING_NAMES)
@@ -76,10 +78,15 @@ def rating_columns(path: Path, present: Sequence[str]) -> RatingColumns | None:
         if is_called_ratings(path):
             raise _no_column(path, present, "items" if user is not None else "users")
         return None
+    if named is not None:
+        if not is_called_ratings(path) and named not in present:
+            return None
+        rating = named_column(named, present, "--label-column", str(path))
     others = [name for name in present if name not in (user, item, rating)]
     shows = any(is_text_name(name) or is_image_name(name) for name in others)
     labelled = any(plain(name) in _CLASS_NAMES for name in others)
-    if not is_called_ratings(path) and shows and (labelled or rating is None):
+    is_another_kind = labelled or rating is None or named is not None
+    if not is_called_ratings(path) and shows and is_another_kind:
         return None
     return RatingColumns(user, item, rating, column_of(present, TIME_NAMES))
 

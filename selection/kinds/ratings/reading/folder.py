@@ -28,9 +28,9 @@ def read_ratings(path: Path, columns: Columns, warnings: list[str]) -> TaskConte
 
     ``UserError`` where it is one and cannot be used.
     """
-    if columns != Columns():  # of images, texts or labels: another kind
+    if columns.image is not None or columns.text is not None:  # another kind
         return None
-    files = _files(path, warnings)
+    files = _files(path, columns.label, warnings)
     if files is None:
         return None
     first = next(iter(files.values()))[0][0]
@@ -38,12 +38,15 @@ def read_ratings(path: Path, columns: Columns, warnings: list[str]) -> TaskConte
     return parts_of(interactions, items_beside(first, warnings), warnings)
 
 
-def _files(path: Path, warnings: list[str]) -> RatingFiles | None:
-    """The files of ratings by split; under the empty name where the splits are to be cut."""
+def _files(path: Path, rating: str | None, warnings: list[str]) -> RatingFiles | None:
+    """The files of ratings by split; under the empty name where the splits are to be cut.
+
+    ``rating`` is the column of ratings that the user named.
+    """
     if path.is_file():
-        known = _columns(path) if path.suffix.lower() in SUFFIXES else None
+        known = _columns(path, rating) if path.suffix.lower() in SUFFIXES else None
         return {"": [(path, known)]} if known else None
-    tables = {inner: known for inner in _tables(path) if (known := _columns(inner))}
+    tables = {inner: known for inner in _tables(path) if (known := _columns(inner, rating))}
     named = [inner for inner in tables if is_called_ratings(inner)]
     if len(named) > 1:
         names = ", ".join(inner.name for inner in named)
@@ -80,10 +83,10 @@ def _tables(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _columns(path: Path) -> RatingColumns | None:
+def _columns(path: Path, rating: str | None) -> RatingColumns | None:
     """The columns of a table of ratings; None for other files, readable or not."""
     try:
-        return rating_columns(path, column_names(path))
+        return rating_columns(path, column_names(path), rating)
     except UserError:
         if is_called_ratings(path):
             raise
