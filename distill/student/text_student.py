@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DEFAULT = "bert-2x128"
 POSITIONS = 512  # of the table of an own network; longer than any training text
 GRID = 16  # positions that hidden states are averaged onto
+GROUPS = 2  # of texts alike in length, that a batch is computed in on a processor
 _OWN = re.compile(r"bert-(\d{1,2})x(\d{2,4})")
 _NAMES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 _USUAL = {
@@ -228,7 +229,24 @@ class TextStudent(Student):
         )
 
     def forward(self, view: Tensor) -> StudentState:
-        """See `Student.forward`; ``hidden`` and ``low`` are (B, c, 16, 1)."""
+        """See `Student.forward`; ``hidden`` and ``low`` are (B, c, 16, 1).
+
+        On a processor short texts are computed apart from long ones: padding costs as much as text.
+        """
+        if view.device.type != "cpu" or len(view) < 2 * GROUPS:
+            return self._states(view)
+        order = (view > 0).sum(dim=1).argsort(stable=True)  # (B,)
+        groups = [self._states(without_padding(view[rows])) for rows in order.chunk(GROUPS)]
+        place = order.argsort()
+        return StudentState(
+            **{
+                name: torch.cat([getattr(group, name) for group in groups])[place]
+                for name in vars(groups[0])
+            }
+        )
+
+    def _states(self, view: Tensor) -> StudentState:
+        """The states of texts that are padded to the longest of them."""
         mask = (view > 0).long()  # (B, n)
         ids = torch.where(view > 0, view - 1, self.padding)
         outputs = self.network(input_ids=ids, attention_mask=mask, output_hidden_states=True)
