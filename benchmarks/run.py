@@ -26,7 +26,7 @@ BENCHMARKS = {
     "external": "benchmarks.truth.external",
     "distillation": "benchmarks.students.distillation",
     "texts": "benchmarks.students.texts",
-    "text_teachers": "benchmarks.truth.text_teachers",
+    "text_teachers": "benchmarks.students.text_teachers",
     "imbalance": "benchmarks.students.imbalance",
     "distill_step": "benchmarks.speed.distill_step",
     "cifar100": "benchmarks.students.cifar100",

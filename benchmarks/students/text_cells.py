@@ -30,7 +30,7 @@ SPECIALISTS |= {"clinc": "trec"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class TextBlock:
     """One task, with or without the pool, one student, and what is compared on it."""
 
     task: str
@@ -58,17 +58,18 @@ def work() -> Path:
     return benchmark_folder("texts")
 
 
-def blocks() -> list[Block]:
+def blocks() -> list[TextBlock]:
     """The whole table, a block a task, pool and student."""
     pairs = [(pool, student) for student in (SCRATCH, PRETRAINED) for pool in ("pool", "alone")]
-    whole = [Block(task=task, pool=pool, student=s) for pool, s in pairs for task in SOURCES]
+    whole = [TextBlock(task=task, pool=pool, student=s) for pool, s in pairs for task in SOURCES]
     oracles = [
-        Block(task=task, pool=ORACLE, student=SCRATCH, methods=("plain",)) for task in ORACLE_SETS
+        TextBlock(task=task, pool=ORACLE, student=SCRATCH, methods=("plain",))
+        for task in ORACLE_SETS
     ]
     return whole + oracles
 
 
-def cells() -> Iterator[Block]:
+def cells() -> Iterator[TextBlock]:
     """The same in the order in which cells are worth the time."""
     for methods, seeds in ((FIRST, 1), (FIRST, SEEDS), (ALL, 1)):
         yield from _of("pool", SCRATCH, methods, seeds)
@@ -79,13 +80,13 @@ def cells() -> Iterator[Block]:
     yield from blocks()
 
 
-def _of(pool: str, student: str, methods: tuple[str, ...], seeds: int) -> Iterator[Block]:
+def _of(pool: str, student: str, methods: tuple[str, ...], seeds: int) -> Iterator[TextBlock]:
     for block in blocks():
         if (block.pool, block.student) == (pool, student):
             yield replace(block, methods=methods, seeds=seeds)
 
 
-def source_run(block: Block) -> RunFolder:
+def source_run(block: TextBlock) -> RunFolder:
     """The finished plain run of seed 0, from which the others take options and teachers."""
     from distill.experiment import prepare
     from distill.training.trainer import train
@@ -94,7 +95,7 @@ def source_run(block: Block) -> RunFolder:
     return train(prepare(options, offline=True, cards=teachers(block.task)), options, block.folder)
 
 
-def options_of(block: Block) -> Options:
+def options_of(block: TextBlock) -> Options:
     """Everything is the default but the student: also the steps."""
     from distill.options import Options
 

@@ -24,7 +24,7 @@ ORACLE = "oracle"  # the pool with its true labels, a control
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextSource:
+class SampledTexts:
     """A dataset of ../shared/text and the names of its classes, () if the README lists them."""
 
     dataset: str
@@ -32,16 +32,16 @@ class TextSource:
 
 
 SOURCES = {
-    "trec": TextSource(
+    "trec": SampledTexts(
         dataset="trec6",
         classes=("description", "entity", "abbreviation", "human", "location", "number"),
     ),
-    "sst2": TextSource(dataset="sst2_sentences", classes=("negative", "positive")),
-    "subj": TextSource(dataset="subj", classes=("subjective", "objective")),
-    "emotion": TextSource(
+    "sst2": SampledTexts(dataset="sst2_sentences", classes=("negative", "positive")),
+    "subj": SampledTexts(dataset="subj", classes=("subjective", "objective")),
+    "emotion": SampledTexts(
         dataset="tweeteval_emotion", classes=("anger", "joy", "optimism", "sadness")
     ),
-    "clinc": TextSource(dataset="clinc150"),
+    "clinc": SampledTexts(dataset="clinc150"),
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from benchmarks.record import BenchRecord, append
-from benchmarks.students.text_cells import Block, blocks, cells, source_run
+from benchmarks.students.text_cells import TextBlock, blocks, cells, source_run
 from zoo.terminal.command import run as run_command
 from zoo.terminal.options import command_of
 
@@ -33,7 +33,7 @@ def run(out: Path) -> list[BenchRecord]:
     return records()
 
 
-def train(block: Block, *, budget: float | None = None) -> Comparison:
+def train(block: TextBlock, *, budget: float | None = None) -> Comparison:
     """Train what is missing of ``block`` within ``budget`` seconds, and compare what is there."""
     from distill.comparison import compare
 
@@ -49,7 +49,7 @@ def records() -> list[BenchRecord]:
     return found
 
 
-def records_of(block: Block, comparison: Comparison) -> list[BenchRecord]:
+def records_of(block: TextBlock, comparison: Comparison) -> list[BenchRecord]:
     """A record a method: test accuracy over its seeds, with macro-F1, gap and lift in the
     setting.
     """
