@@ -51,7 +51,7 @@ OPTIMIZERS = {
     "adamw": OptimizerDefaults(rate=1e-3, pretrained_rate=1e-4, weight_decay=0.05),
     "sgd": OptimizerDefaults(rate=0.05, pretrained_rate=0.01, weight_decay=5e-4),
 }
-STEPS = 2_000
+STEPS = 600
 STDIN = "-"
 
 
