@@ -24,7 +24,7 @@ SEEDS = 3
 ORACLE_SETS = ("trec", "emotion")  # that are also trained with the pool's true labels
 MINILM = "paraphrase-MiniLM-L3-v2"
 FOUNDATION = "all-MiniLM-L6-v2"  # of the package index: ../shared/data.md
-# MiniLM-L3 trained on all of another set: a teacher with a head of its own
+# a student trained on every label of another set: a teacher with a head of its own
 SPECIALISTS = {"trec": "clinc", "sst2": "clinc", "subj": "clinc", "emotion": "clinc"}
 SPECIALISTS |= {"clinc": "trec"}
 
@@ -134,17 +134,15 @@ def foundation() -> Path:
 
 
 def specialist(task: str) -> Path:
-    """MiniLM-L3 trained on every label of ``task``, as a model in Hub layout."""
+    """A student trained plainly on every label of ``task``, as a model in Hub layout."""
     from distill.experiment import prepare
     from distill.options import Options
     from distill.training.trainer import train
 
     options = Options(
         task=str(make(task, ORACLE, work() / "tasks")),
-        student=str(existing_shared("text_models", MINILM)),
-        pretrained=True,
+        student=SCRATCH,
         method="plain",
-        epochs=3,
         duplicates=False,
     )
     run = work() / "specialists" / task
