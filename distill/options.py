@@ -103,7 +103,9 @@ class Options:
     pretrained: Annotated[
         bool, typer.Option(help="start from the student's pretrained weights")
     ] = False
-    epochs: Annotated[int | None, typer.Option(min=1, help=f"default: about {STEPS} steps")] = None
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help=f"default: about {STEPS} steps, of texts 600")
+    ] = None
     seed: Annotated[
         int, typer.Option(min=0, help="of the student's weights and of the order of images")
     ] = 0

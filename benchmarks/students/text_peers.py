@@ -30,7 +30,7 @@ STEPS = 200  # at most, of each of SetFit's two trainings
 
 
 @dataclass(frozen=True)
-class Texts:
+class PeerTexts:
     """The texts of a task: labelled, test, and some of the pool."""
 
     train: Sequence[str]
@@ -40,7 +40,7 @@ class Texts:
     truth: Sequence[str]
 
     @classmethod
-    def of(cls, task: str) -> Texts:
+    def of(cls, task: str) -> PeerTexts:
         """Of a task of the benchmark, with its pool."""
         import pandas as pd
 
@@ -56,7 +56,7 @@ class Texts:
         )
 
 
-def tf_idf(texts: Texts) -> Sequence[str]:
+def tf_idf(texts: PeerTexts) -> Sequence[str]:
     """Words and pairs of words, weighted, into a logistic regression."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -67,7 +67,7 @@ def tf_idf(texts: Texts) -> Sequence[str]:
     return list(pipeline.fit(texts.train, texts.labels).predict(texts.test))
 
 
-def model2vec(texts: Texts) -> Sequence[str]:
+def model2vec(texts: PeerTexts) -> Sequence[str]:
     """A static model made of the foundation model, and a logistic regression on its vectors."""
     from sklearn.linear_model import LogisticRegressionCV
     from sklearn.pipeline import make_pipeline
@@ -80,12 +80,12 @@ def model2vec(texts: Texts) -> Sequence[str]:
     return list(head.predict(model.encode(list(texts.test))))
 
 
-def setfit(texts: Texts) -> Sequence[str]:
+def setfit(texts: PeerTexts) -> Sequence[str]:
     """The foundation model, tuned by pairs, with its logistic regression."""
     return list(_tuned(texts, foundation()).predict(list(texts.test)))
 
 
-def setfit_distilled(texts: Texts) -> Sequence[str]:
+def setfit_distilled(texts: PeerTexts) -> Sequence[str]:
     """A smaller model that imitates the tuned one on unlabelled texts."""
     package, teacher = importlib.import_module("setfit"), _tuned(texts, foundation())
     student = package.SetFitModel.from_pretrained(str(existing_shared("text_models", MINILM)))
@@ -99,7 +99,7 @@ def setfit_distilled(texts: Texts) -> Sequence[str]:
     return list(student.predict(list(texts.test)))
 
 
-def _tuned(texts: Texts, folder: Path) -> Any:
+def _tuned(texts: PeerTexts, folder: Path) -> Any:
     package = importlib.import_module("setfit")
     model = package.SetFitModel.from_pretrained(str(folder))
     data = _dataset({"text": list(texts.train), "label": list(texts.labels)})
@@ -117,7 +117,7 @@ def _dataset(columns: Mapping[str, list[str]]) -> Any:
     return importlib.import_module("datasets").Dataset.from_dict(dict(columns))
 
 
-PEERS: dict[str, Callable[[Texts], Sequence[str]]] = {
+PEERS: dict[str, Callable[[PeerTexts], Sequence[str]]] = {
     "tf-idf": tf_idf,
     "model2vec": model2vec,
     "setfit": setfit,
@@ -131,7 +131,7 @@ def measure(task: str, peer: str) -> BenchRecord | None:
 
     from selection.scores.interval import accuracy
 
-    texts, began = Texts.of(task), time.perf_counter()
+    texts, began = PeerTexts.of(task), time.perf_counter()
     try:
         predicted = PEERS[peer](texts)
     except ImportError as error:
