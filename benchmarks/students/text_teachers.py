@@ -45,6 +45,7 @@ Floats = npt.NDArray[np.floating]
 SCORES = ("transport", "knn", "logme", "linear_probe", "hscore")
 PEER = "transformer_ranker"
 PEER_SCORES = ("hscore", "logme", "knn")  # its three estimators
+STEPS = 300  # of a student: half of the default, the order of the teachers shows by then
 KEPT_SCORES = "text_teachers_scores.jsonl"
 
 
@@ -59,6 +60,7 @@ def teachers() -> dict[str, Callable[[], Path]]:
         FOUNDATION: foundation,
         "clinc-specialist": lambda: specialist("clinc"),
         "trec-specialist": lambda: specialist("trec"),
+        "sst2-specialist": lambda: specialist("sst2"),
         "shuffled-MiniLM": shuffled,
     }
     for folder in sorted(small_zoo().iterdir()):
@@ -103,10 +105,20 @@ def student(task: str, teacher: str, seed: int, *, only_kept: bool = False) -> f
         if only_kept:
             return None
         block = TextBlock(task=task, pool="pool", student=SCRATCH)
-        options = replace(options_of(block), method="probe_kd", seed=seed)
+        options = replace(options_of(block), method="probe_kd", seed=seed, epochs=_epochs(task))
         cards = (card(teachers()[teacher](), teacher),)
         train(prepare(options, offline=True, cards=cards), options, folder)
     return float(run.results()["test"]["accuracy"])
+
+
+def _epochs(task: str) -> int:
+    """As many as take about ``STEPS``."""
+    from distill.data.batches import batch_sizes
+    from selection.task import Task
+
+    texts = Task.open(str(make(task, "pool", work() / "tasks")), duplicates=False)
+    pool = 0 if texts.unlabelled is None else len(texts.unlabelled)
+    return max(2, round(STEPS / batch_sizes(len(texts.train), pool, 64, None).steps))
 
 
 def ranked(task: str, names: Sequence[str]) -> dict[str, Any]:
