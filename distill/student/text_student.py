@@ -245,10 +245,10 @@ class TextStudent(Student):
         groups = [self._states(without_padding(view[rows])) for rows in order.chunk(GROUPS)]
         place = order.argsort()
         return StudentState(
-            **{
-                name: torch.cat([getattr(group, name) for group in groups])[place]
-                for name in vars(groups[0])
-            }
+            logits=torch.cat([group.logits for group in groups])[place],
+            features=torch.cat([group.features for group in groups])[place],
+            hidden=torch.cat([group.hidden for group in groups])[place],
+            low=torch.cat([group.low for group in groups])[place],
         )
 
     def _states(self, view: Tensor) -> StudentState:
