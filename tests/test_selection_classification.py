@@ -36,9 +36,10 @@ def test_a_detector_that_never_says_defect() -> None:
     ok, defect = figures.classes
     assert ok.recall is not None and ok.recall.value == 1.0
     assert defect.recall is not None and defect.recall.value == 0.0
-    assert (defect.images, defect.predicted, defect.precision) == (2, 0, None)
+    assert (defect.samples, defect.predicted, defect.precision) == (2, 0, None)
     assert defect.recall.high > 0.5  # two images say next to nothing
     assert figures.worst(1) == (defect,)
+    assert figures.macro_f1.value == pytest.approx(640 / 642 / 2)
 
 
 def test_a_class_without_images_is_absent_and_does_not_count() -> None:
@@ -60,6 +61,9 @@ def test_the_figures_are_scikit_learns(classes: int) -> None:
     assert figures.balanced.value == pytest.approx(
         oracle.balanced_accuracy_score(labels, predicted)
     )
+    f1 = figures.macro_f1
+    assert f1.value == pytest.approx(oracle.f1_score(labels, predicted, average="macro"))
+    assert f1.low < f1.value < f1.high
     report = oracle.classification_report(
         labels,
         predicted,
@@ -70,7 +74,7 @@ def test_the_figures_are_scikit_learns(classes: int) -> None:
     )
     for entry in figures.classes:
         row = report[entry.name]
-        assert entry.images == row["support"]
+        assert entry.samples == row["support"]
         if entry.recall is not None:
             assert entry.recall.value == pytest.approx(row["recall"])
         if entry.precision is not None:
@@ -90,7 +94,7 @@ def test_figures_are_plain_values_for_json() -> None:
     assert plain["classes"][1]["recall"]["value"] == 0.5
     assert plain["classes"][2] == {
         "name": "c",
-        "images": 0,
+        "samples": 0,
         "predicted": 0,
         "recall": None,
         "precision": None,
@@ -112,11 +116,11 @@ def test_a_reliability_diagram_has_the_bins_that_hold_answers() -> None:
     labels = np.repeat([0, 1], [80, 20])
     (only,) = reliability(np.tile([0.81, 0.19], (100, 1)), labels)
     assert (only.low, only.high) == (12 / 15, 13 / 15)
-    assert (only.images, only.accuracy) == (100, 0.8)
+    assert (only.samples, only.accuracy) == (100, 0.8)
     assert only.confidence == pytest.approx(0.81)
     low, high = reliability(np.array([[0.6, 0.4], [0.6, 0.4], [0.0, 1.0]]), np.array([0, 1, 1]))
-    assert (low.images, low.accuracy, low.high) == (2, 0.5, 9 / 15)  # the edge is below
-    assert (high.images, high.accuracy, high.confidence) == (1, 1.0, 1.0)
+    assert (low.samples, low.accuracy, low.high) == (2, 0.5, 9 / 15)  # the edge is below
+    assert (high.samples, high.accuracy, high.confidence) == (1, 1.0, 1.0)
 
 
 def test_unpaired_and_missing_predictions_are_refused() -> None:

@@ -207,6 +207,7 @@ def split_results(labels: Ints, logits: Tensor, classes: Sequence[str]) -> dict[
         "balanced_accuracy": metrics.balanced.value,
         "balanced_low": metrics.balanced.low,
         "balanced_high": metrics.balanced.high,
+        **MACRO_F1.named(metrics.macro_f1),
         **{name: figures[name] for name in ("commonest", "commonest_share", "calibration_error")},
         "reliability": [asdict(entry) for entry in reliability(probabilities, labels)],
         "classes": figures["classes"],

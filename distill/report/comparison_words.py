@@ -125,7 +125,9 @@ def column_meanings(comparison: Comparison) -> list[tuple[str, str]]:
     """A head of the table and its sentence, each."""
     nouns, figure = comparison.kind.nouns, comparison.figure
     first, *others = comparison.figures
-    above = "above" if figure.higher_is_better else "better than"
+    lift = f"how much lower the {figure.words} on test is than that of plain"
+    if figure.higher_is_better:
+        lift = f"{_points_of(figure)}{figure.words} on test above plain"
     always = ""
     if comparison.commonest is not None:
         name, value = comparison.commonest
@@ -139,8 +141,7 @@ def column_meanings(comparison: Comparison) -> list[tuple[str, str]]:
         *((other.head, _meaning(other, comparison)) for other in others),
         (
             _lift_head(figure),
-            f"{_points_of(figure)}{figure.words} on test {above}"
-            f" plain; in brackets its 95 % interval over seeds and {figure.units or nouns}",
+            f"{lift}; in brackets its 95 % interval over seeds and {figure.units or nouns}",
         ),
         (
             GAP,

@@ -247,7 +247,7 @@ class Figure:
     def on_test(self, interval: Interval, count: int, units: str) -> str:
         """How good a student is on the test split, as a sentence."""
         return (
-            f"The student's {self.words} is {self.shown(interval.value)} on the {count} test"
+            f"The {self.words} of the student is {self.shown(interval.value)} on the {count} test"
             f" {units}; on other {units} of this kind expect {self.number(interval.low)} to"
             f" {self.number(interval.high)}."
         )

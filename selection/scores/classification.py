@@ -13,6 +13,7 @@ import numpy as np
 
 from selection.scores.balanced import balanced_accuracy
 from selection.scores.interval import Interval, accuracy
+from selection.scores.resampled import macro_f1, statistic_interval
 
 if TYPE_CHECKING:
     from selection.evidence import Floats, Ints
@@ -62,6 +63,7 @@ class ClassificationMetrics:
 
     images             n
     accuracy           the share of images that is right, with Wilson's interval
+    macro_f1           the mean of the classes' F1, of the classes with samples or predictions
     balanced           the mean of the classes' recalls, of the classes that have images
     classes            one entry a class, in the task's order
     confusion          (C, C) counts: rows are true classes, columns predicted ones
@@ -73,6 +75,7 @@ class ClassificationMetrics:
     images: int
     accuracy: Interval
     balanced: Interval
+    macro_f1: Interval
     classes: tuple[ClassAccuracy, ...]
     confusion: tuple[tuple[int, ...], ...]
     commonest: str
@@ -152,6 +155,7 @@ def classification_metrics(
         images=len(labels),
         accuracy=overall,
         balanced=balanced_accuracy([hits], labels),
+        macro_f1=statistic_interval(macro_f1, np.array([labels, predicted], dtype=np.float64)),
         classes=tuple(entries),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         commonest=classes[commonest],

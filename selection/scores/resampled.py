@@ -61,9 +61,10 @@ def resampled(
     """The ``statistic`` of each side, mean over its seeds, and how it moves.
 
     ``sides`` hold one (k, n) entry a seed each, paired in order. Units are reweighed (Bayesian
-    bootstrap, Rubin 1981: no draw loses a rare class) and seeds drawn again, alike for all sides. A
-    unit with a term that is NaN in any run is left out. Raises ``ValueError`` where the sides are
-    not paired, or no unit is left.
+    bootstrap, Rubin 1981: no draw loses a rare class) and seeds drawn again, alike for all sides.
+    Units of equal terms are drawn together: their weights add up to a gamma variate. A unit with a
+    term that is NaN in any run is left out. Raises ``ValueError`` where the sides are not paired,
+    or no unit is left.
     """
     shapes = {np.shape(side) for side in sides}
     if len(shapes) > 1:
@@ -72,14 +73,15 @@ def resampled(
     values = values[..., np.isfinite(values).all(axis=(0, 1, 2))]
     if not values.size:
         raise ValueError("no sample or user has a term that is a number")
-    _, seeds, _, count = values.shape
-    rng = np.random.default_rng(seed)
+    distinct, counts = np.unique(values.reshape(-1, values.shape[-1]), axis=1, return_counts=True)
+    values = distinct.reshape(*values.shape[:-1], -1)
+    seeds, rng = values.shape[1], np.random.default_rng(seed)
     moved = np.empty((draws, len(sides)))
     for draw in range(draws):
         drawn_seeds = rng.integers(seeds, size=seeds)
-        weights = np.asarray(rng.standard_exponential(count))  # (n,)
+        weights = rng.standard_gamma(counts.astype(np.float64))
         moved[draw] = _over_seeds(statistic, values, weights)[:, drawn_seeds].mean(axis=1)
-    whole = _over_seeds(statistic, values, np.ones(count)).mean(axis=1)
+    whole = _over_seeds(statistic, values, counts.astype(np.float64)).mean(axis=1)
     return Resampled(whole, moved)
 
 
