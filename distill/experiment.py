@@ -55,14 +55,14 @@ if TYPE_CHECKING:
     from zoo.card import ModelCard
 
 
-UNREADABLE_KEPT = 100  # images that results.json names with their reasons
+UNREADABLE_KEPT = 100  # samples that results.json names with their reasons
 
 
 @dataclass(eq=False)
 class Experiment:
-    """The task's images in memory maps, and the committee's outputs as far as a method needs them.
+    """The task's samples in memory maps, and the committee's outputs as far as a method needs them.
 
-    Images and outputs are kept under ``$TEACHER_ZOO_HOME``, shared by students, methods and seeds.
+    Samples and outputs are kept under ``$TEACHER_ZOO_HOME``, shared by students, methods and seeds.
     """
 
     task: Task
@@ -98,10 +98,10 @@ class Experiment:
         samples = open_samples(splits, self.packings.training, folder=pixel_folder())
         if not self.task.unreadable:  # which the search for duplicates would have said
             reasons = samples.unreadable()
-            texts = unreadable_warnings(reasons, len(samples), self.task.kind)
-            check_readable(self.task.train, reasons, texts)
-            for text in texts:
-                warn(text)
+            sentences = unreadable_warnings(reasons, len(samples), self.task.kind)
+            check_readable(self.task.train, reasons, sentences)
+            for sentence in sentences:
+                warn(sentence)
         refuse_equal_samples(samples, nouns=self.kind.nouns)
         return samples
 
@@ -128,13 +128,13 @@ class Experiment:
             views = RenderedViews(
                 augmentation=training.augmentation, seed=VIEW_SEED, count=training.views
             )
-        images = TaskSamples(
+        samples = TaskSamples(
             training=self.samples,
             validation=self.validation,
             classes=self.task.classes,
             views=views,
         )
-        return self.committee.prepare(images, split=split)
+        return self.committee.prepare(samples, split=split)
 
     def build(
         self,
@@ -146,7 +146,7 @@ class Experiment:
     ) -> TrainingSetup:
         """The input of ``distill.training.loop.fit`` for one run.
 
-        ``UserError`` where the method cannot run here. ``plain`` trains on the labelled images
+        ``UserError`` where the method cannot run here. ``plain`` trains on the labelled samples
         alone, for as many steps as the other methods.
         """
         training, needs = self.training, METHODS[method].needs
@@ -241,15 +241,15 @@ class Experiment:
         return results
 
     def _unreadable(self) -> dict[str, Any]:
-        """How many images could not be read, and the first of them with their reasons."""
+        """How many samples could not be read, and the first of them with their reasons."""
         reasons = dict(self.task.unreadable)
         for samples in (self.samples, self.validation, self.split("test")):
             reasons |= samples.unreadable()
         examples = [
-            {"image": printable(name, 300), "reason": printable(reason, 300)}
+            {"name": printable(name, 300), "reason": printable(reason, 300)}
             for name, reason in islice(reasons.items(), UNREADABLE_KEPT)
         ]
-        return {"images": len(reasons), "examples": examples}
+        return {"samples": len(reasons), "examples": examples}
 
     def _without_copies(
         self,
@@ -267,14 +267,14 @@ class Experiment:
         if is_new.all() or not is_new.any() or terms is None or terms.shape[1] != len(is_new):
             return {}
         figures = figure.named(figure.interval_of(terms[:, is_new]))
-        return {"without_copies": {"images": int(is_new.sum()), **figures}}
+        return {"without_copies": {"samples": int(is_new.sum()), **figures}}
 
     def with_teachers(self, cards: tuple[ModelCard, ...]) -> Experiment:
-        """The same task and images with other teachers; what is loaded and prepared is shared."""
+        """The same task and samples with other teachers; what is loaded and prepared is shared."""
         return replace(self, committee=replace(self.committee, cards=cards))
 
     def without_teachers(self) -> Experiment:
-        """The same task and images with no teacher, for the plain control."""
+        """The same task and samples with no teacher, for the plain control."""
         augmentation = self.training.augmentation.without_blends()
         training = replace(self.training, views=1, augmentation=augmentation)
         return replace(self.with_teachers(()), training=training)

@@ -107,7 +107,7 @@ class Options:
         int | None, typer.Option(min=1, help=f"default: about {STEPS} steps, of texts 600")
     ] = None
     seed: Annotated[
-        int, typer.Option(min=0, help="of the student's weights and of the order of images")
+        int, typer.Option(min=0, help="of the student's weights and of the order of samples")
     ] = 0
     size: Annotated[
         int | None, typer.Option(min=8, help="the student's input in pixels (default 64)")
@@ -123,7 +123,7 @@ class Options:
     teacher_size: Annotated[
         int | None, typer.Option(min=32, help="teachers look at so many pixels at most: faster")
     ] = None
-    batch_size: Annotated[int, typer.Option(min=2, help="images of one step")] = 64
+    batch_size: Annotated[int, typer.Option(min=2, help="samples of one step")] = 64
     rate: Annotated[float | None, typer.Option(min=1e-9, help="learning rate")] = None
     optimizer: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw"
     labelled_share: Annotated[

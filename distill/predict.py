@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from distill.student.student import ExportedStudent
 
 FORMATS = ("table", "json", "csv")
-_MOST_WARNINGS = 20  # images that are named on stderr where the output has every reason
+_MOST_WARNINGS = 20  # samples that are named on stderr where the output has every reason
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class PredictOptions:
 
 
 def predict_samples(options: PredictOptions) -> int:
-    """Print the class of each image or text and its probability."""
+    """Print the class of each sample and its probability."""
     if options.out:
         check_can_write_text(options.out)
     # where the predictions run over the screen themselves, a bar would break them

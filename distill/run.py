@@ -287,7 +287,7 @@ def _short(value: Any) -> str:
 
 
 def hits(results: Mapping[str, Any], split: str) -> npt.NDArray[np.bool_]:
-    """(n,) which images of ``split`` a run got right, from its ``results.json``."""
+    """(n,) which samples of ``split`` a run got right, from its ``results.json``."""
     import numpy as np
 
     predicted = np.asarray(results[split]["predicted"])

@@ -199,7 +199,7 @@ def test_results_hold_every_figure_beside_accuracy() -> None:
     assert split["balanced_accuracy"] == pytest.approx(1 / 3)
     assert split["commonest_share"] == 0.8
     assert split["calibration_error"] == pytest.approx(0.2, abs=0.01)
-    assert split["classes"][2]["images"] == 4
+    assert split["classes"][2]["samples"] == 4
     assert split["classes"][2]["recall"]["value"] == 0.0
     assert class_mean(ALWAYS_RED == SKEWED, SKEWED) == pytest.approx(1 / 3)
 
@@ -265,12 +265,20 @@ def test_no_verdict_without_a_validation_image_of_a_class() -> None:
 
 def test_results_of_an_earlier_version_are_read() -> None:
     new = _results(ALWAYS_RED)
-    kept = ("images", "accuracy", "low", "high", "predicted", "labels")
-    old = {split: {name: new[split][name] for name in kept} for split in ("validation", "test")}
+    kept = ("accuracy", "low", "high", "predicted", "labels")
+    old = {
+        split: {"images": new[split]["samples"]} | {name: new[split][name] for name in kept}
+        for split in ("validation", "test")
+    }
     metrics = split_metrics(old, "test", CLASSES)
     assert metrics is not None
     assert metrics.balanced.value == pytest.approx(1 / 3)
     assert verdict(old, old, "probe_kd", kind=IMAGE).startswith("Too close to call")
+    absent = _results(ALWAYS_RED[:96], SKEWED[:96])
+    for entry in absent["validation"]["classes"]:
+        entry["images"] = entry.pop("samples")
+    said = verdict(absent, absent, "kd", kind=IMAGE)
+    assert said.startswith("Whether the teachers help cannot be told: no validation image of")
 
 
 def test_the_card_has_the_figures_by_class() -> None:

@@ -85,7 +85,7 @@ def test_accuracy_without_copies_stands_in_the_results_and_is_printed(
     results = experiment.results(student)
     assert results["test"]["accuracy"] == pytest.approx(5 / 9)
     new = results["test"]["without_copies"]
-    assert (new["images"], new["accuracy"]) == (5, pytest.approx(0.8))
+    assert (new["samples"], new["accuracy"]) == (5, pytest.approx(0.8))
     assert new["low"] < 0.8 < new["high"]
     assert "without_copies" not in results["validation"]
 

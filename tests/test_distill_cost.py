@@ -81,7 +81,7 @@ def test_latency_is_the_median_without_the_first_pass() -> None:
 def test_a_slow_network_is_timed_by_one_pass() -> None:
     clock = Wound(9.0)
     timed = latency(clock.forward, torch.zeros(4, 1), seconds=3, clock=clock)
-    assert (timed.images, timed.median, timed.low, timed.high) == (4, 9000.0, 9000.0, 9000.0)
+    assert (timed.samples, timed.median, timed.low, timed.high) == (4, 9000.0, 9000.0, 9000.0)
     assert (timed.repeats, clock.passes) == (1, 1)
 
 
@@ -124,7 +124,7 @@ def test_student_and_teachers_stand_beside_each_other(tmp_path: Path) -> None:
     assert cost["threads"] == 1
     first, second = cost["teachers"]
     assert first["parameters"] > 0 and first["reason"] is None
-    assert first["single"]["images"] == 1 and first["batch"]["images"] == BATCH
+    assert first["single"]["samples"] == 1 and first["batch"]["samples"] == BATCH
     assert second["parameters"] is None
     assert second["reason"] == "its weights are not on this machine"
     assert [row[0] for row in cost_rows(cost)] == ["the student", "here", "org/gone"]
@@ -140,7 +140,7 @@ def test_the_student_costs_what_its_network_does(tmp_path: Path) -> None:
 
 
 def test_the_terminal_shows_a_table_of_eighty_columns() -> None:
-    single = {"images": 1, "median": 1.234, "low": 1.1, "high": 1.5, "repeats": 50}
+    single = {"samples": 1, "median": 1.234, "low": 1.1, "high": 1.5, "repeats": 50}
     entry: dict[str, Any] = {
         "model": "test_efficientnet",
         "parameters": 100_352,
@@ -148,7 +148,7 @@ def test_the_terminal_shows_a_table_of_eighty_columns() -> None:
         "multiply_adds": 2_290_000,
         "size": [32, 32],
         "single": single,
-        "batch": single | {"images": 32, "median": 20.0},
+        "batch": single | {"samples": 32, "median": 20.0},
         "reason": None,
     }
     teacher = entry | {"model": "org/teacher", "single": single | {"median": 1234.5}, "batch": None}

@@ -73,7 +73,7 @@ def same_weights(one: Student, two: Student) -> bool:
 
 def timeless(run: Path) -> list[dict[str, Any]]:
     return [
-        {k: v for k, v in line.items() if k not in ("seconds", "images_a_second")}
+        {k: v for k, v in line.items() if k not in ("seconds", "samples_a_second")}
         for line in RunFolder(run).metrics()
     ]
 

@@ -192,8 +192,11 @@ def test_names_of_strangers_stay_text(tmp_path: Path) -> None:
 
 def test_an_old_run_has_a_page_without_what_it_did_not_keep(tmp_path: Path) -> None:
     new = results_of(LABELS, PREDICTED, ("cat", "dog"))
-    kept = ("images", "accuracy", "low", "high", "predicted", "labels")
-    old = {split: {name: new[split][name] for name in kept} for split in ("validation", "test")}
+    kept = ("accuracy", "low", "high", "predicted", "labels")
+    old = {
+        split: {"images": new[split]["samples"]} | {name: new[split][name] for name in kept}
+        for split in ("validation", "test")
+    }
     run = run_of(tmp_path / "run", old, ("cat", "dog"))
     write_page(run, lambda: pytest.fail("the task is not needed"))
     words = plain_text((tmp_path / "run" / "report.html").read_text())
@@ -230,7 +233,7 @@ def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
     assert [m["row"] for m in mistakes] == rows[::-1][:WORST].tolist()
     first = mistakes[0]
     assert first["confidence"] == pytest.approx(0.9)
-    assert first["image"] == split.name(int(rows[-1]))
+    assert first["name"] == split.name(int(rows[-1]))
     assert first["predicted"] == (first["label"] + 1) % 3
     pictures = previews_of(split, mistakes)
     assert set(pictures) == {m["row"] for m in mistakes}
@@ -295,12 +298,12 @@ def test_a_run_keeps_what_its_page_and_card_say(world: Path, trained: Any) -> No
     run = RunFolder(world / "run")
     results, card = run.results(), (run.path / "README.md").read_text()
     test = results["test"]
-    assert len(test["confidence"]) == test["images"]
+    assert len(test["confidence"]) == test["samples"]
     wrong = sum(a != b for a, b in zip(test["predicted"], test["labels"], strict=True))
     assert len(test["mistakes"]) == min(wrong, WORST)
     assert results["unreadable"] == {
-        "images": 1,
-        "examples": [{"image": "red/broken.png", "reason": "an empty file"}],
+        "samples": 1,
+        "examples": [{"name": "red/broken.png", "reason": "an empty file"}],
     }
     cost = results["cost"]
     assert cost["student"]["multiply_adds"] > 10**6

@@ -65,7 +65,7 @@ def test_every_method_trains_a_student_of_texts(
     assert len(lines) == 2
     assert {entry["model"] for entry in lines[0]["teachers"]} == {"teacher0", "teacher1"}
     results = run.results()
-    assert results["test"]["images"] == 30
+    assert results["test"]["samples"] == 30
     assert run.config()["kind"] == "text"
     assert (run.student / "tokenizer.json").exists()
 

@@ -93,7 +93,7 @@ def test_from_task_to_student(world: Path, tmp_path: Path, capsys: Shown) -> Non
     for split in ("validation", "test"):
         one = results[split]
         assert one["low"] <= one["accuracy"] <= one["high"]
-        assert len(one["predicted"]) == one["images"] > 0
+        assert len(one["predicted"]) == one["samples"] > 0
     assert sorted(p.name for p in run.student.iterdir()) == ["config.json", "model.safetensors"]
     assert "cc-by-nc-4.0" in (run.path / "README.md").read_text()
     assert any((run.path / "tensorboard").iterdir())

@@ -279,7 +279,7 @@ def _records(setting: Setting, name: str, runs: Sequence[RunFolder]) -> list[Ben
     hits = np.stack([run.results()["hits"] for run in runs]).astype(float)  # (seeds, test images)
     accuracy = around(float(hits.mean()), resampled_means(hits)).times(100)
     lines = [line for run in runs for line in run.metrics()]
-    speed = float(np.median([line["images_a_second"] for line in lines]))
+    speed = float(np.median([line["samples_a_second"] for line in lines]))
     minutes = sum(line["seconds"] for line in lines) / 60 / len(runs)
     common: dict[str, Any] = {
         "setting": _described(setting, name),
@@ -343,7 +343,7 @@ def _print_epoch(name: str, seed: int, line: Mapping[str, Any]) -> None:
     if (line["epoch"] + 1) % 10 == 0:
         print(
             f"{name} seed {seed} epoch {line['epoch'] + 1}: loss {line['loss']:.3f}, "
-            f"train {100 * line['train_accuracy']:.1f} %, {line['images_a_second']:.0f} images/s",
+            f"train {100 * line['train_accuracy']:.1f} %, {line['samples_a_second']:.0f} images/s",
             flush=True,
         )
 

@@ -1,6 +1,6 @@
-"""What a run does where some classes have far more images than others.
+"""What a run does where some classes have far more samples than others.
 
-Shapes: n labelled images, C classes.
+Shapes: n labelled samples, C classes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from distill.data.samples import Labels, Stream
 
-EFFECTIVE_BETA = 0.999  # of the effective number of images
+EFFECTIVE_BETA = 0.999  # of the effective number of samples
 
 
 class ClassTerms(NamedTuple):
-    """What the cross-entropy of labelled images takes into account, each (C,) or None.
+    """What the cross-entropy of labelled samples takes into account, each (C,) or None.
 
-    weights    of the images of each class, of mean 1 over the training images
+    weights    of the samples of each class, of mean 1 over the training samples
     log_prior  added to the logits in training, so that they need not learn how common a class is
     """
 
@@ -32,9 +32,9 @@ class ClassTerms(NamedTuple):
 
 
 def class_terms(kind: str | None, labels: Labels, classes: int) -> ClassTerms:
-    """The terms of ``kind`` for the labelled training images ``labels`` (n,).
+    """The terms of ``kind`` for the labelled training samples ``labels`` (n,).
 
-    ``weights``: inverse to the class's images; ``effective``: to their effective number (Cui et al.
+    ``weights``: inverse to a class's samples; ``effective``: to their effective number (Cui et al.
     2019, arXiv 1901.05555); ``logits``: logit adjustment (Menon et al. 2021, arXiv 2007.07314).
     Other kinds leave the cross-entropy as it is.
     """
@@ -54,7 +54,7 @@ def class_terms(kind: str | None, labels: Labels, classes: int) -> ClassTerms:
 class BalancedStream:
     """An endless, seeded order of ``rows`` in which every class comes equally often.
 
-    Classes take turns in rounds, each in a new order; each class goes through its own images pass
+    Classes take turns in rounds, each in a new order; each class goes through its own samples pass
     after pass (`Stream`). A function of the position alone, as `Stream` is.
     """
 

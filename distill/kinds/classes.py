@@ -200,7 +200,7 @@ def split_results(labels: Ints, logits: Tensor, classes: Sequence[str]) -> dict[
     metrics = classification_metrics(labels, predicted, classes, probabilities=probabilities)
     figures = metrics.to_dict()
     return {
-        "images": metrics.images,
+        "samples": metrics.samples,
         "accuracy": metrics.accuracy.value,
         "low": metrics.accuracy.low,
         "high": metrics.accuracy.high,

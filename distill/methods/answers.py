@@ -1,6 +1,6 @@
 """Distillation of the teachers' softened answers: kd, probe_kd and its variants, average, ca_mkd.
 
-Shapes: B images of a batch, C classes of the task, K teachers.
+Shapes: B samples of a batch, C classes of the task, K teachers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from zoo.errors import UserError
 
 
 class ProbeTerm(nn.Module):
-    """probe_kd's term for a recipe of another kind, over all images.
+    """probe_kd's term for a recipe of another kind, over all samples.
 
     ``weight`` x the KL from the teachers' probe logits. The task term of the papers needs labels;
-    on unlabelled images this stands in for it (ours). 0 leaves it out.
+    on unlabelled samples this stands in for it (ours). 0 leaves it out.
     """
 
     share: Tensor
@@ -40,7 +40,7 @@ class ProbeTerm(nn.Module):
         return {"answers": self.weight * (torch.stack(terms) * self.share).sum()}
 
     def task(self, logits: Tensor, batch: Batch) -> Tensor:
-        """The task term of a helping head: cross-entropy on labelled images, this term on all."""
+        """The task term of a helping head: cross-entropy on labelled samples, this term on all."""
         return sum(self(logits, batch).values(), start=task_term(logits, batch))
 
 
@@ -56,7 +56,7 @@ def fitted_shares(context: Context) -> Tensor:
 
 
 class AnswersRecipe(Recipe):
-    """``task`` x cross-entropy + ``weight`` x the teachers' weighted loss, over all images.
+    """``task`` x cross-entropy + ``weight`` x the teachers' weighted loss, over all samples.
 
     The answers are those of each teacher's probe head, or of its own head at the task's columns.
     """
@@ -67,7 +67,7 @@ class AnswersRecipe(Recipe):
         super().__init__()
         if config.weighting == "confidence" and config.loss != "kl":
             raise UserError(
-                f"weighting=confidence weighs single images, which loss={config.loss} does not"
+                f"weighting=confidence weighs single samples, which loss={config.loss} does not"
                 " have: use loss=kl"
             )
         self.config = config

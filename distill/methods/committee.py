@@ -1,6 +1,6 @@
 """DiverseDistill: the student asks a committee of teachers questions, and weighs their answers.
 
-Shapes: B images of a batch, b of them that a teacher is run for, K teachers, g x g positions of the
+Shapes: B samples of a batch, b of them that a teacher is run for, K teachers, g x g positions of a
 grid, c channels of the student's last map, c_t of a teacher's lower state, D_s student features.
 """
 
@@ -46,7 +46,7 @@ class CommitteeRecipe(Recipe):
     After Liu et al. 2024 (arXiv 2402.14035): teacher embeddings E, one question a teacher from the
     student's hidden state, the frozen upper layers of the teacher, one answer MLP a teacher,
     importance weights alpha = softmax(E W x / sqrt d), a task term, and teachers skipped for the
-    images for which they weigh little. Our reading: x is the last map on a grid (its mean for
+    samples for which they weigh little. Our reading: x is the last map on a grid (its mean for
     alpha), questions are made at each position, an answer is the teacher's pooled features mapped
     into the student's pooled features h, both standardised over the batch for the distance, head(a)
     is a linear layer of the module.
@@ -117,7 +117,7 @@ class CommitteeRecipe(Recipe):
     def metrics(self) -> Mapping[str, float]:
         """``skipped``: the share of teacher forwards left out since the last call.
 
-        A forward is one of one teacher on one image.
+        A forward is one of one teacher on one sample.
         """
         share = self._forwards / self._possible_forwards if self._possible_forwards else 1.0
         self._forwards = self._possible_forwards = 0
@@ -131,7 +131,7 @@ class CommitteeRecipe(Recipe):
         if progress < self.config.warmup:
             return alpha
         count = len(self.members)
-        # below 1 / K, so that no image is left without a teacher
+        # below 1 / K, so that no sample is left without a teacher
         least = min(self.config.threshold / count, 1 / count - 1e-6)
         alpha = alpha * (alpha >= least)
         return alpha / alpha.sum(dim=1, keepdim=True)
@@ -150,7 +150,7 @@ class CommitteeRecipe(Recipe):
 
 
 def _part(batch: Batch, rows: Tensor) -> Batch:
-    """The images ``rows`` (b,) of a batch, as far as ``ProbeTerm.task`` reads them."""
+    """The samples ``rows`` (b,) of a batch, as far as ``ProbeTerm.task`` reads them."""
     outputs = []
     for teacher in batch.teacher_outputs:
         assert teacher.probe_logits is not None

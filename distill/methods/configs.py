@@ -31,7 +31,7 @@ class AnswersConfig:
         or ``dist`` (Huang et al. 2022).
     weighting : str
         Of several teachers: ``fitted`` (``TeacherInfo.weight``, ours), ``equal`` (``average``, a
-        control), or ``confidence`` (``ca_mkd``, Zhang et al. 2022, of each image; ``kl`` alone).
+        control), or ``confidence`` (``ca_mkd``, Zhang et al. 2022, of each sample; ``kl`` alone).
     temperature : float
         Softens both sides' answers.
     task, weight : float
@@ -97,7 +97,7 @@ class FeatureConfig:
     weight : float
         Of the regression.
     drop : float
-        The chance that a teacher is left out for an image, in [0, 1).
+        The chance that a teacher is left out for a sample, in [0, 1).
     momentum : float
         Of the running mean and spread by which a teacher's features are standardised.
     """
@@ -124,7 +124,7 @@ class TalkConfig:
         Channels of a message at each position of the grid.
     interactive : bool
         False is ``one_way``, the control: the same modules, but the teacher replies with the
-        features of the image instead of those of the student's message.
+        features of the sample instead of those of the student's message.
     """
 
     probe: float = 10.0
@@ -151,7 +151,7 @@ class CommitteeConfig:
     width : int
         Of the small networks that make questions and read answers.
     threshold, warmup : float
-        A teacher whose importance for an image is below ``threshold`` / K is not run for it, after
+        A teacher whose importance for a sample is below ``threshold`` / K is not run for it, after
         the first ``warmup`` share of training.
     through : bool
         Whether the gradient passes through the teachers' frozen layers.

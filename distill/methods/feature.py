@@ -1,6 +1,6 @@
 """Regression of the teachers' pooled features.
 
-Shapes: B images of a batch, K teachers, D_t features of a teacher.
+Shapes: B samples of a batch, K teachers, D_t features of a teacher.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Feature(Recipe):
 
     After FitNets (Romero et al. 2015, arXiv 1412.6550), here on pooled features: they need no
     common grid and are small enough to store. Ours: each channel of a teacher is standardised by
-    its running mean and spread, and for each image a teacher is left out with chance ``drop``,
+    its running mean and spread, and for each sample a teacher is left out with chance ``drop``,
     except the one that the student knows least of it (as in UNIC, Sariyildiz et al. 2024, arXiv
     2408.05088), so that the nearest teacher does not crowd out the others.
     """
@@ -62,10 +62,10 @@ class Feature(Recipe):
             distances.append(feature_distance(connector(features), target))
         by_teacher = torch.stack(distances, dim=1)  # (B, K)
         kept = self._kept(by_teacher.detach())
-        by_image = (by_teacher * kept).sum(dim=1) / kept.sum(dim=1)  # (B,)
+        by_sample = (by_teacher * kept).sum(dim=1) / kept.sum(dim=1)  # (B,)
         return {
             "cross_entropy": task_term(student.logits, batch),
-            "feature": self.config.weight * by_image.mean(),
+            "feature": self.config.weight * by_sample.mean(),
             **self.probe(student.logits, batch),
         }
 
@@ -80,7 +80,7 @@ class Feature(Recipe):
         return scaled.clamp(-LARGEST, LARGEST)
 
     def _kept(self, distances: Tensor) -> Tensor:
-        """(B, K) of 0 and 1: who counts for which image."""
+        """(B, K) of 0 and 1: who counts for which sample."""
         if not self.training:
             return torch.ones_like(distances)
         # a generator of its own: the draws depend on seed and step alone

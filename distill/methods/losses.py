@@ -1,6 +1,6 @@
 """The loss terms: pure functions of logits or features, most of them one value a row.
 
-Shapes: B images of a batch, C classes, D channels of a feature, K teachers.
+Shapes: B samples of a batch, C classes, D channels of a feature, K teachers.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def correlation_distance(student: Tensor, teacher: Tensor) -> Tensor:
 class Correlations(NamedTuple):
     """The two parts of DIST, each already times T^2."""
 
-    between: Tensor  # (B,) of each image, over the classes
-    within: Tensor  # (C,) of each class, over the images of the batch
+    between: Tensor  # (B,) of each sample, over the classes
+    within: Tensor  # (C,) of each class, over the samples of the batch
 
 
 def dist(student: Tensor, teacher: Tensor, *, temperature: float) -> Correlations:
@@ -176,12 +176,12 @@ def confidence_weights(teachers: Tensor, labels: Tensor) -> Tensor:
 
     ``teachers`` (K, B, C) logits, ``labels`` (B,) with -1 = unlabelled; returns (B, K) >= 0, rows
     sum to 1. With e_k the cross-entropy of teacher k, w_k = (1 - softmax_k(e)) / (K - 1): the surer
-    of the true class, the more. On unlabelled images e_k is the entropy of the teacher's answer
+    of the true class, the more. On unlabelled samples e_k is the entropy of the teacher's answer
     instead, divided by log C (ours: the paper has labels everywhere).
     """
-    count, images, classes = teachers.shape
+    count, samples, classes = teachers.shape
     if count == 1:
-        return torch.ones(images, 1, device=teachers.device)
+        return torch.ones(samples, 1, device=teachers.device)
     log_p = functional.log_softmax(teachers.float(), dim=2)  # (K, B, C)
     true = labels.clamp(min=0).expand(count, -1)[..., None]  # (K, B, 1)
     error = -log_p.gather(2, true)[..., 0]  # (K, B)

@@ -42,7 +42,7 @@ class Recipe(nn.Module):
 
     ``forward(batch, student, progress=p)``, with p in [0, 1] the share of training done, returns
     the weighted, named terms as scalars with gradient; the loss is their sum, in fp32 whatever the
-    autocast. A term is a mean over the images it concerns: the teachers' terms over all,
+    autocast. A term is a mean over the samples it concerns: the teachers' terms over all,
     ``cross_entropy`` over the labelled ones (0 where there is none). A recipe holds every trainable
     parameter beyond the student's; without it the student's logits are the same. Its draws follow
     from the seed and the count of steps, both in ``state_dict()``, so a resumed run repeats them.
@@ -99,7 +99,7 @@ def refusal(needs: frozenset[str], context: Context) -> str | None:
 
 
 def task_term(logits: Tensor, batch: Batch, *, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of ``logits`` (B, C), averaged over the labelled images; 0 without any.
+    """Cross-entropy of ``logits`` (B, C), averaged over the labelled samples; 0 without any.
 
     With ``batch.class_weights`` the average is weighted; ``batch.log_prior`` is added to the
     logits.
@@ -125,7 +125,7 @@ def task_term(logits: Tensor, batch: Batch, *, smoothing: float = 0.0) -> Tensor
 
 
 class Plain(Recipe):
-    """Cross-entropy on the labelled images: the control of every run."""
+    """Cross-entropy on the labelled samples: the control of every run."""
 
     def __init__(self, config: PlainConfig, context: Context) -> None:
         super().__init__()

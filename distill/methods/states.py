@@ -1,6 +1,6 @@
 """What talk and committee share: states on a common grid, and small networks over them.
 
-Shapes: B images of a batch, c channels, h x w or g x g positions, n tokens, D_t teacher features.
+Shapes: B samples of a batch, c channels, h x w or g x g positions, n tokens, D_t teacher features.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Talking Models: student and teachers exchange messages in a shared space; the one-way control.
 
-Shapes: B images of a batch, c channels of a teacher's lower state, d of a message, g x g positions
+Shapes: B samples of a batch, c channels of a teacher's lower state, d of a message, g x g positions
 of the grid, D_s and D_t features of student and teacher.
 """
 
@@ -46,7 +46,7 @@ class Talk(Recipe):
     encoded, decoded into the teacher's hidden space and run through its frozen upper layers; the
     features that come out are encoded, and decoded into the student's pooled space, where the
     student's features regress them. In a further round the student adds the reply to its message.
-    L_MC: both sides' messages about one image agree. L_SC: decoding a message gives back
+    L_MC: both sides' messages about one sample agree. L_SC: decoding a message gives back
     the state it is about. Messages and the student's states are compared standardised over the
     batch, teachers' states in units of their own spread; each loss is averaged over teachers
     and rounds. ``interactive`` False is one_way.
@@ -121,7 +121,7 @@ class Talk(Recipe):
     def _teacher_features(
         self, teacher: Interpreter, outputs: TeacherOutputs, decoded: Tensor
     ) -> Tensor:
-        """(B, D_t): of what the teacher decoded; in the one-way control of the image itself."""
+        """(B, D_t): of what the teacher decoded; in the one-way control of the sample itself."""
         if self.config.interactive:
             features: Tensor = teacher.state.features_from(decoded)
             return features

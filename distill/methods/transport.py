@@ -1,6 +1,6 @@
 """Distillation across label spaces by optimal transport, after Selective Cross-Task Distillation.
 
-Shapes: B images of a batch, C classes of the task, C_t of a teacher, K teachers.
+Shapes: B samples of a batch, C classes of the task, C_t of a teacher, K teachers.
 """
 
 from __future__ import annotations

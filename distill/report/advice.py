@@ -50,7 +50,7 @@ def largest_confusions(metrics: ClassificationMetrics, most: int) -> list[Confus
             names[true],
             names[predicted],
             count,
-            metrics.classes[true].images,
+            metrics.classes[true].samples,
         )
         for true, row in enumerate(metrics.confusion)
         for predicted, count in enumerate(row)

@@ -46,7 +46,7 @@ def page(comparison: Comparison) -> str:
         "best": best,
         "best_teacher": comparison.best_teacher,
         "by_class": [line for line in comparison.lines if line.by_class],
-        "class_images": _class_images(comparison, shown),
+        "class_counts": _class_counts(comparison, shown),
         "columns": heads(comparison),
         "cells_of": partial(cells_of, comparison=comparison),
         "teacher_cells": partial(teacher_cells, comparison=comparison),
@@ -61,7 +61,7 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def _class_images(comparison: Comparison, runs: Mapping[int, RunFolder]) -> list[int]:
+def _class_counts(comparison: Comparison, runs: Mapping[int, RunFolder]) -> list[int]:
     """(C,) test samples of each class; empty where no run is finished."""
     for run in runs.values():
         labels = run.results()["test"].get("labels")
@@ -157,9 +157,9 @@ def _helped(comparison: Comparison, runs: Mapping[int, RunFolder]) -> go.Figure 
 
 def _class_means(values: Floats, classes: Ints, count: int) -> Floats:
     """The mean of ``values`` (n,) over the samples of each class (C,); 0 where a class has none."""
-    images = np.bincount(classes, minlength=count)
+    samples = np.bincount(classes, minlength=count)
     totals = np.bincount(classes, weights=values, minlength=count)
-    means: Floats = totals / np.maximum(images, 1)
+    means: Floats = totals / np.maximum(samples, 1)
     return means
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.methods.registry import METHODS
+from distill.training.figures import sample_count
 from selection.evidence import Floats
 from selection.report.plots import (
     LEGEND_ABOVE,
@@ -91,8 +92,8 @@ def calibration(bins: Sequence[Mapping[str, Any]], *, nouns: str = "samples") ->
 
     confidence = [100 * entry["confidence"] for entry in bins]
     right = [100 * entry["accuracy"] for entry in bins]
-    images = [entry["images"] for entry in bins]
-    sizes = [6 + 18 * (count / max(images)) ** 0.5 for count in images]
+    counts = [sample_count(entry) for entry in bins]
+    sizes = [6 + 18 * (count / max(counts)) ** 0.5 for count in counts]
     ideal = go.Scatter(
         x=[0, 100],
         y=[0, 100],
@@ -108,7 +109,7 @@ def calibration(bins: Sequence[Mapping[str, Any]], *, nouns: str = "samples") ->
         name="the student",
         marker={"color": colour("accent"), "size": sizes},
         line={"color": colour("accent"), "width": 1},
-        customdata=images,
+        customdata=counts,
         hovertemplate="said %{x:.0f} %, right %{y:.0f} % of %{customdata} "
         + nouns
         + "<extra></extra>",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from selection.task import Split
 
 WORST = 12  # mistakes that are kept
-_LONGEST_NAME = 300  # characters of an image's name
+_LONGEST_NAME = 300  # characters of a sample's name
 
 
 def worst_mistakes(
@@ -26,7 +26,7 @@ def worst_mistakes(
 ) -> list[dict[str, Any]]:
     """The wrong answers of highest ``confidence``, as ``results.json`` holds them.
 
-    ``rows`` (n,) are the places in ``split`` of the images that ``predicted`` (n,) and
+    ``rows`` (n,) are the places in ``split`` of the samples that ``predicted`` (n,) and
     ``confidence`` (n,) speak of.
     """
     labels = split.labels[rows]
@@ -34,7 +34,7 @@ def worst_mistakes(
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:WORST]
     return [
         {
-            "image": printable(split.name(int(rows[i])), _LONGEST_NAME),
+            "name": printable(split.name(int(rows[i])), _LONGEST_NAME),
             "row": int(rows[i]),
             "label": int(labels[i]),
             "predicted": int(predicted[i]),
@@ -42,6 +42,11 @@ def worst_mistakes(
         }
         for i in surest
     ]
+
+
+def sample_name(entry: Mapping[str, Any]) -> str:
+    """The sample that an entry of ``results.json`` names; earlier versions knew images alone."""
+    return str(entry["name"] if "name" in entry else entry["image"])
 
 
 def previews_of(split: Split, mistakes: Sequence[Mapping[str, Any]]) -> dict[int, Preview]:

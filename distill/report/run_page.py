@@ -17,7 +17,7 @@ from distill.report.figures import (
     curves,
     most_confused,
 )
-from distill.report.mistakes import previews_of
+from distill.report.mistakes import previews_of, sample_name
 from distill.run import RunFolder
 from distill.student.cost import cost_heads, cost_notes, cost_rows
 from distill.training.figures import Entry, sample_count
@@ -97,6 +97,7 @@ def page(run: RunFolder, previews: Mapping[int, Preview], *, lack: str | None = 
         "figures_shown": known_figures(results["test"], kind),
         "entries": _entries(results),
         "count_of": sample_count,
+        "name_of": sample_name,
         "lift": control.get("lift") and Interval(**control["lift"]),
         "deciding": deciding_figure(results, kind),
         "confusions": largest_confusions(test, _CONFUSIONS) if test else (),

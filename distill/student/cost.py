@@ -21,11 +21,11 @@ from zoo.terminal.table import Column, short_count, table_text
 if TYPE_CHECKING:
     from zoo.card import ModelCard
 
-BATCH = 32  # images of the larger batch that is timed
+BATCH = 32  # samples of the larger batch that is timed
 LINE = 80  # characters of a note where the terminal's width is not known
 SECONDS = 10.0  # that are spent on timing one network, loading it aside
 _MOST_REPEATS = 50
-_SINGLE_SHARE = 0.3  # of ``SECONDS`` goes to single images
+_SINGLE_SHARE = 0.3  # of ``SECONDS`` goes to single samples
 
 Forward = Callable[[Tensor], object]
 Clock = Callable[[], float]
@@ -33,13 +33,13 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """The time of one forward pass of ``images`` samples, in milliseconds.
+    """The time of one forward pass of so many ``samples``, in milliseconds.
 
     ``median``, ``low`` and ``high`` are the quartiles of ``repeats`` passes after a first one that
     does not count; of a network so slow that one pass is all there is time for, that one.
     """
 
-    images: int
+    samples: int
     median: float
     low: float
     high: float
@@ -140,7 +140,7 @@ def latency(
     times = [1000 * t for t in times or [first]]
     low, median, high = quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
     return Latency(
-        images=len(batch),
+        samples=len(batch),
         median=median,
         low=low,
         high=high,
@@ -286,7 +286,7 @@ def cost_notes(cost: Mapping[str, Any]) -> list[str]:
 
 
 def _spread(cost: Mapping[str, Any]) -> list[str]:
-    """The quartiles of the student's single images, and how much faster it is than a teacher."""
+    """The quartiles of the student's single samples, and how much faster it is than a teacher."""
     single = cost["student"]["single"]
     if single is None:
         return []

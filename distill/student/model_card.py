@@ -183,7 +183,7 @@ def _by_class(metrics: ClassificationMetrics, nouns: str) -> list[str]:
     for entry in metrics.classes:
         recall = "unknown" if entry.recall is None else entry.recall.as_points()
         precision = "never" if entry.precision is None else f"{100 * entry.precision:.1f}"
-        lines.append(f"| {_text(entry.name)} | {entry.images} | {recall} | {precision} |")
+        lines.append(f"| {_text(entry.name)} | {entry.samples} | {recall} | {precision} |")
     return lines
 
 

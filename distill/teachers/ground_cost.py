@@ -1,6 +1,6 @@
 """Costs of carrying a teacher's classes to the task's, and the cheapest plan.
 
-Shapes: n images, m of them labelled, D features, C classes of the task, C_t of the teacher.
+Shapes: n samples, m of them labelled, D features, C classes of the task, C_t of the teacher.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ def ground_cost(
     """1 - cosine between prototypes, in the teacher's standardised features, divided by their mean.
 
     ``features`` (n, D), ``logits`` (n, C_t) or None and ``labels`` (n,) in [0, C), -1 for
-    unlabelled, of the training images. A teacher's class has the soft prototype mu_i = sum_n
-    p_i(x_n) phi(x_n) / sum_n p_i(x_n) over all images, with and without label, a task's class the
+    unlabelled, of the training samples. A teacher's class has the soft prototype mu_i = sum_n
+    p_i(x_n) phi(x_n) / sum_n p_i(x_n) over all samples, with and without label, a task's class the
     mean nu_j of its labelled ones; without a head mu = nu. The mean is sum_i p_i(x_n) M[i, y_n]
-    over labelled images: against a one-hot target the plan is unique. The objective is of Lu, Ye,
+    over labelled samples: against a one-hot target the plan is unique. The objective is of Lu, Ye,
     Zhan 2022 (arXiv 2204.11526), this cost is ours: on 20 classes of CIFAR-100 the cheapest class
-    was right for 65 % of validation images, against 29 % with squared distances and prototypes of
-    the labelled images alone, tau 2 and 4.
+    was right for 65 % of validation samples, against 29 % with squared distances and prototypes of
+    the labelled samples alone, tau 2 and 4.
 
-    The ground costs of `selection.scores.label_geometry` are of few images, so they leave each
-    image out of its class; these are not, and take unlabelled images in.
+    The ground costs of `selection.scores.label_geometry` are of few samples, so they leave each
+    sample out of its class; these are not, and take unlabelled samples in.
     """
     x = _standardised(features)  # (n, D)
     labelled = labels >= 0
@@ -97,7 +97,7 @@ def _cosine_costs(teacher: Tensor, task: Tensor) -> Tensor:
 
 
 def _mean_true_cost(probs: Tensor, matrix: Tensor, truth: Tensor) -> float:
-    """The mean over images of sum_i p_i M[i, y]; ``probs`` (m, C_t), ``truth`` (m,)."""
+    """The mean over samples of sum_i p_i M[i, y]; ``probs`` (m, C_t), ``truth`` (m,)."""
     costs = probs @ matrix  # (m, C)
     return float(costs.gather(1, truth[:, None]).mean())
 

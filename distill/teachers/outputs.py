@@ -1,4 +1,4 @@
-"""The outputs of one teacher on the images of a run, read from the store or computed and stored."""
+"""The outputs of a teacher on the samples of a run, read from the store or computed and stored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedViews:
-    """``count`` seeded views of every training image, which student and teachers both see."""
+    """``count`` seeded views of every training sample, which student and teachers both see."""
 
     augmentation: Augmentation
     seed: int
@@ -49,7 +49,7 @@ class RenderedViews:
 
 
 class TeacherInputs(Protocol):
-    """What a teacher is shown: n images, each with the digest under which its outputs are kept."""
+    """What a teacher is shown: n samples, each with the digest under which its outputs are kept."""
 
     digests: list[bytes]
     samples: Samples
@@ -60,12 +60,12 @@ class TeacherInputs(Protocol):
         ...
 
     def batches(self, teacher: Teacher, places: Sequence[int]) -> Iterator[Tensor]:
-        """The images at ``places`` among the n, normalised, (at most ``BATCH``, 3, H, W)."""
+        """The samples at ``places`` among the n, normalised, (at most ``BATCH``, 3, H, W)."""
         ...
 
 
 class SampleInputs:
-    """The images as they are, with the teacher's preprocessing: what ``selection.rank`` shows."""
+    """The samples as they are, with the teacher's preprocessing: what ``selection.rank`` shows."""
 
     view = None
 
@@ -87,12 +87,12 @@ class SampleInputs:
                 waiting.append(pool.map(prepared, places[start : start + BATCH]))
                 if len(waiting) > 1:
                     yield teacher.normalise(teacher.collate(list(waiting.popleft())))
-            for images in waiting:
-                yield teacher.normalise(teacher.collate(list(images)))
+            for samples in waiting:
+                yield teacher.normalise(teacher.collate(list(samples)))
 
 
 class ViewInputs:
-    """One rendered view of every image, exactly as the student sees it."""
+    """One rendered view of every sample, exactly as the student sees it."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class ViewInputs:
         self.samples, self.views, self.number = samples, views, number
         name = f"{views.augmentation.key} seed {views.seed} view {number}"
         self.view = f"{name} of {samples.digest}"
-        # a view is drawn by the image's row in the training set, so the row is its digest
+        # a view is drawn by the sample's row in the training set, so the row is its digest
         self.digests = [int(row).to_bytes(16, "big") for row in samples.usable]
 
     def batches(self, teacher: Teacher, places: Sequence[int]) -> Iterator[Tensor]:
@@ -131,10 +131,10 @@ def teacher_outputs(
     *,
     views: RenderedViews | None = None,
 ) -> TeacherOutputs:
-    """The outputs (V, N, ...) on rendered views, or (1, N, ...) on the images as they are.
+    """The outputs (V, N, ...) on rendered views, or (1, N, ...) on the samples as they are.
 
     What is not in the store is computed and kept, shard by shard, so a stopped run goes on.
-    ``load`` is called only if something is missing. Rows of damaged images are 0. Raises
+    ``load`` is called only if something is missing. Rows of damaged samples are 0. Raises
     ``TeacherError`` if the teacher fails or an output is NaN, ``OSError`` if the disk is full.
     """
     inputs: list[TeacherInputs] = []
@@ -176,7 +176,7 @@ def _joined(
     samples: Samples,
     key: StoreKey,
 ) -> Tensor:
-    """(V, N, ...) float16 from V arrays (n, ...) of the usable images."""
+    """(V, N, ...) float16 from V arrays (n, ...) of the usable samples."""
     shape = arrays[0][name].shape[1:]
     joined = torch.zeros(
         len(arrays),
@@ -188,7 +188,7 @@ def _joined(
     for view, part in enumerate(arrays):
         values = torch.from_numpy(part[name])
         if not bool(torch.isfinite(values).all()):
-            raise TeacherError(f"{key.model} answers with NaN or infinity on some images")
+            raise TeacherError(f"{key.model} answers with NaN or infinity on some samples")
         joined[view, rows] = values.clamp(-_FLOAT16_MAX, _FLOAT16_MAX).half()
     return joined
 
@@ -216,7 +216,7 @@ def _arrays(
 
 
 class _Runner:
-    """Runs a teacher, or its lower layers alone, on the missing images."""
+    """Runs a teacher, or its lower layers alone, on the missing samples."""
 
     meter: Meter
 
@@ -228,9 +228,9 @@ class _Runner:
     ) -> None:
         self.key, self.inputs, self.load = key, inputs, load
 
-    def check_space(self, folder: Any, images: int) -> None:
+    def check_space(self, folder: Any, samples: int) -> None:
         """Raise ``OSError`` before any work if the disk cannot hold the outputs."""
-        size = images * self._width() * self.key.dtype.itemsize  # bytes
+        size = samples * self._width() * self.key.dtype.itemsize  # bytes
         if size > shutil.disk_usage(folder).free:
             message = f"{size / 1e6:.0f} MB of outputs of {self.key.model} do not fit"
             raise OSError(errno.ENOSPC, message, str(folder))
@@ -247,7 +247,7 @@ class _Runner:
             self.meter.advance(len(batch))
         arrays = {name: torch.cat(values).numpy() for name, values in parts.items()}
         if not all(np.isfinite(values).all() for values in arrays.values()):
-            raise TeacherError(f"{self.key.model} answers with NaN or infinity on some images")
+            raise TeacherError(f"{self.key.model} answers with NaN or infinity on some samples")
         classifier = teacher.classifier if "features" in arrays else None
         return NewRows(arrays, dict(zip(CLASSIFIER, classifier or (), strict=False)))
 
@@ -261,7 +261,7 @@ class _Runner:
         return {name: values for name, values in named.items() if values is not None}
 
     def _width(self) -> int:
-        """How many numbers are stored of one image."""
+        """How many numbers are stored of one sample."""
         teacher = self.load()
         widths = {"features": teacher.feature_dim, "logits": teacher.num_classes}
         if self.key.content == HIDDEN:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zoo.split_teacher import Splitter
     from zoo.teacher import Teacher
 
-HEAD_ROWS = 20_000  # images times views that a head is fitted on at most
+HEAD_ROWS = 20_000  # samples times views that a head is fitted on at most
 VIEW_SEED = 0  # of all runs, so that they share stored outputs; --seed changes the student alone
 
 
@@ -38,8 +38,8 @@ VIEW_SEED = 0  # of all runs, so that they share stored outputs; --seed changes 
 class PreparedTeacher:
     """One teacher as a run uses it.
 
-    outputs     of the N training images, with its head's logits
-    head        its linear head, fitted out of fold on the labelled training images
+    outputs     of the N training samples, with its head's logits
+    head        its linear head, fitted out of fold on the labelled training samples
     validation  (n, C) float32, the head's logits of the validation split
     opinion     see `joined.PartJoin`; None where the teacher is asked about the samples
     """
@@ -53,12 +53,12 @@ class PreparedTeacher:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TaskSamples:
-    """The images that the teachers of a run are shown.
+    """The samples that the teachers of a run are shown.
 
-    training    the training images
+    training    the training samples
     validation  the validation split, shown as it is
     classes     the task's class names
-    views       the views of the training images; None: the images as they are
+    views       the views of the training samples; None: the samples as they are
     """
 
     training: Samples
@@ -89,7 +89,7 @@ class PreparedTeachers:
     _prepared: dict[tuple[str, bool], PreparedTeacher] = field(default_factory=dict)
 
     def infos(self, classes: Sequence[str], *, split: bool = False) -> tuple[TeacherInfo, ...]:
-        """What is known of every teacher before it has seen an image: its card, the columns of
+        """What is known of every teacher before it has seen a sample: its card, the columns of
         ``classes``, and with ``split`` whether it can be run from the middle.
         """
         infos = []
@@ -106,31 +106,31 @@ class PreparedTeachers:
             )
         return tuple(infos)
 
-    def prepare(self, images: TaskSamples, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
+    def prepare(self, samples: TaskSamples, *, split: bool = False) -> tuple[PreparedTeacher, ...]:
         """Every teacher, in order, with ``split`` also its lower states. What is stored is read."""
         for card in self.cards:
             if (card.id, split) not in self._prepared:
-                self._prepared[card.id, split] = self._teacher(card, images, split=split)
+                self._prepared[card.id, split] = self._teacher(card, samples, split=split)
                 if not split:  # its outputs are stored, its weights need no more memory
                     self._loaded.pop(card.id, None)
         teachers = [self._prepared[card.id, split] for card in self.cards]
-        labels = torch.from_numpy(images.training.labels)
+        labels = torch.from_numpy(samples.training.labels)
         return _weighted(teachers, labels) if teachers else ()
 
     def _teacher(
         self,
         card: ModelCard,
-        images: TaskSamples,
+        samples: TaskSamples,
         *,
         split: bool,
     ) -> PreparedTeacher:
         from distill.teachers.ground_cost import ground_cost
         from distill.teachers.probe_head import fit
 
-        classes = images.classes
-        labels = torch.from_numpy(images.training.labels)  # (N,)
+        classes = samples.classes
+        labels = torch.from_numpy(samples.training.labels)  # (N,)
         splitter, reason = self._splitter(card) if split else (None, None)
-        asked = self._asked(card, images, split=splitter is not None)
+        asked = self._asked(card, samples, split=splitter is not None)
         outputs, features = asked.outputs, asked.features
         labelled = int((labels >= 0).sum())
         views = max(1, HEAD_ROWS // max(1, labelled))  # enough for the head
@@ -139,7 +139,7 @@ class PreparedTeachers:
             labels,
             num_classes=len(classes),
             balanced=self.balanced,
-            groups=torch.from_numpy(images.training.groups),
+            groups=torch.from_numpy(samples.training.groups),
         )
         index = torch.arange(len(labels))
         probe_logits = [head.logits(view, index).half() for view in features]  # (N, C) each
@@ -169,17 +169,17 @@ class PreparedTeachers:
             info=info,
             outputs=replace(outputs, probe_logits=torch.stack(probe_logits)),
             head=head,
-            validation=self._predicted(card, head, images.validation, asked.opinion),
+            validation=self._predicted(card, head, samples.validation, asked.opinion),
             opinion=asked.opinion,
         )
 
-    def _asked(self, card: ModelCard, images: TaskSamples, *, split: bool) -> _Asked:
+    def _asked(self, card: ModelCard, samples: TaskSamples, *, split: bool) -> _Asked:
         """What a teacher answers about the training samples, with ``split`` its states too."""
         join = self.join
         if join is not None and card.id in join.own_names:
-            opinion, outputs = join.own(card.id), join.own_outputs(card.id, images.training)
-            return _Asked(outputs, join.features(opinion, images.training)[None], opinion)
-        asked, views = (images.training, images.views) if join is None else (join.parts, None)
+            opinion, outputs = join.own(card.id), join.own_outputs(card.id, samples.training)
+            return _Asked(outputs, join.features(opinion, samples.training)[None], opinion)
+        asked, views = (samples.training, samples.views) if join is None else (join.parts, None)
         outputs = self.outputs(card, asked, views=views)
         features = outputs.features
         assert features is not None
@@ -191,8 +191,8 @@ class PreparedTeachers:
         if outputs.hidden is not None:
             outputs = replace(outputs, hidden=_on_grid(outputs.hidden, self.grid))
         opinion = join.opinion(features[0])
-        outputs = replace(outputs, places=join.places(images.training))
-        return _Asked(outputs, join.features(opinion, images.training)[None], opinion)
+        outputs = replace(outputs, places=join.places(samples.training))
+        return _Asked(outputs, join.features(opinion, samples.training)[None], opinion)
 
     def predicted(self, teacher: PreparedTeacher, samples: Samples) -> Tensor:
         """(n, C) float32 logits of a teacher's head on other samples than the training ones."""

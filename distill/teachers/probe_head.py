@@ -1,6 +1,6 @@
 """Linear heads on a teacher's features, fitted out of fold, in the task's label space.
 
-Shapes: V views of N images, n of them labelled, D features, C classes, F folds, K teachers.
+Shapes: V views of N samples, n of them labelled, D features, C classes, F folds, K teachers.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeHead:
-    """F heads, each fitted without one fold of the labelled images.
+    """F heads, each fitted without one fold of the labelled samples.
 
     weights     (F, C, D) float32, of raw features, temperature included: logits are calibrated
     bias        (F, C) float32
-    fold        (N,) int64, the fold of each training image, -1 if it is unlabelled
+    fold        (N,) int64, the fold of each training sample, -1 if it is unlabelled
     likelihood  mean out-of-fold log-likelihood of the labels, nats
     accuracy    out of fold, in [0, 1]
     """
@@ -36,10 +36,10 @@ class ProbeHead:
     accuracy: float
 
     def logits(self, features: Tensor, index: Tensor) -> Tensor:
-        """(..., n, C) float32 of ``features`` (..., n, D) of the training images ``index`` (n,).
+        """(..., n, C) float32 of ``features`` (..., n, D) of the training samples ``index`` (n,).
 
-        Of a labelled image by the head that did not see it in any of its views, of an unlabelled
-        image by the mean of all heads.
+        Of a labelled sample by the head that did not see it in any of its views, of an unlabelled
+        sample by the mean of all heads.
         """
         heads, classes, width = self.weights.shape
         device = features.device
@@ -53,7 +53,7 @@ class ProbeHead:
         return mixed
 
     def predict(self, features: Tensor) -> Tensor:
-        """(n, C) float32 logits of ``features`` (n, D) of other images: the mean of all heads."""
+        """(n, C) float32 logits of ``features`` (n, D) of other samples: the mean of all heads."""
         return features.float() @ self.weights.mean(dim=0).T + self.bias.mean(dim=0)
 
 
@@ -70,14 +70,14 @@ def fit(
 ) -> ProbeHead:
     """Cross-fitted linear discriminant heads.
 
-    ``features`` (V, N, D) or (N, D), any float type, V views of N images; ``labels`` (N,) int64, -1
-    = unlabelled. Folds are by image, stratified and seeded; images with one number in ``groups``
-    (N,), other than -1, show one picture and share a fold. A head is Fisher's linear discriminant
-    on standardised features with the class covariance shrunk to a multiple of the identity;
-    shrinkage and temperature maximise the out-of-fold likelihood. With ``balanced`` the answers are
-    those for classes that are equally common, otherwise for classes as common as the labels are.
-    On few labels this beat logistic and ridge heads here, and it is in closed form. Raises
-    ``UserError`` where fewer than two classes have labels or ``features`` are not finite.
+    ``features`` (V, N, D) or (N, D), any float type, V views of N samples; ``labels`` (N,) int64,
+    -1 = unlabelled. Folds are by sample, stratified and seeded; samples with one number in
+    ``groups`` (N,), other than -1, are equal to a teacher and share a fold. A head is Fisher's
+    linear discriminant on standardised features with the class covariance shrunk to a multiple of
+    the identity; shrinkage and temperature maximise the out-of-fold likelihood. With ``balanced``
+    the answers are those for classes that are equally common, otherwise for classes as common as
+    the labels are. On few labels this beat logistic and ridge heads here, and it is in closed form.
+    Raises ``UserError`` where fewer than two classes have labels or ``features`` are not finite.
     """
     views = features if features.ndim == 3 else features[None]
     rows = (labels >= 0).nonzero()[:, 0]
@@ -127,7 +127,7 @@ def _mean_and_std(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _left_out_logits(heads: Sequence[_LinearHead], x: Tensor, fold: Tensor) -> Tensor:
-    """(V, n, C) logits of each image of ``x`` (V, n, D) by the head of its ``fold`` (n,)."""
+    """(V, n, C) logits of each sample of ``x`` (V, n, D) by the head of its ``fold`` (n,)."""
     logits = torch.empty(*x.shape[:2], len(heads[0].bias), device=x.device)
     for f, head in enumerate(heads):
         in_fold = fold == f
@@ -136,11 +136,11 @@ def _left_out_logits(heads: Sequence[_LinearHead], x: Tensor, fold: Tensor) -> T
 
 
 def _labelled_features(views: Tensor, rows: Tensor, known: Tensor) -> Tensor:
-    """(V, n, D) float32 features of the labelled images, checked."""
+    """(V, n, D) float32 features of the labelled samples, checked."""
     present = int(known.unique().numel())
     if present < 2:
         raise UserError(
-            "a head needs labelled images of at least two classes, the training split has"
+            "a head needs labelled samples of at least two classes, the training split has"
             f" {present}"
         )
     x = views[:, rows].float()
@@ -163,7 +163,7 @@ def stratified(labels: Tensor, *, folds: int, seed: int) -> Tensor:
 
 
 def _with_groups_whole(fold: Tensor, groups: Tensor) -> Tensor:
-    """``fold`` (n,) with the first image's fold for all images of a group (n,); -1 is no group."""
+    """``fold`` (n,) with the first sample's fold for all of a group (n,); -1 is no group."""
     fold = fold.clone()
     for group in groups[groups >= 0].unique():
         members = groups == group
@@ -174,7 +174,7 @@ def _with_groups_whole(fold: Tensor, groups: Tensor) -> Tensor:
 def mixture(logits: Tensor, labels: Tensor, *, iterations: int = 100) -> Tensor:
     """Each teacher's weight in the mixture that makes ``labels`` likeliest; (K,) >= 0, sum 1.
 
-    ``logits`` (K, n, C) are calibrated out-of-fold logits of labelled images, ``labels`` (n,) in
+    ``logits`` (K, n, C) are calibrated out-of-fold logits of labelled samples, ``labels`` (n,) in
     [0, C). Expectation maximisation of a concave problem, so a copy of a teacher only shares its
     weight and a useless one tends to 0.
     """
@@ -214,7 +214,7 @@ class _Scatter(NamedTuple):
         labels: Tensor,
         classes: int,
     ) -> _Scatter:
-        """Of ``x`` (V, n, D) with ``labels`` (n,); a class without images has the mean of all."""
+        """Of ``x`` (V, n, D) with ``labels`` (n,); a class without samples has the mean of all."""
         flat, truth = x.flatten(0, 1), labels.repeat(len(x))  # (V n, D), (V n,)
         counts = torch.bincount(truth, minlength=classes)[:, None]  # (C, 1)
         sums = flat.new_zeros(classes, flat.shape[1]).index_add_(0, truth, flat)

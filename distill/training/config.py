@@ -24,13 +24,13 @@ BLENDED_VIEWS = 4  # with --mix: a teacher must have seen the very blends that t
 class TrainingConfig:
     """Everything but method and seed that decides the result of a run.
 
-    ``views`` is the number of views of each image that teachers are run on and the student is
-    trained on. With 1, teachers are run once on the image as it is, and the student sees a new view
-    in every pass. (Measured on real photographs, that is as good; with few images, a few stored
-    views offer too little variety.) ``labelled_share`` of a batch is labelled (None: in proportion,
-    at least a quarter). ``class_balance`` is what is done for small classes, None: nothing
-    (``distill.data.class_balance``); with it the teachers' heads answer as if all classes were
-    equally common.
+    ``views`` is the number of views of each sample that teachers are run on and the student is
+    trained on. With 1, teachers are run once on the sample as it is, and the student sees a new
+    view in every pass. (Measured on real photographs, that is as good; with few samples, a few
+    stored views offer too little variety.) ``labelled_share`` of a batch is labelled (None: in
+    proportion, at least a quarter). ``class_balance`` is what is done for small classes, None:
+    nothing (``distill.data.class_balance``); with it the teachers' heads answer as if all classes
+    were equally common.
     """
 
     student: StudentSpec

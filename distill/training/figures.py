@@ -23,7 +23,7 @@ TERMS = "terms"  # of an entry: figure -> one number a unit, None where there is
 
 
 def sample_count(entry: Entry) -> int:
-    """How many samples of the split were read; earlier versions called them images."""
+    """How many samples an entry of ``results.json`` is of, which earlier versions called images."""
     for name in ("samples", "images"):
         if name in entry:
             return int(entry[name])

@@ -1,6 +1,6 @@
 """The one training loop: every method, one process or several, whole or resumed.
 
-Shapes: B images of a batch, of s x s pixels; C classes.
+Shapes: B samples of a batch, C classes.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Learner(nn.Module):
         self.mixed = precision == "bf16"
 
     def forward(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
-        """The named terms of the loss, each (); and (2,) labelled images: right, and in all."""
+        """The named terms of the loss, each (); and (2,) labelled samples: right, and in all."""
         with torch.autocast(batch.view.device.type, torch.bfloat16, enabled=self.mixed):
             state = self.student(batch.view)  # logits (B, C) and the states that recipes read
         terms = self.recipe(batch, state, progress=progress)
@@ -205,7 +205,7 @@ def _epoch_line(
         "step": step,
         **means,
         "seconds": seconds,
-        "images_a_second": epoch_steps * schedule.batch_size / seconds,
+        "samples_a_second": epoch_steps * schedule.batch_size / seconds,
     }
     figures = {name: float(value) for name, value in setup.recipe.metrics().items()}
     if figures:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.training.figures import TERMS, Entry, Figure
+from distill.training.figures import TERMS, Entry, Figure, sample_count
 from selection.scores.classification import (
     ClassAccuracy,
     ClassificationMetrics,
@@ -85,7 +85,7 @@ def verdict(
 
 def _absent(entry: Entry) -> list[str]:
     """The classes without a sample in a split."""
-    return [of_class["name"] for of_class in entry.get("classes", ()) if not of_class["images"]]
+    return [of_class["name"] for of_class in entry.get("classes", ()) if not sample_count(of_class)]
 
 
 def control_results(
@@ -177,8 +177,8 @@ def _mean_over(metrics: ClassificationMetrics) -> str:
 
 def _in_words(entry: ClassAccuracy) -> str:
     assert entry.recall is not None
-    right = round(entry.recall.value * entry.images)
-    return f"{printable(entry.name, 30)} {right} of {entry.images}"
+    right = round(entry.recall.value * entry.samples)
+    return f"{printable(entry.name, 30)} {right} of {entry.samples}"
 
 
 def _wrapped(head: str, parts: Sequence[str]) -> list[str]:

@@ -26,7 +26,7 @@ class Tally:
         self.sums: dict[str, Tensor] = {}
 
     def add(self, terms: Mapping[str, Tensor], hits: Tensor) -> None:
-        """One batch: its named terms, and how many labelled images were right, of how many."""
+        """One batch: its named terms, and how many labelled samples were right, of how many."""
         values = {f"term:{name}": value.detach().float() for name, value in terms.items()}
         values["right"], values["labelled"] = hits.float()
         values["batches"] = torch.ones((), device=self.device)
@@ -50,7 +50,7 @@ class Tally:
     def means(self, accelerator: Accelerator) -> dict[str, Any]:
         """Over the epoch and all processes: ``loss``, its ``terms`` and ``train_accuracy``.
 
-        The accuracy is the share of labelled training images that were right, None without labels.
+        The accuracy is the share of labelled training samples that were right, None without labels.
         """
         sums = accelerator.reduce(self._stacked(), reduction="mean")
         values = dict(zip(sorted(self.sums), sums.tolist(), strict=True))

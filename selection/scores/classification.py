@@ -1,6 +1,6 @@
 """How well predicted classes meet the true ones: the figures beside every accuracy.
 
-Shapes: n images, C classes.
+Shapes: n samples, C classes.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ class ClassAccuracy:
     """One class.
 
     name       the class
-    images     how many images are of it
+    samples     how many samples are of it
     predicted  how often it was predicted
-    recall     the share of its images that was recognised, its accuracy; None without images
+    recall     the share of its samples that was recognised, its accuracy; None without samples
     precision  the share of its predictions that was right; None where it was never predicted
     """
 
     name: str
-    images: int
+    samples: int
     predicted: int
     recall: Interval | None
     precision: float | None
 
     @property
     def right(self) -> int:
-        """How many of its images were recognised."""
-        return 0 if self.recall is None else round(self.recall.value * self.images)
+        """How many of its samples were recognised."""
+        return 0 if self.recall is None else round(self.recall.value * self.samples)
 
     @property
     def precision_interval(self) -> Interval | None:
@@ -52,8 +52,8 @@ class ClassAccuracy:
 
     @property
     def f1(self) -> float | None:
-        """The harmonic mean of precision and recall; None without images and predictions."""
-        total = self.images + self.predicted
+        """The harmonic mean of precision and recall; None without samples and predictions."""
+        total = self.samples + self.predicted
         return 2 * self.right / total if total else None
 
 
@@ -61,18 +61,18 @@ class ClassAccuracy:
 class ClassificationMetrics:
     """The figures of one split.
 
-    images             n
-    accuracy           the share of images that is right, with Wilson's interval
+    samples             n
+    accuracy           the share of samples that is right, with Wilson's interval
     macro_f1           the mean of the classes' F1, of the classes with samples or predictions
-    balanced           the mean of the classes' recalls, of the classes that have images
+    balanced           the mean of the classes' recalls, of the classes that have samples
     classes            one entry a class, in the task's order
     confusion          (C, C) counts: rows are true classes, columns predicted ones
-    commonest          the class with the most images
+    commonest          the class with the most samples
     commonest_share    the accuracy of always saying ``commonest``
     calibration_error  expected calibration error in [0, 1]; None without probabilities
     """
 
-    images: int
+    samples: int
     accuracy: Interval
     balanced: Interval
     macro_f1: Interval
@@ -84,18 +84,18 @@ class ClassificationMetrics:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The classes without an image: nothing is known of their accuracy."""
-        return tuple(entry.name for entry in self.classes if not entry.images)
+        """The classes without a sample: nothing is known of their accuracy."""
+        return tuple(entry.name for entry in self.classes if not entry.samples)
 
     @property
     def never_predicted(self) -> tuple[str, ...]:
-        """The classes that have images and that no image was taken for."""
-        return tuple(c.name for c in self.classes if c.images and not c.predicted)
+        """The classes that have samples and that no sample was taken for."""
+        return tuple(c.name for c in self.classes if c.samples and not c.predicted)
 
     def worst(self, most: int) -> tuple[ClassAccuracy, ...]:
         """The ``most`` classes of the lowest recall, lowest first; of equal ones the larger."""
         known = [entry for entry in self.classes if entry.recall is not None]
-        known.sort(key=lambda c: (c.recall.value if c.recall else 0.0, -c.images))
+        known.sort(key=lambda c: (c.recall.value if c.recall else 0.0, -c.samples))
         return tuple(known[:most])
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def classification_metrics(
     Raises
     ------
     ValueError
-        Without images, or where the two differ in length.
+        Without samples, or where the two differ in length.
     """
     from sklearn.metrics import confusion_matrix
 
@@ -136,30 +136,30 @@ def classification_metrics(
     hits = labels == predicted
     overall = accuracy(hits)
     confusion = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))  # (C, C)
-    images, times = confusion.sum(axis=1), confusion.sum(axis=0)  # (C,) each
+    samples, times = confusion.sum(axis=1), confusion.sum(axis=0)  # (C,) each
     entries = []
     for i, name in enumerate(classes):
         entry = ClassAccuracy(
             name=name,
-            images=int(images[i]),
+            samples=int(samples[i]),
             predicted=int(times[i]),
-            recall=accuracy(hits[labels == i]) if images[i] else None,
+            recall=accuracy(hits[labels == i]) if samples[i] else None,
             precision=float(confusion[i, i] / times[i]) if times[i] else None,
         )
         entries.append(entry)
-    commonest = int(images.argmax())
+    commonest = int(samples.argmax())
     error = None
     if probabilities is not None:
         error = calibration_error(probabilities, labels)
     return ClassificationMetrics(
-        images=len(labels),
+        samples=len(labels),
         accuracy=overall,
         balanced=balanced_accuracy([hits], labels),
         macro_f1=statistic_interval(macro_f1, np.array([labels, predicted], dtype=np.float64)),
         classes=tuple(entries),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         commonest=classes[commonest],
-        commonest_share=float(images[commonest] / len(labels)),
+        commonest_share=float(samples[commonest] / len(labels)),
         calibration_error=error,
     )
 
@@ -168,14 +168,14 @@ def classification_metrics(
 class ReliabilityBin:
     """The answers whose confidence lies in (``low``, ``high``].
 
-    images      how many there are
+    samples      how many there are
     confidence  the mean probability of the predicted class
     accuracy    the share that is right
     """
 
     low: float
     high: float
-    images: int
+    samples: int
     confidence: float
     accuracy: float
 
@@ -196,7 +196,7 @@ def reliability(probabilities: Floats, labels: Ints) -> tuple[ReliabilityBin, ..
             entry = ReliabilityBin(
                 low=place / CALIBRATION_BINS,
                 high=(place + 1) / CALIBRATION_BINS,
-                images=int(rows.sum()),
+                samples=int(rows.sum()),
                 confidence=float(confidence[rows].mean()),
                 accuracy=float(right[rows].mean()),
             )
@@ -208,8 +208,8 @@ def calibration_error(probabilities: Floats, labels: Ints) -> float:
     """Expected calibration error (Naeini 2015; Guo 2017): |confidence - accuracy| over 15 bins.
 
     ``probabilities`` (n, C), ``labels`` (n,). 0 is best: of the answers given with 80 % confidence,
-    80 % are right. Bins are of equal width and count by their images.
+    80 % are right. Bins are of equal width and count by their samples.
     """
     bins = reliability(probabilities, labels)
-    gap = sum(entry.images * abs(entry.confidence - entry.accuracy) for entry in bins)
+    gap = sum(entry.samples * abs(entry.confidence - entry.accuracy) for entry in bins)
     return float(gap / len(labels))
