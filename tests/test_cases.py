@@ -241,11 +241,12 @@ def test_beside_an_accuracy_that_says_nothing_stands_what_does(made: Made, tmp_p
     lines = done.out.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("test: "))
     assert re.search(r"balanced accuracy .*: the mean over 1 of 2 classes", lines[start + 1])
-    assert lines[start + 2] == "  always saying 'ok': 100.0 %"
+    assert re.search(r"macro-F1 100\.0 % .*: the mean over 1 of 2 classes", lines[start + 2])
+    assert lines[start + 3] == "  always saying 'ok': 100.0 %"
     test = json.loads((out / "results.json").read_text())["test"]
     assert (test["commonest"], test["commonest_share"]) == ("ok", 1.0)
     defect, ok = test["classes"]
-    assert (defect["name"], defect["images"], defect["recall"]) == ("defect", 0, None)
+    assert (defect["name"], defect["samples"], defect["recall"]) == ("defect", 0, None)
     assert ok["recall"]["value"] == test["balanced_accuracy"] == test["accuracy"]
 
 
