@@ -468,3 +468,44 @@ def test_equal_texts_have_one_key(tmp_path: Path) -> None:
 def test_the_table_tells_titles_where_items_have_no_text() -> None:
     table = RatingsTable(("1",), ("7", "8"), ("", "A text"), ("Seven", "Eight"), (1.0, 2.0))
     assert [table.shown(item) for item in (0, 1)] == ["Seven", "A text"]
+
+
+def test_the_files_of_movielens_as_they_are_unpacked(tmp_path: Path) -> None:
+    """``u.data`` and ``u.item`` of the 100k, ``ratings.dat`` and ``movies.dat`` of the 1M."""
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.mkdir(), large.mkdir()
+    rows, items = ratings_frame().astype(str).to_numpy().tolist(), items_frame()
+    (small / "u.data").write_text("".join("\t".join(row) + "\n" for row in rows))
+    (small / "u1.base").write_text("\t".join(rows[0]) + "\n")
+    lines = [
+        f"{row.item}|{row.title} ({row.year})|01-Jan-1995||http://x|0|1|0\n"
+        for row in items.itertuples()
+    ]
+    (small / "u.item").write_text("".join(lines), encoding="latin-1")
+    (small / "u.user").write_text("1|24|M|technician|85711\n")
+    (large / "ratings.dat").write_text("".join("::".join(row) + "\n" for row in rows))
+    lines = [f"{row.item}::{row.title} ({row.year})::{row.genres}\n" for row in items.itertuples()]
+    (large / "movies.dat").write_text("".join(lines), encoding="latin-1")
+    (large / "users.dat").write_text("1::F::1::10::48067\n")
+
+    plain = Task.open(write_ratings(tmp_path / "plain"))
+    for folder, text in ((small, ""), (large, ". western, play")):
+        task = Task.open(folder)
+        assert task.warnings == [] and len(task.test) == len(plain.test)
+        assert table_of(task.train).texts[1] == f"The western of number 1 (1951){text}"
+
+
+def test_items_are_told_by_their_column_where_one_file_has_it(tmp_path: Path) -> None:
+    frame = ratings_frame().set_axis(["User-ID", "ISBN", "Book-Rating", "time"], axis=1)
+    frame.to_csv(tmp_path / "BX-Book-Ratings.csv", sep=";", index=False, quoting=1)
+    books = items_frame().rename(columns={"item": "ISBN", "title": "Book-Title"})
+    books.to_csv(tmp_path / "BX-Books.csv", sep=";", index=False, quoting=1)
+    (tmp_path / "BX-Users.csv").write_text('"User-ID";"Location"\n"1";"Bonn"\n')
+    task = Task.open(tmp_path)
+    assert task.digest == Task.open(write_ratings(tmp_path / "plain")).digest
+
+
+def test_rows_with_more_cells_than_names_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("user,item,rating\n1,2,3,9\n1,3,4\n2,3,4\n")
+    with pytest.raises(UserError, match="rows with more cells than its first row names"):
+        Task.open(tmp_path)

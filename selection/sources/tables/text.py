@@ -46,8 +46,11 @@ def read_columns(path: Path) -> TextColumns:
     return {name: values for name, values in columns.items() if not _is_index(name, values)}
 
 
-def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, UTF-16 or, failing these, Windows' Latin letters."""
+def read_text(path: Path, expected: str = "a table of paths and labels") -> str:
+    """The text of a file in UTF-8, UTF-16 or, failing these, Windows' Latin letters.
+
+    ``UserError`` where it is none; ``expected`` says what it should have been.
+    """
     try:
         size = path.stat().st_size
         if size > _MOST_BYTES:
@@ -65,9 +68,9 @@ def read_text(path: Path) -> str:
         except UnicodeDecodeError:
             continue
     else:
-        raise UserError(f"{path} is no text file; expected a table of paths and labels")
+        raise UserError(f"{path} is no text file; expected {expected}")
     if "\0" in text:
-        raise UserError(f"{path} is no text file; expected a table of paths and labels")
+        raise UserError(f"{path} is no text file; expected {expected}")
     return text
 
 

@@ -35,7 +35,7 @@ ITEM_NAMES = tuple(_ITEM_NAMES_TEXT.split())
 RATING_NAMES = tuple(_RATING_NAMES_TEXT.split())
 TIME_NAMES = tuple(_TIME_NAMES_TEXT.split())
 _CLASS_NAMES = {"label", "labels", "class", "target"}
-RATINGS_STEMS = {"ratings", "rating", "interactions", "interaction", "u"}
+_STEMS = {"ratings", "rating", "interactions", "interaction"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def rating_columns(
 
 def is_called_ratings(path: Path) -> bool:
     """Whether the name of a file says that it holds ratings."""
-    return path.name.partition(".")[0].lower() in RATINGS_STEMS
+    stem = path.name.partition(".")[0].lower()
+    return stem in _STEMS or path.name.lower() == "u.data"
 
 
 def _no_column(path: Path, present: Sequence[str], missing: str) -> UserError:

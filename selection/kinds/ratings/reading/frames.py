@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,20 @@ from zoo.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-DELIMITED = {".csv", ".tsv", ".tab", ".data", ".dat", ".inter"}
+DELIMITED = {".csv", ".tsv", ".tab", ".data", ".dat", ".item", ".inter"}
 RECORDS = {".json", ".jsonl", ".ndjson"}
 SUFFIXES = DELIMITED | RECORDS | {".parquet"}
-_WITHOUT_NAMES = {".data", ".dat"}  # MovieLens' files without a first row of names
-_MOVIELENS = ("user", "item", "rating", "timestamp")
-_LOOKED_AT = 4096  # characters that hold the first row
+# MovieLens' files without a first row of names: how that row is told, and the names
+_MOVIELENS = (
+    (
+        {".data", ".dat"},
+        r"\d+(\t|::)\d+\1\d+(\.\d+)?\1\d+",
+        ("user", "item", "rating", "timestamp"),
+    ),
+    ({".dat"}, r"\d+::[^:].*::.*", ("item", "title", "genres")),
+    ({".item"}, r"\d+\|[^|]+\|.*", ("item", "title")),
+)
+_EXPECTED = "a table of ratings or of items, its first row naming the columns"
 
 
 def column_names(path: Path) -> list[str]:
@@ -34,14 +43,14 @@ def column_names(path: Path) -> list[str]:
         from selection.sources.parquet import open_parquet
 
         return list(open_parquet(path).schema_arrow.names)
-    text = read_text(path)
+    text = read_text(path, _EXPECTED)
     if not text.strip():
         raise UserError(f"{path} is empty; expected a row of names, user,item,rating, and ratings")
     if suffix in RECORDS:
         return list(dict.fromkeys(name for record in _records(text, path) for name in record))
     header = text.lstrip().partition("\n")[0].strip()
-    if suffix in _WITHOUT_NAMES and _is_movielens(header):
-        return list(_MOVIELENS)
+    if names := _names_of_movielens(path, header):
+        return names
     return [_unquoted(cell) for cell in header.split(_delimiter(header))]
 
 
@@ -59,7 +68,7 @@ def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
         stored = open_parquet(path).read(columns=list(columns) if columns else None)
         whole: pd.DataFrame = stored.to_pandas().reset_index(drop=True)
         return whole
-    text = read_text(path)
+    text = read_text(path, _EXPECTED)
     if suffix in RECORDS:
         frame = pd.DataFrame(_records(text, path, every=True))
     else:
@@ -71,20 +80,27 @@ def _of_delimited(text: str, path: Path) -> pd.DataFrame:
     import pandas as pd
 
     header = text.lstrip().partition("\n")[0].strip()
-    names = None
-    if path.suffix.lower() in _WITHOUT_NAMES and _is_movielens(header):
-        text, names = text.replace("::", "\t"), list(_MOVIELENS)
-        header = header.replace("::", "\t")
+    names = _names_of_movielens(path, header)
+    if names:
+        text, header = text.replace("::", "\t"), header.replace("::", "\t")
     try:
-        frame = pd.read_csv(
-            io.StringIO(text),
-            sep=_delimiter(header),
-            dtype=str,
-            names=names,
-            na_filter=False,
-            skipinitialspace=True,
-            index_col=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # on rows that are too long
+            frame = pd.read_csv(
+                io.StringIO(text),
+                sep=_delimiter(header),
+                dtype=str,
+                names=names,
+                usecols=range(len(names)) if names else None,
+                na_filter=False,
+                skipinitialspace=True,
+                index_col=False,
+            )
+    except pd.errors.ParserWarning as error:
+        raise UserError(
+            f"{path} has rows with more cells than its first row names; put quotes around cells"
+            " with separators"
+        ) from error
     except (ValueError, OverflowError) as error:  # pandas' errors of parsing are such
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -95,9 +111,13 @@ def _of_delimited(text: str, path: Path) -> pd.DataFrame:
     return frame
 
 
-def _is_movielens(row: str) -> bool:
-    """Whether ``row`` is user, item, rating and timestamp as numbers, as in ``u.data``."""
-    return bool(re.fullmatch(r"\d+(\t|::)\d+\1\d+(\.\d+)?\1\d+", row))
+def _names_of_movielens(path: Path, row: str) -> list[str] | None:
+    """The columns of a file of MovieLens by its first row; None for other files."""
+    suffix = path.suffix.lower()
+    for suffixes, pattern, names in _MOVIELENS:
+        if suffix in suffixes and re.fullmatch(pattern, row):
+            return list(names)
+    return None
 
 
 def _delimiter(header: str) -> str:

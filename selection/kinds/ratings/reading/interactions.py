@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_MEND_RATING = "write numbers, or leave the cell empty where there is no rating"
 _FIELDS = ("user", "item", "rating", "time")
 
 
@@ -131,14 +132,14 @@ def _ratings(column: pd.Series, origin: Path) -> Floats:
     if len(wrong):
         cell = printable(str(column.iloc[wrong[0]]), 40)
         raise UserError(
-            f"{origin}: {len(wrong):,} ratings are no numbers (row {wrong[0] + 1}: {cell!r}); write"
-            " numbers, or leave the cell empty where there is no rating"
+            f"{origin}: {len(wrong):,} of {len(numbers):,} ratings are no numbers (row"
+            f" {wrong[0] + 1}: {cell!r}); {_MEND_RATING}"
         )
     infinite = np.flatnonzero(np.isinf(numbers))
     if len(infinite):
         raise UserError(
-            f"{origin}: {len(infinite):,} ratings are infinite (row {infinite[0] + 1}); write"
-            " numbers, or leave the cell empty where there is no rating"
+            f"{origin}: {len(infinite):,} of {len(numbers):,} ratings are infinite (row"
+            f" {infinite[0] + 1}); {_MEND_RATING}"
         )
     return numbers
 

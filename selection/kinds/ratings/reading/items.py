@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selection.kinds.ratings.reading.columns import ITEM_NAMES, column_of, plain
+from selection.kinds.ratings.reading.columns import ITEM_NAMES, USER_NAMES, column_of, plain
 from selection.kinds.ratings.reading.frames import SUFFIXES, column_names, read_frame
 from selection.kinds.ratings.reading.ids import coded
 from selection.sources.tables.columns import listed, words
@@ -46,16 +46,28 @@ class ItemTexts:
 
 
 def items_beside(ratings: Path, warnings: list[str]) -> ItemTexts:
-    """The items of the file beside ``ratings`` whose name says so."""
-    for path in _candidates(ratings):
-        present = column_names(path)
-        item = column_of(present, (*ITEM_NAMES, "id"))
-        if item is not None:
+    """The items of the file beside ``ratings`` whose name says so, or its columns alone do."""
+    others = []
+    for path in _tables_beside(ratings):
+        is_named = _place(path) < len(_STEMS)
+        names = (*ITEM_NAMES, "id") if is_named else ITEM_NAMES
+        try:
+            present = column_names(path)
+        except UserError:
+            if is_named:
+                raise
+            continue
+        item = column_of(present, names)
+        if item is not None and is_named:
             return read_items(path, item, warnings)
-        if _stem(path) in _STEMS[:2]:
+        if _place(path) < 2:
             raise UserError(
                 f"{path} has no column of items (it has: {listed(present)}); call it 'item'"
             )
+        if item is not None and column_of(present, USER_NAMES) is None:
+            others.append((path, item))
+    if len(others) == 1:
+        return read_items(*others[0], warnings)
     warnings.append(
         f"no items.csv, .jsonl or .parquet lies beside {ratings.name}: teachers are shown the ids"
         " of the items alone; give it the columns item and title to have them read"
@@ -63,17 +75,22 @@ def items_beside(ratings: Path, warnings: list[str]) -> ItemTexts:
     return ItemTexts("", {}, {})
 
 
-def _candidates(ratings: Path) -> list[Path]:
+def _tables_beside(ratings: Path) -> list[Path]:
+    """Other tables in the folder of ``ratings``, those that are called after items first."""
     files = [
         path
         for path in sorted(ratings.parent.iterdir())
-        if path != ratings and path.suffix.lower() in SUFFIXES and _stem(path) in _STEMS
+        if path != ratings and path.suffix.lower() in SUFFIXES
     ]
-    return sorted(files, key=lambda path: _STEMS.index(_stem(path)))
+    return sorted(files, key=_place)
 
 
-def _stem(path: Path) -> str:
-    return plain(path.name.partition(".")[0])
+def _place(path: Path) -> int:
+    """The place of a file's name among those of items."""
+    stem = plain(path.name.partition(".")[0])
+    if path.suffix.lower() == ".item":
+        stem = "items"
+    return _STEMS.index(stem) if stem in _STEMS else len(_STEMS)
 
 
 def read_items(path: Path, item: str, warnings: list[str]) -> ItemTexts:

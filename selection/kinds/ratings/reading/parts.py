@@ -121,6 +121,8 @@ def _say_cold(parts: dict[str, Part], warnings: list[str]) -> None:
 
 def _without_leaks(interactions: Interactions, splits: Names, warnings: list[str]) -> Names:
     """The splits without pairs of validation and test that stand in an earlier split too."""
+    if interactions.splits is None:  # then no pair occurs twice
+        return splits
     pairs = interactions.users * len(interactions.item_ids) + interactions.items
     kept = splits.copy()
     for later, earlier in ((VALIDATION, [TRAIN]), (TEST, [TRAIN, VALIDATION])):

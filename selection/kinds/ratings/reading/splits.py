@@ -53,7 +53,7 @@ class UnratedPairs:
     def __init__(self, weights: Floats, taken: Ints, rng: np.random.Generator) -> None:
         shares = np.cumsum(weights)
         self._shares = shares / shares[-1]  # ends with exactly 1
-        self._taken, self._rng = taken, rng
+        self._taken, self._rng = np.sort(taken), rng
 
     def of(self, users: Ints) -> Ints:
         """(n,) an item for each of ``users`` (n,), -1 where none was found."""
@@ -66,8 +66,16 @@ class UnratedPairs:
             pairs = users[todo] * len(self._shares) + drawn
             is_first = np.zeros(len(todo), dtype=bool)
             is_first[np.unique(pairs, return_index=True)[1]] = True
-            accepted = is_first & ~np.isin(pairs, self._taken)
+            accepted = is_first & ~self._is_taken(pairs)
             items[todo[accepted]] = drawn[accepted]
-            self._taken = np.concatenate([self._taken, pairs[accepted]])
+            added = np.concatenate([self._taken, np.sort(pairs[accepted])])
+            self._taken = np.sort(added, kind="stable")  # of two sorted runs: one merge
             todo = todo[~accepted]
         return items
+
+    def _is_taken(self, pairs: Ints) -> npt.NDArray[np.bool_]:
+        if not len(self._taken):
+            return np.zeros(len(pairs), dtype=bool)
+        places = np.searchsorted(self._taken, pairs)
+        is_equal: npt.NDArray[np.bool_] = self._taken.take(places, mode="clip") == pairs
+        return is_equal
