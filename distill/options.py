@@ -123,7 +123,9 @@ class Options:
     teacher_size: Annotated[
         int | None, typer.Option(min=32, help="teachers look at so many pixels at most: faster")
     ] = None
-    batch_size: Annotated[int, typer.Option(min=2, help="samples of one step")] = 64
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="samples of one step (default 64; of ratings 256)")
+    ] = None
     rate: Annotated[float | None, typer.Option(min=1e-9, help="learning rate")] = None
     optimizer: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw"
     labelled_share: Annotated[

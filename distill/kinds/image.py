@@ -160,6 +160,7 @@ IMAGE = TrainingKind(
     grid=GRID,
     optimizers=OPTIMIZERS,
     steps=STEPS,
+    batch=64,
     foreign=("max_length",),
     takes=_takes,
     check_student=_check_student,

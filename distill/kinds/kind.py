@@ -99,6 +99,8 @@ class TrainingKind:
         The defaults of each optimizer.
     steps : int
         Of a run when ``--epochs`` is not given.
+    batch : int
+        Samples of one step when ``--batch-size`` is not given.
     foreign : tuple of str
         Fields of ``Options`` that mean nothing here.
     takes : callable
@@ -155,6 +157,7 @@ class TrainingKind:
     grid: tuple[int, int]
     optimizers: Mapping[str, OptimizerDefaults]
     steps: int
+    batch: int
     foreign: tuple[str, ...]
     takes: Callable[[str], bool]
     check_student: Callable[[Options], None]

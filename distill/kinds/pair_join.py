@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -24,6 +26,9 @@ from selection.kinds.text import TEXT
 from selection.sources.split import Split
 from selection.sources.texts.source import TextSource
 from zoo.teacher import Outputs
+
+if TYPE_CHECKING:
+    from selection.task import Task
 
 RANK = 64  # of the factors of a model without a network
 
@@ -143,6 +148,16 @@ class PairJoin:
             place=torch.from_numpy(history.place),
             weights=() if targets is None else targets.weights,
         )
+
+
+_JOINS: WeakKeyDictionary[Split, PairJoin] = WeakKeyDictionary()
+
+
+def join_of(task: Task) -> PairJoin:
+    """The join of a task, made once."""
+    if task.train not in _JOINS:
+        _JOINS[task.train] = PairJoin(ItemJoin.of(task.train))
+    return _JOINS[task.train]
 
 
 def pairs_of(samples: Samples) -> Pairs:

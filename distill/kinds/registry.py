@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.kinds.image import IMAGE
+from distill.kinds.ratings import RATINGS
 from distill.kinds.text import TEXT
 from distill.student.student import exported_config
 from zoo.errors import UserError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from selection.task import Task
 
 # a new kind is a file beside this one, and its name here; the first that takes a thing has it
-TRAINING_KINDS: dict[str, TrainingKind] = {kind.name: kind for kind in (TEXT, IMAGE)}
+TRAINING_KINDS: dict[str, TrainingKind] = {kind.name: kind for kind in (RATINGS, TEXT, IMAGE)}
 
 
 def training_kind(task: Task) -> TrainingKind:

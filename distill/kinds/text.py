@@ -228,6 +228,7 @@ TEXT = TrainingKind(
     grid=(GRID, 1),
     optimizers=OPTIMIZERS,
     steps=STEPS,
+    batch=64,
     foreign=("size", "views", "teacher_size", "flip", "mix", "image_column"),
     takes=_takes,
     check_student=_check_student,

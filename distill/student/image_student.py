@@ -21,7 +21,7 @@ from zoo.files import write_bytes, write_json
 from zoo.terminal.command import validate_choice
 
 if TYPE_CHECKING:
-    from selection.task import Split
+    from selection.task import Task
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -185,9 +185,9 @@ class ImageStudent(Student):
         """(B, 3, s, s) uint8 -> float in [0, 1]."""
         return inputs.float() / 255
 
-    def export(self, folder: Path, *, split: Split | None = None) -> None:
+    def export(self, folder: Path, *, task: Task | None = None) -> None:
         """See `Student.export`, and the function ``export``."""
-        export(self, folder, grey=None if split is None else split.decoding)
+        export(self, folder, grey=None if task is None else task.train.decoding)
 
     def _keep_low(
         self,

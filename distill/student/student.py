@@ -15,7 +15,7 @@ from distill.data.batch import StudentState
 from zoo.errors import UserError
 
 if TYPE_CHECKING:
-    from selection.task import Split
+    from selection.task import Task
 
 
 class StudentSpec(Protocol):
@@ -59,10 +59,10 @@ class Student(nn.Module):
         """Packed samples (B, ...) as a view that changes nothing."""
         raise NotImplementedError
 
-    def export(self, folder: Path, *, split: Split | None = None) -> None:
+    def export(self, folder: Path, *, task: Task | None = None) -> None:
         """Write the network as its library opens it, without this package.
 
-        ``split`` is the task's training split, which may say how its samples are decoded.
+        ``task`` may say how its samples are decoded, and what they are called.
         """
         raise NotImplementedError
 

@@ -26,7 +26,7 @@ from zoo.home import tokenizer_folder
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from selection.task import Split
+    from selection.task import Task
     from zoo.loading.inputs.tokenization import Tokenization
 
 DEFAULT = "bert-2x128"
@@ -273,7 +273,7 @@ class TextStudent(Student):
     def _keep_features(self, module: nn.Module, given: Any) -> None:
         self._features = given[0]
 
-    def export(self, folder: Path, *, split: Split | None = None) -> None:
+    def export(self, folder: Path, *, task: Task | None = None) -> None:
         """See `Student.export`; ``pipeline("text-classification", FOLDER)`` opens it."""
         from safetensors.torch import save
 

@@ -11,7 +11,6 @@ from distill.kinds.registry import training_kind
 from distill.options import Options
 from distill.student.student import StudentSpec
 from distill.training.loop import Schedule
-from selection.sources.class_counts import ClassCounts
 
 if TYPE_CHECKING:
     from selection.task import Task
@@ -47,10 +46,11 @@ def training_config(options: Options, task: Task) -> TrainingConfig:
     kind = training_kind(task)
     set_up = kind.set_up(options, task)
     unlabelled = 0 if task.unlabelled is None else len(task.unlabelled)
+    batch = options.batch_size or kind.batch
     sizes = batch_sizes(
         len(task.train),
         unlabelled,
-        options.batch_size,
+        batch,
         options.labelled_share,
     )
     default_epochs = max(5, min(400, round(kind.steps / sizes.steps)))
@@ -60,7 +60,7 @@ def training_config(options: Options, task: Task) -> TrainingConfig:
         student=set_up.spec,
         schedule=Schedule(
             epochs=options.epochs or default_epochs,
-            batch_size=options.batch_size,
+            batch_size=batch,
             optimizer=options.optimizer,
             rate=options.rate or rate,
             weight_decay=defaults.weight_decay,
@@ -70,12 +70,16 @@ def training_config(options: Options, task: Task) -> TrainingConfig:
         views=options.views or (BLENDED_VIEWS if options.mix else 1),
         labelled_share=options.labelled_share,
         precision=options.precision,
-        class_balance=_class_balance(options.class_balance, task.class_counts),
+        class_balance=_class_balance(options.class_balance, task),
     )
 
 
-def _class_balance(option: str, counts: ClassCounts) -> str | None:
-    """What ``--class-balance`` comes to for a task; None: nothing."""
+def _class_balance(option: str, task: Task) -> str | None:
+    """What ``--class-balance`` comes to for a task; None: nothing.
+
+    Classes in an order, as stars are, are as frequent as people give them.
+    """
     if option == "auto":
-        return AUTO_BALANCE if counts.unbalanced else None
+        unbalanced = task.class_counts.unbalanced and not task.kind.ordered
+        return AUTO_BALANCE if unbalanced else None
     return None if option == "none" else option

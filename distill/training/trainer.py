@@ -143,7 +143,7 @@ def _finish(
         kind = experiment.kind
         results["verdict"] = verdict(results, plain, options.method, kind=kind)
         results["control"] = control_results(results, plain, control.metrics(), kind=kind)
-    student.export(run.student, split=experiment.task.train)
+    student.export(run.student, task=experiment.task)
     if report:
         note("timing the student and its teachers")
         results["cost"] = measure_costs(
