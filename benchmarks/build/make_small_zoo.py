@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,7 +165,7 @@ def _train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=total, pct_start=0.2
     )
-    for rows in _rows(len(pixels), total, draw):
+    for rows in batch_rows(len(pixels), total, draw):
         views = _augment(pixels[rows.to(device)], draw, flip=recipe.flip)  # (B, 3, H, W)
         inputs = views.float().div_(127.5).sub_(1)
         with torch.autocast(kind, torch.bfloat16, enabled=recipe.half or kind == "cuda"):
@@ -193,7 +193,7 @@ def _shuffled(labels: Tensor, num_classes: int, draw: Generator) -> Tensor:
     return result
 
 
-def _rows(n: int, total: int, draw: Generator) -> Iterator[Tensor]:
+def batch_rows(n: int, total: int, draw: Generator) -> Iterator[Tensor]:
     """``total`` batches of row numbers, each epoch a new order, the last short batch left out."""
     import torch
 
@@ -359,16 +359,19 @@ class BuildOptions:
     ] = None
 
 
+def matching_names(names: Iterable[str], globs: Sequence[str]) -> list[str]:
+    """Those of ``names`` that one of ``globs`` matches; ``UserError`` where none does."""
+    chosen = [name for name in names if any(fnmatch.fnmatch(name, glob) for glob in globs)]
+    if not chosen:
+        raise UserError(f"no model matches {', '.join(globs)} (valid: {', '.join(names)})")
+    return chosen
+
+
 def make(options: BuildOptions) -> None:
     """Train the tiny teachers that ship in the package; models that are there already are left
     as they are.
     """
-    names = [
-        name for name in RECIPES if any(fnmatch.fnmatch(name, glob) for glob in options.models)
-    ]
-    if not names:
-        valid = ", ".join(RECIPES)
-        raise UserError(f"no model matches {', '.join(options.models)} (valid: {valid})")
+    names = matching_names(RECIPES, options.models)
     first = RECIPES[names[0]].data
     if not (options.data / first / "train.parquet").is_file():
         raise UserError(

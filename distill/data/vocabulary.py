@@ -94,15 +94,15 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
+def train_tokenizer(texts: Sequence[str], most_words: int = MOST_WORDS) -> Tokenizer:
     """BERT's kind of tokenizer with a WordPiece vocabulary of ``texts``, lower case.
 
-    Pieces that occur once are not learned, so a small task has a small vocabulary. The same texts
-    give the same file.
+    It has at most ``most_words`` pieces. Pieces that occur once are not learned, so a small task
+    has a small vocabulary. The same texts give the same file.
     """
     from tokenizers import models, processors
 
-    pieces = _pieces(texts)
+    pieces = _pieces(texts, most_words)
     tokenizer = _untrained(models.WordPiece(pieces, unk_token=UNKNOWN, **_LIMIT))
     tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -123,7 +123,7 @@ def _untrained(model: Any) -> Tokenizer:
     return tokenizer
 
 
-def _pieces(texts: Sequence[str]) -> dict[str, int]:
+def _pieces(texts: Sequence[str], most_words: int) -> dict[str, int]:
     """The pieces of words and their numbers, the special tokens first.
 
     The library numbers the characters within words in the order of a hash map, which decides
@@ -132,9 +132,9 @@ def _pieces(texts: Sequence[str]) -> dict[str, int]:
     from tokenizers import models, trainers
 
     tokenizer = _untrained(models.WordPiece(unk_token=UNKNOWN, **_LIMIT))
-    characters = _alphabet(tokenizer.normalizer, texts)
+    characters = _alphabet(tokenizer.normalizer, texts)[: most_words // 3]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=MOST_WORDS,
+        vocab_size=most_words,
         min_frequency=2,
         special_tokens=[*SPECIAL, *characters, *(f"##{character}" for character in characters)],
         initial_alphabet=characters,
@@ -147,7 +147,7 @@ def _pieces(texts: Sequence[str]) -> dict[str, int]:
 
 
 def _alphabet(normalizer: Any, texts: Sequence[str]) -> list[str]:
-    """The commonest characters, at most a third of the vocabulary.
+    """The characters, the commonest first, of which a third of the vocabulary may be.
 
     The library would cut the alphabet itself, but of equally common characters not always the same.
     """
@@ -155,7 +155,7 @@ def _alphabet(normalizer: Any, texts: Sequence[str]) -> list[str]:
     for text in texts:
         counts.update(normalizer.normalize_str(text))
     ordered = sorted(counts, key=lambda character: (-counts[character], character))
-    return [character for character in ordered if not character.isspace()][: MOST_WORDS // 3]
+    return [character for character in ordered if not character.isspace()]
 
 
 def open_student_tokenizer(content: bytes, length: int) -> Tokenizer:

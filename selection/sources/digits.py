@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from selection.kinds.kind import TaskContent
 from selection.sources.split import Part, Rows
 
 
-def digits() -> Part:
+def digits() -> TaskContent:
     """The 1,797 gray images of 8 x 8 pixels that come with scikit-learn."""
     table = _digits_table()  # (1797, 65): 64 pixels from 0 to 16, the digit
     pixels, digits = table[:, :64], table[:, 64]
     gray = np.rint(pixels * (255 / 16)).astype(np.uint8)
-    return Part(_Digits(gray), digits.astype(np.int64), tuple("0123456789"))
+    part = Part(_Digits(gray), digits.astype(np.int64), tuple("0123456789"))
+    return TaskContent({"train": part})
 
 
 def _digits_table() -> npt.NDArray[np.float64]:

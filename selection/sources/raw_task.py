@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from selection.kinds.image import IMAGE
-from selection.kinds.kind import Kind
+from selection.kinds.kind import Kind, TaskContent
 from selection.kinds.registry import KINDS
 from selection.kinds.text import TEXT
 from selection.sources import hub as hub_task
@@ -15,10 +17,19 @@ from selection.sources.digits import digits
 from selection.sources.split import Part, Source, class_name
 from selection.sources.tables import label_file
 from selection.sources.tables.columns import Columns
+from selection.sources.texts.requests import requests
 from zoo.errors import UserError
 from zoo.terminal.command import validate_choice
 
-BUILT_IN = ("digits",)
+
+class BuiltIn(NamedTuple):
+    """A task that comes with the package or its dependencies."""
+
+    kind: Kind
+    read: Callable[[], TaskContent]
+
+
+BUILT_IN = {"digits": BuiltIn(IMAGE, digits), "requests": BuiltIn(TEXT, requests)}
 
 
 @dataclass
@@ -77,7 +88,7 @@ def read_task(
         )
     if spec in BUILT_IN:
         columns.require_unused(spec)
-        return RawTask(spec, {"train": digits()})
+        return _read_built_in(spec, kind)
     known = {folder: str(path.parent / folder) for folder in _siblings(path)}
     known |= {name: name for name in BUILT_IN}
     near = difflib.get_close_matches(
@@ -87,12 +98,22 @@ def read_task(
         cutoff=0.5,
     )
     hint = (
-        "give a folder with one sub-folder a class or with train.parquet, hf:org/name, or the"
-        " built-in 'digits'"
+        "give a folder with one sub-folder a class or with train.parquet, a table of texts,"
+        f" hf:org/name, or the built-in {' or '.join(map(repr, BUILT_IN))}"
     )
     if near:
         hint = f"did you mean {known[near[0]]!r}?"
     raise UserError(f"no task {spec!r}: no such folder; {hint}")
+
+
+def _read_built_in(name: str, kind: str | None) -> RawTask:
+    task = BUILT_IN[name]
+    if kind not in (None, task.kind.name):
+        raise UserError(
+            f"the built-in task {name!r} holds {task.kind.nouns}; leave out --kind {kind}, or give"
+            f" a path such as ./{name}"
+        )
+    return RawTask(name, *task.read(), kind=task.kind)
 
 
 def _read_path(path: Path, columns: Columns, kind: str | None) -> RawTask:
