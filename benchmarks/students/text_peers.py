@@ -11,6 +11,7 @@ import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,11 +74,16 @@ def model2vec(texts: PeerTexts) -> Sequence[str]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    distil = importlib.import_module("model2vec.distill").distill
-    model = distil(model_name=str(foundation()), device="cpu")
+    model = _static_model()
     head = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=6, cv=3, max_iter=1000))
     head.fit(model.encode(list(texts.train)), texts.labels)
     return list(head.predict(model.encode(list(texts.test))))
+
+
+@cache
+def _static_model() -> Any:
+    distil = importlib.import_module("model2vec.distill").distill
+    return distil(model_name=str(foundation()), device="cpu")
 
 
 def setfit(texts: PeerTexts) -> Sequence[str]:
