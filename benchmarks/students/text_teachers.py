@@ -37,12 +37,12 @@ from benchmarks.students.text_cells import (
 )
 from benchmarks.students.text_tasks import SOURCES, make
 from benchmarks.truth.truths import known_mean, standardise
+from selection.settings import DEFAULT_SCORE
 from zoo.terminal.command import run as run_command
 from zoo.terminal.options import command_of
 from zoo.terminal.progress import note
 
 Floats = npt.NDArray[np.floating]
-SCORES = ("transport", "knn", "logme", "linear_probe", "hscore")
 PEER = "transformer_ranker"
 PEER_SCORES = ("hscore", "logme", "knn")  # its three estimators
 STEPS = 300  # of a student: half of the default, the order of the teachers shows by then
@@ -135,16 +135,16 @@ def ranked(task: str, names: Sequence[str]) -> dict[str, Any]:
         known.upsert(card(folder, name) for name, folder in folders.items())
         known.publish()
     settings = Settings(
-        catalogue=catalogue, offline=True, also=SCORES, duplicates=False, models=tuple(names)
+        catalogue=catalogue, offline=True, also=("all",), duplicates=False, models=tuple(names)
     )
     began = time.perf_counter()
     ranking = rank(str(make(task, "alone", work() / "tasks")), settings)
     seconds = time.perf_counter() - began
-    table: dict[str, dict[str, float | None]] = {name: {} for name in SCORES}
+    table: dict[str, dict[str, float | None]] = {}
     for row in ranking.rows:
-        for name in SCORES:
-            table[name][row.model] = row.value if name == "transport" else row.scores.get(name)
-        table["size"] = table.get("size", {}) | {row.model: math.log10(row.params_total or 1)}
+        size = math.log10(row.params_total or 1)
+        for name, value in {DEFAULT_SCORE: row.value, **row.scores, "size": size}.items():
+            table.setdefault(name, {})[row.model] = value
     peer = of_peer(task, folders)
     return {
         "task": task,
