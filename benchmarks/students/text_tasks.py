@@ -31,17 +31,17 @@ class SampledTexts:
     classes: tuple[str, ...] = ()
 
 
-SOURCES = {
+SOURCES = {  # short texts first
     "trec": SampledTexts(
         dataset="trec6",
         classes=("description", "entity", "abbreviation", "human", "location", "number"),
     ),
-    "sst2": SampledTexts(dataset="sst2_sentences", classes=("negative", "positive")),
-    "subj": SampledTexts(dataset="subj", classes=("subjective", "objective")),
     "emotion": SampledTexts(
         dataset="tweeteval_emotion", classes=("anger", "joy", "optimism", "sadness")
     ),
     "clinc": SampledTexts(dataset="clinc150"),
+    "subj": SampledTexts(dataset="subj", classes=("subjective", "objective")),
+    "sst2": SampledTexts(dataset="sst2_sentences", classes=("negative", "positive")),
 }
 
 

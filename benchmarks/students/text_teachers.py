@@ -45,7 +45,7 @@ from zoo.terminal.progress import note
 Floats = npt.NDArray[np.floating]
 PEER = "transformer_ranker"
 PEER_SCORES = ("hscore", "logme", "knn")  # its three estimators
-STEPS = 300  # of a student: half of the default, the order of the teachers shows by then
+STEPS = 200  # of a student: a third of the default, the order of the teachers shows by then
 KEPT_SCORES = "text_teachers_scores.jsonl"
 
 
