@@ -24,7 +24,7 @@ from distill.options import Options
 from distill.predict import predict
 from distill.student.text_student import on_positions, reopen
 from tests.places import ROOT
-from tests.text_setting import CLASSES, sentences, text_student
+from tests.text_setting import CLASSES, sentences, text_spec, text_student
 from zoo.errors import UserError
 
 pytestmark = pytest.mark.journey
@@ -139,6 +139,26 @@ def test_padding_changes_no_answer() -> None:
     assert state.features.shape == (4, 64)
     assert state.hidden.shape == state.low.shape == (4, 64, 16, 1)
     assert not torch.equal(state.hidden, state.low)
+
+
+def test_texts_are_answered_alike_in_groups_of_like_length_and_one_by_one() -> None:
+    student = text_student(size=40).eval()
+    lengths = torch.tensor([40, 3, 17, 5, 29, 4, 8, 33, 12])
+    place = torch.arange(40)
+    view = torch.where(place < lengths[:, None], 7 + (lengths[:, None] * place) % 50, 0)
+    together = student(view)
+    for row, length in enumerate(lengths):
+        alone = student(view[row : row + 1, :length])
+        for name in ("logits", "features", "hidden", "low"):
+            one, of_all = getattr(alone, name)[0], getattr(together, name)[row]
+            torch.testing.assert_close(of_all, one, atol=1e-5, rtol=1e-4)
+
+
+def test_the_weights_are_as_wide_as_the_width_asks() -> None:
+    for width in (64, 256):
+        network = text_spec(architecture=f"bert-2x{width}").create(CLASSES, seed=0).network
+        weight = network.bert.encoder.layer[0].attention.self.query.weight
+        assert float(weight.std()) == pytest.approx(width**-0.5, rel=0.05)
 
 
 def test_the_seed_draws_the_weights() -> None:
