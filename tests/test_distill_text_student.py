@@ -158,7 +158,7 @@ def test_the_weights_are_as_wide_as_the_width_asks() -> None:
     for width in (64, 256):
         network = text_spec(architecture=f"bert-2x{width}").create(CLASSES, seed=0).network
         weight = network.bert.encoder.layer[0].attention.self.query.weight
-        assert float(weight.std()) == pytest.approx(width**-0.5, rel=0.05)
+        assert float(weight.detach().std()) == pytest.approx(width**-0.5, rel=0.05)
 
 
 def test_the_seed_draws_the_weights() -> None:
