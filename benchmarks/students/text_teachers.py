@@ -45,7 +45,7 @@ from zoo.terminal.progress import note
 Floats = npt.NDArray[np.floating]
 PEER = "transformer_ranker"
 PEER_SCORES = ("hscore", "logme", "knn")  # its three estimators
-STEPS = 200  # of a student: a third of the default, the order of the teachers shows by then
+STEPS = 100  # of a student, at least a pass over the pool: a sixth of the default, to have them all
 KEPT_SCORES = "text_teachers_scores.jsonl"
 
 
@@ -118,7 +118,7 @@ def _epochs(task: str) -> int:
 
     texts = Task.open(str(make(task, "pool", work() / "tasks")), duplicates=False)
     pool = 0 if texts.unlabelled is None else len(texts.unlabelled)
-    return max(2, round(STEPS / batch_sizes(len(texts.train), pool, 64, None).steps))
+    return max(1, round(STEPS / batch_sizes(len(texts.train), pool, 64, None).steps))
 
 
 def ranked(task: str, names: Sequence[str]) -> dict[str, Any]:
