@@ -230,6 +230,8 @@ class Experiment:
             samples = self.split(name)
             entry = self.kind.evaluate(self.answers(student, samples))
             results[name] = {**entry, **self._without_copies(name, samples, entry)}
+        if references := self.kind.references(self.task):
+            results["references"] = references
         test = results["test"]
         if "confidence" in test:
             test["mistakes"] = worst_mistakes(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from distill.student.student import ExportedStudent
 
 FORMATS = ("table", "json", "csv")
+USER_TOP = 10  # items of a user where --top is not given
 _MOST_WARNINGS = 20  # samples that are named on stderr where the output has every reason
 
 
@@ -175,10 +176,18 @@ class PredictOptions:
     samples: Annotated[
         tuple[str, ...],
         typer.Argument(
-            help="image files, or folders of them; texts, files of texts, or - for lines of stdin"
+            help="image files, or folders of them; texts, files of texts, or - for lines of stdin;"
+            " pairs USER,ITEM, or tables of them",
+            show_default=False,
         ),
-    ]
-    top: Annotated[int, typer.Option(min=1, help="so many classes a sample")] = 1
+    ] = ()
+    user: Annotated[
+        tuple[str, ...], typer.Option(help="recommend items to this user; may be repeated")
+    ] = ()
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="so many classes a sample (default 1), or items a user (10)"),
+    ] = None
     format: Annotated[str, typer.Option(help="table, json (one object a line) or csv")] = "table"
     out: Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")] = None
 
@@ -186,18 +195,23 @@ class PredictOptions:
         with named_as_parameters(type(self)):
             check_bounds(self)
         validate_choice("format", self.format, FORMATS)
+        if bool(self.user) == bool(self.samples):
+            given = "both samples and --user" if self.user else "nothing to predict"
+            raise UserError(f"{given}: give samples, or --user USER of a student of ratings")
 
 
 def predict_samples(options: PredictOptions) -> int:
     """Print the class of each sample and its probability."""
     if options.out:
         check_can_write_text(options.out)
+    if options.user:
+        return _recommend(options)
     # where the predictions run over the screen themselves, a bar would break them
     on_screen = options.out is None and sys.stdout.isatty()
     predictions = predict(
         options.student,
         options.samples,
-        top=options.top,
+        top=options.top or 1,
         progress=Progress.silent() if on_screen else Progress.default(),
     )
     from distill.kinds.registry import kind_of_export
@@ -206,10 +220,30 @@ def predict_samples(options: PredictOptions) -> int:
     outcome = _Outcome(kind, names_all=options.format != "table")
     with _output(options) as file:
         write = _WRITERS[options.format]
-        write(file, outcome.counted(predictions), options.top, kind.noun)
+        write(file, outcome.counted(predictions), options.top or 1, kind.noun)
         outcome.conclude()
     if options.out:
         print(f"{outcome.read} {kind.nouns}: {options.out}")
+    return 0
+
+
+def _recommend(options: PredictOptions) -> int:
+    """Print the items that a student of ratings recommends to each user."""
+    from distill.kinds.registry import kind_of_export
+    from distill.report.recommendations import RECOMMENDATION_WRITERS
+
+    folder = student_folder(options.student)
+    kind = kind_of_export(folder)
+    if kind.recommend is None:
+        raise UserError(
+            f"--user is for students of ratings, {folder} is one of {kind.nouns}:"
+            f" {kind.readable_help}"
+        )
+    lists = [kind.recommend(folder, user, options.top or USER_TOP) for user in options.user]
+    with _output(options) as file:
+        RECOMMENDATION_WRITERS[options.format](file, [item for items in lists for item in items])
+    if options.out:
+        print(f"{sum(map(len, lists))} items for {len(lists)} users: {options.out}")
     return 0
 
 

@@ -262,7 +262,7 @@ def _summary(finished: RunFolder) -> None:
     from distill.kinds.registry import kind_of_run
     from distill.report.run_page import PAGE
     from distill.student.cost import cost_lines
-    from distill.training.results import split_metrics, summary_lines, warnings_of
+    from distill.training.results import reference_lines, split_metrics, summary_lines, warnings_of
     from zoo.terminal.table import terminal_width
 
     results, config = finished.results(), finished.config()
@@ -278,6 +278,8 @@ def _summary(finished: RunFolder) -> None:
                 f"{split}, without copies from the other splits: {first.shown(first.value(new))} of"
                 f" {first.count(new)} {kind.nouns}"
             )
+    for line in reference_lines(results.get("references", {}), kind):
+        print(line)
     if results.get("verdict"):
         print(results["verdict"])
     if results.get("cost"):

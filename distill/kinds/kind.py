@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from distill.data.batch import Augmentation
     from distill.data.samples import Packing, Samples
     from distill.options import Options
+    from distill.student.recommender import Recommendation
     from distill.student.student import ExportedStudent, Student, StudentSpec
     from distill.teachers.joined import PartJoin
     from distill.training.figures import Figure
@@ -81,6 +82,10 @@ def _nothing(task: Task) -> None:
     return None
 
 
+def _no_references(task: Task) -> dict[str, dict[str, Any]]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingKind:
     """A kind of samples as training, evaluation and export see it.
@@ -146,6 +151,10 @@ class TrainingKind:
         they are asked about the samples.
     class_values : callable
         The C values that the task's classes stand for, ascending; None: they have no order.
+    references : callable
+        What needs no training, by name, and its entries of ``results.json`` by split.
+    recommend : callable, optional
+        The folder of a student, a user, how many: the items to show the user; None: no such thing.
     """
 
     name: str
@@ -180,6 +189,8 @@ class TrainingKind:
     validate: Callable[[SplitAnswers], dict[str, float]]
     join: Callable[[Task], PartJoin | None] = _nothing
     class_values: Callable[[Task], tuple[float, ...] | None] = _nothing
+    references: Callable[[Task], dict[str, dict[str, Any]]] = _no_references
+    recommend: Callable[[Path, str, int], list[Recommendation]] | None = None
 
     def figure(self, name: str) -> Figure:
         """The figure of that name; the first where a run of another version names one."""

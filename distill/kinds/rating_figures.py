@@ -17,6 +17,7 @@ from distill.kinds.classes import ACCURACY, split_results
 from distill.kinds.pair_join import join_of, pairs_of
 from distill.training.figures import TERMS, Entry, Figure
 from selection.kinds.ratings.history import Pairs
+from selection.kinds.ratings.references import Reference, references
 from selection.kinds.ratings.table import pairs, table_of
 from selection.kinds.ratings.top_items import ListTerms, list_terms
 from selection.scores.resampled import mean
@@ -24,7 +25,7 @@ from selection.scores.resampled import mean
 if TYPE_CHECKING:
     from distill.kinds.kind import SplitAnswers
     from selection.evidence import Floats
-    from selection.task import Task
+    from selection.task import Split, Task
 
 Scores = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.floating]]
 
@@ -142,6 +143,39 @@ def _scores(answers: SplitAnswers) -> Scores | None:
         return values
 
     return of_teacher
+
+
+def references_of(task: Task) -> dict[str, dict[str, Any]]:
+    """Popularity, item means, item-kNN and EASE on the validation and the test split."""
+    join, table = join_of(task), table_of(task.train)
+    known = references(join.items.history, join.own(join.own_names[0]))
+    return {
+        reference.name: {
+            name: _reference_entry(reference, getattr(task, name), table.values, task)
+            for name in ("validation", "test")
+        }
+        for reference in known
+    }
+
+
+def _reference_entry(
+    reference: Reference, split: Split, values: tuple[float, ...], task: Task
+) -> dict[str, Any]:
+    of_split, terms = pairs(split), {}
+    if reference.ratings is not None:
+        expected = reference.ratings(of_split).clip(values[0], values[-1])
+        errors = expected - np.asarray(values)[split.labels]
+        terms = {RMSE.name: np.square(errors).tolist(), MAE.name: np.abs(errors).tolist()}
+    if reference.scores is not None:
+        is_validation = split is task.validation
+        lists = lists_of_split(
+            task, of_split, split.labels, reference.scores, is_validation=is_validation
+        )
+        terms |= {NDCG.name: lists.ndcg.tolist(), RECALL.name: lists.recall.tolist()}
+    entry: dict[str, Any] = {"samples": len(split), TERMS: terms}
+    for figure in FIGURES:
+        entry |= figure.kept(entry)
+    return {name: value for name, value in entry.items() if name != TERMS}
 
 
 def lists_of_split(

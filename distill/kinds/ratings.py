@@ -19,7 +19,7 @@ from distill.kinds.kind import (
     TrainingKind,
 )
 from distill.kinds.pair_join import join_of
-from distill.kinds.rating_figures import FIGURES, NDCG, evaluate, validate
+from distill.kinds.rating_figures import FIGURES, NDCG, evaluate, references_of, validate
 from distill.options import Options
 from distill.student.recommender import MODEL_TYPE, Recommender, reopen
 from distill.student.student import ExportedStudent
@@ -185,4 +185,6 @@ RATINGS = TrainingKind(
     validate=validate,
     join=join_of,
     class_values=_values,
+    references=references_of,
+    recommend=lambda folder, user, count: Recommender.open(folder).top(user, count),
 )

@@ -131,6 +131,8 @@ def _entries(results: Mapping[str, Any]) -> list[tuple[str, str, Entry]]:
         rows.append((split, "student", results[split]))
         if results.get("control"):
             rows.append((split, "plain control", results["control"][split]))
+        for name, entries in results.get("references", {}).items():
+            rows.append((split, name, entries[split]))
     return rows
 
 

@@ -134,6 +134,19 @@ def summary_lines(
     return lines + (_class_lines(metrics) if metrics else [])
 
 
+def reference_lines(references: Mapping[str, Mapping[str, Entry]], kind: TrainingKind) -> list[str]:
+    """What a terminal shows of what needs no training, a line each."""
+    lines = []
+    for name, entries in references.items():
+        test = entries["test"]
+        shown = [
+            f"{figure.words} {figure.shown(figure.value(test))}"
+            for figure in known_figures(test, kind)
+        ]
+        lines.append(f"  {name}: {', '.join(shown)}")
+    return ["for comparison, on test:", *lines] if lines else []
+
+
 def _class_lines(metrics: ClassificationMetrics) -> list[str]:
     commonest = printable(metrics.commonest, 30)
     worst = [_in_words(entry) for entry in metrics.worst(WORST_SHOWN)]
