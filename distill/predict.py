@@ -1,47 +1,35 @@
-"""``python -m distill.predict``: what does the student say of these images or texts?"""
+"""``python -m distill.predict``: what does the student say of these samples, or to these users?"""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from distill.student.output import LIST_WRITERS, WRITERS, Prediction
 from zoo.errors import UserError
 from zoo.files import check_can_write_text, replacing
 from zoo.terminal.command import printable, run, validate_choice
 from zoo.terminal.options import check_bounds, command_of, named_as_parameters
 from zoo.terminal.progress import Progress, warn
-from zoo.terminal.spreadsheet import write_csv
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from distill.kinds.kind import Readable, TrainingKind
+    from distill.student.recommender import Recommendation
     from distill.student.student import ExportedStudent
 
 FORMATS = ("table", "json", "csv")
-USER_TOP = 10  # items of a user where --top is not given
 _MOST_WARNINGS = 20  # samples that are named on stderr where the output has every reason
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One sample: its likeliest classes with probabilities in [0, 1], or why it was not read.
-
-    ``sample`` is the name of an image's file, or a text itself.
-    """
-
-    sample: str
-    classes: tuple[tuple[str, float], ...] = ()
-    error: str | None = None
+_LISTED = 10  # items that a user is recommended by default
 
 
 def predict(
@@ -52,7 +40,7 @@ def predict(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
-    """The classes of images or texts by an exported student, with its preprocessing.
+    """The classes of images, texts or pairs by an exported student, with its preprocessing.
 
     Parameters
     ----------
@@ -61,7 +49,8 @@ def predict(
     samples : str, Path or a sequence of them
         Image files; a folder stands for the image files below it. For a student of texts: texts; a
         ``.txt`` file stands for its lines, a table (CSV, TSV, JSONL, Parquet) for its column of
-        texts, ``-`` for the lines of stdin.
+        texts, ``-`` for the lines of stdin. For a student of ratings: pairs as ``USER,ITEM``, or a
+        table with the columns user and item.
     top : int
         So many classes of each sample, likeliest first.
     batch_size : int
@@ -78,8 +67,8 @@ def predict(
     Raises
     ------
     UserError
-        If ``student`` is none, a folder among ``samples`` has no image file, a table has no texts,
-        or ``top`` or ``batch_size`` is less than 1.
+        If ``student`` is none, a folder among ``samples`` has no image file, a table has no texts
+        or pairs, or ``top`` or ``batch_size`` is less than 1.
 
     Examples
     --------
@@ -93,6 +82,51 @@ def predict(
     classifier = _Classifier.of(student_folder(Path(student)), top)
     readables = classifier.readables(given)
     return _predictions(classifier, readables, batch_size, progress or Progress.silent())
+
+
+def recommend(
+    student: str | Path, users: str | Sequence[str], *, top: int = _LISTED
+) -> list[Recommendation]:
+    """The items that a student of ratings puts first for users, those left out that they had.
+
+    Parameters
+    ----------
+    student : str or Path
+        The ``student`` folder of a run, or the run itself.
+    users : str or a sequence of str
+        Users by their ids in the file of ratings.
+    top : int
+        So many items of each user.
+
+    Returns
+    -------
+    list of Recommendation
+        User by user, the best item first; fewer than ``top`` of a user who has had the others.
+
+    Raises
+    ------
+    UserError
+        If ``student`` is none of ratings, a user is unknown, or ``top`` is less than 1.
+
+    Examples
+    --------
+    ``[each.title for each in recommend("run/student", "42")]`` are the titles of ten items.
+    """
+    from distill.kinds.registry import kind_of_export
+
+    given, folder = Path(student), student_folder(Path(student))
+    names = tuple(dict.fromkeys([users] if isinstance(users, str) else users))
+    PredictOptions(student=given, user=names, top=top)  # UserError
+    kind = kind_of_export(folder)
+    if kind.recommender is None:
+        raise UserError(
+            f"--user is for students of ratings, and {given} is one of {kind.nouns}:"
+            f" {kind.readable_help}"
+        )
+    recommender = kind.recommender(folder)
+    for name in names:
+        recommender.user(name)  # UserError, before anything is written
+    return [each for name in names for each in recommender.top(name, top)]
 
 
 def student_folder(path: Path) -> Path:
@@ -141,18 +175,25 @@ class _Classifier:
 
         inputs = [_input(readable) for readable in readables]
         decoded = [values for values in inputs if not isinstance(values, str)]
-        best: Iterator[tuple[tuple[str, float], ...]] = iter(())
+        shares: Iterator[Tensor] = iter(())
         if decoded:
             with torch.no_grad():
                 logits = self.student.network(self.kind.collate(decoded))  # (B, C)
-            best = map(self._likeliest, logits.softmax(dim=1))
+            shares = iter(logits.softmax(dim=1))
         predictions = []
         for readable, values in zip(readables, inputs, strict=True):
             if isinstance(values, str):
                 predictions.append(Prediction(readable.name, error=values))
             else:
-                predictions.append(Prediction(readable.name, next(best)))
+                predictions.append(self._prediction(readable.name, next(shares)))
         return predictions
+
+    def _prediction(self, name: str, probabilities: Tensor) -> Prediction:
+        values = self.student.values
+        rating = None
+        if values is not None:
+            rating = round(float(probabilities @ probabilities.new_tensor(values)), 4)
+        return Prediction(name, self._likeliest(probabilities), rating=rating)
 
     def _likeliest(self, probabilities: Tensor) -> tuple[tuple[str, float], ...]:
         best = probabilities.topk(self.top)
@@ -177,12 +218,12 @@ class PredictOptions:
         tuple[str, ...],
         typer.Argument(
             help="image files, or folders of them; texts, files of texts, or - for lines of stdin;"
-            " pairs USER,ITEM, or tables of them",
-            show_default=False,
+            " pairs as USER,ITEM, or tables of them"
         ),
     ] = ()
     user: Annotated[
-        tuple[str, ...], typer.Option(help="recommend items to this user; may be repeated")
+        tuple[str, ...],
+        typer.Option(help="recommend items to this user; may be repeated", show_default=False),
     ] = ()
     top: Annotated[
         int | None,
@@ -194,24 +235,32 @@ class PredictOptions:
     def __post_init__(self) -> None:
         with named_as_parameters(type(self)):
             check_bounds(self)
+            self._check()
+
+    def _check(self) -> None:
         validate_choice("format", self.format, FORMATS)
-        if bool(self.user) == bool(self.samples):
-            given = "both samples and --user" if self.user else "nothing to predict"
-            raise UserError(f"{given}: give samples, or --user USER of a student of ratings")
+        if self.user and self.samples:
+            raise UserError(
+                f"--user {self.user[0]}: it takes no samples beside it, and got"
+                f" {printable(self.samples[0], 80)}: give one of the two"
+            )
 
 
 def predict_samples(options: PredictOptions) -> int:
-    """Print the class of each sample and its probability."""
+    """Print the class of each sample and its probability, or the items for each user."""
     if options.out:
         check_can_write_text(options.out)
     if options.user:
-        return _recommend(options)
+        return _print_lists(options)
+    if not options.samples:
+        raise UserError("nothing to predict: give samples, or --user for the items to recommend")
+    top = options.top or 1
     # where the predictions run over the screen themselves, a bar would break them
     on_screen = options.out is None and sys.stdout.isatty()
     predictions = predict(
         options.student,
         options.samples,
-        top=options.top or 1,
+        top=top,
         progress=Progress.silent() if on_screen else Progress.default(),
     )
     from distill.kinds.registry import kind_of_export
@@ -219,31 +268,23 @@ def predict_samples(options: PredictOptions) -> int:
     kind = kind_of_export(student_folder(options.student))
     outcome = _Outcome(kind, names_all=options.format != "table")
     with _output(options) as file:
-        write = _WRITERS[options.format]
-        write(file, outcome.counted(predictions), options.top or 1, kind.noun)
+        write = WRITERS[options.format]
+        write(file, outcome.counted(predictions), top, kind.noun)
         outcome.conclude()
     if options.out:
         print(f"{outcome.read} {kind.nouns}: {options.out}")
     return 0
 
 
-def _recommend(options: PredictOptions) -> int:
-    """Print the items that a student of ratings recommends to each user."""
-    from distill.kinds.registry import kind_of_export
-    from distill.report.recommendations import RECOMMENDATION_WRITERS
-
-    folder = student_folder(options.student)
-    kind = kind_of_export(folder)
-    if kind.recommend is None:
-        raise UserError(
-            f"--user is for students of ratings, {folder} is one of {kind.nouns}:"
-            f" {kind.readable_help}"
-        )
-    lists = [kind.recommend(folder, user, options.top or USER_TOP) for user in options.user]
+def _print_lists(options: PredictOptions) -> int:
+    found = recommend(options.student, options.user, top=options.top or _LISTED)
+    short = [name for name in options.user if not any(each.user == name for each in found)]
+    for name in short:
+        warn(f"user {printable(name, 80)} has had every item: there is none to recommend")
     with _output(options) as file:
-        RECOMMENDATION_WRITERS[options.format](file, [item for items in lists for item in items])
+        LIST_WRITERS[options.format](file, found, tuple(dict.fromkeys(options.user)))
     if options.out:
-        print(f"{sum(map(len, lists))} items for {len(lists)} users: {options.out}")
+        print(f"{len(options.user)} users: {options.out}")
     return 0
 
 
@@ -295,45 +336,6 @@ def _output(options: PredictOptions) -> Iterator[TextIO]:
     if options.format != "table" and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     yield sys.stdout
-
-
-def _write_table(file: TextIO, predictions: Iterator[Prediction], top: int, noun: str) -> None:
-    for prediction in predictions:
-        if prediction.error is None:
-            classes = (f"{printable(name, 80)} {share:.3f}" for name, share in prediction.classes)
-            print(
-                printable(prediction.sample),
-                *classes,
-                sep="\t",
-                file=file,
-            )
-
-
-def _write_json(file: TextIO, predictions: Iterator[Prediction], top: int, noun: str) -> None:
-    for prediction in predictions:
-        fields = asdict(prediction)
-        line = {noun: fields.pop("sample"), **fields}
-        print(json.dumps(line, ensure_ascii=False), file=file)
-
-
-def _write_csv(file: TextIO, predictions: Iterator[Prediction], top: int, noun: str) -> None:
-    """One row a sample; a sample that cannot be read has its reason in the last column."""
-    names = [noun, "class", "probability"]
-    for place in range(2, top + 1):
-        names += [f"class_{place}", f"probability_{place}"]
-    rows = (_csv_row(prediction, top) for prediction in predictions)
-    write_csv(file, [*names, "error"], rows)
-
-
-def _csv_row(prediction: Prediction, top: int) -> list[object]:
-    cells: list[object] = []
-    for name, probability in prediction.classes:
-        cells += [name, round(probability, 6)]
-    cells += [None] * (2 * top - len(cells))
-    return [prediction.sample, *cells, prediction.error]
-
-
-_WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

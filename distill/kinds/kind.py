@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from distill.data.batch import Augmentation
     from distill.data.samples import Packing, Samples
     from distill.options import Options
-    from distill.student.recommender import Recommendation
+    from distill.student.recommender import Recommender
     from distill.student.student import ExportedStudent, Student, StudentSpec
     from distill.teachers.joined import PartJoin
     from distill.training.figures import Figure
@@ -153,8 +153,8 @@ class TrainingKind:
         The C values that the task's classes stand for, ascending; None: they have no order.
     references : callable
         What needs no training, by name, and its entries of ``results.json`` by split.
-    recommend : callable, optional
-        The folder of a student, a user, how many: the items to show the user; None: no such thing.
+    recommender : callable, optional
+        The exported student of a folder, which lists items for users; None: it is no such student.
     """
 
     name: str
@@ -190,7 +190,7 @@ class TrainingKind:
     join: Callable[[Task], PartJoin | None] = _nothing
     class_values: Callable[[Task], tuple[float, ...] | None] = _nothing
     references: Callable[[Task], dict[str, dict[str, Any]]] = _no_references
-    recommend: Callable[[Path, str, int], list[Recommendation]] | None = None
+    recommender: Callable[[Path], Recommender] | None = None
 
     def figure(self, name: str) -> Figure:
         """The figure of that name; the first where a run of another version names one."""

@@ -186,5 +186,5 @@ RATINGS = TrainingKind(
     join=join_of,
     class_values=_values,
     references=references_of,
-    recommend=lambda folder, user, count: Recommender.open(folder).top(user, count),
+    recommender=Recommender.open,
 )

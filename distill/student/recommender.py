@@ -212,13 +212,14 @@ class Recommender:
 
 def reopen(folder: Path) -> ExportedStudent:
     """An exported student of ratings; ``UserError`` where ``folder`` holds none."""
-    config = exported_config(folder)
+    config, network = exported_config(folder), _network(folder)
     return ExportedStudent(
         name=str(config.get("architecture", MODEL_TYPE)),
-        network=_network(folder),
+        network=network,
         classes=tuple(map(str, config.get("classes", ()))),
         config=config,
         example=torch.zeros(1, 2, dtype=torch.int64),
+        values=None if config.get("implicit") else network.raw_values,
     )
 
 

@@ -102,6 +102,7 @@ class ExportedStudent:
     classes  the C class names
     config   its ``config.json``
     example  one sample as the network takes it, on the CPU
+    values   (C,) the ratings that the classes stand for; None: they are no ratings
     """
 
     name: str
@@ -109,6 +110,7 @@ class ExportedStudent:
     classes: tuple[str, ...]
     config: Mapping[str, Any]
     example: Tensor
+    values: tuple[float, ...] | None = None
 
 
 def exported_config(folder: Path) -> dict[str, Any]:
