@@ -32,7 +32,7 @@ LabelColumn = Annotated[
 FindDuplicates = Annotated[
     bool,
     typer.Option(
-        help="look for images that show the same picture and keep them on one side of every cut"
+        help="look for copies of one picture or wording and keep them on one side of every cut"
     ),
 ]
 Yes = Annotated[
@@ -90,7 +90,7 @@ class Settings:
     also : tuple of str
         Further scores to show, or ``("all",)``.
     probe_size : int
-        Images of the training split to probe with, 4 or more.
+        Samples of the training split to probe with, 4 or more.
     budget : float, optional
         Wall-clock seconds for the whole ranking.
     download : float, optional
@@ -100,13 +100,13 @@ class Settings:
     ray : str, optional
         ``local:N`` or a cluster's address, whose workers then probe.
     unlabelled : Path, optional
-        Images without labels.
+        Samples without labels.
     kind : str, optional
         ``image``, ``text`` or ``ratings``, where what the task holds does not tell.
     image_column, text_column, label_column : str, optional
         The columns of a task that is a table, where their names do not tell.
     duplicates : bool
-        Whether equal and nearly equal images of the task are looked for.
+        Whether equal and nearly equal samples of the task are looked for.
     seed : int
         Seed of the probe, 0 or more.
     offline : bool
@@ -138,7 +138,7 @@ class Settings:
     also: Annotated[
         tuple[str, ...], typer.Option(help="further scores to show beside it, or 'all'")
     ] = ()
-    probe_size: Annotated[int, typer.Option(help="images of the training split to probe with")] = (
+    probe_size: Annotated[int, typer.Option(help="samples of the training split to probe with")] = (
         500
     )
     budget: Annotated[
@@ -190,7 +190,7 @@ class Settings:
             raise UserError(f"--top {self.top}: a committee needs at least 1 teacher")
         if self.probe_size < 4:
             raise UserError(
-                f"--probe-size {self.probe_size}: at least 4 images are needed, 500 is a good size"
+                f"--probe-size {self.probe_size}: at least 4 samples are needed, 500 is a good size"
             )
         if self.seed < 0:
             raise UserError(f"--seed {self.seed}: expected 0 or more")

@@ -608,7 +608,7 @@ def _both(i: int, c: int) -> tuple[str, str]:
     return CLASSES[c], CLASSES[(c + 1 + i % 2) % 3]
 
 
-_MULTI_LABEL = "several labels an image .*: a multi-label task, which is not supported"
+_MULTI_LABEL = "several labels a sample .*: a multi-label task, which is not supported"
 _REGRESSION = "fractions .* make a regression task, which is not supported"
 _BOXES = "boxes, not classes"
 

@@ -130,7 +130,7 @@ REFUSED: dict[str, str] = {
     "03-metadata-csv/list/train.txt": NOT_THERE.format(r"9 images of .*train\.txt", r"a0\.jpg"),
     "04-parquet-variants/cifarlike": SEVERAL,
     "04-parquet-variants/twolabels": SEVERAL,
-    "04-parquet-variants/listlab": r"holds several labels an image \(\[0, 1\]\): a multi-label"
+    "04-parquet-variants/listlab": r"holds several labels a sample \(\[0, 1\]\): a multi-label"
     r" task, which is not supported",
     "04-parquet-variants/struct_paths": NOT_THERE.format(r"50 images of .*\)", r"0\.jpg"),
     "07-shapes-of-tasks/constant": r"all 18 .* are equal.*: nothing tells (the|its) classes apart",

@@ -22,7 +22,7 @@ from zoo.terminal.options import option_fields, parameters_text
     ("options_class", "values", "message"),
     [
         (Settings, {"top": 0}, "top=0 (--top): a committee needs at least 1 teacher"),
-        (Settings, {"probe_size": 3}, "probe_size=3 (--probe-size): at least 4 images are needed"),
+        (Settings, {"probe_size": 3}, "probe_size=3 (--probe-size): at least 4 samples are needed"),
         (Settings, {"device": "tpu"}, "device='tpu' (--device): expected cpu, cuda, cuda:N or mps"),
         (TrainOptions, {"epochs": 0}, "epochs=0 (--epochs): expected 1 or more"),
         (TrainOptions, {"settings": ("a",)}, "settings='a' (--set): expected NAME=VALUE"),

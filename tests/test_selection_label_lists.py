@@ -31,7 +31,7 @@ NAMES = {
 
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_of_labels_are_refused_as_multi_label(name: str) -> None:
-    with pytest.raises(UserError, match=r"labels.csv holds several labels an image .*multi-label"):
+    with pytest.raises(UserError, match=r"labels.csv holds several labels a sample .*multi-label"):
         single_labels(LISTS[name] * 3, "labels.csv")
 
 

@@ -36,7 +36,7 @@ def expect(
     value: float, *, score: str = "s", classes: int = 10, images: float = 25, probe_size: int = 250
 ) -> ExpectedAccuracy | None:
     return expected_accuracy(
-        value, score=score, classes=classes, images=images, probe_size=probe_size
+        value, score=score, classes=classes, samples=images, probe_size=probe_size
     )
 
 
@@ -80,6 +80,6 @@ def test_the_packaged_table_reads_and_covers_what_it_says() -> None:
     for name, calibration in prediction.calibrations().items():
         assert name == calibration.score
         assert abs(calibration.coverage - calibration.level) < 0.1
-        good = calibration.expect(0.8 * math.log(10), classes=10, images=25)
-        bad = calibration.expect(0.1 * math.log(10), classes=10, images=25)
+        good = calibration.expect(0.8 * math.log(10), classes=10, samples=25)
+        bad = calibration.expect(0.1 * math.log(10), classes=10, samples=25)
         assert good.accuracy > bad.accuracy

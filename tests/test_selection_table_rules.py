@@ -174,7 +174,7 @@ def test_numbers_of_names_end_at_the_last_name() -> None:
 
 def test_floats_are_numbers_of_classes_up_to_what_they_hold_exactly() -> None:
     assert numbers([2.0**53, float("nan")]) == ([0, -1], (str(2**53),))
-    with pytest.raises(UserError, match="whole numbers or text are expected, one class an image"):
+    with pytest.raises(UserError, match="whole numbers or text are expected, one class a sample"):
         numbers([1.0, 2.0**53 + 2])
     for wrong, shown in ((float("inf"), "inf"), (0.5, "0.5")):
         with pytest.raises(UserError, match=rf"and fractions .{shown}. make a regression task"):
@@ -183,7 +183,7 @@ def test_floats_are_numbers_of_classes_up_to_what_they_hold_exactly() -> None:
 
 def test_lists_of_one_label_are_labels() -> None:
     assert numbers([[4], [], [7]]) == ([0, -1, 1], ("4", "7"))
-    with pytest.raises(UserError, match="several labels an image"):
+    with pytest.raises(UserError, match="several labels a sample"):
         numbers([[4], [7, 8]])
 
 
@@ -191,7 +191,7 @@ def test_texts_are_lists_where_their_parts_are_labels_elsewhere() -> None:
     assert numbers(["a;b", "c;d"])[1] == ("a;b", "c;d")  # each part but once
     assert numbers(["1 2", "3", "4"])[1] == ("1 2", "3", "4")  # numbers, of which few are lists
     for lists in (["a;b", "a", "b"], ["1 2", "2 3", "4"]):
-        with pytest.raises(UserError, match="several labels an image"):
+        with pytest.raises(UserError, match="several labels a sample"):
             numbers(lists)
 
 
@@ -226,7 +226,7 @@ def test_few_images_with_two_labels_are_left_out_and_many_refuse_the_table(tmp_p
         return parts_of_table(table_of(tmp_path, columns), Columns(), [])
 
     assert sorted(rows_of(parts(2)["train"])) == paths[2:]
-    with pytest.raises(UserError, match="several labels an image"):
+    with pytest.raises(UserError, match="several labels a sample"):
         parts(3)
 
 

@@ -404,7 +404,7 @@ def test_a_row_without_bytes_is_a_corrupt_image(tmp_path: Path) -> None:
     (pa.array([0, 1, -7, 1]), ["a", "b"], "label -7"),
     (pa.array([0.5, 1.0, 1.0, 0.5]), ["a", "b"], "holds double; whole numbers or text"),
     (pa.array([None] * 4, pa.int64()), ["a", "b"], "no class with two or more"),
-    (pa.array([[0], [1], [0], [1, 0]]), None, "several labels an image .*: a multi-label task"),
+    (pa.array([[0], [1], [0], [1, 0]]), None, "several labels a sample .*: a multi-label task"),
 ])  # fmt: skip
 def test_wrong_parquet_labels(
     tmp_path: Path, labels: pa.Array, names: list[str] | None, message: str

@@ -55,7 +55,7 @@ def _cells(truths: Truths, name: str) -> tuple[Floats, Floats, npt.NDArray[np.st
     for t, s, m in measured:
         target = TARGETS[truths.tasks[t]]
         known = float(value[t, s, m])
-        rows.append(inputs(known, classes=len(target.classes), images=target.labels))
+        rows.append(inputs(known, classes=len(target.classes), samples=target.labels))
     accuracy = np.clip(truth[tuple(measured.T)], 1e-3, 1 - 1e-3)
     return np.array(rows), logit(accuracy), np.array(truths.groups)[measured[:, 0]]
 

@@ -147,7 +147,7 @@ def _with_expected_accuracy(row: Row, score: str, task: Task) -> Row:
         row.value,
         score=score,
         classes=classes,
-        images=len(task.train) / classes,
+        samples=len(task.train) / classes,
         probe_size=row.probe_size,
     )
     return replace(row, expected=asdict(accuracy)) if accuracy else row

@@ -14,8 +14,8 @@ from zoo.card import ModelCard
 
 # models probed in the first round per 20 minutes of budget; longer budgets scale it linearly
 SHORTLIST = 64
-FIRST_IMAGES = 64
-FIRST_IMAGES_A_CLASS = 4
+FIRST_SAMPLES = 64
+FIRST_SAMPLES_A_CLASS = 4
 SMALLEST_FIRST_ROUND = 16
 SMALLEST_A_CLASS = 3  # with two, no sample could be left out for an interval
 # of the time left, for the first round, which alone has to load the models; the others share alike
@@ -109,12 +109,12 @@ class Halving:
 
 
 def sizes(probe: int, classes: int) -> list[int]:
-    """Images a round: from max(64, 4 a class), doubling to the whole ``probe``.
+    """Samples a round: from max(64, 4 a class), doubling to the whole ``probe``.
 
     >>> sizes(500, 10)
     [64, 128, 256, 500]
     """
-    size = max(FIRST_IMAGES, FIRST_IMAGES_A_CLASS * classes)
+    size = max(FIRST_SAMPLES, FIRST_SAMPLES_A_CLASS * classes)
     rounds = []
     while size < probe:
         rounds.append(size)
@@ -143,7 +143,7 @@ def affordable_sizes(
     classes: int,
     left: float,
 ) -> list[int]:
-    """Images a round; the first round is smaller if it cannot pay for all ``cards`` otherwise.
+    """Samples a round; the first round is smaller if it cannot pay for all ``cards`` otherwise.
 
     Halving that leaves models out unseen is worse than spreading a little time evenly.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from zoo.files import known_fields, write_text
 
 TABLE = Path(__file__).with_name("prediction.json")
-# of the labelled images, that the probe must hold: the calibration's values were read on all
+# of the labelled samples, that the probe must hold: the calibration's values were read on all
 PROBE_SHARE = 0.5
 
 
@@ -33,13 +33,13 @@ class ExpectedAccuracy:
 
 @dataclass(frozen=True)
 class Calibration:
-    """logit(accuracy) = ``weights`` . (1, value / log C, log10 C, log10 images a class).
+    """logit(accuracy) = ``weights`` . (1, value / log C, log10 C, log10 samples a class).
 
     score       the score whose values it reads
     half_width  in logits: the conformal quantile of |residual| over groups of tasks left out
     level       the share that the quantile stands for
     coverage    the share that the interval held on outer folds
-    least       (classes, labelled images a class) of the smallest task that was measured
+    least       (classes, labelled samples a class) of the smallest task that was measured
     most        the same of the largest
     tasks       how many tasks were measured
     student     whose accuracy this is
@@ -59,16 +59,16 @@ class Calibration:
         self,
         *,
         classes: int,
-        images: float,
+        samples: float,
         probe_size: int,
     ) -> bool:
         """Whether a task, and the probe that a value was read on, are like those measured."""
-        lowest_classes, lowest_images = self.least
-        highest_classes, highest_images = self.most
+        lowest_classes, lowest_samples = self.least
+        highest_classes, highest_samples = self.most
         return (
             lowest_classes <= classes <= highest_classes
-            and lowest_images <= images <= highest_images
-            and probe_size >= PROBE_SHARE * classes * images
+            and lowest_samples <= samples <= highest_samples
+            and probe_size >= PROBE_SHARE * classes * samples
         )
 
     def expect(
@@ -76,12 +76,12 @@ class Calibration:
         value: float,
         *,
         classes: int,
-        images: float,
+        samples: float,
     ) -> ExpectedAccuracy:
         """The accuracy to expect from a score's ``value`` on a task like those measured."""
         from scipy.special import expit
 
-        terms = inputs(value, classes=classes, images=images)
+        terms = inputs(value, classes=classes, samples=samples)
         logit = float(np.dot(self.weights, terms))
         return ExpectedAccuracy(
             accuracy=float(expit(logit)),
@@ -91,12 +91,12 @@ class Calibration:
         )
 
 
-def inputs(value: float, *, classes: int, images: float) -> tuple[float, float, float, float]:
+def inputs(value: float, *, classes: int, samples: float) -> tuple[float, float, float, float]:
     """What the calibration reads.
 
     A value in nats over log C is the share of what there is to know, at most 1.
     """
-    return 1.0, value / math.log(classes), math.log10(classes), math.log10(images)
+    return 1.0, value / math.log(classes), math.log10(classes), math.log10(samples)
 
 
 def expected_accuracy(
@@ -104,12 +104,12 @@ def expected_accuracy(
     *,
     score: str,
     classes: int,
-    images: float,
+    samples: float,
     probe_size: int,
 ) -> ExpectedAccuracy | None:
     """The accuracy to expect of a small student that learns from a teacher.
 
-    A guide, not a promise: it was measured on a single small student, which had unlabelled images
+    A guide, not a promise: it was measured on a single small student, which had unlabelled samples
     too (``Calibration.student``).
 
     Parameters
@@ -120,24 +120,24 @@ def expected_accuracy(
         The score's full name.
     classes : int
         Classes of the task.
-    images : float
-        Labelled training images a class.
+    samples : float
+        Labelled training samples a class.
     probe_size : int
-        Images that the value was read on.
+        Samples that the value was read on.
 
     Returns
     -------
     ExpectedAccuracy or None
         With an interval whose coverage was measured. ``None`` if the score has no calibration, the
         task is unlike those measured, or the value was read on less than half of the labelled
-        images: the calibration's values were read on all of them.
+        samples: the calibration's values were read on all of them.
     """
     calibration = calibrations().get(score)
     if calibration is None or not math.isfinite(value):
         return None
-    if not calibration.covers(classes=classes, images=images, probe_size=probe_size):
+    if not calibration.covers(classes=classes, samples=samples, probe_size=probe_size):
         return None
-    return calibration.expect(value, classes=classes, images=images)
+    return calibration.expect(value, classes=classes, samples=samples)
 
 
 @cache

@@ -1,1 +1,1 @@
-"""Where a task's images come from: folders, tables, the Hub."""
+"""Where a task's samples come from: folders, tables, the Hub."""

@@ -73,10 +73,10 @@ def single_labels(texts: Sequence[str], origin: str) -> list[str]:
 
 
 def refuse_multi_label(origin: str, example: str) -> UserError:
-    """The error for a table with several labels an image."""
+    """The error for a table with several labels a sample."""
     return UserError(
-        f"{origin} holds several labels an image ({class_name(example)}): a multi-label task, which"
-        " is not supported; give one label an image, or name another column with --label-column"
+        f"{origin} holds several labels a sample ({class_name(example)}): a multi-label task, which"
+        " is not supported; give one label a sample, or name another column with --label-column"
     )
 
 

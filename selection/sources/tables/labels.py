@@ -137,7 +137,7 @@ def _whole_numbers(values: Any, origin: str) -> Any:
     if len(too_large):
         raise UserError(
             f"the label column of {origin} holds {too_large[0]:g}; whole numbers or text are"
-            " expected, one class an image"
+            " expected, one class a sample"
         )
     whole = np.where(is_number, numbers, -1).astype(np.int64)
     return pa.chunked_array([pa.array(whole, mask=~is_number)])

@@ -44,7 +44,9 @@ def parts_of_table(
     else all is ``train``. ``UserError`` for a table that cannot be read as one class an image.
     """
     if not len(table):
-        raise UserError(f"{table.origin} holds no rows; expected paths of images and labels")
+        raise UserError(
+            f"{table.origin} holds no rows; expected a path or a text, and a label, in each"
+        )
     image = path_column(table, columns.image)
     named_splits = {
         name: table.texts(name)
