@@ -58,7 +58,7 @@ def _short(
     return {
         "validation": validation.get(first.name),
         "test": test.get(first.name),
-        **{figure.short: test.get(figure.name) for figure in others},
+        **{figure.short or figure.name: test.get(figure.name) for figure in others},
     }
 
 

@@ -269,7 +269,7 @@ def _summary(finished: RunFolder) -> None:
     kind, classes = kind_of_run(config), config["classes"]
     for split in ("validation", "test"):
         metrics = split_metrics(results, split, classes)
-        for text in warnings_of(metrics, split, noun=kind.noun):
+        for text in warnings_of(metrics, split, kind=kind):
             warn(text)
         print("\n".join(summary_lines(results[split], metrics, split, kind=kind)))
         if new := results[split].get("without_copies"):

@@ -213,7 +213,7 @@ def test_the_summary_says_what_a_blind_student_is_worth() -> None:
     assert lines[2].startswith("  macro-F1 29.6 % (")  # F1 of red is 2 * 80 / (80 + 100)
     assert lines[3] == "  always saying 'red': 80.0 %"
     assert lines[4] == "  worst classes: green 0 of 16, blue 0 of 4, red 80 of 80"
-    assert warnings_of(metrics, "test", noun="image") == [
+    assert warnings_of(metrics, "test", kind=IMAGE) == [
         "on test the student never says 'green', 'blue': read the balanced accuracy, not the"
         " accuracy"
     ]
@@ -222,7 +222,7 @@ def test_the_summary_says_what_a_blind_student_is_worth() -> None:
 def test_a_class_without_image_is_said_after_training() -> None:
     results = _results(ALWAYS_RED[:96], SKEWED[:96])
     metrics = split_metrics(results, "test", CLASSES)
-    assert warnings_of(metrics, "test", noun="image")[0] == (
+    assert warnings_of(metrics, "test", kind=IMAGE)[0] == (
         "no test image of 'blue': the test accuracy says nothing of it"
     )
     assert (

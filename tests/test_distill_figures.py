@@ -16,6 +16,7 @@ from distill.comparison import Comparison, TeacherFigures, _result, best_of
 from distill.kinds.classes import ACCURACY, BALANCED, MACRO_F1
 from distill.kinds.image import IMAGE
 from distill.kinds.registry import TRAINING_KINDS
+from distill.report.advice import advice
 from distill.report.comparison_page import page as comparison_page
 from distill.report.comparison_table import text_table
 from distill.report.comparison_words import column_meanings, headline, heads
@@ -24,7 +25,13 @@ from distill.run import RunFolder
 from distill.student.model_card import model_card
 from distill.training.figures import Entry, Figure
 from distill.training.live import TrainingView
-from distill.training.results import control_results, summary_lines, verdict
+from distill.training.results import (
+    control_results,
+    split_metrics,
+    summary_lines,
+    verdict,
+    warnings_of,
+)
 from distill.training.trained import TrainedStudent
 from selection.scores.balanced import balanced_difference, balanced_gap_recovered
 from selection.scores.interval import accuracy, accuracy_difference, gap_recovered
@@ -250,6 +257,23 @@ def test_the_page_and_the_card_of_such_a_run_have_no_classes(tmp_path: Path) -> 
     student = TrainedStudent.of(run)
     assert student.figures["rmse"].value == GOOD["rmse"] and student.test is None
     assert "test RMSE" in student._repr_html_()
+
+
+def test_classes_are_no_matter_where_no_figure_counts_them(tmp_path: Path) -> None:
+    kind = dataclasses.replace(PAIRS, figures=(RMSE, ACCURACY))
+    answers = {"labels": [0, 1, 1], "predicted": [0, 0, 0], "calibration_error": 0.3}
+    split = GOOD | answers
+    metrics = split_metrics({"test": split}, "test", ("a", "b"))
+    assert warnings_of(metrics, "test", kind=kind) == []
+    assert [line.split()[0] for line in summary_lines(split, metrics, "test", kind=kind)] == [
+        "test:",
+        "accuracy",
+        "calibration",
+    ]
+    config = {"method": "plain", "kind": PAIRS.name}
+    assert len(advice(config, {"test": split, "decided_by": "rmse"}, metrics).steps) == 1
+    assert warnings_of(metrics, "test", kind=IMAGE)
+    assert (ACCURACY.column, BALANCED.column) == ("accuracy %", "balanced %")
 
 
 def compared(folder: Path) -> Comparison:

@@ -192,6 +192,11 @@ class TrainingKind:
     references: Callable[[Task], dict[str, dict[str, Any]]] = _no_references
     recommender: Callable[[Path], Recommender] | None = None
 
+    @property
+    def counts_classes(self) -> bool:
+        """Whether it matters how each class is recognised, not the samples or lists alone."""
+        return any(figure.by_class for figure in self.figures)
+
     def figure(self, name: str) -> Figure:
         """The figure of that name; the first where a run of another version names one."""
         return next((figure for figure in self.figures if figure.name == name), self.figures[0])

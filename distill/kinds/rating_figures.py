@@ -20,19 +20,13 @@ from selection.kinds.ratings.history import Pairs
 from selection.kinds.ratings.references import Reference, references
 from selection.kinds.ratings.table import pairs, table_of
 from selection.kinds.ratings.top_items import ListTerms, list_terms
-from selection.scores.resampled import mean
+from selection.scores.resampled import root_mean
 
 if TYPE_CHECKING:
     from distill.kinds.kind import SplitAnswers
-    from selection.evidence import Floats
     from selection.task import Split, Task
 
 Scores = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.floating]]
-
-
-def root_of_mean(terms: npt.NDArray[np.float64], weights: Floats) -> float:
-    """The root of the mean of terms (1, n)."""
-    return float(np.sqrt(mean(terms, weights)))
 
 
 NDCG = Figure(
@@ -56,7 +50,7 @@ RMSE = Figure(
     words="RMSE",
     head="RMSE",
     meaning="the root of the mean squared error of the expected rating",
-    statistic=root_of_mean,
+    statistic=root_mean,
     higher_is_better=False,
     digits=3,
 )

@@ -76,7 +76,10 @@ def advice(
     return Advice(
         quality=_quality(results, test, kind),
         teachers=_teachers(config, results),
-        steps=(*(_steps(test, kind) if test else [])[: _MOST_STEPS - 1], _use(student, kind)),
+        steps=(
+            *(_steps(test, kind) if test and kind.counts_classes else [])[: _MOST_STEPS - 1],
+            _use(student, kind),
+        ),
     )
 
 

@@ -51,7 +51,7 @@ def _head_figures(teacher: TeacherFigures, comparison: Comparison) -> str:
     _, on_test, *rest = teacher_cells(teacher, comparison)
     parts = [f"{first.short} {on_test}{first.unit} on test".lstrip()]
     parts += [
-        f"{figure.short} {cell}{figure.unit}"
+        f"{figure.short or figure.words} {cell}{figure.unit}"
         for figure, cell in zip(others, rest, strict=True)
         if cell
     ]

@@ -63,7 +63,7 @@ def heads(comparison: Comparison) -> list[str]:
         "seeds",
         f"validation {first.head}",
         f"test {first.head}",
-        *(figure.head for figure in others),
+        *(figure.column for figure in others),
         _lift_head(comparison.figure),
         GAP,
     ]
@@ -71,7 +71,7 @@ def heads(comparison: Comparison) -> list[str]:
 
 def optional_heads(comparison: Comparison) -> list[str]:
     """Those that may be left out where the table is too wide, the last one first."""
-    spare = [f.head for f in comparison.figures[2:] if f is not comparison.figure]
+    spare = [f.column for f in comparison.figures[2:] if f is not comparison.figure]
     return [*spare, GAP]
 
 
@@ -138,7 +138,7 @@ def column_meanings(comparison: Comparison) -> list[tuple[str, str]]:
             f"{first.meaning} on the validation {nouns}, which say which method is best",
         ),
         (f"test {first.head}", f"{first.meaning} on the test {nouns}{always}"),
-        *((other.head, _meaning(other, comparison)) for other in others),
+        *((other.column, _meaning(other, comparison)) for other in others),
         (
             _lift_head(figure),
             f"{lift}; in brackets its 95 % interval over seeds and {figure.units or nouns}",

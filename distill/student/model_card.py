@@ -134,7 +134,7 @@ def _accuracy(results: Mapping[str, Any], classes: Sequence[str], kind: Training
     if results.get("verdict"):
         lines += ["", _text(results["verdict"])]
     for split, metrics in by_split.items():
-        for sentence in warnings_of(metrics, split, noun=kind.noun):
+        for sentence in warnings_of(metrics, split, kind=kind):
             lines += ["", f"> **Warning:** {_text(sentence)}"]
     if (test := by_split.get("test")) is not None:
         lines += ["", *_by_class(test, kind.nouns)]
@@ -149,7 +149,7 @@ def _figures(
     """The table of figures, a line a split."""
     figures = known_figures(results[next(iter(by_split))], kind) if by_split else kind.figures
     heads = ["split", kind.nouns, *(figure.with_unit for figure in figures)]
-    classes = any(by_split.values())
+    classes = kind.counts_classes and any(by_split.values())
     if classes:
         heads.append("always the commonest class %")
     lines = [
@@ -165,7 +165,7 @@ def _figures(
             figure.text(figure.interval(entry)) if figure.known(entry) else "unknown"
             for figure in figures
         ]
-        if metrics is not None:
+        if classes and metrics is not None:
             cells.append(f"{100 * metrics.commonest_share:.1f}, {_text(metrics.commonest)}")
         lines.append(f"| {' | '.join(cells)} |")
     meanings = [f"{figure.title}: {figure.meaning}." for figure in figures[1:]]

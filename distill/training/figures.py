@@ -231,6 +231,11 @@ class Figure:
         return self.head.removesuffix("%").rstrip()
 
     @property
+    def column(self) -> str:
+        """Above a column beside that of another figure: ``balanced %``, ``accuracy %``."""
+        return self.head if self.short else self.with_unit
+
+    @property
     def with_unit(self) -> str:
         """What a column or an axis is called that stands alone: ``accuracy %``."""
         return f"{self.words}{self.unit}"

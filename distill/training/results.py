@@ -131,7 +131,9 @@ def summary_lines(
     for figure in others:
         over = f": {_mean_over(metrics)}" if metrics and figure.by_class else ""
         lines.append(f"  {figure.words} {figure.sentence(figure.interval(entry))}{over}")
-    return lines + (_class_lines(metrics) if metrics else [])
+    if metrics and kind.counts_classes:
+        lines += _class_lines(metrics)
+    return lines + (_calibration(metrics.calibration_error) if metrics else [])
 
 
 def reference_lines(references: Mapping[str, Mapping[str, Entry]], kind: TrainingKind) -> list[str]:
@@ -153,24 +155,26 @@ def _class_lines(metrics: ClassificationMetrics) -> list[str]:
     return [
         f"  always saying {commonest!r}: {100 * metrics.commonest_share:.1f} %",
         *_wrapped("  worst classes: ", worst),
-        *_calibration(metrics.calibration_error),
     ]
 
 
-def warnings_of(metrics: ClassificationMetrics | None, split: str, *, noun: str) -> list[str]:
+def warnings_of(
+    metrics: ClassificationMetrics | None, split: str, *, kind: TrainingKind
+) -> list[str]:
     """Sentences on classes that a split says nothing of, or that were never recognised."""
     sentences: list[str] = []
-    if metrics is None:
+    if metrics is None or not kind.counts_classes:
         return sentences
+    first, by_class = kind.figures[0], next(f for f in kind.figures if f.by_class)
     if metrics.absent:
         sentences.append(
-            f"no {split} {noun} of {listed(metrics.absent)}: the {split} accuracy says nothing of"
-            f" {'it' if len(metrics.absent) == 1 else 'them'}"
+            f"no {split} {kind.noun} of {listed(metrics.absent)}: the {split} {first.words} says"
+            f" nothing of {'it' if len(metrics.absent) == 1 else 'them'}"
         )
     if metrics.never_predicted:
         sentences.append(
             f"on {split} the student never says {listed(metrics.never_predicted)}: read the"
-            " balanced accuracy, not the accuracy"
+            f" {by_class.words}, not the {first.words}"
         )
     return sentences
 
