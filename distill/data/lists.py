@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-TAUGHT = 3.0  # weight of the divergence from the teachers' lists
+TAUGHT = 30.0  # weight of the divergence from the teachers' lists; probe_kd's term has 10
 MASKED = -1e4  # the logit of an item that is left out
 
 

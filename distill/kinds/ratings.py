@@ -59,6 +59,7 @@ def _check_student(options: Options) -> None:
 
 
 def _set_up(options: Options, task: Task) -> StudentSetup:
+    _check_student(options)
     table, history = table_of(task.train), join_of(task).items.history
     listed = history.listed
     spec = TowersSpec(
