@@ -10,7 +10,7 @@ from scipy import sparse
 from selection.kinds.ratings import item_models
 from selection.kinds.ratings.affinities import Affinities
 from selection.kinds.ratings.history import SHRINKAGE, History, Pairs
-from selection.kinds.ratings.join import ItemJoin, ProbeJoin, interleaved
+from selection.kinds.ratings.join import OWN_TEACHERS, ItemJoin, ProbeJoin, interleaved
 from selection.kinds.ratings.lists import list_targets
 from selection.kinds.ratings.references import references
 from selection.kinds.ratings.table import PairSource, RatingsTable, pair_of, text_of
@@ -305,7 +305,7 @@ def test_a_probe_joins_the_pairs_it_has_with_the_items_it_has_asked() -> None:
     few, first = probe(shown[items][:15])
     assert first.tolist() == [place for place in places if place < 15]
     assert few.shape == (len(first), joined.shape[1])
-    own, same = probe.own("ease", 15)
+    own, same = probe.own(OWN_TEACHERS[0], 15)
     assert same.tolist() == first.tolist() and own.shape[0] == len(first)
 
 

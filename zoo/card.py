@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 BUILT_IN = "built-in"  # the source of models that need no network
+TOWERS = "towers"  # the model_type of an exported student of ratings
 LOCAL = ("folder", "small", BUILT_IN)  # sources of which nothing is ever fetched
 
 
@@ -30,7 +31,8 @@ class ModelCard:
     label_source : str
         ``config`` (the model's own), or ``inferred:imagenet-1k`` and its like, by evidence.
     modality : str
-        What it is shown: ``image`` or ``text``; None stands for ``image``.
+        What it is shown: ``image`` or ``text``; None stands for ``image``. ``ratings`` of a
+        recommender.
     max_length : int
         Tokens of a text that it takes, special ones among them.
     input_size : int
@@ -109,6 +111,11 @@ class ModelCard:
     def revision(self) -> str:
         """``sha`` as rankings and caches write it; ``unknown`` where there is none."""
         return self.sha or "unknown"
+
+    @property
+    def is_recommender(self) -> bool:
+        """Whether it knows users and items by their ids, so that no sample is shown to it."""
+        return self.source == BUILT_IN or self.modality == "ratings"
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ModelCard:

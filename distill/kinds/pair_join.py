@@ -29,6 +29,7 @@ from zoo.teacher import Outputs
 
 if TYPE_CHECKING:
     from selection.task import Task
+    from zoo.card import ModelCard
 
 RANK = 64  # of the factors of a model without a network
 
@@ -94,11 +95,6 @@ class PairJoin:
             splits=(split,),
         )
 
-    @property
-    def own_names(self) -> tuple[str, ...]:
-        """See ``PartJoin``."""
-        return self.items.own_names
-
     def places(self, samples: Samples) -> Tensor:
         """See ``PartJoin``; an item that was not asked about has the answers of the first."""
         place = np.zeros(self.items.history.items, np.int64)
@@ -109,27 +105,27 @@ class PairJoin:
         """See ``PartJoin``."""
         return self.items.affinities(features.float().numpy())
 
-    def own(self, name: str) -> Affinities:
+    def own(self, card: ModelCard) -> Affinities:
         """See ``PartJoin``."""
-        return self.items.own(name)
+        return self.items.own(card)
 
     def features(self, opinion: Affinities, samples: Samples) -> Tensor:
         """See ``PartJoin``."""
         return torch.from_numpy(opinion.features(pairs_of(samples)))
 
-    def own_outputs(self, name: str, samples: Samples) -> TeacherOutputs:
+    def own_outputs(self, card: ModelCard, samples: Samples) -> TeacherOutputs:
         """See ``PartJoin``."""
-        split, pairs = self.splitter(name), pairs_of(samples)
+        split, pairs = self.splitter(card), pairs_of(samples)
         places = torch.from_numpy(self.items.history.place[pairs.items])
         states = split.states(torch.from_numpy(pairs.users), places)
         features = split.upper(states).features
         return TeacherOutputs(features=features[None].half(), hidden=states[None].half())
 
-    def splitter(self, name: str) -> FactorSplit:
+    def splitter(self, card: ModelCard) -> FactorSplit:
         """See ``PartJoin``."""
-        if name not in self._splitters:
-            self._splitters[name] = FactorSplit(self.own(name).relevance)
-        return self._splitters[name]
+        if card.id not in self._splitters:
+            self._splitters[card.id] = FactorSplit(self.own(card).relevance)
+        return self._splitters[card.id]
 
     def lists(self, opinions: Sequence[Affinities]) -> Lists:
         """See ``PartJoin``; fitted once for the same opinions."""

@@ -142,7 +142,7 @@ def _scores(answers: SplitAnswers) -> Scores | None:
 def references_of(task: Task) -> dict[str, dict[str, Any]]:
     """Popularity, item means, item-kNN and EASE on the validation and the test split."""
     join, table = join_of(task), table_of(task.train)
-    known = references(join.items.history, join.own(join.own_names[0]))
+    known = references(join.items.history, join.items.own())
     return {
         reference.name: {
             name: _reference_entry(reference, getattr(task, name), table.values, task)

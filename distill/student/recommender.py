@@ -20,13 +20,14 @@ import torch
 from distill.student.student import ExportedStudent, exported_config
 from distill.student.towers import Towers
 from selection.kinds.ratings.table import pairs, table_of
+from zoo.card import TOWERS
 from zoo.errors import UserError
 from zoo.files import replacing, write_bytes, write_json
 
 if TYPE_CHECKING:
     from selection.task import Task
 
-MODEL_TYPE = "towers"
+MODEL_TYPE = TOWERS
 WEIGHTS, USERS, ITEMS = "model.safetensors", "users.parquet", "items.parquet"
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from distill.data.batch import TeacherOutputs
     from distill.data.lists import Lists
     from distill.data.samples import Samples
+    from zoo.card import ModelCard
     from zoo.split_teacher import Splitter
 
 
@@ -28,11 +29,6 @@ class PartJoin(Protocol):
         """The M parts, as teachers are shown them."""
         ...
 
-    @property
-    def own_names(self) -> tuple[str, ...]:
-        """The models that need no network."""
-        ...
-
     def places(self, samples: Samples) -> Tensor:
         """(N,) int64, the part of each sample."""
         ...
@@ -41,19 +37,19 @@ class PartJoin(Protocol):
         """Of a teacher with ``features`` (M, D_t) of the parts."""
         ...
 
-    def own(self, name: str) -> Any:
-        """The opinion of the model ``name`` of ``own_names``."""
+    def own(self, card: ModelCard) -> Any:
+        """The opinion of a recommender; ``TeacherError`` where it cannot be read."""
         ...
 
     def features(self, opinion: Any, samples: Samples) -> Tensor:
         """(N, D) float32 features of samples; a training sample does not tell its own label."""
         ...
 
-    def own_outputs(self, name: str, samples: Samples) -> TeacherOutputs:
+    def own_outputs(self, card: ModelCard, samples: Samples) -> TeacherOutputs:
         """The features and hidden states (1, N, ...) of such a model."""
         ...
 
-    def splitter(self, name: str) -> Splitter:
+    def splitter(self, card: ModelCard) -> Splitter:
         """Such a model, cut in two."""
         ...
 

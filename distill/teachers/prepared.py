@@ -176,8 +176,8 @@ class PreparedTeachers:
     def _asked(self, card: ModelCard, samples: TaskSamples, *, split: bool) -> _Asked:
         """What a teacher answers about the training samples, with ``split`` its states too."""
         join = self.join
-        if join is not None and card.id in join.own_names:
-            opinion, outputs = join.own(card.id), join.own_outputs(card.id, samples.training)
+        if join is not None and card.is_recommender:
+            opinion, outputs = self._own(card, join), join.own_outputs(card, samples.training)
             return _Asked(outputs, join.features(opinion, samples.training)[None], opinion)
         asked, views = (samples.training, samples.views) if join is None else (join.parts, None)
         outputs = self.outputs(card, asked, views=views)
@@ -193,6 +193,12 @@ class PreparedTeachers:
         opinion = join.opinion(features[0])
         outputs = replace(outputs, places=join.places(samples.training))
         return _Asked(outputs, join.features(opinion, samples.training)[None], opinion)
+
+    def _own(self, card: ModelCard, join: PartJoin) -> Any:
+        try:
+            return join.own(card)
+        except TeacherError as error:
+            raise _unusable(card, error) from error
 
     def predicted(self, teacher: PreparedTeacher, samples: Samples) -> Tensor:
         """(n, C) float32 logits of a teacher's head on other samples than the training ones."""
@@ -216,8 +222,9 @@ class PreparedTeachers:
     def _splitter(self, card: ModelCard) -> tuple[Splitter | None, str | None]:
         from zoo.split_teacher import CannotSplit, SplitTeacher
 
-        if self.join is not None and card.id in self.join.own_names:
-            return self.join.splitter(card.id), None
+        if self.join is not None and card.is_recommender:
+            self._own(card, self.join)
+            return self.join.splitter(card), None
         if card.id not in self._splitters:
             try:
                 self._splitters[card.id] = SplitTeacher(self.load(card)), None

@@ -80,8 +80,12 @@ class Join(Protocol):
         """By a teacher's features (n, D_t) of the first n samples."""
         ...
 
-    def own(self, name: str, size: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """By the model ``name`` of ``Kind.own_teachers``, which needs no network; n is ``size``."""
+    def own(
+        self, card: ModelCard, size: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """By a recommender, which needs no network; n is ``size``. ``TeacherError`` where it cannot
+        be read.
+        """
         ...
 
 

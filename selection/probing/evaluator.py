@@ -20,6 +20,7 @@ from selection.scores.interval import score_interval
 from selection.scores.score import Score
 from selection.scores.ties import grouped, undecided_pairs
 from zoo.card import ModelCard
+from zoo.errors import TeacherError
 from zoo.terminal.command import printable
 
 if TYPE_CHECKING:
@@ -94,13 +95,16 @@ class ProbeEvaluator:
             yield evaluation
 
     def _is_own(self, card: ModelCard) -> bool:
-        return card in self.task.kind.own_teachers
+        return card.is_recommender
 
     def _own_result(self, card: ModelCard, size: int) -> ProbeResult:
         """The features of a model that needs no network."""
         assert self.probe.join is not None, "the kinds with own teachers join"
         begin = time.perf_counter()
-        features, rows = self.probe.join.own(card.id, size)
+        try:
+            features, rows = self.probe.join.own(card, size)
+        except TeacherError as error:
+            return ProbeResult(card, error=printable(error, 300))
         seconds = time.perf_counter() - begin
         return ProbeResult(card, StoredOutputs(features, seconds=seconds, rows=rows))
 

@@ -139,7 +139,7 @@ def _download_plan(
 ) -> DownloadPlan:
     """What the candidates would download; those whose outputs are stored need no weights."""
     store = ProbeStore(probe, TeacherStore(feature_folder()), device=settings.device)
-    cards = [card for card in chosen.cards if card not in probe.kind.own_teachers]
+    cards = [card for card in chosen.cards if not card.is_recommender]
     if budget.limited:
         cards = cards[: shortlist_size(budget.seconds)]
     return DownloadPlan.of(

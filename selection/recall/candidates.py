@@ -189,7 +189,7 @@ def _of_modality(
     condition = _all_of(matching, f"coalesce(modality, 'image') IN ({_listed(modalities)})")
     count = catalogue.count(condition)
     if not count and required:
-        shown = " or ".join(f"{modality}s" for modality in modalities)
+        shown = " or ".join(f"{modality.removesuffix('s')}s" for modality in modalities)
         raise UserError(
             f"none of the {catalogue.count(matching)} models of {name} that match reads {shown};"
             " add such models: python -m zoo.crawl --source FOLDER"

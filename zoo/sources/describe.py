@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from zoo.card import TOWERS
 from zoo.errors import TeacherError
 from zoo.loading.backbones import (
     feature_width,
@@ -37,6 +38,8 @@ from zoo.sources.labels import Training, label_space
 from zoo.sources.values import ODD_VALUES, Fields, as_count, as_fraction, as_line, first_line
 from zoo.terminal.command import printable
 
+_RECOMMENDER_FILES = ("users.parquet", "items.parquet")
+_RECOMMENDER_TENSORS = ("user_vectors", "item_vectors", "item_bias", "rating_weights")
 _LARGEST_SIZE = 1_000_000  # of anything that a network is built with
 _SIZES = (
     "num_classes",
@@ -81,6 +84,8 @@ def describe(
             "detail_state": "failed",
             "detail_error": wrong,
         }
+    if config.get("model_type") == TOWERS:
+        return _recommender(config, files, weights)
     known = _Config.of(config)
     faults, classes = _classes(known, weights, _training(known, datasets, card or {}))
     if known.is_text:
@@ -110,12 +115,41 @@ def describe(
         "detail_error": ("; ".join(fault for fault in (*faults, obstacle) if fault)[:500] or None),
     }
     if weights is not None:
-        fields |= {
-            "params_total": weights.params_total,
-            "weight_bytes": weights.bytes,
-            "weight_format": "safetensors",
-        }
+        fields |= _size(weights)
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _recommender(
+    config: Mapping[str, Any], files: Collection[str] | None, weights: Header | None
+) -> Fields:
+    """The fields of an exported student of ratings, which needs the names of users and items."""
+    missing = [name for name in _RECOMMENDER_FILES if files is not None and name not in files]
+    reason = f"no {missing[0]}, which names what its vectors stand for" if missing else None
+    if reason is None and weights is not None:
+        lacking = [name for name in _RECOMMENDER_TENSORS if name not in weights.tensors]
+        reason = f"tensor {lacking[0]!r} is missing from the weights" if lacking else None
+    fields: Fields = {
+        "library_name": "safetensors",
+        "architecture": as_line(config.get("architecture")),
+        "model_type": TOWERS,
+        "modality": "ratings",
+        "num_classes": 0,
+        "feature_dim": as_count(config.get("width")) or None,
+        "loadable": reason is None,
+        "not_loadable_reason": reason,
+        "detail_state": "done",
+    }
+    if weights is not None:
+        fields |= _size(weights)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _size(weights: Header) -> Fields:
+    return {
+        "params_total": weights.params_total,
+        "weight_bytes": weights.bytes,
+        "weight_format": "safetensors",
+    }
 
 
 def not_loadable(fields: Mapping[str, Any], reason: str) -> Fields:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from selection.kinds.kind import Completion
 from selection.kinds.ratings.affinities import Affinities
 from selection.kinds.ratings.history import History, Pairs
+from selection.kinds.ratings.recommender import affinities_of
 from selection.kinds.ratings.table import RatingsTable, history_of, pairs, shown_digest, table_of
 from zoo.card import BUILT_IN, ModelCard
 
@@ -44,7 +45,7 @@ class ItemJoin:
     history: History
     table: RatingsTable
     items: Ints
-    _own: dict[str, Affinities] = field(default_factory=dict)
+    _own: dict[tuple[str, str], Affinities] = field(default_factory=dict)
 
     @classmethod
     def of(cls, train: Split) -> ItemJoin:
@@ -52,11 +53,6 @@ class ItemJoin:
         history = history_of(train)
         popular = np.argsort(-history.item_counts, kind="stable")[:MOST_ITEMS]
         return cls(history, table_of(train), popular)
-
-    @property
-    def own_names(self) -> tuple[str, ...]:
-        """The models that need no network."""
-        return (EASE,)
 
     @property
     def texts(self) -> list[str]:
@@ -75,12 +71,20 @@ class ItemJoin:
         known = self.items if items is None else items
         return Affinities.of_items(features, known, self.history)
 
-    def own(self, name: str) -> Affinities:
-        """What the model ``name`` of ``own_names`` says, fitted once."""
-        if name not in self._own:
-            assert name == EASE, name
-            self._own[name] = Affinities.of_ease(self.history)
-        return self._own[name]
+    def own(self, card: ModelCard = OWN_TEACHERS[0]) -> Affinities:
+        """What EASE, or the recommender of ``card``, says; found once. ``TeacherError`` where the
+        recommender cannot be read, or knows other users and items.
+        """
+        key = (card.id, card.revision)
+        if key not in self._own:
+            if card.source == BUILT_IN:
+                self._own[key] = Affinities.of_ease(self.history)
+            else:
+                from zoo.loading.download import fetch
+
+                folder = fetch(card, offline=True)
+                self._own[key] = affinities_of(folder, self.table, self.history)
+        return self._own[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +109,9 @@ class ProbeJoin:
         affinities = self.join.affinities(features[first], known)
         return self._of_pairs(affinities, len(features))
 
-    def own(self, name: str, size: int) -> tuple[Floats, Ints]:
-        """The same of the model ``name``, on the first ``size`` samples."""
-        return self._of_pairs(self.join.own(name), size)
+    def own(self, card: ModelCard, size: int) -> tuple[Floats, Ints]:
+        """The same of a recommender, on the first ``size`` samples."""
+        return self._of_pairs(self.join.own(card), size)
 
     def _of_pairs(self, affinities: Affinities, size: int) -> tuple[Floats, Ints]:
         rows = np.flatnonzero(self.users[:size] >= 0)

@@ -79,7 +79,7 @@ RATINGS = Kind(
     ),
     first_student="",
     calibrated=False,
-    modalities=("text",),
+    modalities=("text", "ratings"),
     crawl="--pipeline-tag sentence-similarity",
     ordered=True,
     decode=_decode,
