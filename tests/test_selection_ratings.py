@@ -127,12 +127,13 @@ def test_popular_items_are_drawn_more_often() -> None:
 
 def test_rows_without_a_rating_are_pool(tmp_path: Path) -> None:
     frame = ratings_frame().astype({"rating": float})
-    frame.loc[:9, "rating"] = np.nan
+    empty = frame.index[::45]
+    frame.loc[empty, "rating"] = np.nan
     task = Task.open(write_ratings(tmp_path, frame))
 
     pool = _frame_of(task, "unlabelled").astype({"user": int, "item": int})
-    first = list(zip(pool.user[:10], pool.item[:10], strict=True))
-    assert first == list(zip(frame.user[:10], frame.item[:10], strict=True))
+    first = list(zip(pool.user, pool.item, strict=True))[: len(empty)]
+    assert first == list(zip(frame.user[empty], frame.item[empty], strict=True))
 
 
 def test_ids_are_floats_in_one_file_and_integers_in_the_other(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_more_than_ten_values_are_quantiles(tmp_path: Path) -> None:
 def test_a_rare_value_counts_as_its_neighbour(tmp_path: Path) -> None:
     frame = ratings_frame().astype({"rating": float})
     frame["rating"] /= 2
-    frame.loc[frame.index[:1], "rating"] = 7.0
+    frame.loc[frame.timestamp.idxmin(), "rating"] = 7.0  # the first of its user: for training
     task = Task.open(write_ratings(tmp_path, frame))
 
     assert task.classes == ("0.5", "1", "1.5", "2", "2.5")
@@ -295,6 +296,17 @@ def test_dates_are_times(tmp_path: Path) -> None:
     frame.assign(timestamp=stamps).to_parquet(folder / "ratings.parquet")
     items_frame().to_csv(folder / "items.csv")
     assert Task.open(folder).digest == plain.digest
+
+
+def test_ratings_without_a_time_count_as_the_first(tmp_path: Path) -> None:
+    frame = ratings_frame().astype({"timestamp": float})
+    last = frame.loc[frame[frame.user == 1].timestamp.idxmax()]
+    frame.loc[last.name, "timestamp"] = np.nan
+    task = Task.open(write_ratings(tmp_path, frame))
+
+    train = _frame_of(task, "train")
+    assert ((train.user == "1") & (train.item == str(int(last["item"])))).any()
+    assert _said(task, "1 ratings of") and _said(task, "have no time and count as the first")
 
 
 def test_items_without_a_row_without_a_text_and_named_again(tmp_path: Path) -> None:

@@ -78,14 +78,16 @@ def test_rounds_of_a_budget_count_pairs(
 ) -> None:
     write_ratings(folder, ratings_frame(share=0.9))
     out = tmp_path / "ranking.json"
-    arguments = ["--task", str(folder), "--models", "ease", "--budget", "60s", "--out", str(out)]
+    arguments = ["--task", str(folder), "--models", "ease", "--budget", "10m", "--out", str(out)]
     assert main([*arguments, "--probe-size", "200"]) == 0
 
     ranking = json.loads(out.read_text())
     sizes = [done["images"] for done in ranking["candidates"]["rounds"]]
     assert sizes[-1] == 200 == ranking["rows"][0]["probe_size"] and len(sizes) > 1
+    assert ranking["committee_reasons"]["images"] == sizes[0]  # too few models for a later one
     printed = capsys.readouterr()
     assert f"round 1 of {len(sizes)}: 1 models, {sizes[0]} pairs" in printed.err
+    assert " items" in printed.err
     assert "% of 200 pairs named rightly by the pairs" in printed.out
     assert "--student" not in printed.out and "expect" not in printed.out.lower()
     assert "zoo.crawl" not in printed.out

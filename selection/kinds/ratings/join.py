@@ -25,7 +25,8 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 EASE = "ease"
-OWN_TEACHERS = (ModelCard(id=EASE, source=BUILT_IN, modality="ratings"),)
+# fitted on the task's own ratings by this package, whose licence it has
+OWN_TEACHERS = (ModelCard(id=EASE, source=BUILT_IN, modality="ratings", license="apache-2.0"),)
 MOST_ITEMS = 5_000  # that teachers are asked about
 
 
