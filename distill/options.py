@@ -72,7 +72,7 @@ class Options:
         str,
         typer.Option(
             help="a folder of class folders, Parquet files or a file of labels, a table of paths"
-            " and labels, hf:org/name, or digits",
+            " and labels, hf:org/name, digits or requests",
             show_default=False,
         ),
     ] = ""

@@ -38,7 +38,7 @@ def train(
     Parameters
     ----------
     task : str or Path
-        A folder, a file of labels, ``hf:org/name`` or ``digits``.
+        A folder, a file of labels, ``hf:org/name``, ``digits`` or ``requests``.
     student : str or Path
         A network of timm, or a folder with one.
     ranking : str or Path, optional

@@ -53,7 +53,7 @@ def rank(
     Parameters
     ----------
     task : str, Path or Task
-        A folder, ``hf:org/name``, the built-in ``digits``, or an open ``Task``.
+        A folder, ``hf:org/name``, the built-in ``digits`` or ``requests``, or an open ``Task``.
     settings : Settings, optional
         Score, filters, budget. The default ranks at most 50 models by transport.
     progress : Progress, optional
@@ -114,7 +114,7 @@ class TaskOption:
         str,
         typer.Option(
             help="a folder (a sub-folder a class, a file of labels, train.parquet, ratings.csv), a"
-            " table of paths and labels, of texts or of ratings, hf:org/name, or digits"
+            " table of paths and labels, of texts or of ratings, hf:org/name, digits or requests"
         ),
     ]
 

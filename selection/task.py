@@ -118,7 +118,8 @@ class Task:
         spec : str or Path
             A folder of class folders, of Parquet files, of images and a file of labels, or saved by
             the ``datasets`` library; such a file itself; a table of texts; a file of ratings with
-            the file of items beside it, or their folder; ``hf:org/name``, or ``digits``.
+            the file of items beside it, or their folder; ``hf:org/name``, or
+            a built-in task: ``digits`` (images), ``requests`` (texts).
         unlabelled : str or Path, optional
             A folder of more images, searched recursively, or of Parquet files.
         revision : str, optional

@@ -12,6 +12,7 @@ from PIL import Image
 
 from benchmarks.build.make_small_zoo import main
 from benchmarks.build.superclasses import GROUPS, SUPERCLASSES, classes_of
+from benchmarks.build.text_recipes import TEXT_RECIPES
 from benchmarks.build.zoo_recipes import RECIPES
 from selection.kinds.image import IMAGE
 from selection.sources.parquet import read_split
@@ -19,13 +20,15 @@ from tests.places import SHARED
 from zoo.sources.folder import cards, small_zoo
 from zoo.teacher import Teacher
 
-SMALL = {card.id: card for card in cards(small_zoo(), source="small")}
+ALL = {card.id: card for card in cards(small_zoo(), source="small")}
+SMALL = {name: card for name, card in ALL.items() if card.modality == "image"}
 
 
 def test_every_recipe_is_in_the_package_and_all_are_under_five_megabytes() -> None:
     assert set(SMALL) == set(RECIPES)
     assert len(SMALL) >= 12
-    files = [path for path in small_zoo().rglob("*") if path.is_file()]
+    assert set(ALL) == set(RECIPES) | set(TEXT_RECIPES)
+    files = [path for name in SMALL for path in (small_zoo() / name).iterdir()]
     assert {path.name for path in files} == {"config.json", "model.safetensors", "README.md"}
     assert sum(path.stat().st_size for path in files) < 5_000_000
 

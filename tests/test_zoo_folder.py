@@ -273,7 +273,7 @@ def test_no_models_is_the_users_error(
 def test_the_packaged_zoo_is_where_it_says() -> None:
     assert folder.small_zoo().parent.name == "zoo"
     assert all(
-        card.loadable and card.labels and card.license
+        card.loadable and card.license and (card.labels or card.num_classes == 0)
         for card in folder.cards(folder.small_zoo(), "small")
     )
 

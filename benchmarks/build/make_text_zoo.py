@@ -16,9 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.build.clinc150 import LabelledTexts, read_clinc150
-from benchmarks.build.make_small_zoo import batch_rows, matching_names
+from benchmarks.build.make_small_zoo import matching_names
 from benchmarks.build.opinions import made_opinions
 from benchmarks.build.text_recipes import TEXT_RECIPES, TextRecipe
+from benchmarks.build.text_training import (
+    LENGTH,
+    SEED,
+    network_of,
+    tokenizer_of,
+    train_classifier,
+    train_encoder,
+)
+from zoo.errors import UserError
 from zoo.files import replacing, write_bytes, write_json, write_text
 from zoo.sources.folder import card, small_zoo
 from zoo.teacher import Teacher
@@ -30,14 +39,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
-_SEED = 2026
-_LENGTH = 40  # tokens of a text
-_MASKED = 0.15  # of the tokens, in training
 _OPINIONS = {"train": 4_000, "test": 1_000}
 _CLINC150_TERMS = (
     'CLINC150 (Larson et al., "An Evaluation Dataset for Intent Classification and Out-of-Scope'
     ' Prediction", EMNLP 2019; https://github.com/clinc/oos-eval), CC BY 3.0'
     " (https://creativecommons.org/licenses/by/3.0/)"
+)
+_ENCODER_TERMS = (
+    "the vectors are those of sentence-transformers/paraphrase-MiniLM-L3-v2 (Apache-2.0; Reimers"
+    " and Gurevych 2019)"
 )
 _OPINIONS_TERMS = "made by `benchmarks/build/opinions.py`"
 
@@ -48,18 +58,30 @@ def build_text_teacher(
     *,
     data: Path,
     out: Path,
+    encoder: Path | None,
     steps: int | None,
 ) -> dict[str, Any]:
     """Train, save and measure one teacher; returns its config. ``steps`` cuts the training short,
     for trying out.
     """
     train, test = texts_of(recipe, data, "train"), texts_of(recipe, data, "test")
-    tokenizer = _tokenizer(recipe, train.texts)
-    network = _train(recipe, _network(recipe, train, tokenizer), tokenizer, train, steps)
+    tokenizer = tokenizer_of(recipe, train.texts)
+    network = network_of(recipe, train, tokenizer)
+    if recipe.imitates:
+        if encoder is None:
+            raise UserError(f"{name} imitates an encoder: give its folder with --encoder")
+        targets = _targets(encoder, train.texts)
+        train_encoder(recipe, network, tokenizer, train.texts, targets, steps)
+    else:
+        train_classifier(recipe, network, tokenizer, train, steps)
     with replacing(out / name) as folder:
         folder.mkdir()
         config = _save(folder, network, tokenizer)
-        config |= _measure(folder, test)
+        config |= (
+            _explained(folder, encoder, train, test)
+            if encoder and recipe.imitates
+            else _measure(folder, test)
+        )
         write_json(folder / "config.json", config)
         write_text(folder / "README.md", _readme(name, recipe, config, len(train.texts)))
     return config
@@ -70,126 +92,6 @@ def texts_of(recipe: TextRecipe, data: Path, split: str) -> LabelledTexts:
     if recipe.domains:
         return read_clinc150(data / "clinc150", split).renamed(recipe.classes)
     return made_opinions(split, _OPINIONS[split])
-
-
-def _tokenizer(recipe: TextRecipe, texts: Sequence[str]) -> Tokenizer:
-    from distill.data.vocabulary import train_tokenizer
-
-    if recipe.family == "Roberta":
-        tokenizer = _byte_pairs(texts, recipe.words)
-    else:
-        tokenizer = train_tokenizer(texts, recipe.words)
-    tokenizer.enable_truncation(_LENGTH)
-    return tokenizer
-
-
-def _byte_pairs(texts: Sequence[str], words: int) -> Tokenizer:
-    """RoBERTa's kind of tokenizer, of pairs of bytes."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    trainer = trainers.BpeTrainer(
-        vocab_size=words,
-        min_frequency=2,
-        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    built: Tokenizer = tokenizer
-    return built
-
-
-def _special(tokenizer: Tokenizer, name: str) -> int:
-    """The number of the special token ``pad`` or ``mask``, as BERT or RoBERTa write it."""
-    numbers = (tokenizer.token_to_id(word) for word in (f"[{name.upper()}]", f"<{name}>"))
-    return next(number for number in numbers if number is not None)
-
-
-def _network(recipe: TextRecipe, texts: LabelledTexts, tokenizer: Tokenizer) -> Any:
-    """The classifier of transformers, weights drawn from the seed."""
-    import torch
-    import transformers
-
-    padding = _special(tokenizer, "pad")
-    names = dict(enumerate(name.replace("_", " ") for name in texts.classes))
-    config = getattr(transformers, f"{recipe.family}Config")(
-        vocab_size=tokenizer.get_vocab_size(),
-        pad_token_id=padding,
-        max_position_embeddings=_LENGTH + (padding + 1 if recipe.family == "Roberta" else 0),
-        id2label=names,
-        label2id={name: number for number, name in names.items()},
-        **_sizes(recipe),
-    )
-    torch.manual_seed(_SEED)
-    return getattr(transformers, f"{recipe.family}ForSequenceClassification")(config)
-
-
-def _sizes(recipe: TextRecipe) -> dict[str, int]:
-    """The sizes of the network by its family's names."""
-    sizes = {
-        "hidden_size": recipe.width,
-        "num_hidden_layers": recipe.layers,
-        "num_attention_heads": recipe.width // 16,
-        "intermediate_size": 2 * recipe.width,
-    }
-    if recipe.family == "DistilBert":
-        return dict(zip(("dim", "n_layers", "n_heads", "hidden_dim"), sizes.values(), strict=True))
-    return sizes
-
-
-def _train(
-    recipe: TextRecipe,
-    network: Any,
-    tokenizer: Tokenizer,
-    texts: LabelledTexts,
-    steps: int | None,
-) -> Any:
-    """AdamW on one cycle with label smoothing 0.1; a share of the tokens is masked."""
-    import torch
-    import torch.nn.functional as F
-
-    draw = torch.Generator().manual_seed(_SEED)
-    padding, mask = _special(tokenizer, "pad"), _special(tokenizer, "mask")
-    tokens = _tokens(tokenizer, texts.texts, padding)  # (N, L)
-    labels = torch.tensor(texts.labels)
-    total = steps or recipe.epochs * (len(tokens) // 128)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.rate, total_steps=total, pct_start=0.2
-    )
-    network.train()
-    for rows in batch_rows(len(tokens), total, draw):
-        batch = tokens[rows]
-        batch = batch[:, : int(batch.ne(padding).sum(1).max())]  # (B, l)
-        present = batch.ne(padding)
-        hidden = torch.rand(batch.shape, generator=draw) < _MASKED
-        hidden &= present & (batch > mask)  # numbers up to the mask's are special
-        logits = network(
-            input_ids=batch.masked_fill(hidden, mask), attention_mask=present.long()
-        ).logits  # (B, C)
-        loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.1)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return network.eval()
-
-
-def _tokens(tokenizer: Tokenizer, texts: Sequence[str], padding: int) -> Tensor:
-    """(N, L) int64, filled up with ``padding``."""
-    import torch
-
-    rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-    tokens = torch.full((len(rows), max(map(len, rows))), padding)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = torch.tensor(ids)
-    return tokens
 
 
 def _save(folder: Path, network: Any, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -207,7 +109,7 @@ def _save(folder: Path, network: Any, tokenizer: Tokenizer) -> dict[str, Any]:
     tokenizer.no_truncation()
     content = tokenizer.to_str().encode()
     write_bytes(folder / "tokenizer.json", content)
-    write_json(folder / "tokenizer_config.json", tokenizer_settings(content, _LENGTH))
+    write_json(folder / "tokenizer_config.json", tokenizer_settings(content, LENGTH))
     # diff: what transformers itself adds at reading need not be shipped
     config = network.config.to_diff_dict() | {
         "architectures": [type(network).__name__],
@@ -238,46 +140,86 @@ def _measure(folder: Path, test: LabelledTexts) -> dict[str, Any]:
     }
 
 
+def _targets(encoder: Path, texts: Sequence[str]) -> Tensor:
+    """(N, D) the encoder's features of the texts, each of mean 0 and variance 1."""
+    import torch
+
+    features = torch.from_numpy(Teacher.load(card(encoder)).outputs(texts).features).float()
+    centred = features - features.mean(0)
+    return centred / centred.std(0).clamp(min=1e-6)
+
+
+def _explained(
+    folder: Path,
+    encoder: Path,
+    train: LabelledTexts,
+    test: LabelledTexts,
+) -> dict[str, Any]:
+    """The share of the variance of the encoder's features on the test texts, their mean, that a
+    linear map of the saved model's features tells, as fields of its config.
+    """
+    from sklearn.linear_model import Ridge
+
+    student, teacher = Teacher.load(card(folder)), Teacher.load(card(encoder))
+    texts = train.texts[:: len(train.texts) // 2_000 or 1]
+    told = Ridge().fit(student.outputs(texts).features, teacher.outputs(texts).features)
+    wanted = teacher.outputs(test.texts).features  # (n, D)
+    errors = wanted - told.predict(student.outputs(test.texts).features)
+    share = 1 - (errors.var(0) / wanted.var(0)).mean()
+    return {"explained": round(float(share), 3), "test_texts": len(test.texts)}
+
+
 def _readme(
     name: str,
     recipe: TextRecipe,
     config: Mapping[str, Any],
     texts: int,
 ) -> str:
-    accuracy, error = 100 * config["accuracy"], 100 * config["accuracy_se"]
-    terms = _CLINC150_TERMS if recipe.domains else _OPINIONS_TERMS
-    apart = (
-        "No text of CLINC150's domain `home`, of which the packaged task `requests` is made, was"
-        " learned from."
-        if recipe.domains
-        else "The test texts are about other products than the training texts."
-    )
+    classes = "no classes" if recipe.imitates else f"{len(config['id2label'])} classes"
     return f"""---
 license: apache-2.0
 library_name: transformers
-pipeline_tag: text-classification
+pipeline_tag: {"feature-extraction" if recipe.imitates else "text-classification"}
 language: en
 datasets:
 - {"clinc_oos" if recipe.domains else "made-up opinions"}
 tags:
-- text-classification
 - transformers
 - teacher-zoo
 ---
 # {name}
 
 A tiny teacher of teacher-zoo, trained from scratch by `benchmarks/build/make_text_zoo.py`
-(seed {_SEED}).
+(seed {SEED}).
 
 - Architecture: `{config["architectures"][0]}`, {recipe.layers} layers of width {recipe.width},
-  {config["vocab_size"]:,} pieces of words, texts of {_LENGTH} tokens at most
-- Task: {recipe.task}: {len(config["id2label"])} classes, {texts:,} training texts,
-  {recipe.epochs} epochs
-- {apart}
-- Measured: {accuracy:.1f} % ± {error:.1f} (one standard error) top-1 on
+  {config["vocab_size"]:,} pieces of words, texts of {LENGTH} tokens at most
+- Task: {recipe.task}: {classes}, {texts:,} training texts, {recipe.epochs} epochs
+- {_apart(recipe)}
+- Measured: {_figure(config)} {"explained" if recipe.imitates else "(one standard error) top-1"} on
   {config["test_texts"]:,} test texts, with the float16 weights in this folder
-- Weights: Apache-2.0. Training data, not part of this folder: {terms}
+- Weights: Apache-2.0. Training data, not part of this folder: {_terms(recipe)}
 """
+
+
+def _apart(recipe: TextRecipe) -> str:
+    """What keeps the test apart from the training, in a sentence."""
+    if recipe.imitates:
+        return (
+            "The training texts of the packaged task `requests` are among its texts; it saw no"
+            " label, and no test text."
+        )
+    if recipe.domains:
+        return (
+            "No text of CLINC150's domain `home`, of which the packaged task `requests` is made,"
+            " was learned from."
+        )
+    return "The test texts are about other products than the training texts."
+
+
+def _terms(recipe: TextRecipe) -> str:
+    terms = _CLINC150_TERMS if recipe.domains else _OPINIONS_TERMS
+    return f"{terms}; {_ENCODER_TERMS}" if recipe.imitates else terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +232,9 @@ class TextBuildOptions:
     ]
     out: Annotated[
         Path | None, typer.Option(help="folder that takes the models (default: in the package)")
+    ] = None
+    encoder: Annotated[
+        Path | None, typer.Option(help="folder of the encoder that bert_sentences imitates")
     ] = None
     models: Annotated[tuple[str, ...], typer.Option(help="only these names or globs")] = ("*",)
     steps: Annotated[
@@ -316,13 +261,22 @@ def _make(name: str, out: Path, options: TextBuildOptions) -> str:
         return "there already"
     start = time.perf_counter()
     config = build_text_teacher(
-        name, TEXT_RECIPES[name], data=options.data, out=out, steps=options.steps
+        name,
+        TEXT_RECIPES[name],
+        data=options.data,
+        out=out,
+        encoder=options.encoder,
+        steps=options.steps,
     )
     size = sum(path.stat().st_size for path in (out / name).iterdir())
-    return (
-        f"{100 * config['accuracy']:.1f} % ± {100 * config['accuracy_se']:.1f} of"
-        f" {config['test_texts']}, {size / 1024:.0f} KiB, {time.perf_counter() - start:.0f} s"
-    )
+    seconds = time.perf_counter() - start
+    return f"{_figure(config)} of {config['test_texts']}, {size / 1024:.0f} KiB, {seconds:.0f} s"
+
+
+def _figure(config: Mapping[str, Any]) -> str:
+    if "accuracy" not in config:
+        return f"{100 * config['explained']:.1f} % of the vectors' variance"
+    return f"{100 * config['accuracy']:.1f} % ± {100 * config['accuracy_se']:.1f}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

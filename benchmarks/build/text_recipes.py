@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.build.clinc150 import DOMAINS
 
-HOME = "home"  # the domain of the packaged task `requests`, which no teacher was trained on
+HOME = "home"  # the domain of the packaged task `requests`; no teacher learned its labels
 OTHER_DOMAINS = tuple(name for name in DOMAINS if name != HOME)
 
 
@@ -17,13 +17,15 @@ class TextRecipe:
 
     ``domains`` are those of CLINC150, none: made-up opinions; with ``topics`` the domains are the
     classes, else their intents. ``family`` is transformers' name, ``width`` and ``layers`` the
-    network's; ``words`` bounds the vocabulary, ``rate`` is the one-cycle peak.
+    network's; ``words`` bounds the vocabulary, ``rate`` is the one-cycle peak. With ``imitates`` it
+    has no head: its features learn to tell those of a larger encoder, without labels.
     """
 
     family: str
     task: str
     domains: tuple[str, ...] = ()
     topics: bool = False
+    imitates: bool = False
     width: int = 64
     layers: int = 2
     words: int = 1_000
@@ -42,12 +44,20 @@ class TextRecipe:
 
 
 TEXT_RECIPES: dict[str, TextRecipe] = {
+    "bert_sentences": TextRecipe(
+        family="Bert",
+        task="the sentence vectors of a larger encoder on the texts of CLINC150, without labels",
+        domains=tuple(DOMAINS),
+        imitates=True,
+        words=1_700,
+        epochs=12,
+    ),
     "bert_assistant": TextRecipe(
         family="Bert",
         task="the 135 intents of nine domains of CLINC150",
         domains=OTHER_DOMAINS,
         words=1_500,
-        epochs=25,
+        epochs=12,
     ),
     "bert_domains": TextRecipe(
         family="Bert",
@@ -55,28 +65,28 @@ TEXT_RECIPES: dict[str, TextRecipe] = {
         domains=OTHER_DOMAINS,
         topics=True,
         width=48,
-        epochs=8,
+        epochs=5,
     ),
     "bert_banking": TextRecipe(
         family="Bert",
         task="the 30 intents of CLINC150 on banking and credit cards",
         domains=("banking", "credit cards"),
         words=700,
-        epochs=25,
+        epochs=20,
     ),
     "distilbert_travel": TextRecipe(
         family="DistilBert",
         task="the 30 intents of CLINC150 on travel, cars and commuting",
         domains=("travel", "auto and commute"),
         words=1_000,
-        epochs=25,
+        epochs=20,
     ),
     "roberta_kitchen": TextRecipe(
         family="Roberta",
         task="the 30 intents of CLINC150 on kitchen, dining and small talk",
         domains=("kitchen and dining", "small talk"),
-        words=900,
-        epochs=25,
+        words=800,
+        epochs=20,
     ),
     "distilbert_opinions": TextRecipe(
         family="DistilBert",
