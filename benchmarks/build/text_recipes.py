@@ -85,7 +85,7 @@ TEXT_RECIPES: dict[str, TextRecipe] = {
         family="Roberta",
         task="the 30 intents of CLINC150 on kitchen, dining and small talk",
         domains=("kitchen and dining", "small talk"),
-        words=800,
+        words=900,
         epochs=20,
     ),
     "distilbert_opinions": TextRecipe(
