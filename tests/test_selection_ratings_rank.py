@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
@@ -16,7 +17,7 @@ from selection.rank import main, rank
 from selection.report.class_table import class_table
 from selection.settings import Settings
 from selection.task import Task
-from tests.ratings_setting import ratings_frame, write_ratings
+from tests.ratings_setting import items_frame, ratings_frame, write_ratings
 from tests.tiny_texts import save_text, tiny_text
 from zoo.catalogue import Catalogue
 from zoo.errors import UserError
@@ -76,7 +77,11 @@ def test_ease_is_ranked_without_a_catalogue_of_texts(folder: Path) -> None:
 def test_rounds_of_a_budget_count_pairs(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    write_ratings(folder, ratings_frame(share=0.9))
+    unseen = items_frame().assign(item=lambda frame: frame["item"] + 100)
+    items = pd.concat(
+        [items_frame(), *(unseen.assign(item=unseen.item + 100 * i) for i in range(5))]
+    )
+    write_ratings(folder, ratings_frame(share=0.9), items)
     out = tmp_path / "ranking.json"
     arguments = ["--task", str(folder), "--models", "ease", "--budget", "10m", "--out", str(out)]
     assert main([*arguments, "--probe-size", "200"]) == 0
