@@ -19,7 +19,7 @@ from distill.kinds.registry import TRAINING_KINDS
 from distill.report.advice import advice
 from distill.report.comparison_page import page as comparison_page
 from distill.report.comparison_table import text_table
-from distill.report.comparison_words import column_meanings, headline, heads
+from distill.report.comparison_words import best_method, column_meanings, headline, heads
 from distill.report.run_page import page
 from distill.run import RunFolder
 from distill.student.model_card import model_card
@@ -340,6 +340,14 @@ def test_the_best_is_best_in_the_figures_own_direction() -> None:
     values["c"] = {"ndcg": 0.3}
     assert best_of(values, RMSE, PAIRS) == "c"  # by the figure that all have
     assert best_of({}, RMSE, PAIRS) is None
+
+
+def test_the_best_method_has_the_least_error(tmp_path: Path) -> None:
+    whole = compared(tmp_path)
+    _, kd = whole.lines
+    worse = dataclasses.replace(kd, method="average", deciding=2.0)
+    found = best_method(dataclasses.replace(whole, lines=(*whole.lines, worse)))
+    assert found is kd
 
 
 def test_the_live_view_warns_where_an_error_is_larger(capsys: pytest.CaptureFixture[str]) -> None:

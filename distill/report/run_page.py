@@ -168,7 +168,7 @@ def _figures(
         figures["curves"] = curves(
             curve_of(epochs, deciding, kind),
             control,
-            [epoch.get("train_accuracy") for epoch in epochs] if test else (),
+            [epoch.get("train_accuracy") for epoch in epochs] if kind.counts_classes else (),
             figure_shown=deciding,
             method=run.config()["method"],
             nouns=kind.nouns,
