@@ -1,7 +1,7 @@
 """Write the packaged task ``requests``: ``python -m benchmarks.build.make_requests --data
 ../shared/text/clinc150``.
 
-Twelve intents of CLINC150's domain `home` in its own splits, each wording once: every fourth
+Twelve intents of CLINC150's domain `home` in its own splits, each wording once: every tenth
 training text of a class keeps its label, the others are the pool.
 """
 
@@ -31,7 +31,7 @@ from zoo.terminal.options import command_of
 
 _KEEPS_COPIES = ("test", "validation", "train")
 LEFT_OUT = ("calendar", "order", "order_status")
-EVERY = 4  # one of so many training texts of a class keeps its label
+EVERY = 10  # one of so many training texts of a class keeps its label
 
 
 def request_rows(data: Path) -> Iterator[tuple[str, str, str]]:
