@@ -46,6 +46,7 @@ Floats = npt.NDArray[np.floating]
 PEER = "transformer_ranker"
 PEER_SCORES = ("hscore", "logme", "knn")  # its three estimators
 STEPS = 100  # of a student, at least a pass over the pool: a sixth of the default, to have them all
+PACKAGED_SET = "clinc"  # that the packaged teachers of texts were trained on
 KEPT_SCORES = "text_teachers_scores.jsonl"
 
 
@@ -60,7 +61,6 @@ def teachers() -> dict[str, Callable[[], Path]]:
         FOUNDATION: foundation,
         "clinc-specialist": lambda: specialist("clinc"),
         "trec-specialist": lambda: specialist("trec"),
-        "sst2-specialist": lambda: specialist("sst2"),
         "shuffled-MiniLM": shuffled,
     }
     for folder in sorted(small_zoo().iterdir()):
@@ -70,8 +70,11 @@ def teachers() -> dict[str, Callable[[], Path]]:
 
 
 def knows(teacher: str, task: str) -> bool:
-    """Whether ``teacher`` was trained on all labels of ``task``: it is left out there."""
-    return teacher == f"{task}-specialist"
+    """Whether ``teacher`` was trained on labels of ``task``: it is left out there."""
+    from zoo.sources.folder import small_zoo
+
+    packaged = task == PACKAGED_SET and (small_zoo() / teacher).is_dir()
+    return packaged or teacher == f"{task}-specialist"
 
 
 def shuffled() -> Path:
