@@ -258,7 +258,7 @@ def regrets(tasks: Sequence[str], names: Sequence[str], truth: Floats) -> list[B
     found = []
     for score, table in tables.items():
         lost = [regret(truth[t], table[place]) for place, t in enumerate(complete)]
-        if not lost:
+        if not lost or not np.isfinite(table).any():  # a score of label names, without any
             continue
         estimate = over_tasks(np.array(lost)[:, None])
         found.append(
