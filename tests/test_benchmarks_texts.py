@@ -145,6 +145,10 @@ def test_records_hold_accuracy_f1_gap_and_what_is_missing(
     assert taught.setting["missing_seeds"] == [1, 2] and tuple(taught.seeds) == (0,)
     assert taught.setting["teachers"].keys() == {"made-teacher"}  # type: ignore[attr-defined]
     assert "made_pool_bert-1x64.probe_kd" in texts.table(list(found.values()))
+    monkeypatch.setattr(texts, "blocks", lambda: [block, TextBlock(**{**vars(block), "task": "x"})])
+    *_, missing = texts.records()
+    assert missing.name == "texts.missing" and missing.value == 2 + 2 + 3 + 3
+    assert missing.setting[block.name] == {"plain": 2, "probe_kd": 2}
     assert compare(RunFolder(block.folder), ["plain"], seeds=1, offline=True).of("plain")
 
 

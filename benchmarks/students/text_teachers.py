@@ -152,7 +152,7 @@ def ranked(task: str, names: Sequence[str]) -> dict[str, Any]:
     return {
         "task": task,
         "scores": table | peer["scores"],
-        "seconds": {"teacher-zoo": seconds, **peer["seconds"]},
+        "seconds": {"teacher-zoo, outputs stored": seconds, **peer["seconds"]},
     }
 
 
@@ -252,9 +252,10 @@ def regrets(tasks: Sequence[str], names: Sequence[str], truth: Floats) -> list[B
         score: np.array([_values(rows[tasks[t]], score, names) for t in complete])
         for score in dict.fromkeys(s for t in complete for s in rows[tasks[t]]["scores"])
     }
-    tables["static_prior"] = np.array(
-        [_static_prior(truth[complete], t) for t in range(len(complete))]
-    )
+    if len(complete) > 1:  # it is learned on the other tasks
+        tables["static_prior"] = np.array(
+            [_static_prior(truth[complete], t) for t in range(len(complete))]
+        )
     found = []
     for score, table in tables.items():
         lost = [regret(truth[t], table[place]) for place, t in enumerate(complete)]
@@ -294,7 +295,7 @@ def _seconds(rows: Sequence[Mapping[str, Any]]) -> list[BenchRecord]:
     tools = dict.fromkeys(tool for row in rows for tool in row["seconds"])
     return [
         BenchRecord(
-            name=f"text_teachers.seconds.{tool.replace(' ', '_')}",
+            name=f"text_teachers.seconds.{tool.replace(', ', '_').replace(' ', '_')}",
             value=float(np.mean([row["seconds"][tool] for row in rows if tool in row["seconds"]])),
             unit="s a task",
             setting={row["task"]: round(row["seconds"].get(tool, math.nan), 2) for row in rows},

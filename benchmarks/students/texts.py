@@ -43,10 +43,17 @@ def train(block: TextBlock, *, budget: float | None = None) -> Comparison:
 def records() -> list[BenchRecord]:
     """The records of what has been trained, a line a method; trains nothing but a first student."""
     found: list[BenchRecord] = []
+    missing: dict[str, object] = {}
     for block in blocks():
-        if block.begun:
-            found += records_of(block, train(block, budget=0))
-    return found
+        of_block = records_of(block, train(block, budget=0)) if block.begun else []
+        seeds = {record.setting["method"]: len(record.seeds) for record in of_block}
+        left = {method: block.seeds - seeds.get(method, 0) for method in block.methods}
+        if any(left.values()):
+            missing[block.name] = left
+        found += of_block
+    count = sum(sum(left.values()) for left in missing.values() if isinstance(left, dict))
+    unit = "students not trained yet"
+    return [*found, BenchRecord(name="texts.missing", value=count, unit=unit, setting=missing)]
 
 
 def records_of(block: TextBlock, comparison: Comparison) -> list[BenchRecord]:
@@ -135,6 +142,9 @@ def table(found: Sequence[BenchRecord]) -> str:
     """The records as lines of text: accuracy, macro-F1, gap recovered, seeds."""
     lines = [f"{'cell':<44}{'accuracy':>20}{'F1':>7}{'gap recovered':>24}  seeds"]
     for record in found:
+        if "recovered" not in record.setting:
+            lines.append(f"{record.name}: {record.value:.0f} {record.unit}")
+            continue
         gap = record.setting["recovered"]
         shown = "{:.0f} % ({:.0f} to {:.0f})".format(*gap) if isinstance(gap, list) else "-"
         accuracy = f"{record.value:.1f} ({record.low:.1f} to {record.high:.1f})"
