@@ -27,6 +27,7 @@ BENCHMARKS = {
     "distillation": "benchmarks.students.distillation",
     "texts": "benchmarks.students.texts",
     "text_teachers": "benchmarks.students.text_teachers",
+    "recommenders": "benchmarks.students.recommenders",
     "imbalance": "benchmarks.students.imbalance",
     "distill_step": "benchmarks.speed.distill_step",
     "cifar100": "benchmarks.students.cifar100",
