@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from distill.data.batch import TeacherOutputs
-from distill.data.lists import TAUGHT, Lists, list_terms
+from distill.data.lists import OBSERVED, TAUGHT, Lists, list_terms
 from distill.data.samples import open_samples
 from distill.experiment import Experiment, prepare
 from distill.kinds.kind import SplitAnswers
@@ -22,6 +22,7 @@ from distill.options import Options
 from distill.student.towers import Towers, standardised_values, width_of
 from distill.student.towers_student import TowersSpec, TowersStudent
 from distill.training.trainer import train
+from selection.kinds.ratings.join import OWN_TEACHERS
 from selection.kinds.ratings.table import pairs, table_of
 from selection.ranking import Ranking, Row
 from selection.task import Task
@@ -139,22 +140,26 @@ def test_lists_of_a_batch_mask_the_other_observed_items() -> None:
     assert batch.target is not None and batch.target[3].tolist() == [0, 3, 0, 0]
 
 
-def test_the_term_of_lists_by_hand() -> None:
+@pytest.mark.parametrize("trust", [1.0, 0.25])
+def test_the_terms_of_lists_by_hand(trust: float) -> None:
     pairs_of_batch = torch.tensor([[0, 0], [0, 4]])
     scores = torch.tensor([[1.0, 2.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]], requires_grad=True)
-    plain = list_terms(scores, made_lists(taught=False).at(pairs_of_batch))["lists"]
+    plain = list_terms(scores, made_lists(taught=False).at(pairs_of_batch))
     left = torch.tensor([1.0, 2.0, 0.0])  # without item 2, which the user has too
-    assert plain.item() == pytest.approx(float(torch.logsumexp(left, 0) - 1.0), abs=1e-3)
-    taught = list_terms(scores, made_lists(taught=True).at(pairs_of_batch))["lists"]
+    chosen = float(torch.logsumexp(left, 0) - 1.0)
+    assert list(plain) == ["chosen"] and plain["chosen"].item() == pytest.approx(chosen, abs=1e-3)
+    lists = replace(made_lists(taught=True), trust=trust)
+    taught = list_terms(scores, lists.at(pairs_of_batch))
     p = torch.softmax(torch.tensor([2.0, 0, 1, -1]), 0)
     log_q = torch.log_softmax(scores.detach(), 1)
-    divergence = sum((p * (p.log() - log_q[row])).sum() for row in range(2)) / 2
-    assert taught.item() == pytest.approx(TAUGHT * float(divergence), rel=1e-3)
+    divergence = float(sum((p * (p.log() - log_q[row])).sum() for row in range(2)) / 2)
+    assert taught["lists"].item() == pytest.approx(trust * TAUGHT * divergence, rel=1e-3)
+    assert taught["chosen"].item() == pytest.approx(OBSERVED * chosen, abs=1e-2)
 
 
 def test_a_batch_without_observed_pairs_has_no_term() -> None:
     scores = torch.zeros(1, 4, requires_grad=True)
-    term = list_terms(scores, made_lists(taught=False).at(torch.tensor([[0, 4]])))["lists"]
+    term = list_terms(scores, made_lists(taught=False).at(torch.tensor([[0, 4]])))["chosen"]
     assert term.item() == 0.0
 
 
@@ -285,7 +290,7 @@ def test_every_method_trains_a_student_of_ratings(
     options = Options(task="plays", student="towers-8", method=method, epochs=3)
     run = train(runs, options, home / method, report=False)
     lines = run.metrics()
-    assert len(lines) == 3 and lines[-1]["terms"]["lists"] < lines[0]["terms"]["lists"]
+    assert len(lines) == 3 and lines[-1]["terms"]["chosen"] < lines[0]["terms"]["chosen"]
     results = run.results()
     assert results["decided_by"] == "ndcg" and 0 <= results["test"]["ndcg"] <= 1
     assert "EASE" in results["references"]
@@ -323,6 +328,6 @@ def test_a_stopped_run_of_ratings_ends_with_the_same_bits(runs: Experiment, home
 
 def test_a_join_is_made_once_a_task(task: Task) -> None:
     assert join_of(task) is join_of(task)
-    lists = join_of(task).lists([join_of(task).own("ease")])
-    assert join_of(task).lists([join_of(task).own("ease")]) is lists
+    lists = join_of(task).lists([join_of(task).own(OWN_TEACHERS[0])])
+    assert join_of(task).lists([join_of(task).own(OWN_TEACHERS[0])]) is lists
     assert join_of(task).lists([]).targets is None

@@ -57,7 +57,9 @@ def export(task: Task, folder: Path, *, seed: int = 0) -> TowersStudent:
 
 def test_an_exported_student_is_a_model_of_the_catalogue(task: Task, home: Path) -> None:
     export(task, home / "models" / "specialist")
-    assert crawl_main(["--source", str(home / "models"), "--catalogue", str(home / "c.duckdb")]) == 0
+    assert (
+        crawl_main(["--source", str(home / "models"), "--catalogue", str(home / "c.duckdb")]) == 0
+    )
     with Catalogue.open(home / "c.duckdb") as catalogue:
         (card,) = catalogue.cards()
     assert (card.id, card.modality, card.loadable) == ("specialist", "ratings", True)

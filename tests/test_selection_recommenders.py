@@ -220,6 +220,10 @@ def test_lists_give_a_useless_teacher_no_weight_and_a_good_one_much() -> None:
     alone, both = list_targets([noise], history), list_targets([told, noise], history)
     assert both.weights[0] > 0.4 and both.weights[1] < 0.1
     assert both.likelihood > alone.likelihood + 0.1
+    assert both.gain > 0.1 and 0 <= alone.gain < 0.02
+    popularity = list_targets([], history)
+    assert popularity.gain == 0
+    assert both.gain == pytest.approx(both.likelihood - popularity.likelihood, abs=1e-4)
     assert both.logits.shape == (USERS, ITEMS) and both.logits.dtype == torch.float16
     assert list_targets([], history).weights == ()
 

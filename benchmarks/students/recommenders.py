@@ -16,6 +16,7 @@ import typer
 
 from benchmarks.record import BenchRecord, append
 from benchmarks.shared import existing_shared
+from benchmarks.students.genre_tasks import genre_tasks, train_teacher
 from zoo.files import write_text
 from zoo.home import benchmark_folder
 from zoo.terminal.command import run as run_command
@@ -28,35 +29,53 @@ TEXT = "paraphrase-MiniLM-L3-v2"
 EASE = "ease"
 ALL = ("plain", "probe_kd", "average", "transport", "feature", "talk", "committee")
 CONTROLS = ("committee_random", "one_way", "committee:threshold=0")
+ALL_GENRES = "all_genres"  # the recommender of `genre_tasks`
 SEED = 0  # of the shuffled texts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class RecommenderBlock:
     """One student, its teachers and the methods that are compared.
 
     ``shuffled`` gives every film the text of another one: side information stays, knowledge goes.
+    ``genre``: the student sees one genre, and a recommender that saw all is a teacher of it.
     """
 
     student: str
     teachers: tuple[str, ...]
     methods: tuple[str, ...]
     shuffled: bool = False
+    genre: bool = False
 
     @property
     def name(self) -> str:
         teachers = "_".join("text" if name == TEXT else name for name in self.teachers)
-        return f"{self.student}_by_{teachers}{'_shuffled' if self.shuffled else ''}"
+        of_genre = "genre_" if self.genre else ""
+        return f"{of_genre}{self.student}_by_{teachers}{'_shuffled' if self.shuffled else ''}"
 
 
 BLOCKS = (  # in the order in which they are worth the time
-    Block(student="towers-32", teachers=(EASE, TEXT), methods=ALL),
-    Block(student="towers-32", teachers=(EASE,), methods=("plain", "probe_kd", "committee")),
-    Block(student="towers-32", teachers=(TEXT,), methods=("plain", "probe_kd", "talk")),
-    Block(student="towers-32", teachers=(EASE, TEXT), methods=("plain", "probe_kd"), shuffled=True),
-    Block(student="towers-16", teachers=(EASE, TEXT), methods=("plain", "probe_kd", "committee")),
-    Block(student="towers-762", teachers=(EASE, TEXT), methods=("plain", "probe_kd", "committee")),
-    Block(student="towers-32", teachers=(EASE, TEXT), methods=("plain", *CONTROLS)),
+    RecommenderBlock(student="towers-32", teachers=(EASE, TEXT), methods=ALL),
+    RecommenderBlock(
+        student="towers-32", teachers=(EASE,), methods=("plain", "probe_kd", "committee")
+    ),
+    RecommenderBlock(student="towers-32", teachers=(TEXT,), methods=("plain", "probe_kd", "talk")),
+    RecommenderBlock(
+        student="towers-32", teachers=(EASE, TEXT), methods=("plain", "probe_kd"), shuffled=True
+    ),
+    RecommenderBlock(
+        student="towers-16",
+        teachers=(ALL_GENRES,),
+        methods=("plain", "probe_kd", "one_way", "talk"),
+        genre=True,
+    ),
+    RecommenderBlock(
+        student="towers-16", teachers=(EASE, TEXT), methods=("plain", "probe_kd", "committee")
+    ),
+    RecommenderBlock(
+        student="towers-762", teachers=(EASE, TEXT), methods=("plain", "probe_kd", "committee")
+    ),
+    RecommenderBlock(student="towers-32", teachers=(EASE, TEXT), methods=("plain", *CONTROLS)),
 )
 
 
@@ -71,7 +90,7 @@ def run(out: Path) -> list[BenchRecord]:
 
 
 def measure(
-    block: Block, *, seeds: int, budget: float | None = None, data: Path | None = None
+    block: RecommenderBlock, *, seeds: int, budget: float | None = None, data: Path | None = None
 ) -> list[BenchRecord]:
     """Train what is missing of ``block``, print its table, return its records.
 
@@ -89,13 +108,17 @@ def measure(
     return _records(block, comparison, RunFolder(source).results()["references"])
 
 
-def _source(block: Block, data: Path) -> Path:
+def _source(block: RecommenderBlock, data: Path) -> Path:
     """The finished plain run of seed 0, from which the others take their options."""
     from distill.experiment import prepare
     from distill.options import Options
     from distill.training.trainer import train
 
-    task = shuffled(data, work() / "shuffled") if block.shuffled else data
+    task = data
+    if block.shuffled:
+        task = shuffled(data, work() / "shuffled")
+    if block.genre:
+        task = genre_tasks(data, work())[1]
     options = Options(
         task=str(task), student=block.student, method="plain", ranking=str(_ranking(block, task))
     )
@@ -120,18 +143,22 @@ def shuffled(data: Path, folder: Path) -> Path:
     return folder
 
 
-def _ranking(block: Block, task: Path) -> Path:
+def _ranking(block: RecommenderBlock, task: Path) -> Path:
     """The ranking of both teachers with the committee of ``block``."""
     from selection.rank import Settings, rank
     from selection.ranking import Ranking
     from zoo.catalogue import Catalogue
     from zoo.sources import folder
 
-    path, catalogue = work() / f"ranking_{task.name}.json", work() / "models.duckdb"
+    path, catalogue = work() / f"ranking_{task.name}.json", work() / f"{task.name}.duckdb"
     if not catalogue.exists():
         catalogue.parent.mkdir(parents=True, exist_ok=True)
+        cards = list(folder.cards(existing_shared("text_models")))
+        if block.genre:
+            student = train_teacher(task.with_name("all_genres"), work())
+            cards.append(folder.card(student, model=ALL_GENRES))
         with Catalogue.open(catalogue, write=True) as known:
-            known.upsert(folder.cards(existing_shared("text_models")))
+            known.upsert(cards)
             known.publish()
     if not path.exists():
         rank(str(task), Settings(catalogue=catalogue, offline=True)).save(path)
@@ -141,7 +168,7 @@ def _ranking(block: Block, task: Path) -> Path:
 
 
 def _records(
-    block: Block, comparison: Comparison, references: dict[str, dict[str, Any]]
+    block: RecommenderBlock, comparison: Comparison, references: dict[str, dict[str, Any]]
 ) -> list[BenchRecord]:
     """A record a method: its lift over plain, with all figures in the setting."""
     figures = comparison.figures

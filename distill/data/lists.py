@@ -23,11 +23,13 @@ class ListBatch(NamedTuple):
     target  (B, L) float32 logits of the teachers; None without teachers
     others  (B, L) bool, the user's further observed items, which are no wrong answers
     truth   (B,) int64, the place of the item among the listed ones; -1 where it is not observed
+    trust   see ``Lists``
     """
 
     target: Tensor | None
     others: Tensor
     truth: Tensor
+    trust: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,12 +40,14 @@ class Lists:
     observed  (U, L) bool, what each user has in the training split
     place     (I,) int64, the place of each item among the listed ones, -1 for the others
     weights   of the teachers, for the metrics
+    trust     in [0, 1], of the targets: a share of ``TAUGHT``
     """
 
     targets: Tensor | None
     observed: Tensor
     place: Tensor
     weights: tuple[float, ...] = ()
+    trust: float = 1.0
 
     def to(self, device: torch.device) -> Lists:
         """The same on a device."""
@@ -52,6 +56,7 @@ class Lists:
             observed=self.observed.to(device),
             place=self.place.to(device),
             weights=self.weights,
+            trust=self.trust,
         )
 
     def at(self, pairs: Tensor) -> ListBatch:
@@ -63,7 +68,7 @@ class Lists:
         is_observed = others[row, place.clamp(min=0)] & (place >= 0)
         others[row, place.clamp(min=0)] &= place < 0
         target = None if self.targets is None else self.targets[users].float()
-        return ListBatch(target, others, torch.where(is_observed, place, -1))
+        return ListBatch(target, others, torch.where(is_observed, place, -1), self.trust)
 
 
 def list_terms(scores: Tensor, lists: ListBatch) -> dict[str, Tensor]:
@@ -71,7 +76,7 @@ def list_terms(scores: Tensor, lists: ListBatch) -> dict[str, Tensor]:
 
     ``scores`` (B, L) are the student's. ``chosen`` is the cross-entropy of the observed items, each
     against all listed items but the user's others; with teachers it is weighted by ``OBSERVED`` and
-    ``lists``, KL(target || student), by ``TAUGHT``.
+    ``lists``, KL(target || student), by ``TAUGHT`` and the trust in the targets.
     """
     scores = scores.float()
     total = cross_entropy(
@@ -82,4 +87,4 @@ def list_terms(scores: Tensor, lists: ListBatch) -> dict[str, Tensor]:
         return {"chosen": chosen}
     log_q, log_p = log_softmax(scores, dim=1), log_softmax(lists.target, dim=1)
     divergence = kl_div(log_q, log_p, reduction="batchmean", log_target=True)
-    return {"chosen": OBSERVED * chosen, "lists": TAUGHT * divergence}
+    return {"chosen": OBSERVED * chosen, "lists": lists.trust * TAUGHT * divergence}

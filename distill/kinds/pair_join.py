@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from selection.task import Task
     from zoo.card import ModelCard
 
+TRUSTED_GAIN = 0.25  # nats over popularity from which lists of teachers are fully trusted (ours)
 RANK = 64  # of the factors of a model without a network
 
 
@@ -143,6 +144,7 @@ class PairJoin:
             observed=torch.from_numpy(observed),
             place=torch.from_numpy(history.place),
             weights=() if targets is None else targets.weights,
+            trust=0.0 if targets is None else min(1.0, targets.gain / TRUSTED_GAIN),
         )
 
 

@@ -35,6 +35,8 @@ class ListTargets:
         Of the logarithm of one more than an item's count.
     likelihood : float
         Mean log-likelihood of left-out training pairs, nats.
+    gain : float
+        By how much it is higher than that of the popularity alone, at least 0.
     """
 
     logits: Tensor
@@ -42,6 +44,7 @@ class ListTargets:
     weights: tuple[float, ...]
     popularity: float
     likelihood: float
+    gain: float
 
 
 def list_targets(teachers: Sequence[Affinities], history: History) -> ListTargets:
@@ -57,6 +60,8 @@ def list_targets(teachers: Sequence[Affinities], history: History) -> ListTarget
     counts = torch.from_numpy(history.item_counts[history.listed])
     table = _left_out(relevances, spreads, counts, history)
     weights, likelihood = _fit(*table)
+    features, others, truth = table
+    _, by_popularity = _fit(features[:, :, -1:], others, truth)
     logits = weights[-1] * torch.log1p(counts).expand(history.users, -1)  # (U, L)
     for weight, values, spread in zip(weights, relevances, spreads, strict=False):
         logits = logits + weight / spread * values
@@ -66,6 +71,7 @@ def list_targets(teachers: Sequence[Affinities], history: History) -> ListTarget
         weights=tuple(weights[:-1].tolist()),
         popularity=float(weights[-1]),
         likelihood=likelihood,
+        gain=max(0.0, likelihood - by_popularity),
     )
 
 
