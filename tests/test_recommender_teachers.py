@@ -15,6 +15,7 @@ import torch
 from distill.experiment import prepare
 from distill.kinds.registry import training_kind
 from distill.options import Options
+from distill.student.cost import teacher_cost
 from distill.student.towers_student import TowersStudent
 from distill.training.trainer import train
 from selection.kinds.ratings.join import ItemJoin
@@ -192,4 +193,6 @@ def test_a_recommender_that_was_removed_is_one_sentence(task: Task, home: Path) 
 def test_other_tasks_are_not_taught_by_recommenders() -> None:
     for modality in (None, "image", "text"):
         assert not ModelCard(id="a", source="hub", modality=modality).is_recommender
-    assert ModelCard(id="ease", source="built-in").is_recommender
+    ease = ModelCard(id="ease", source="built-in")
+    assert ease.is_recommender
+    assert teacher_cost(ease, device="cpu").reason == "it answers without a network"

@@ -186,6 +186,8 @@ def teacher_cost(card: ModelCard, *, device: str, largest: int | None = None) ->
     from zoo.loading.weights import weight_files
     from zoo.teacher import Teacher
 
+    if card.is_recommender:
+        return NetworkCost(model=card.id, reason="it answers without a network")
     if not is_local(card):
         return NetworkCost(model=card.id, reason="its weights are not on this machine")
     try:
