@@ -22,13 +22,13 @@ from distill.methods.registry import build as build_recipe
 from distill.options import MISSING_STUDENT, Options
 from distill.report.mistakes import worst_mistakes
 from distill.student.student import Student
+from distill.teachers.cards import committee_cards
 from distill.teachers.outputs import RenderedViews
 from distill.teachers.prepared import (
     VIEW_SEED,
     PreparedTeacher,
     PreparedTeachers,
     TaskSamples,
-    committee_cards,
 )
 from distill.training.config import TrainingConfig, training_config
 from distill.training.figures import Figure

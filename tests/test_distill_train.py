@@ -22,7 +22,7 @@ from distill.kinds.classes import ACCURACY
 from distill.kinds.image import IMAGE
 from distill.options import Options, settings_of
 from distill.run import RunFolder
-from distill.teachers.prepared import columns
+from distill.teachers.cards import columns
 from distill.train import main
 from distill.training.live import TrainingView
 from distill.training.results import verdict
