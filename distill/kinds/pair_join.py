@@ -42,7 +42,6 @@ class FactorSplit:
     """
 
     prefix = 0
-    num_classes = 0
 
     def __init__(self, relevance: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> None:
         from sklearn.utils.extmath import randomized_svd
@@ -78,7 +77,7 @@ class PairJoin:
 
     items: ItemJoin
     _splitters: dict[str, FactorSplit] = field(default_factory=dict)
-    _lists: dict[tuple[int, ...], Lists] = field(default_factory=dict)
+    _lists: dict[tuple[Affinities, ...], Lists] = field(default_factory=dict)
 
     @cached_property
     def parts(self) -> Samples:
@@ -130,7 +129,7 @@ class PairJoin:
 
     def lists(self, opinions: Sequence[Affinities]) -> Lists:
         """See ``PartJoin``; fitted once for the same opinions."""
-        key = tuple(map(id, opinions))
+        key = tuple(opinions)
         if key not in self._lists:
             self._lists[key] = self._fitted_lists(opinions)
         return self._lists[key]

@@ -91,8 +91,7 @@ def _terms(answers: SplitAnswers) -> dict[str, list[float]]:
     """The terms of each figure that the answers tell."""
     table, terms = table_of(answers.task.train), {}
     if not table.implicit:
-        errors = expected_ratings(answers) - np.asarray(table.values)[answers.labels]
-        terms = {RMSE.name: np.square(errors).tolist(), MAE.name: np.abs(errors).tolist()}
+        terms = _error_terms(expected_ratings(answers), np.asarray(table.values)[answers.labels])
     scores = _scores(answers)
     if scores is not None:
         lists = lists_of_split(
@@ -104,6 +103,14 @@ def _terms(answers: SplitAnswers) -> dict[str, list[float]]:
         )
         terms |= {NDCG.name: lists.ndcg.tolist(), RECALL.name: lists.recall.tolist()}
     return terms
+
+
+def _error_terms(
+    expected: npt.NDArray[np.floating], true: npt.NDArray[np.float64]
+) -> dict[str, list[float]]:
+    """Squared and absolute error of each pair, from ratings (n,)."""
+    errors = expected - true
+    return {RMSE.name: np.square(errors).tolist(), MAE.name: np.abs(errors).tolist()}
 
 
 def expected_ratings(answers: SplitAnswers) -> npt.NDArray[np.float64]:
@@ -158,8 +165,7 @@ def _reference_entry(
     of_split, terms = pairs(split), {}
     if reference.ratings is not None:
         expected = reference.ratings(of_split).clip(values[0], values[-1])
-        errors = expected - np.asarray(values)[split.labels]
-        terms = {RMSE.name: np.square(errors).tolist(), MAE.name: np.abs(errors).tolist()}
+        terms = _error_terms(expected, np.asarray(values)[split.labels])
     if reference.scores is not None:
         is_validation = split is task.validation
         lists = lists_of_split(

@@ -35,7 +35,7 @@ class Reference(NamedTuple):
 def references(history: History, ease: Affinities) -> tuple[Reference, ...]:
     """The references of a training split; ``ease`` as `Affinities.of_ease` gives it."""
     knn = _item_knn(history)
-    popularity = np.tile(history.item_counts, (1, 1))  # (1, I)
+    popularity = history.item_counts[None]  # (1, I)
     known = [
         Reference("popularity", lambda users: popularity.repeat(len(users), axis=0), None),
         Reference("item mean", None, lambda pairs: history.mean + history.item_bias[pairs.items]),
